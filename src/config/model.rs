@@ -1,0 +1,147 @@
+//! The typed form of a configuration and its contracts: everything parsed, nothing yet related.
+
+use crate::contract::logic::{Cnf, Mode};
+use std::net::{IpAddr, SocketAddr};
+
+/// One clause set a person wrote, with its text for explanations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The key or id it was written under (`size`), for explanations.
+    pub name: String,
+    /// The expression as written.
+    pub text: String,
+    /// Its exact conjunctive normal form.
+    pub cnf: Cnf,
+}
+
+/// How a call is spoken and which operations there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Operations such as `POST /v1/embed`.
+    Http(Vec<Operation>),
+    /// A gRPC service, `nme.v2.Embed`: every `POST /nme.v2.Embed/*`.
+    Grpc(String),
+}
+
+/// One HTTP operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Operation {
+    /// The method, upper case; `None` is any.
+    pub method: Option<String>,
+    /// The path.
+    pub path: PathPattern,
+}
+
+/// A pattern over the canonical path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PathPattern {
+    /// `/v1/embed`
+    Exact(String),
+    /// `/v1/items/{id}/parts`: literal segments, `None` for a parameter.
+    Template(Vec<Option<String>>),
+    /// `/static/*`: the text before the star, which ends in `/`; `/*` is every path.
+    Prefix(String),
+}
+
+/// A pattern over the canonical host (lower case, no port).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `api.example.org`
+    Exact(String),
+    /// `*.example.org`: the suffix with its leading dot; one or more labels before it.
+    Suffix(String),
+}
+
+/// One capability a service offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// `embed.text/1`
+    pub capability: String,
+    /// What can be called.
+    pub interface: Interface,
+    /// What it asks of request and caller.
+    pub demands: Vec<Condition>,
+    /// What it guarantees; unconditional ones have an empty `when`.
+    pub promises: Vec<Mode>,
+}
+
+/// One service contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contract {
+    /// `nme.embed`
+    pub service: String,
+    /// `2.3.1`
+    pub version: String,
+    /// What it offers.
+    pub offers: Vec<Offer>,
+    /// The document's text, from which its content address comes.
+    pub text: String,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// A service this gateway can reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its contract.
+    pub contract: Contract,
+    /// Where it listens; never empty.
+    pub endpoints: Vec<SocketAddr>,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Lower is preferred.
+    pub tier: u8,
+}
+
+/// An explicit route. Among routes that match, the most specific wins; a tie does not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its id in explanations and records.
+    pub id: String,
+    /// `None` is any host.
+    pub host: Option<HostPattern>,
+    /// The method and the path.
+    pub operation: Operation,
+    /// Headers that must be present with exactly this value.
+    pub headers: Vec<(String, String)>,
+    /// The capability that calls on this route need.
+    pub capability: String,
+    /// What calls on this route require of the service's promises.
+    pub needs: Vec<Condition>,
+    /// The largest request body, in bytes; `None` is the process default.
+    pub body_bytes_max: Option<u64>,
+    /// `route` timeout in milliseconds; `None` is the process default.
+    pub timeout_ms: Option<u64>,
+}
+
+/// A named requirement, bound to callers and operations, or named in a `CAIO-Require` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// Its id.
+    pub id: String,
+    /// Bound to every caller whose id starts with this; `None` binds to no caller by itself.
+    pub caller: Option<String>,
+    /// Bound to this operation only (or, without `caller`, to this operation for everyone).
+    pub operation: Option<Operation>,
+    /// What is required of the service's promises.
+    pub needs: Vec<Condition>,
+}
+
+/// A caller known by the network it calls from, until stronger credentials are configured. Callers
+/// that match no entry are the principal `anonymous`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The principal's id.
+    pub id: String,
+    /// Networks in CIDR form.
+    pub networks: Vec<(IpAddr, u8)>,
+    /// Facts of the caller side of the vocabulary: declared attribute, value as written.
+    pub facts: Vec<(String, String)>,
+}

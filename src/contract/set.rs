@@ -1,0 +1,220 @@
+//! Sets of values of one attribute: finite unions of intervals, over numbers or over text.
+
+use std::sync::Arc;
+
+/// A value of one monadic attribute.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Bool (0, 1), enum or region rank, scaled integer, nanoseconds, parts per million, version.
+    Number(i64),
+    /// Text and fingerprints, compared as bytes.
+    Text(Arc<str>),
+}
+
+/// A union of closed intervals of `i64`: sorted, disjoint, never adjacent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Numbers(Vec<(i64, i64)>);
+
+/// A union of half-open intervals `[low, high)` of byte strings, `None` being above every string;
+/// sorted, disjoint, never adjacent. Half-open suffices for all of the theory because `s\0` is the
+/// immediate successor of `s`: exact `s` is `[s, s\0)`, a prefix `p` is `[p, successor of p…)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Texts(Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+/// A set of values of one attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Set {
+    /// Of a numeric attribute.
+    Numbers(Numbers),
+    /// Of a text attribute.
+    Texts(Texts),
+}
+
+impl Numbers {
+    /// The union of closed intervals; those with `low > high` are empty.
+    pub fn new(intervals: impl IntoIterator<Item = (i64, i64)>) -> Self {
+        let mut sorted: Vec<_> = intervals.into_iter().filter(|(low, high)| low <= high).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(i64, i64)> = Vec::with_capacity(sorted.len());
+        for (low, high) in sorted {
+            match merged.last_mut() {
+                Some(last) if low <= last.1.saturating_add(1) => last.1 = last.1.max(high),
+                _ => merged.push((low, high)),
+            }
+        }
+        Self(merged)
+    }
+
+    /// The intervals, sorted and disjoint.
+    pub fn intervals(&self) -> &[(i64, i64)] {
+        &self.0
+    }
+
+    /// Everything in `i64` outside the set.
+    pub fn complement(&self) -> Self {
+        let mut gaps = Vec::with_capacity(self.0.len() + 1);
+        let mut next = Some(i64::MIN);
+        for &(low, high) in &self.0 {
+            if let Some(from) = next
+                && from < low
+            {
+                gaps.push((from, low - 1));
+            }
+            next = high.checked_add(1);
+        }
+        if let Some(from) = next {
+            gaps.push((from, i64::MAX));
+        }
+        Self(gaps)
+    }
+}
+
+impl Texts {
+    /// The union of half-open intervals; those with `low >= high` are empty.
+    pub fn new(intervals: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Self {
+        let mut sorted: Vec<_> = intervals
+            .into_iter()
+            .filter(|(low, high)| high.as_ref().is_none_or(|high| low < high))
+            .collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::with_capacity(sorted.len());
+        for (low, high) in sorted {
+            match merged.last_mut() {
+                Some((_, last)) if last.as_ref().is_none_or(|last| low <= *last) => {
+                    if let Some(end) = last
+                        && high.as_ref().is_none_or(|high| high > end)
+                    {
+                        *last = high;
+                    }
+                }
+                _ => merged.push((low, high)),
+            }
+        }
+        Self(merged)
+    }
+
+    /// The set of exactly these texts.
+    pub fn exactly<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(texts.into_iter().map(|text| {
+            let mut successor = text.as_bytes().to_vec();
+            successor.push(0);
+            (text.as_bytes().to_vec(), Some(successor))
+        }))
+    }
+
+    /// The set of all texts that start with `prefix`.
+    pub fn prefixed(prefix: &[u8]) -> Self {
+        let mut end = prefix.to_vec();
+        while end.last() == Some(&0xff) {
+            end.pop();
+        }
+        let high = end.last_mut().map(|last| *last += 1).is_some();
+        Self::new([(prefix.to_vec(), high.then_some(end))])
+    }
+
+    /// The intervals, sorted and disjoint.
+    pub fn intervals(&self) -> &[(Vec<u8>, Option<Vec<u8>>)] {
+        &self.0
+    }
+
+    /// Every text outside the set.
+    pub fn complement(&self) -> Self {
+        let mut gaps = Vec::with_capacity(self.0.len() + 1);
+        let mut next = Some(Vec::new());
+        for (low, high) in &self.0 {
+            if let Some(from) = next {
+                gaps.push((from, Some(low.clone())));
+            }
+            next = high.clone();
+        }
+        if let Some(from) = next {
+            gaps.push((from, None));
+        }
+        Self::new(gaps)
+    }
+}
+
+impl Set {
+    /// Whether `value` is in the set; a value of the other kind never is.
+    pub fn contains(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Numbers(set), Value::Number(number)) => {
+                set.0.iter().any(|(low, high)| low <= number && number <= high)
+            }
+            (Self::Texts(set), Value::Text(text)) => set.0.iter().any(|(low, high)| {
+                low.as_slice() <= text.as_bytes()
+                    && high.as_ref().is_none_or(|high| text.as_bytes() < high.as_slice())
+            }),
+            (Self::Numbers(_), Value::Text(_)) | (Self::Texts(_), Value::Number(_)) => false,
+        }
+    }
+
+    /// Whether the set has no member.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Numbers(set) => set.0.is_empty(),
+            Self::Texts(set) => set.0.is_empty(),
+        }
+    }
+
+    /// The complement within the kind's whole domain (all of `i64`, or all text).
+    pub fn complement(&self) -> Self {
+        match self {
+            Self::Numbers(set) => Self::Numbers(set.complement()),
+            Self::Texts(set) => Self::Texts(set.complement()),
+        }
+    }
+
+    /// The union; sets of different kinds never meet on one attribute, and then the first stays.
+    pub fn union(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Numbers(a), Self::Numbers(b)) => {
+                Self::Numbers(Numbers::new(a.0.iter().chain(&b.0).copied()))
+            }
+            (Self::Texts(a), Self::Texts(b)) => {
+                Self::Texts(Texts::new(a.0.iter().chain(&b.0).cloned()))
+            }
+            (Self::Numbers(_), Self::Texts(_)) | (Self::Texts(_), Self::Numbers(_)) => self.clone(),
+        }
+    }
+
+    /// The intersection, by De Morgan: small sets, built at compile time.
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.complement().union(&other.complement()).complement()
+    }
+
+    /// Whether every member is in `other`.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.intersection(&other.complement()).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complement_is_an_involution_and_excludes_its_set() {
+        for set in [
+            Numbers::new([]),
+            Numbers::new([(i64::MIN, i64::MAX)]),
+            Numbers::new([(i64::MIN, -3), (0, 0), (2, 5), (6, 9)]),
+            Numbers::new([(7, i64::MAX)]),
+        ] {
+            assert_eq!(set.complement().complement(), set);
+            let set = Set::Numbers(set);
+            assert!(set.intersection(&set.complement()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_an_interval_and_an_exact_text_is_one_point_of_it() {
+        let prefix = Set::Texts(Texts::prefixed(b"eu-"));
+        let exact = Set::Texts(Texts::exactly(["eu-west", "eu-"]));
+        assert!(exact.is_subset(&prefix));
+        assert!(!prefix.is_subset(&exact));
+        assert!(!prefix.contains(&Value::Text("eu.".into())));
+        assert!(Set::Texts(Texts::prefixed(b"")).complement().is_empty());
+        assert_eq!(Texts::prefixed(&[0xff]).intervals(), &[(vec![0xff], None)]);
+    }
+}

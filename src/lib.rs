@@ -1,0 +1,26 @@
+//! CAIO: a gateway that routes by contract, with a proof a stranger can re-check.
+//!
+//! # Map: imports only go down
+//! ```text
+//!  9  cli          words for people: demo, run, check, explain
+//!  8  admin        the control surface (later)                                        ┐
+//!  7  proxy        one worker per core: accept, drive, relay, adopt                   ├ feature "serve"
+//!     io           monoio, sockets, timers; knows no HTTP, no contracts               ┘
+//!  ───────────────── nothing below this line can do IO ─────────────────
+//!  6  exchange     one request and its response: head in, verdict and heads out; refusals
+//!  5  audit        decision ids, lanes (bytes only)
+//!     certify      the inline re-check of a decision by other means
+//!  4  balance      the epoch: load view, health, drain
+//!     decide       which services are eligible, which one, why; why not the others
+//!  3  compiler     config + contracts → snapshot, or every reason why not
+//!     snapshot     the immutable landscape, and its lookups
+//!  2  config  identity
+//!     contract     the logic: values, sets, atoms, clauses, promises, entailment
+//!  1  http1        sans-IO codec on httparse
+//!     http2        what h2 hides from us, seen at the byte level: frame meter
+//!  0  wire         limits, faults, documents, ids, names
+//! ```
+//! `tests/tidy.rs` holds this table and fails on an upward import.
+
+pub mod contract;
+pub mod wire;

@@ -1,0 +1,21 @@
+//! Every bound of the program in one place, each with its reason.
+
+/// Clauses in one normal form; above it an expression is refused, never approximated.
+/// A contract a person can review has fewer than ten; 64 keeps conversion and re-check bounded.
+pub const CLAUSES_MAX: usize = 64;
+/// Literals in one clause.
+pub const LITERALS_MAX: usize = 16;
+/// Bytes of one expression's text.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+/// Nesting depth of one expression: the parser recurses, so its stack is bounded here.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Conditional promises in one offer: a set of active modes fits a `u16`.
+pub const MODES_MAX: usize = 16;
+/// Clauses in one `CAIO-Require` header, and its bytes.
+pub const REQUIRE_CLAUSES_MAX: usize = 8;
+/// See [`REQUIRE_CLAUSES_MAX`].
+pub const REQUIRE_BYTES_MAX: usize = 1024;
+/// Candidates of one capability: the worst-case denial scans them all, and stays below 1.5 µs.
+pub const CANDIDATES_MAX: usize = 65_536;
+/// Monadic attributes in one vocabulary, after sets of symbols and tails are spread out.
+pub const ATTRIBUTES_MAX: usize = 4096;
