@@ -22,5 +22,9 @@
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
+pub mod config;
 pub mod contract;
+pub mod exchange;
+#[cfg(feature = "serve")]
+pub mod io;
 pub mod wire;

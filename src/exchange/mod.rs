@@ -1,0 +1,3 @@
+//! Layer 6: one request and its response. Head in, verdict and heads out; knows no socket.
+
+pub mod refusal;
