@@ -710,6 +710,8 @@ fn unsafe_stays_in_io_under_its_reason() {
     refused("src/proxy/leaf.rs", "fn f() { unsafe { g() } }\n", "outside src/io");
     refused("src/io/leaf.rs", "fn f() { unsafe { g() } }\n", "without a SAFETY comment");
     accepted("src/io/leaf.rs", "// SAFETY: the pointer lives.\nfn f() { unsafe { g() } }\n");
+    let long = "// SAFETY: one\n// two\n// three\n// four\n#[inline]\nunsafe fn f() {}\n";
+    accepted("src/io/leaf.rs", long);
     accepted("src/proxy/leaf.rs", "#![deny(unsafe_code)]\nconst A: &str = \"unsafe\";\n");
 }
 

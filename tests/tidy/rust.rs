@@ -123,9 +123,13 @@ impl Source {
         )
     }
 
-    /// Whether a comment on the line or up to three above it holds `word`.
+    /// Whether a comment on the line, or the block of comments that ends up to three lines above
+    /// it, holds `word`.
     pub(crate) fn comment_near(&self, line: usize, word: &str) -> bool {
-        self.comments.range(line.saturating_sub(3)..=line).any(|(_, text)| text.contains(word))
+        let nearest = self.comments.range(line.saturating_sub(3)..=line).next_back();
+        let Some((&last, _)) = nearest else { return false };
+        let block = (1..=last).rev().map_while(|line| self.comments.get(&line));
+        block.into_iter().any(|comment| comment.contains(word))
     }
 }
 
