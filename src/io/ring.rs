@@ -17,12 +17,12 @@ impl std::fmt::Display for RingUnavailable {
         let reason = match self.0.raw_os_error() {
             Some(libc::ENOSYS) => "this kernel has no io_uring; Linux 5.19 or newer is needed",
             Some(libc::EPERM | libc::EACCES) => {
-                "io_uring is forbidden here; see the sysctl kernel.io_uring_disabled (0 allows it), \
-                 and the container's seccomp profile"
+                "io_uring is forbidden here; see the sysctl kernel.io_uring_disabled (0 allows \
+                 it), and the container's seccomp profile"
             }
             Some(libc::ENOMEM) => {
-                "no locked memory for the ring; raise LimitMEMLOCK (ulimit -l), or lower the number \
-                 of workers"
+                "no locked memory for the ring; raise LimitMEMLOCK (ulimit -l), or lower the \
+                 number of workers"
             }
             Some(libc::EINVAL) => "this kernel lacks a needed io_uring flag; Linux 5.19 or newer",
             _ => "io_uring could not be set up",

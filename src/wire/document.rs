@@ -14,7 +14,8 @@
 //! assert!(root.boolean("pin", &mut faults).is_none());
 //! root.finish(&mut faults);
 //! let fault = faults.into_sorted().remove(0).to_string();
-//! assert_eq!(fault, "caio.toml:2:1: unknown key `pni`; did you mean `pin`? known here: pin, workers");
+//! let mend = "did you mean `pin`? known here: pin, workers";
+//! assert_eq!(fault, format!("caio.toml:2:1: unknown key `pni`; {mend}"));
 //! ```
 
 use super::fault::{Fault, Faults, nearest, quoted};
