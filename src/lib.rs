@@ -27,4 +27,5 @@ pub mod contract;
 pub mod exchange;
 #[cfg(feature = "serve")]
 pub mod io;
+pub mod http2;
 pub mod wire;
