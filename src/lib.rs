@@ -23,4 +23,5 @@
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
 pub mod contract;
+pub mod http1;
 pub mod wire;

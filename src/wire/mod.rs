@@ -1,4 +1,7 @@
 //! Layer 0: what every other layer speaks in. Limits, faults, documents, ids, names.
 
+pub mod authority;
 pub mod fault;
+pub mod field;
 pub mod limits;
+pub mod target;
