@@ -28,4 +28,5 @@ pub mod exchange;
 #[cfg(feature = "serve")]
 pub mod io;
 pub mod http2;
+pub mod http1;
 pub mod wire;

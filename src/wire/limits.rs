@@ -60,3 +60,30 @@ pub const H2_WINDOW_INCREMENT_MIN: u32 = 1024;
 pub const H2_WINDOW_INCREMENT_HUGE: u32 = 1 << 24;
 /// Bytes of a header block's buffer that a connection keeps between blocks.
 pub const H2_BLOCK_BUFFER_KEPT_BYTES: usize = 4096;
+/// Bytes of one HTTP/1.1 head. Tokens and cookies of real callers stay below 32 KiB; beyond twice
+/// that a head is an attack on memory.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one line of a head with its CRLF, as the larger of today's proxies' defaults.
+pub const HEAD_LINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request target; RFC 9112 3 asks for at least 8000.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// What a request line may hold besides the target: the method, two spaces, the version, CRLF.
+pub const REQUEST_LINE_SLACK: usize = METHOD_BYTES_MAX + 12;
+/// Bytes of a method; the longest registered one has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Fields of one head, by default.
+pub const HEAD_FIELDS_MAX: usize = 100;
+/// Fields of one head, whatever is configured: the parse keeps this many slices on the stack.
+pub const HEAD_FIELDS_CEILING: usize = 256;
+/// Options in all `Connection` fields of a head together: each is compared with each field.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+/// Bytes of all chunk extensions of one body together; nobody uses them but attackers.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4096;
+/// Bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a trailer section.
+pub const TRAILER_FIELDS_MAX: usize = 32;
+
+const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
+const _: () = assert!(TARGET_BYTES_MAX + REQUEST_LINE_SLACK <= HEAD_LINE_BYTES_MAX);
+const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
