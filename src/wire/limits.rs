@@ -31,3 +31,14 @@ pub const FACT_COLUMNS_MAX: usize = 64;
 pub const OVERLAYS_MAX: usize = 6;
 /// Minimal sets of modes that make one promise entail one clause; a contract for people has one.
 pub const MODE_SETS_MAX: usize = 64;
+
+/// Bytes of one document a person writes: a landscape of thousands of services still fits one
+/// file, and reading it stays far below a second.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+/// Faults kept of one file set: more than anyone mends in one go.
+pub const FAULTS_MAX: usize = 1000;
+/// Characters of a person's input repeated in a message; keys and atoms are far shorter.
+pub const QUOTED_CHARS_MAX: usize = 80;
+/// Table headers in one document: a hundred thousand routes with a table or two each. The reader
+/// keeps about a kilobyte for each, so this bounds a hostile file of nothing but `[[a]]`.
+pub const TABLES_MAX: usize = 250_000;

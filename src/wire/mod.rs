@@ -1,4 +1,6 @@
 //! Layer 0: what every other layer speaks in. Limits, faults, documents, ids, names.
 
+pub mod document;
 pub mod fault;
 pub mod limits;
+pub mod units;
