@@ -38,11 +38,8 @@ pub(super) fn compile(parts: &Parts<'_>, problems: &mut Problems) -> Compiled {
         });
         CallerClass(u16::try_from(known).unwrap_or(u16::MAX))
     };
-    let anonymous = Arc::new(Principal {
-        id: ANONYMOUS.into(),
-        class: class_of(ANONYMOUS),
-        facts: Vec::new(),
-    });
+    let anonymous =
+        Arc::new(Principal { id: ANONYMOUS.into(), class: class_of(ANONYMOUS), facts: Vec::new() });
     let mut networks: BTreeMap<u8, BTreeMap<u128, Arc<Principal>>> = BTreeMap::new();
     for caller in callers {
         if caller.id == ANONYMOUS {

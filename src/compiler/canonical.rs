@@ -7,6 +7,7 @@ use super::Parts;
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
+use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::pattern::{host_text, operation_text};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
@@ -30,9 +31,7 @@ pub(super) fn text(
 ) -> String {
     let mut lines = Lines(String::new());
     lines.line(SEMANTICS);
-    for line in parts.attributes.canonical().lines() {
-        lines.line(format_args!("vocabulary {line}"));
-    }
+    vocabulary_lines(&parts.vocabulary, &mut lines);
     for service in services {
         service_lines(service, &mut lines);
     }
@@ -46,7 +45,10 @@ pub(super) fn text(
             "requirement {} caller {} operation {}",
             quoted(&requirement.id),
             requirement.caller.as_deref().map_or("none".to_owned(), quoted),
-            requirement.operation.as_ref().map_or("none".to_owned(), |o| quoted(&operation_text(o))),
+            requirement
+                .operation
+                .as_ref()
+                .map_or("none".to_owned(), |o| quoted(&operation_text(o))),
         ));
         conditions("need", &requirement.needs, &mut lines);
     }
@@ -62,6 +64,26 @@ pub(super) fn text(
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
+}
+
+fn vocabulary_lines(vocabulary: &Vocabulary, lines: &mut Lines) {
+    lines.line(format_args!("vocabulary {}", quoted(vocabulary.version())));
+    for declared in vocabulary.declared() {
+        lines.line(format_args!(
+            "declared {} {} {} {}",
+            quoted(&declared.name),
+            declared.side,
+            quoted(&format!("{:?}", declared.kind)),
+            quoted(&format!("{:?}", declared.source)),
+        ));
+    }
+    for (number, attribute) in (0..).zip(vocabulary.attributes()) {
+        lines.line(format_args!(
+            "attribute {} {}",
+            quoted(&attribute.name),
+            constraint(AttributeId(number), &attribute.domain)
+        ));
+    }
 }
 
 fn service_lines(service: &Service, lines: &mut Lines) {
@@ -99,7 +121,11 @@ fn service_lines(service: &Service, lines: &mut Lines) {
         }
         conditions("demand", &offer.demands, lines);
         for mode in &offer.promises {
-            lines.line(format_args!("promise when {} then {}", cnf(&mode.when), promises(&mode.then)));
+            lines.line(format_args!(
+                "promise when {} then {}",
+                cnf(&mode.when),
+                promises(&mode.then)
+            ));
         }
     }
 }

@@ -8,8 +8,8 @@ mod routes;
 use crate::config::model::{Caller, Condition, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf};
 use crate::contract::set::Set;
+use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::flat::FlatOffer;
-use crate::snapshot::request::Attributes;
 use crate::snapshot::table::RouteTable;
 use crate::snapshot::vector::Columns;
 use crate::snapshot::{
@@ -33,7 +33,7 @@ pub struct Parts<'a> {
     /// The known callers.
     pub callers: &'a [Caller],
     /// The vocabulary.
-    pub attributes: Arc<dyn Attributes>,
+    pub vocabulary: Arc<Vocabulary>,
     /// What seeds are drawn from.
     pub seed: SeedRule,
 }
@@ -86,7 +86,12 @@ pub fn compile(parts: &Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     requirements.sort_by(|a, b| a.id.cmp(&b.id));
     unique(requirements.iter().map(|r| r.id.as_str()), "requirement", &mut problems);
     let routes = routes::compile(
-        &routes::Input { parts, services: &services, requirements: &requirements, classes: &classes.classes },
+        &routes::Input {
+            parts,
+            services: &services,
+            requirements: &requirements,
+            classes: &classes.classes,
+        },
         &mut capabilities,
         &mut problems,
     );
@@ -108,14 +113,11 @@ pub fn compile(parts: &Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         anonymous: classes.anonymous,
         networks: classes.networks,
         seed: parts.seed.clone(),
+        vocabulary: Arc::clone(&parts.vocabulary),
     })
 }
 
-fn unique<'a>(
-    sorted: impl Iterator<Item = &'a str>,
-    kind: &str,
-    problems: &mut Problems,
-) {
+fn unique<'a>(sorted: impl Iterator<Item = &'a str>, kind: &str, problems: &mut Problems) {
     let mut last = None;
     for id in sorted {
         if last == Some(id) {
@@ -185,11 +187,14 @@ fn capabilities(
         if sets.len() > FACT_COLUMNS_MAX {
             problems.add(
                 named("capability", name),
-                format!("its offers constrain {} attributes, more than {FACT_COLUMNS_MAX}", sets.len()),
+                format!(
+                    "its offers constrain {} attributes, more than {FACT_COLUMNS_MAX}",
+                    sets.len()
+                ),
                 "constrain fewer attributes of request and caller",
             );
         }
-        let columns = Columns::new(&parts.attributes, sets);
+        let columns = Columns::new(&parts.vocabulary, sets);
         let candidates = offers
             .iter()
             .map(|(service, entry, offer)| Candidate {
@@ -211,7 +216,10 @@ fn atoms(cnf: &Cnf) -> impl Iterator<Item = (AttributeId, &Set)> {
 
 /// The number of a set of conditions within its capability; equal sets share one.
 #[derive(Debug, Default)]
-struct NeedsNumbers(BTreeMap<(CapabilityId, Vec<(String, String, Cnf)>), NeedsId>);
+struct NeedsNumbers(BTreeMap<(CapabilityId, Vec<NeedsKey>), NeedsId>);
+
+/// Name, text and meaning of one condition.
+type NeedsKey = (String, String, Cnf);
 
 impl NeedsNumbers {
     fn number(

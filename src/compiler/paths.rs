@@ -19,7 +19,7 @@ fn path_covers(outer: &PathPattern, inner: &PathPattern) -> bool {
     match (outer, inner) {
         (outer, PathPattern::Exact(path)) => path_matches(outer, path),
         (PathPattern::Template(outer), PathPattern::Template(inner)) => {
-            outer.len() == inner.len() && outer.iter().zip(inner).all(|pair| covers_segment(pair))
+            outer.len() == inner.len() && outer.iter().zip(inner).all(covers_segment)
         }
         (PathPattern::Prefix(prefix), PathPattern::Template(inner)) => {
             let outer = segments(prefix);
@@ -29,9 +29,7 @@ fn path_covers(outer: &PathPattern, inner: &PathPattern) -> bool {
         (PathPattern::Prefix(outer), PathPattern::Prefix(inner)) => inner.starts_with(outer),
         (PathPattern::Exact(_), PathPattern::Template(inner)) => {
             let literal: Option<Vec<&str>> = inner.iter().map(Option::as_deref).collect();
-            literal.is_some_and(|literal| {
-                path_matches(outer, &format!("/{}", literal.join("/")))
-            })
+            literal.is_some_and(|literal| path_matches(outer, &format!("/{}", literal.join("/"))))
         }
         (PathPattern::Exact(_) | PathPattern::Template(_), PathPattern::Prefix(_)) => false,
     }
@@ -52,7 +50,8 @@ fn path_meets(a: &PathPattern, b: &PathPattern) -> bool {
             path_matches(other, path)
         }
         (PathPattern::Template(a), PathPattern::Template(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| meets_segment(a.as_deref(), b.as_deref()))
+            a.len() == b.len()
+                && a.iter().zip(b).all(|(a, b)| meets_segment(a.as_deref(), b.as_deref()))
         }
         (PathPattern::Template(template), PathPattern::Prefix(prefix))
         | (PathPattern::Prefix(prefix), PathPattern::Template(template)) => {

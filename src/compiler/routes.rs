@@ -54,8 +54,14 @@ pub(super) fn compile(
             );
             continue;
         };
-        let bound = Bindable { id: &route.id, capability, operation: &route.operation, needs: &route.needs };
-        let mut entry = bind(input, &bound, capabilities, &mut binder, &mut compiled.bound, problems);
+        let bound = Bindable {
+            id: &route.id,
+            capability,
+            operation: &route.operation,
+            needs: &route.needs,
+        };
+        let mut entry =
+            bind(input, &bound, capabilities, &mut binder, &mut compiled.bound, problems);
         entry.body_bytes_max = route.body_bytes_max;
         entry.timeout_ms = route.timeout_ms;
         let mut headers = route.headers.clone();
@@ -167,13 +173,18 @@ fn bind(
 ) -> RouteEntry {
     let operations = input.requirements.iter().filter_map(|r| r.operation.as_ref());
     let overlays: BTreeSet<&Operation> = operations
-        .filter(|operation| meets(operation, route.operation) && !covers(operation, route.operation))
+        .filter(|operation| {
+            meets(operation, route.operation) && !covers(operation, route.operation)
+        })
         .collect();
     let mut overlays: Vec<Operation> = overlays.into_iter().cloned().collect();
     if overlays.len() > OVERLAYS_MAX {
         problems.add(
             named("route", route.id),
-            format!("requirements bound to {} operations cut through it, more than {OVERLAYS_MAX}", overlays.len()),
+            format!(
+                "requirements bound to {} operations cut through it, more than {OVERLAYS_MAX}",
+                overlays.len()
+            ),
             "make routes of those operations",
         );
         overlays.truncate(OVERLAYS_MAX);
@@ -276,7 +287,9 @@ fn tie(compiled: &Compiled, a: &Rule, b: &Rule, problems: &mut Problems) {
         )
     } else {
         (
-            format!("follows from contracts of different capabilities, so {request} has no one meaning"),
+            format!(
+                "follows from contracts of different capabilities, so {request} has no one meaning"
+            ),
             "write an explicit route that says which capability is meant".to_owned(),
         )
     };

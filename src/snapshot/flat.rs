@@ -3,7 +3,9 @@
 
 use super::vector::{Columns, FactVector};
 use crate::config::model::Offer;
-use crate::contract::logic::{Atom, Cnf, PromiseBox};
+use crate::contract::logic::{Atom, AttributeId, Cnf};
+use crate::contract::set::Set;
+use std::collections::BTreeSet;
 
 /// `low <= fact <= high`, one literal of a clause.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +24,24 @@ pub struct Program {
     never: bool,
 }
 
+/// One promise.
+#[derive(Clone, Debug)]
+pub struct FlatMode {
+    /// When it holds.
+    pub when: Program,
+    /// What it says, sorted by attribute.
+    then: Box<[(AttributeId, Set)]>,
+}
+
 /// One offer.
 #[derive(Clone, Debug)]
 pub struct FlatOffer {
     /// What it asks.
     pub demands: Program,
-    /// Its conditional promises, in the contract's order.
-    pub modes: Vec<(Program, PromiseBox)>,
+    /// Its promises, in the contract's order.
+    pub modes: Box<[FlatMode]>,
+    /// Attributes that more than one promise speaks of: there they may contradict each other.
+    pub shared: Box<[AttributeId]>,
 }
 
 impl Program {
@@ -41,12 +54,12 @@ impl Program {
             for Atom { attribute, set } in &clause.atoms {
                 let Some(column) = columns.find(*attribute) else { continue };
                 let code = u16::try_from(column).unwrap_or(u16::MAX);
-                tests.extend(
-                    columns
-                        .intervals(column, set)
-                        .into_iter()
-                        .map(|(low, high)| Test { column: code, last: false, low, high }),
-                );
+                tests.extend(columns.intervals(column, set).into_iter().map(|(low, high)| Test {
+                    column: code,
+                    last: false,
+                    low,
+                    high,
+                }));
             }
             if before == tests.len() {
                 never = true;
@@ -76,16 +89,33 @@ impl Program {
     }
 }
 
+impl FlatMode {
+    /// What is promised of an attribute.
+    #[inline]
+    pub fn promised(&self, attribute: AttributeId) -> Option<&Set> {
+        self.then.iter().find(|(known, _)| *known == attribute).map(|(_, set)| set)
+    }
+}
+
 impl FlatOffer {
     /// Flattens one offer.
     pub fn new(columns: &Columns, offer: &Offer) -> Self {
-        let mut modes: Vec<(Program, PromiseBox)> = Vec::new();
-        for mode in &offer.promises {
-            modes.push((Program::new(columns, [&mode.when]), mode.then.clone()));
+        let demands = Program::new(columns, offer.demands.iter().map(|demand| &demand.cnf));
+        let modes: Box<[FlatMode]> = offer
+            .promises
+            .iter()
+            .map(|mode| FlatMode {
+                when: Program::new(columns, [&mode.when]),
+                then: mode.then.iter().map(|(at, set)| (*at, set.clone())).collect(),
+            })
+            .collect();
+        let mut seen = BTreeSet::new();
+        let mut shared = BTreeSet::new();
+        for attribute in offer.promises.iter().flat_map(|mode| mode.then.keys()) {
+            if !seen.insert(*attribute) {
+                shared.insert(*attribute);
+            }
         }
-        Self {
-            demands: Program::new(columns, offer.demands.iter().map(|demand| &demand.cnf)),
-            modes,
-        }
+        Self { demands, modes, shared: shared.into_iter().collect() }
     }
 }

@@ -11,6 +11,7 @@ pub mod table;
 pub mod vector;
 
 use crate::config::model::{Condition, Offer, Operation, Protocol};
+use crate::contract::vocabulary::Vocabulary;
 use flat::FlatOffer;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
@@ -143,6 +144,7 @@ pub struct Snapshot {
     pub(crate) anonymous: Arc<Principal>,
     pub(crate) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
     pub(crate) seed: SeedRule,
+    pub(crate) vocabulary: Arc<Vocabulary>,
 }
 
 impl Snapshot {
@@ -159,6 +161,11 @@ impl Snapshot {
     /// The whole landscape as canonical lines, whatever order it was registered in.
     pub fn canonical(&self) -> &str {
         &self.canonical
+    }
+
+    /// The vocabulary that every attribute here belongs to.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// All services, by [`ServiceId`].
@@ -224,7 +231,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn route_to(&self, capability: &str, view: &impl RequestView) -> Result<RouteMatch, NoRoute> {
+    pub fn route_to(
+        &self,
+        capability: &str,
+        view: &impl RequestView,
+    ) -> Result<RouteMatch, NoRoute> {
         let capability = self.capability(capability).ok_or(NoRoute::Capability)?;
         self.select(Some(capability), view)
     }

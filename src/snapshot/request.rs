@@ -1,7 +1,5 @@
 //! What routing and facts may look at of one request, and who sent it.
 
-use crate::contract::logic::AttributeId;
-use crate::contract::set::Value;
 use std::sync::Arc;
 
 /// One request as routing sees it; a head of any protocol version implements it.
@@ -42,53 +40,4 @@ pub struct BadFact {
     pub attribute: String,
     /// What is wrong with it.
     pub what: String,
-}
-
-/// Where the facts of one attribute come from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// The declared length of the body.
-    BodyBytes,
-    /// The method.
-    Method,
-    /// The canonical path.
-    Path,
-    /// The canonical host.
-    Host,
-    /// A header's value, by its lower-case name.
-    Header(String),
-    /// The principal's id.
-    CallerId,
-    /// What the configuration says of the principal, by the declared attribute's name.
-    CallerFact(String),
-}
-
-/// How the text of a source becomes the value of one monadic attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reader {
-    /// The text itself.
-    Text,
-    /// The text with its bytes reversed, so that a suffix is a prefix.
-    Reversed,
-    /// The rank of one of these symbols.
-    Symbols(Vec<String>),
-    /// [`Attributes::read`] knows; it may allocate.
-    Other,
-}
-
-/// What the landscape must know of the vocabulary: names, and how facts are read.
-pub trait Attributes: Send + Sync + std::fmt::Debug {
-    /// The name of a monadic attribute for people, `data.class`.
-    fn name(&self, attribute: AttributeId) -> String;
-    /// Where its fact comes from; `None` for attributes of the promise side.
-    fn source(&self, attribute: AttributeId) -> Option<Source>;
-    /// How the source's text is read.
-    fn reader(&self, attribute: AttributeId) -> Reader;
-    /// Reads this attribute's value out of the text its source gave; `Ok(None)` is unknown.
-    ///
-    /// # Errors
-    /// What is wrong with the text, for the caller to read.
-    fn read(&self, attribute: AttributeId, text: &str) -> Result<Option<Value>, String>;
-    /// The canonical lines that enter the snapshot's content address.
-    fn canonical(&self) -> String;
 }

@@ -23,7 +23,7 @@ use super::{CapabilityId, RouteId};
 use crate::config::model::{HostPattern, Operation, PathPattern};
 use crate::wire::limits::{HOST_LABELS_MAX, PATTERN_SEGMENTS_MAX};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One route before it is filed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,11 +161,10 @@ fn prefix_hash(scope: u32, prefix: &str) -> u64 {
 impl RouteTable {
     /// Files the rules; the order they come in does not matter.
     pub fn build(rules: &[Rule]) -> Self {
-        let mut table = Self::default();
-        table.methods =
-            rules.iter().filter_map(|rule| rule.operation.method.as_deref().map(Box::from)).collect();
-        table.methods.sort_unstable();
-        table.methods.dedup();
+        let given = rules.iter().filter_map(|rule| rule.operation.method.as_deref());
+        let methods: BTreeSet<&str> = given.collect();
+        let methods = methods.into_iter().map(Box::from).collect();
+        let mut table = Self { methods, ..Self::default() };
         let mut grouped: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
         for rule in rules {
             let key = (selector_code(rule.selector), &rule.host, &rule.operation.path);
@@ -221,8 +220,7 @@ impl RouteTable {
     }
 
     fn entry(&mut self, rule: &Rule) -> Entry {
-        let headers =
-            Span { start: number(self.headers.len()), len: number(rule.headers.len()) };
+        let headers = Span { start: number(self.headers.len()), len: number(rule.headers.len()) };
         self.headers.extend(
             rule.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())),
         );
@@ -333,11 +331,7 @@ impl RouteTable {
 
     /// The route of the most specific rule that matches.
     #[inline]
-    pub fn find(
-        &self,
-        selector: Option<CapabilityId>,
-        view: &impl RequestView,
-    ) -> Option<RouteId> {
+    pub fn find(&self, selector: Option<CapabilityId>, view: &impl RequestView) -> Option<RouteId> {
         let mut code = None;
         self.walk(selector, view, &mut |bucket| {
             let code = *code.get_or_insert_with(|| self.method_code(view.method()));

@@ -1,11 +1,11 @@
 //! The facts of one request, as the numbers that the offers of one capability are compared with.
 
-use super::request::{Attributes, BadFact, Principal, Reader, RequestView, Source};
+use super::request::{BadFact, Principal, RequestView};
 use crate::contract::logic::{AttributeId, Facts};
 use crate::contract::set::{Set, Value};
+use crate::contract::vocabulary::{Declared, Kind, Side, Source, Vocabulary};
 use crate::wire::limits::FACT_COLUMNS_MAX;
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// One value per column and which of them are known. Reused from request to request.
 #[derive(Clone, Debug)]
@@ -57,13 +57,33 @@ impl FactVector {
     }
 }
 
+/// Where a column's text comes from; the vocabulary's source, with what a caller entry says.
+#[derive(Clone, Debug)]
+enum Origin {
+    Request(Source),
+    Caller,
+    /// A promise-side attribute has no facts.
+    Nowhere,
+}
+
+/// How a column reads its text.
+#[derive(Clone, Debug)]
+enum Reader {
+    Text,
+    /// From the last character to the first.
+    Reversed,
+    Symbols(Vec<String>),
+    /// The vocabulary reads it, and may allocate.
+    Other,
+}
+
 /// One attribute that some offer of the capability constrains.
 #[derive(Clone, Debug)]
 pub struct Column {
     /// The attribute.
     pub attribute: AttributeId,
-    name: String,
-    source: Option<Source>,
+    declared: Declared,
+    origin: Origin,
     reader: Reader,
     /// The ends of all text intervals on this attribute, sorted; empty for numbers. The rank of a
     /// text is how many of them are not above it, so `[low, high)` is a closed interval of ranks.
@@ -74,16 +94,16 @@ pub struct Column {
 #[derive(Clone, Debug)]
 pub struct Columns {
     columns: Vec<Column>,
-    attributes: Arc<dyn Attributes>,
 }
 
 impl Columns {
     /// The columns for these attributes, each with every set that is compared with it.
     pub fn new<'a>(
-        attributes: &Arc<dyn Attributes>,
+        vocabulary: &Vocabulary,
         sets: impl IntoIterator<Item = (AttributeId, Vec<&'a Set>)>,
     ) -> Self {
-        let columns = sets.into_iter().map(|(attribute, sets)| {
+        let columns = sets.into_iter().filter_map(|(attribute, sets)| {
+            let declared = vocabulary.owner(attribute)?.clone();
             let mut ends: Vec<Vec<u8>> = Vec::new();
             for set in sets {
                 if let Set::Texts(texts) = set {
@@ -95,15 +115,21 @@ impl Columns {
             }
             ends.sort_unstable();
             ends.dedup();
-            Column {
-                attribute,
-                name: attributes.name(attribute),
-                source: attributes.source(attribute),
-                reader: attributes.reader(attribute),
-                ends,
-            }
+            let reader = match &declared.kind {
+                Kind::Text if attribute == declared.id() => Reader::Text,
+                Kind::Text => Reader::Reversed,
+                Kind::Enum { symbols, .. } => Reader::Symbols(symbols.clone()),
+                Kind::Region(regions) => Reader::Symbols(regions.leaves().to_vec()),
+                _ => Reader::Other,
+            };
+            let origin = match (&declared.source, declared.side) {
+                (Some(source), _) => Origin::Request(source.clone()),
+                (None, Side::Caller) => Origin::Caller,
+                (None, Side::Request | Side::Promise) => Origin::Nowhere,
+            };
+            Some(Column { attribute, declared, origin, reader, ends })
         });
-        Self { columns: columns.collect(), attributes: Arc::clone(attributes) }
+        Self { columns: columns.collect() }
     }
 
     /// How many there are.
@@ -131,9 +157,8 @@ impl Columns {
                 .iter()
                 .map(|(low, high)| {
                     let low = column.rank(|end| end.cmp(low));
-                    let high = high.as_ref().map_or(i64::MAX, |high| {
-                        column.rank(|end| end.cmp(high)) - 1
-                    });
+                    let high =
+                        high.as_ref().map_or(i64::MAX, |high| column.rank(|end| end.cmp(high)) - 1);
                     (low, high)
                 })
                 .collect(),
@@ -153,12 +178,12 @@ impl Columns {
     ) -> Result<(), BadFact> {
         facts.clear();
         for (at, column) in self.columns.iter().enumerate() {
-            if let Some(Source::BodyBytes) = column.source {
+            if let Origin::Request(Source::BodyBytes) = column.origin {
                 if let Some(bytes) = view.body_bytes() {
                     facts.set(at, i64::try_from(bytes).unwrap_or(i64::MAX));
                 }
-            } else if let Some(text) = source_text(column.source.as_ref(), view, principal)
-                && let Some(number) = column.number_of(self.attributes.as_ref(), text)?
+            } else if let Some(text) = column.text(view, principal)
+                && let Some(number) = column.number_of(text)?
             {
                 facts.set(at, number);
             }
@@ -173,11 +198,11 @@ impl Columns {
     pub fn values(&self, view: &impl RequestView, principal: &Principal) -> Result<Facts, BadFact> {
         let mut facts = Facts::new();
         for column in &self.columns {
-            let value = if let Some(Source::BodyBytes) = column.source {
+            let value = if let Origin::Request(Source::BodyBytes) = column.origin {
                 view.body_bytes()
                     .map(|bytes| Value::Number(i64::try_from(bytes).unwrap_or(i64::MAX)))
-            } else if let Some(text) = source_text(column.source.as_ref(), view, principal) {
-                column.value_of(self.attributes.as_ref(), text)?
+            } else if let Some(text) = column.text(view, principal) {
+                column.value_of(text)?
             } else {
                 None
             };
@@ -200,27 +225,23 @@ impl Columns {
     }
 }
 
-fn source_text<'a>(
-    source: Option<&Source>,
-    view: &'a impl RequestView,
-    principal: &'a Principal,
-) -> Option<&'a str> {
-    match source? {
-        Source::BodyBytes => None,
-        Source::Method => Some(view.method()),
-        Source::Path => Some(view.path()),
-        Source::Host => Some(view.host()),
-        Source::Header(name) => view.header(name),
-        Source::CallerId => Some(&principal.id),
-        Source::CallerFact(name) => principal
-            .facts
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str()),
-    }
-}
-
 impl Column {
+    #[inline]
+    fn text<'a>(&self, view: &'a impl RequestView, principal: &'a Principal) -> Option<&'a str> {
+        match &self.origin {
+            Origin::Nowhere | Origin::Request(Source::BodyBytes) => None,
+            Origin::Request(Source::Method) => Some(view.method()),
+            Origin::Request(Source::Path) => Some(view.path()),
+            Origin::Request(Source::Host) => Some(view.host()),
+            Origin::Request(Source::Header(name)) => view.header(name),
+            Origin::Request(Source::CallerId) => Some(&principal.id),
+            Origin::Caller => {
+                let mut facts = principal.facts.iter();
+                facts.find(|(known, _)| *known == self.declared.name).map(|(_, text)| text.as_str())
+            }
+        }
+    }
+
     /// How many ends are not above the text that `compare` compares an end with.
     #[inline]
     fn rank(&self, compare: impl Fn(&[u8]) -> Ordering) -> i64 {
@@ -233,44 +254,46 @@ impl Column {
     }
 
     fn bad(&self, what: String) -> BadFact {
-        let origin = match &self.source {
-            Some(Source::Header(name)) => format!("header `{}`", name.escape_debug()),
-            Some(Source::CallerFact(_) | Source::CallerId) => "caller".to_owned(),
-            _ => "request".to_owned(),
+        let origin = match &self.origin {
+            Origin::Request(Source::Header(name)) => format!("header `{name}`"),
+            Origin::Request(Source::CallerId) | Origin::Caller => "caller".to_owned(),
+            Origin::Request(_) | Origin::Nowhere => "request".to_owned(),
         };
-        BadFact { origin, attribute: self.name.clone(), what }
+        BadFact { origin, attribute: self.declared.name.clone(), what }
     }
 
-    fn number_of(
-        &self,
-        attributes: &dyn Attributes,
-        text: &str,
-    ) -> Result<Option<i64>, BadFact> {
+    #[inline]
+    fn number_of(&self, text: &str) -> Result<Option<i64>, BadFact> {
         match &self.reader {
             Reader::Text => Ok(Some(self.text_rank(text))),
-            Reader::Reversed => {
-                Ok(Some(self.rank(|end| end.iter().copied().cmp(text.bytes().rev()))))
-            }
+            Reader::Reversed => Ok(Some(self.rank(|end| {
+                end.iter().copied().cmp(text.chars().rev().flat_map(|character| {
+                    let mut utf8 = [0; 4];
+                    let length = character.encode_utf8(&mut utf8).len();
+                    utf8.into_iter().take(length)
+                }))
+            }))),
             Reader::Symbols(symbols) => {
-                if let Some(rank) = symbols.iter().position(|symbol| symbol == text) {
-                    return Ok(i64::try_from(rank).ok());
+                match symbols.iter().position(|symbol| symbol == text) {
+                    Some(rank) => Ok(i64::try_from(rank).ok()),
+                    // Spaces around it, or a fault that the vocabulary words.
+                    None => self.other(text),
                 }
-                // The vocabulary words the complaint, or knows a spelling that this does not.
-                self.other(attributes, text)
             }
-            Reader::Other => self.other(attributes, text),
+            Reader::Other => self.other(text),
         }
     }
 
-    fn other(&self, attributes: &dyn Attributes, text: &str) -> Result<Option<i64>, BadFact> {
-        let value = attributes.read(self.attribute, text).map_err(|what| self.bad(what))?;
-        Ok(value.map(|value| match value {
+    fn other(&self, text: &str) -> Result<Option<i64>, BadFact> {
+        Ok(self.value_of(text)?.map(|value| match value {
             Value::Number(number) => number,
             Value::Text(text) => self.text_rank(&text),
         }))
     }
 
-    fn value_of(&self, attributes: &dyn Attributes, text: &str) -> Result<Option<Value>, BadFact> {
-        attributes.read(self.attribute, text).map_err(|what| self.bad(what))
+    fn value_of(&self, text: &str) -> Result<Option<Value>, BadFact> {
+        let values = self.declared.facts(text).map_err(|what| self.bad(what))?;
+        let mut values = values.into_iter();
+        Ok(values.find(|(attribute, _)| *attribute == self.attribute).map(|(_, value)| value))
     }
 }
