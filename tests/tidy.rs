@@ -440,6 +440,12 @@ fn figure_faults(tree: &Tree, path: &str, text: &str, faults: &mut Vec<String>) 
     if !path.ends_with(".md") {
         return;
     }
+    if let Some(stem) = path.strip_suffix(".md")
+        && path.starts_with("perf/results/")
+        && !tree.files.contains_key(&format!("{stem}.json"))
+    {
+        faults.push(format!("{path}: a report without its raw figures, {stem}.json"));
+    }
     let mut section: Vec<(usize, &str)> = Vec::new();
     let mut close = |section: &mut Vec<(usize, &str)>| {
         let cited: Vec<&str> = section
@@ -762,6 +768,7 @@ fn a_figure_names_its_results() {
     refused("README.md", "# A\nIt takes 14.5 µs.\n", "no perf/results file");
     refused("README.md", "# A\n30000 req/s\n# B\n`perf/results/x.json`\n", "no perf/results file");
     refused("README.md", "# A\n14 ns `perf/results/x.json`\n", "does not exist");
+    refused("perf/results/x.md", "# A\n", "without its raw figures");
     accepted("README.md", "# A\nIn 5 minutes, 3 nsx, µs.\n");
     let mut tree = good();
     tree.files.insert("perf/results/x.json".into(), "{}\n".into());
