@@ -27,4 +27,13 @@ pub mod contract;
 pub mod exchange;
 #[cfg(feature = "serve")]
 pub mod io;
+pub mod http2;
+pub mod http1;
+pub mod balance;
+pub mod certify;
+pub mod compiler;
+pub mod config;
+pub mod contract;
+pub mod decide;
+pub mod snapshot;
 pub mod wire;

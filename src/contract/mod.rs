@@ -3,5 +3,19 @@
 //! Every atom constrains **one** attribute (the theory is monadic), so a box of promises entails a
 //! clause exactly when one attribute alone does (`tests/proofs/Caio.v`, `entailment_exact`).
 
+pub mod complaint;
+mod declaration;
+pub mod entailment;
+pub mod expression;
+mod fact;
+mod lexer;
 pub mod logic;
+pub mod normal;
+pub mod predicate;
+pub mod promise;
+pub mod quantity;
+pub mod region;
 pub mod set;
+mod show;
+pub mod version;
+pub mod vocabulary;

@@ -32,6 +32,7 @@ pub enum Overdue {
 struct Entry {
     deadline_ms: Cell<u64>,
     fired: Cell<bool>,
+    idle: Cell<bool>,
     action: Cell<Overdue>,
     fd: Cell<RawFd>,
     waker: RefCell<Option<Waker>>,
@@ -66,6 +67,7 @@ impl Deadlines {
         let entry = Rc::new(Entry {
             deadline_ms: Cell::new(NEVER),
             fired: Cell::new(false),
+            idle: Cell::new(false),
             action: Cell::new(Overdue::Wake),
             fd: Cell::new(fd),
             waker: RefCell::new(None),
@@ -110,6 +112,16 @@ impl Deadlines {
         overdue
     }
 
+    /// Acts on every entry whose owner is idle, as if its deadline had passed: for a drain.
+    pub fn end_idle(&self) {
+        for entry in self.table.borrow().iter().flatten() {
+            if entry.idle.get() {
+                entry.deadline_ms.set(0);
+            }
+        }
+        self.sweep(0);
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.table.borrow().len() - self.free.borrow().len()
@@ -142,6 +154,11 @@ impl Watch {
     pub fn reset(&self) {
         self.entry.fired.set(false);
         self.disarm();
+    }
+
+    /// Says whether the owner waits for work; a drain ends idle owners at once.
+    pub fn idle(&self, idle: bool) {
+        self.entry.idle.set(idle);
     }
 
     /// Wakes this task when the deadline passes.
