@@ -188,40 +188,52 @@ def envoy(folder, scenario, port, origin_port, program="envoy"):
             "--log-level", "error"]
 
 
-def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2):
-    """A decision that is real: two services offer what is called, and the route requires what only
-    one of them promises. The others, where asked for, offer capabilities of their own."""
-    protocol = "http2" if scenario.origin == "h2" else "http1"
-    write(folder, "vocabulary.toml", """vocabulary = "caio/1"
+# Documents are bounded, so long lists are spread over included files.
+PART_ENTRIES = 10_000
+CONFIG = 'config = "caio/1"\n'
+NEEDS = """needs = ['residency.within("eu")']"""
 
-[attributes.residency]
+
+def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2):
+    """A decision that is real: two services offer what is called, and what is required is what
+    only one of them promises. More services, where asked for, offer capabilities of their own."""
+    write(folder, "vocabulary.toml", """vocabulary = "caio-vocabulary/1"
+version = "1.0.0"
+
+[[attributes]]
+name = "residency"
 side = "promise"
 type = "region"
 tree = { eu = ["eu-west", "eu-north"], us = ["us-east"] }
 """)
-
-    def contract(name, capability, operations, region):
-        listed = ", ".join(json.dumps(operation) for operation in operations)
-        write(folder, f"{name}.toml", f"""contract = "caio/1"
-service = "{name}"
-version = "1.0.0"
-
-[[offers]]
-capability = "{capability}"
-interface = {{ http = [{listed}] }}
-
-[[offers.promises]]
-residency = 'within "{region}"'
-""")
-        return f"""
+    files = ["GET /1k", "GET /64k"]
+    listed = [("rig.west", "rig.file/1", files, "eu-west"),
+              ("rig.east", "rig.file/1", files, "us-east")]
+    listed += [(f"rig.other{number}", f"rig.other{number}/1", [f"GET /other/{number}"], "eu-west")
+               for number in range(services - 2)]
+    protocol = "h2c" if scenario.origin == "h2" else "http1"
+    entries = []
+    for name, capability, operations, region in listed:
+        caio_contract(folder, name, capability, operations, region)
+        entries.append(f"""
 [[services]]
 contract = "{name}.toml"
 endpoints = ["127.0.0.1:{origin_port}"]
 protocol = "{protocol}"
-"""
-
-    text = f"""config = "caio/1"
-vocabulary = "vocabulary.toml"
+""")
+    entries += [f"""
+[[routes]]
+id = "r{number}"
+operation = "GET /r/{number}"
+capability = "rig.file/1"
+{NEEDS}
+""" for number in range(routes)]
+    parts = []
+    for start in range(0, len(entries), PART_ENTRIES):
+        parts.append(f"part{start}.toml")
+        write(folder, parts[-1], CONFIG + "".join(entries[start:start + PART_ENTRIES]))
+    return [program, "run", "-c", write(folder, "caio.toml", f"""{CONFIG}vocabulary = "vocabulary.toml"
+include = {json.dumps(parts)}
 
 [process]
 workers = 1
@@ -231,24 +243,28 @@ requests_per_connection_max = {FOREVER_REQUESTS}
 
 [[listeners]]
 address = "127.0.0.1:{port}"
-"""
-    text += contract("rig.west", "rig.file/1", ["GET /1k", "GET /64k"], "eu-west")
-    text += contract("rig.east", "rig.file/1", ["GET /1k", "GET /64k"], "us-east")
-    for number in range(services - 2):
-        name = f"rig.other{number}"
-        text += contract(name, f"rig.other{number}/1", [f"GET /other/{number}"], "eu-west")
-    text += """
+
 [[requirements]]
-id = "rig"
+id = "rig.small"
 route = "GET /1k"
-needs = ['residency.within("eu")']
-"""
-    for number in range(routes):
-        text += f"""
-[[routes]]
-id = "r{number}"
-path = "/r/{number}"
-capability = "rig.file/1"
-needs = ['residency.within("eu")']
-"""
-    return [program, "run", "-c", write(folder, "caio.toml", text)]
+{NEEDS}
+
+[[requirements]]
+id = "rig.large"
+route = "GET /64k"
+{NEEDS}
+""")]
+
+
+def caio_contract(folder, name, capability, operations, region):
+    write(folder, f"{name}.toml", f"""contract = "caio/1"
+service = "{name}"
+version = "1.0.0"
+
+[[offers]]
+capability = "{capability}"
+interface = {{ http = {json.dumps(operations)} }}
+
+[[offers.promises]]
+residency = 'within "{region}"'
+""")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import unittest
 
 import measure
@@ -102,9 +103,21 @@ class Rig(unittest.TestCase):
                 peers.haproxy(folder, scenario, 1, 2)
                 peers.envoy(folder, scenario, 1, 2)
                 peers.caio(folder, scenario, 1, 2, routes=3, services=4)
-                names = os.listdir(folder)
-                self.assertIn("caio.toml", names)
-                self.assertIn("rig.other1.toml", names)
+                self.check_documents(folder)
+
+    def check_documents(self, folder):
+        with open(os.path.join(folder, "caio.toml"), "rb") as file:
+            process = tomllib.load(file)
+        included = {"services": [], "routes": []}
+        for name in process["include"]:
+            with open(os.path.join(folder, name), "rb") as file:
+                part = tomllib.load(file)
+            for key, entries in included.items():
+                entries += part.get(key, [])
+        self.assertEqual([len(entries) for entries in included.values()], [4, 3])
+        for name in [service["contract"] for service in included["services"]]:
+            with open(os.path.join(folder, name), "rb") as file:
+                self.assertEqual(tomllib.load(file)["contract"], "caio/1")
 
     def test_what_is_missing_is_named_with_its_installation(self):
         script = os.path.join(rig.HERE, "rig.py")

@@ -229,10 +229,13 @@ fn import_faults<'a>(
             }
             continue;
         };
+        if from == to || from == "lib" {
+            continue;
+        }
         if !modules.contains(to) {
             faults.push(format!("{at}: src/lib.rs declares no `{to}`"));
         }
-        if span.test || from == to || from == "lib" {
+        if span.test {
             continue;
         }
         if to == APART && from != "bin" {
