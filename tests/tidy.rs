@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u8)] = &[
 const BESIDE: &[(&str, &str)] = &[
     ("config", "contract"),
     ("identity", "contract"),
+    ("identity", "config"),
     ("compiler", "snapshot"),
     ("decide", "balance"),
     ("audit", "certify"),
@@ -50,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http1"]),
     ("toml", &["wire", "config", "contract"]),
     ("sha2", &["wire", "contract", "config", "snapshot", "compiler", "certify", "audit", APART]),
-    ("serde_json", &["wire", "certify", "audit", "exchange", "admin", "cli", APART]),
+    ("serde_json", &["wire", "config", "certify", "audit", "exchange", "admin", "cli", APART]),
     ("arc_swap", &["io", "proxy", "admin", "cli"]),
     ("bytes", &["io", "proxy", "admin", "cli"]),
     ("h2", &["io", "proxy", "admin", "cli"]),
