@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u8)] = &[
 const BESIDE: &[(&str, &str)] = &[
     ("config", "contract"),
     ("identity", "contract"),
+    ("identity", "config"),
     ("compiler", "snapshot"),
     ("decide", "balance"),
     ("audit", "certify"),
@@ -50,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http1"]),
     ("toml", &["wire", "config", "contract"]),
     ("sha2", &["wire", "contract", "config", "snapshot", "compiler", "certify", "audit", APART]),
-    ("serde_json", &["wire", "certify", "audit", "exchange", "admin", "cli", APART]),
+    ("serde_json", &["wire", "config", "certify", "audit", "exchange", "admin", "cli", APART]),
     ("arc_swap", &["io", "proxy", "admin", "cli"]),
     ("bytes", &["io", "proxy", "admin", "cli"]),
     ("h2", &["io", "proxy", "admin", "cli"]),
@@ -229,10 +230,13 @@ fn import_faults<'a>(
             }
             continue;
         };
+        if from == to || from == "lib" {
+            continue;
+        }
         if !modules.contains(to) {
             faults.push(format!("{at}: src/lib.rs declares no `{to}`"));
         }
-        if span.test || from == to || from == "lib" {
+        if span.test {
             continue;
         }
         if to == APART && from != "bin" {
@@ -439,6 +443,12 @@ fn text_faults(path: &str, text: &str, faults: &mut Vec<String>) {
 fn figure_faults(tree: &Tree, path: &str, text: &str, faults: &mut Vec<String>) {
     if !path.ends_with(".md") {
         return;
+    }
+    if let Some(stem) = path.strip_suffix(".md")
+        && path.starts_with("perf/results/")
+        && !tree.files.contains_key(&format!("{stem}.json"))
+    {
+        faults.push(format!("{path}: a report without its raw figures, {stem}.json"));
     }
     let mut section: Vec<(usize, &str)> = Vec::new();
     let mut close = |section: &mut Vec<(usize, &str)>| {
@@ -762,6 +772,7 @@ fn a_figure_names_its_results() {
     refused("README.md", "# A\nIt takes 14.5 µs.\n", "no perf/results file");
     refused("README.md", "# A\n30000 req/s\n# B\n`perf/results/x.json`\n", "no perf/results file");
     refused("README.md", "# A\n14 ns `perf/results/x.json`\n", "does not exist");
+    refused("perf/results/x.md", "# A\n", "without its raw figures");
     accepted("README.md", "# A\nIn 5 minutes, 3 nsx, µs.\n");
     let mut tree = good();
     tree.files.insert("perf/results/x.json".into(), "{}\n".into());
