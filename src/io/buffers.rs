@@ -13,6 +13,7 @@ const SHELF_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Buffers {
     shelf: RefCell<Vec<Vec<u8>>>,
+    small: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -21,7 +22,21 @@ impl Buffers {
         self.shelf.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BODY_BYTES))
     }
 
-    /// Puts a buffer back; one that grew or shrank is let go.
+    /// An empty buffer for a head, of some capacity.
+    pub fn small(&self) -> Vec<u8> {
+        self.small.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES))
+    }
+
+    /// Puts a head's buffer back; one that grew beyond use is let go.
+    pub fn put_small(&self, mut buffer: Vec<u8>) {
+        let mut shelf = self.small.borrow_mut();
+        if buffer.capacity() <= 4 * HEAD_BYTES && shelf.len() < SHELF_MAX {
+            buffer.clear();
+            shelf.push(buffer);
+        }
+    }
+
+    /// Puts a body's buffer back; one that grew or shrank is let go.
     pub fn put(&self, mut buffer: Vec<u8>) {
         let mut shelf = self.shelf.borrow_mut();
         if buffer.capacity() == BODY_BYTES && shelf.len() < SHELF_MAX {

@@ -90,6 +90,12 @@ impl Stream {
         unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
     }
 
+    /// Ends receiving: a receive in flight completes, sending goes on.
+    pub fn stop_receiving(&self) {
+        // SAFETY: as above.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_RD) };
+    }
+
     /// Ends both ways and completes whatever is in flight.
     pub fn abort(&self) {
         // SAFETY: as above.

@@ -1,10 +1,13 @@
 //! HTTP/2 connections to services: few, shared by many streams.
 
+use super::call::{Begun, Call, Failed, Opening};
 use super::pool::{Endpoint, NoConnection};
 use super::worker::Worker;
+use crate::exchange::refusal::{Reason, Refusal};
 use crate::io::clock::within_ms;
 use crate::io::duplex::Duplex;
 use crate::io::stream::Stream;
+use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
@@ -36,14 +39,41 @@ struct State {
 pub struct Ticket {
     /// Sends the one request.
     pub sender: SendRequest<Bytes>,
-    /// Whether the connection served a stream before.
-    pub reused: bool,
     state: Rc<State>,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.state.in_flight.set(self.state.in_flight.get().saturating_sub(1));
+    }
+}
+
+/// A request with its place on a connection.
+pub struct Http2Call {
+    /// The request.
+    pub call: Call,
+    /// The place.
+    pub ticket: Ticket,
+}
+
+/// A place for the decision's call; consumes the evidence.
+///
+/// # Errors
+/// What is to follow from its absence.
+pub async fn begin(
+    worker: &Rc<Worker>,
+    begun: Begun,
+    opening: &mut Opening,
+) -> Result<Http2Call, Failed> {
+    let Some(endpoint) = begun.endpoint(worker, opening) else {
+        return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
+    };
+    match ticket(worker, &endpoint).await {
+        Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
+        Err(why) => {
+            worker.counters.reroutes.add(1);
+            Err(begun.unreachable(opening, &why))
+        }
     }
 }
 
@@ -104,8 +134,8 @@ impl Drop for Opening<'_> {
 fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let mut slot = endpoint.http2.borrow_mut();
     slot.connections.retain(|shared| !shared.state.closed.get());
-    let most = worker.settings.limits.upstream_http2_streams;
-    let full = slot.connections.len() >= worker.settings.limits.upstream_connections;
+    let most = worker.settings.limits.h2_streams_max as usize;
+    let full = slot.connections.len() >= worker.settings.limits.upstream_connections_per_endpoint_max;
     let free = slot
         .connections
         .iter()
@@ -113,7 +143,7 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
         .min_by_key(|shared| shared.state.in_flight.get())?;
     let before = free.state.in_flight.get();
     free.state.in_flight.set(before + 1);
-    Some(Ticket { sender: free.sender.clone(), reused: true, state: Rc::clone(&free.state) })
+    Some(Ticket { sender: free.sender.clone(), state: Rc::clone(&free.state) })
 }
 
 async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
@@ -127,11 +157,11 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
     let limits = &worker.settings.limits;
     let duplex = Duplex::new(Rc::clone(&stream), (), Vec::new());
     let (sender, connection) = h2::client::Builder::new()
-        .initial_window_size(limits.http2_stream_window)
-        .initial_connection_window_size(limits.http2_connection_window)
-        .max_header_list_size(limits.http2_header_list)
-        .max_send_buffer_size(limits.http2_send_buffer)
-        .max_concurrent_reset_streams(limits.http2_reset_streams)
+        .initial_window_size(limits.h2_stream_window_bytes)
+        .initial_connection_window_size(limits.h2_connection_window_bytes)
+        .max_header_list_size(limits.h2_header_list_bytes_max)
+        .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
+        .max_local_error_reset_streams(Some(limits.h2_local_resets_max))
         .enable_push(false)
         .handshake::<_, Bytes>(duplex)
         .await

@@ -99,3 +99,8 @@ pub const TRAILER_FIELDS_MAX: usize = 32;
 const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
 const _: () = assert!(TARGET_BYTES_MAX + REQUEST_LINE_SLACK <= HEAD_LINE_BYTES_MAX);
 const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
+
+/// Bytes read and thrown away after a refusal that closes, so that the refusal itself is read.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of body that h2 may hold for sending on one connection, beside its windows.
+pub const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
