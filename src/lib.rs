@@ -22,5 +22,8 @@
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
+pub mod cli;
+pub mod config;
 pub mod contract;
+pub mod identity;
 pub mod wire;
