@@ -141,7 +141,7 @@ mod tests {
         let mut known = 0;
         for _ in 0..500 {
             // Few distinct bytes, so that networks nest.
-            let mut address = |random: &mut fastrand::Rng| -> IpAddr {
+            let address = |random: &mut fastrand::Rng| -> IpAddr {
                 if random.bool() {
                     let octets: [u8; 4] = std::array::from_fn(|_| random.u8(0..3) << 6);
                     octets.into()
