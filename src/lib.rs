@@ -36,4 +36,8 @@ pub mod config;
 pub mod contract;
 pub mod decide;
 pub mod snapshot;
+pub mod cli;
+pub mod config;
+pub mod contract;
+pub mod identity;
 pub mod wire;

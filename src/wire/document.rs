@@ -362,6 +362,12 @@ impl<'d> Table<'d> {
         &self.path
     }
 
+    /// Where the value under a key stands.
+    pub fn place_of(&self, key: &str) -> Option<Place<'d>> {
+        let span = self.table.get(key)?.span();
+        Some(Place { start: span.start, end: span.end, ..self.place })
+    }
+
     /// Whether it has no keys at all.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()

@@ -104,3 +104,28 @@ const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of body that h2 may hold for sending on one connection, beside its windows.
 pub const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of one name: a service, a capability, an id. DNS allows 253 for a whole host.
+pub const NAME_BYTES_MAX: usize = 253;
+/// Bound addresses of one process.
+pub const LISTENERS_MAX: usize = 64;
+/// Networks in one list of them; a linear scan of this many stays below a microsecond.
+pub const NETWORKS_MAX: usize = 256;
+/// Bytes of an operation a person writes; longer ones exceed the default for request targets.
+pub const PATTERN_BYTES_MAX: usize = 4096;
+/// Files of one file set: one contract per service for as many services as fit one capability.
+pub const FILES_MAX: usize = 131_072;
+/// Bytes of one file set: 100 000 contracts of 2.5 KiB.
+pub const FILE_SET_BYTES_MAX: usize = 256 << 20;
+/// Offers in one contract, conditions in one table, and promises in one offer: what people can
+/// still review, and what keeps one contract from filling a landscape.
+pub const OFFERS_MAX: usize = 256;
+/// See [`OFFERS_MAX`].
+pub const CONDITIONS_MAX: usize = 64;
+/// See [`OFFERS_MAX`].
+pub const PROMISES_MAX: usize = 64;
+/// Operations in one offer.
+pub const OPERATIONS_MAX: usize = 256;
+/// Endpoints of one service; a worker keeps a pool for each.
+pub const ENDPOINTS_MAX: usize = 256;
+/// Header conditions of one route; each is compared on every request that gets that far.
+pub const ROUTE_HEADERS_MAX: usize = 8;
