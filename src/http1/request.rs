@@ -80,6 +80,18 @@ struct Text {
     in_scratch: bool,
 }
 
+impl Text {
+    /// Where `part` lies, given that its input began at `at` of the buffer.
+    fn placed(part: Canonical, at: usize) -> Self {
+        match part {
+            Canonical::Input(from, to) => {
+                Self { span: Span::new(at + from, at + to), in_scratch: false }
+            }
+            Canonical::Scratch(from, to) => Self { span: Span::new(from, to), in_scratch: true },
+        }
+    }
+}
+
 /// A parsed request head: ranges into the buffer it was parsed from. Reuse one for many requests;
 /// it allocates only when it meets more fields, or longer rewritten targets, than before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -277,14 +289,8 @@ impl RequestHead {
 
     fn place_path(&mut self, text: &[u8], at: usize) -> Result<(), Malformed> {
         let found = target::canonical(text, &mut self.scratch)?;
-        let place = |part| match part {
-            Canonical::Input(from, to) => {
-                Text { span: Span::new(at + from, at + to), in_scratch: false }
-            }
-            Canonical::Scratch(from, to) => Text { span: Span::new(from, to), in_scratch: true },
-        };
-        self.path = place(found.path);
-        self.query = found.query.map(place);
+        self.path = Text::placed(found.path, at);
+        self.query = found.query.map(|query| Text::placed(query, at));
         Ok(())
     }
 
@@ -340,13 +346,9 @@ impl RequestHead {
         let start = self.scratch.len();
         self.scratch.push(if asterisk { b'*' } else { b'/' });
         self.path = Text { span: Span::new(start, start + 1), in_scratch: true };
-        self.query = found.query.map(|query| match query {
-            // `whole` is one byte longer than what stands in the buffer.
-            Canonical::Input(from, to) => {
-                Text { span: Span::new(at + from - 1, at + to - 1), in_scratch: false }
-            }
-            Canonical::Scratch(from, to) => Text { span: Span::new(from, to), in_scratch: true },
-        });
+        // `whole` has one byte more in front than what stands at `at` of the buffer, which is
+        // never its first byte.
+        self.query = found.query.map(|query| Text::placed(query, at - 1));
         Ok(())
     }
 
