@@ -2,6 +2,12 @@
 
 #[path = "contract_language.rs"]
 mod language;
+#[path = "contract_laws.rs"]
+mod laws;
+#[path = "contract_oracles.rs"]
+mod oracles;
+#[path = "contract_world.rs"]
+mod world;
 
 use caio::contract::vocabulary::Vocabulary;
 
