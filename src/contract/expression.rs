@@ -190,6 +190,16 @@ impl Parser<'_> {
         }
     }
 
+    /// After a complaint inside brackets: goes on behind those that are still to close.
+    fn leave(&mut self, closers: &[&str]) -> Tree {
+        for closer in closers {
+            self.skip();
+            self.take(closer);
+        }
+        self.skip();
+        broken()
+    }
+
     fn or(&mut self) -> Tree {
         let mut children = vec![self.and()];
         while self.take("||") {
@@ -331,7 +341,7 @@ impl Parser<'_> {
     }
 
     fn membership(&mut self, start: (usize, usize), name: &str) -> Tree {
-        let Some(literals) = self.list() else { return broken() };
+        let Some(literals) = self.list() else { return self.leave(&["]"]) };
         self.test(start, name, |declared| predicate::one_of(declared, &literals))
     }
 
@@ -344,7 +354,7 @@ impl Parser<'_> {
         } else {
             self.literal().map(|literal| vec![literal])
         };
-        let Some(literals) = given else { return broken() };
+        let Some(literals) = given else { return self.leave(&["]", ")"]) };
         let texts: Option<Vec<String>> = literals
             .into_iter()
             .map(|literal| match literal {
@@ -360,7 +370,8 @@ impl Parser<'_> {
             } else {
                 ("takes one string", format!("write `.{method}(\"…\")`"))
             };
-            return self.give_up(argument, (format!("`.{method}` {what}"), mend));
+            self.complain(argument, format!("`.{method}` {what}"), mend);
+            return self.leave(&[")"]);
         };
         if !self.take(")") {
             let span = self.here();
@@ -382,15 +393,14 @@ impl Parser<'_> {
         }
         self.next += 1;
         let argument = self.here();
-        let Some(literal) = self.literal() else { return broken() };
+        let Some(literal) = self.literal() else { return self.leave(&[")"]) };
         let Literal::Number(bound) = literal else {
-            return self.give_up(
+            self.complain(
                 argument,
-                (
-                    format!("the bound of {} is a duration", quoted(name)),
-                    format!("write for example `{name}(100ms) <= 1%`"),
-                ),
+                format!("the bound of {} is a duration", quoted(name)),
+                format!("write for example `{name}(100ms) <= 1%`"),
             );
+            return self.leave(&[")"]);
         };
         let closed = self.take(")");
         let relation = self.sign().and_then(Relation::of).filter(|_| closed);

@@ -14,6 +14,7 @@ pub mod normal;
 pub mod predicate;
 pub mod promise;
 pub mod quantity;
+mod reading;
 pub mod region;
 pub mod set;
 mod show;

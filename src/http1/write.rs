@@ -6,6 +6,7 @@
 use super::Framing;
 use super::request::RequestHead;
 use super::response::ResponseHead;
+use crate::wire::decimal;
 use crate::wire::field::{Field, Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 
 /// A field to add: name and value, both already legal.
@@ -132,7 +133,7 @@ impl<'a> ResponsePlan<'a> {
 pub fn response_head(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead, plan: &ResponsePlan<'_>) {
     out.reserve(head.len + added_bytes(plan.added) + 96);
     out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(out, u64::from(head.status));
+    decimal::push(out, u64::from(head.status));
     out.push(b' ');
     out.extend_from_slice(head.reason.of(buf));
     out.extend_from_slice(b"\r\n");
@@ -151,7 +152,7 @@ pub fn own_head(
     added: &[Added<'_>],
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(out, u64::from(status));
+    decimal::push(out, u64::from(status));
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -202,7 +203,7 @@ fn framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
-            decimal(out, length);
+            decimal::push(out, length);
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -227,22 +228,6 @@ fn finish(out: &mut Vec<u8>, added: &[Added<'_>]) {
 
 fn added_bytes(added: &[Added<'_>]) -> usize {
     added.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
-}
-
-/// Appends `value` in decimal digits.
-pub fn decimal(out: &mut Vec<u8>, value: u64) {
-    let mut digits = [0; 20];
-    let mut left = value;
-    let mut start = digits.len();
-    for (at, slot) in digits.iter_mut().enumerate().rev() {
-        *slot = b'0' + (left % 10) as u8;
-        left /= 10;
-        start = at;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
 /// The reason phrase of a status the gateway answers itself; empty for others.

@@ -230,8 +230,14 @@ pub struct Field {
 /// forwarded. Other names with `_` are ordinary names.
 #[must_use]
 pub fn classify(name: &[u8]) -> Kind {
-    let kind = classify_dashed(name);
-    if kind == Kind::Other && name.contains(&b'_') { classify_twin(name) } else { kind }
+    match classify_dashed(name) {
+        Kind::Other if name.contains(&b'_') => classify_twin(name),
+        // These are known by how they begin; the rest may hold any token byte.
+        Kind::XForwardedOther | Kind::CaioOther | Kind::XClientCert if name.contains(&b'_') => {
+            Kind::Twin
+        }
+        kind => kind,
+    }
 }
 
 /// Above this no name the gateway knows by heart is as long; it bounds the copy of a twin.

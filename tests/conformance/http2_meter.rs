@@ -202,9 +202,9 @@ fn a_services_trailers_are_held_to_the_same_and_interim_heads_are_not_trailers()
 
 #[test]
 fn a_malformed_block_cannot_hide_in_a_split() {
-    let connection = [&HEAD[..], &[0x00, 10], b"connection", &[5], b"close"].concat();
+    let connection = [HEAD, &[0x00, 10], b"connection", &[5], b"close"].concat();
     let late_pseudo = [0x82, 0x87, 0x00, 1, b'x', 1, b'y', 0x84];
-    let te = [&HEAD[..], &[0x00, 2], b"te", &[4], b"gzip"].concat();
+    let te = [HEAD, &[0x00, 2], b"te", &[4], b"gzip"].concat();
     let twice = [0x82, 0x87, 0x84, 0x84];
     let tail = [0x00, 3, b'a', b'b', b'c', 3, b'd', b'e', b'f'];
     for bad in [&connection[..], &late_pseudo, &te, &twice] {
