@@ -63,6 +63,32 @@ impl Source {
         self.text.contains(&format!("{file}\""))
     }
 
+    /// The files that this one declares under `#[cfg(test)]`, by path: `mod tests;` with or without
+    /// `#[path = "…"]`, written straight below the attribute.
+    pub(crate) fn test_files(&self, path: &str) -> Vec<String> {
+        let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let own = match file {
+            "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
+            file => format!("{folder}/{}", file.trim_end_matches(".rs")),
+        };
+        let mut found = Vec::new();
+        for after in self.text.split("#[cfg(test)]").skip(1).map(str::trim_start) {
+            let named = |open, close| after.strip_prefix(open)?.split_once(close).map(|it| it.0);
+            if let Some(name) = named("#[path = \"", "\"") {
+                found.push(format!("{folder}/{name}"));
+            } else if let Some(name) = named("mod ", ";") {
+                found.extend([format!("{own}/{name}.rs"), format!("{own}/{name}/mod.rs")]);
+            }
+        }
+        found
+    }
+
+    /// Everything in the file is only compiled for tests.
+    pub(crate) fn mark_all(&mut self) {
+        self.tokens.iter_mut().for_each(|token| token.span.test = true);
+        self.paths.iter_mut().for_each(|path| path.span.test = true);
+    }
+
     /// The first segment below the crate's root of every path into this crate.
     pub(crate) fn internal_paths(&self) -> Vec<(String, Span)> {
         let mut found = Vec::new();
