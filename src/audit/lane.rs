@@ -17,6 +17,7 @@ pub const OPEN_MAX: u64 = 1 << 20;
 pub struct Lane {
     worker: u16,
     next: u64,
+    cut_off: u64,
     open: Rc<Cell<u64>>,
 }
 
@@ -35,7 +36,7 @@ pub struct Recorded {
 impl Lane {
     /// An empty lane.
     pub fn new(worker: u16) -> Self {
-        Self { worker, next: 0, open: Rc::default() }
+        Self { worker, next: 0, cut_off: 0, open: Rc::default() }
     }
 
     /// Numbers a certified decision.
@@ -50,6 +51,19 @@ impl Lane {
         self.next += 1;
         self.open.set(self.open.get() + 1);
         Ok(Recorded { worker: self.worker, sequence, open: Rc::clone(&self.open) })
+    }
+
+    /// The one outcome of a recorded decision; a status of 0 is an exchange that was cut off.
+    pub fn finish(&mut self, recorded: Recorded, status: u16) {
+        if status == 0 {
+            self.cut_off += 1;
+        }
+        drop(recorded);
+    }
+
+    /// Exchanges that were cut off.
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off
     }
 
     /// Decisions made so far.

@@ -39,7 +39,7 @@ pub struct Arrival {
 }
 
 /// Fields to add, text and places.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Additions {
     text: Vec<u8>,
     fields: [(&'static str, Range<usize>); FIELDS_MAX],

@@ -42,7 +42,7 @@ const ACCEPT_PAUSE_MS: u64 = 50;
 
 fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
     worker.counters.accepted.add(1);
-    if worker.counters.open.get() >= worker.settings.limits.connections as u64 {
+    if worker.counters.open.get() >= worker.settings.limits.connections_per_worker_max as u64 {
         // At the bound not even a refusal is worth a task; the closed connection says it.
         worker.counters.shed.add(1);
         return;

@@ -47,7 +47,7 @@ pub enum Reply<'a> {
     /// An HTTP/1.1 connection, the request's head, and whether the gateway keeps the connection.
     Http1(&'a Downstream, &'a RequestHead, bool),
     /// An HTTP/2 stream, and the deadline for sending on it.
-    Http2(SendResponse<Bytes>, Option<Watch>),
+    Http2(&'a mut SendResponse<Bytes>, Option<Watch>),
 }
 
 /// How a bridged exchange ended.

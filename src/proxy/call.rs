@@ -31,7 +31,7 @@ const ATTEMPTS_MAX: usize = 2;
 /// A request that has arrived, across its attempts.
 pub struct Opening {
     landscape: Rc<Landscape>,
-    additions: Additions,
+    additions: Rc<Additions>,
     arrival: Arrival,
     tried: Vec<ServiceId>,
     begun_ms: u64,
@@ -46,6 +46,7 @@ pub struct Begun {
     certified: Certified,
     recorded: Recorded,
     protocol: Protocol,
+    grpc: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
 }
@@ -53,7 +54,7 @@ pub struct Begun {
 /// A request with its connection.
 pub struct Call {
     recorded: Recorded,
-    additions: Additions,
+    additions: Rc<Additions>,
     connection: Option<Connection>,
     begun_ms: u64,
     trusted: bool,
@@ -98,6 +99,16 @@ impl Opening {
         self.additions.request_id()
     }
 
+    /// The exchange is over; its fields' buffers are kept for another.
+    pub fn end(self, worker: &Worker) {
+        worker.additions.put(self.additions);
+    }
+
+    /// Whether a stale connection ate the request before.
+    pub fn was_stale(&self) -> bool {
+        self.retried_stale
+    }
+
     /// Notes that a stale connection ate the request once: the next one must be new.
     pub fn stale(&mut self) {
         self.retried_stale = true;
@@ -107,6 +118,15 @@ impl Opening {
     pub fn begun_ms(&self) -> u64 {
         self.begun_ms
     }
+}
+
+/// The fields, for writing. They are shared only while a call is on its way, and then not written;
+/// should that ever be otherwise, the attempt gets fields of its own.
+fn fields_of(additions: &mut Rc<Additions>) -> &mut Additions {
+    if Rc::get_mut(additions).is_none() {
+        *additions = Rc::default();
+    }
+    Rc::make_mut(additions)
 }
 
 /// Decides, certifies and records one attempt.
@@ -125,7 +145,7 @@ pub fn begin(
             forwarded: forwarding.forwarded,
             via: forwarding.via,
         };
-        opening.additions.fill(view, &opening.arrival, wanted);
+        fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
         opening.filled = true;
         opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
     }
@@ -159,7 +179,7 @@ pub fn begin(
         return Err(Refusal::new(Reason::Internal, "the decision names no service"));
     };
     let landscape = &opening.landscape;
-    opening.additions.decide(|text| {
+    fields_of(&mut opening.additions).decide(|text| {
         recorded.push_id(text);
         text.extend_from_slice(landscape.decision_suffix());
         text.extend_from_slice(service.id.as_bytes());
@@ -168,6 +188,7 @@ pub fn begin(
         certified: settled.certified,
         recorded,
         protocol: service.protocol,
+        grpc: snapshot.speaks_grpc(settled.route.capability),
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
     })
@@ -177,6 +198,11 @@ impl Begun {
     /// How the service is spoken to.
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Whether the operation is a gRPC one.
+    pub fn is_grpc(&self) -> bool {
+        self.grpc
     }
 
     /// One of the service's endpoints, in turn.
@@ -201,7 +227,7 @@ impl Begun {
         drop(certified);
         Call {
             recorded,
-            additions: std::mem::take(&mut opening.additions),
+            additions: Rc::clone(&opening.additions),
             connection,
             begun_ms: opening.begun_ms,
             trusted: opening.arrival.sender == Sender::Trusted,
@@ -320,8 +346,7 @@ impl Call {
     }
 
     /// The exchange's end: its one outcome.
-    pub fn finish(self, worker: &Worker, _status: u16) {
-        drop(self.recorded);
-        worker.additions.put(self.additions);
+    pub fn finish(self, worker: &Worker, status: u16) {
+        worker.lane.borrow_mut().finish(self.recorded, status);
     }
 }

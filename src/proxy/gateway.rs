@@ -63,9 +63,9 @@ impl Gateway {
     pub fn start(settings: Settings, published: Published) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let cores = process::cores();
-        let count = if settings.workers == 0 { cores.len() } else { settings.workers };
+        let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let (addresses, sockets) = bind_all(&settings, count)?;
-        let pin = settings.pin;
+        let pin = settings.process.pin;
         let shared = Arc::new(Shared {
             settings,
             published: ArcSwap::from_pointee(published),

@@ -143,18 +143,30 @@ async fn exchange(
     downstream.watch.disarm();
     let keep = head.keep_alive && !last && !worker.draining();
     let mut opening = Opening::new(worker, downstream.peer.ip());
-    let mut input = input;
+    let ended = attempts(worker, downstream, head, &mut opening, input, keep).await;
+    opening.end(worker);
+    ended
+}
+
+async fn attempts(
+    worker: &Rc<Worker>,
+    downstream: &Downstream,
+    head: &RequestHead,
+    opening: &mut Opening,
+    mut input: Vec<u8>,
+    keep: bool,
+) -> Ended {
     loop {
         let begun = {
             let view = Http1View::new(head, &input);
-            call::begin(worker, &mut opening, &view)
+            call::begin(worker, opening, &view)
         };
         let outcome = match begun {
             Ok(begun) => {
                 let protocol = begun.protocol();
                 match protocol {
                     Protocol::Http1 => {
-                        match call::connect(worker, begun, &mut opening).await {
+                        match call::connect(worker, begun, opening).await {
                             Ok(call) => {
                                 http1_relay::relay(worker, downstream, head, input, call, keep)
                                     .await
@@ -166,7 +178,7 @@ async fn exchange(
                         }
                     }
                     Protocol::Http2 => {
-                        match http2_client::begin(worker, begun, &mut opening).await {
+                        match http2_client::begin(worker, begun, opening).await {
                             Ok(call) => {
                                 bridge::from_http1(worker, downstream, head, input, call, keep)
                                     .await
@@ -191,7 +203,7 @@ async fn exchange(
                 input = back;
             }
             RelayEnd::Refused { refusal, input, body_taken } => {
-                return refuse(worker, downstream, head, (&opening, refusal), input, body_taken, keep)
+                return refuse(worker, downstream, head, (opening, refusal), input, body_taken, keep)
                     .await;
             }
         }

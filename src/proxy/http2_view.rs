@@ -1,7 +1,7 @@
 //! An HTTP/2 request head, made canonical once, as routing and forwarding see it.
 
 use crate::exchange::refusal::{Reason, Refusal};
-use crate::http1::request::Method;
+use crate::exchange::view::Inbound;
 use crate::snapshot::request::RequestView;
 use crate::wire::authority;
 use crate::wire::field::{Kind, classify};
@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 
 /// A canonical head: the same bytes are matched, authorised, forwarded and recorded.
+#[derive(Clone)]
 pub struct Http2Head {
     /// The method's text.
     pub method: http::Method,
@@ -52,39 +53,30 @@ impl Http2Head {
         Ok(Self { method, headers, host, authority, path, query, body_bytes })
     }
 
-    /// The only value of `name`; `None` when it is absent, repeated or not text.
-    pub fn only(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
-        let first = values.next()?;
-        if values.next().is_some() { None } else { first.to_str().ok() }
-    }
-
-    /// All values of `name` as one comma list (RFC 9110 5.2); `None` when there is none, or one is
-    /// not text.
-    pub fn joined(&self, name: &str) -> Option<String> {
-        let values: Result<Vec<&str>, _> =
-            self.headers.get_all(name).iter().map(http::HeaderValue::to_str).collect();
-        values.ok().filter(|values| !values.is_empty()).map(|values| values.join(", "))
-    }
-
-    /// Whether this is a gRPC call.
-    pub fn is_grpc(&self) -> bool {
-        self.headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-    }
-
-    /// Whether the method may be repeated.
-    pub fn is_idempotent(&self) -> bool {
-        Method::of(self.method.as_str().as_bytes()).is_idempotent()
-    }
-
     /// Path and query for the next hop.
     pub fn target(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.clone(),
         }
+    }
+}
+
+impl Inbound for Http2Head {
+    fn each_value(&self, name: &str, with: &mut dyn FnMut(&[u8])) {
+        for value in self.headers.get_all(name) {
+            with(value.as_bytes());
+        }
+    }
+
+    fn authority(&self) -> &[u8] {
+        self.authority.as_bytes()
+    }
+
+    fn only(&self, _kind: Kind, name: &str) -> Option<&[u8]> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() { None } else { Some(first.as_bytes()) }
     }
 }
 
@@ -102,7 +94,9 @@ impl RequestView for Http2Head {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.only(name)
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() { None } else { first.to_str().ok() }
     }
 
     fn body_bytes(&self) -> Option<u64> {

@@ -47,7 +47,7 @@ pub struct Worker {
     /// Response heads for reuse.
     pub answers: Shelf<ResponseHead>,
     /// Added fields for reuse.
-    pub additions: Shelf<Additions>,
+    pub additions: Shelf<Rc<Additions>>,
     turn: Cell<usize>,
     trusted: Vec<(IpAddr, u8)>,
     shared: Arc<Shared>,
