@@ -19,6 +19,18 @@ pub const REQUIRE_BYTES_MAX: usize = 1024;
 pub const CANDIDATES_MAX: usize = 65_536;
 /// Monadic attributes in one vocabulary, after sets of symbols and tails are spread out.
 pub const ATTRIBUTES_MAX: usize = 4096;
+/// Labels of a `*.suffix` host pattern: lookup tries this many suffixes of a hostile host at most.
+pub const HOST_LABELS_MAX: usize = 16;
+/// Segments of a template or prefix pattern: a depth fits a bit of a `u32`, and lookup hashes this
+/// many prefixes of a hostile path at most.
+pub const PATTERN_SEGMENTS_MAX: usize = 24;
+/// Request and caller attributes that the offers of one capability may constrain together: which of
+/// them are known fits a `u64`.
+pub const FACT_COLUMNS_MAX: usize = 64;
+/// Requirements bound to operations that cut through one route: every subset of them is compiled.
+pub const OVERLAYS_MAX: usize = 6;
+/// Minimal sets of modes that make one promise entail one clause; a contract for people has one.
+pub const MODE_SETS_MAX: usize = 64;
 
 /// Bytes of one document a person writes: a landscape of thousands of services still fits one
 /// file, and reading it stays far below a second.
