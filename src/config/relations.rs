@@ -114,29 +114,25 @@ fn read_contract(
 ) -> Option<(Contract, Origin)> {
     table.require("contract", faults)?;
     match table.item("contract")? {
-        Item::Table(inline) => admit(inline, Form::Inline, meaning, seen, faults),
+        Item::Table(inline) => {
+            let (service, contract) = contracts::read(inline, Form::Inline, meaning, faults)?;
+            unique(&mut seen.services, contract.service.clone(), service, "service", faults);
+            Some((contract, origin(service)))
+        }
         Item::Text(file) => {
             let source = reader.read(&resolve(base, file.value), file, faults)?;
             let document = parse(&source, faults)?;
-            admit(document.root(), Form::File, meaning, seen, faults)
+            let (service, contract) =
+                contracts::read(document.root(), Form::File, meaning, faults)?;
+            // A file named twice is its namers' fault, not its own.
+            unique(&mut seen.services, contract.service.clone(), file, "service", faults);
+            Some((contract, origin(service)))
         }
         other => {
             faults.push(other.wrong("contract", "a file or a table"));
             None
         }
     }
-}
-
-fn admit(
-    table: Table<'_>,
-    form: Form,
-    meaning: &Meaning<'_>,
-    seen: &mut Seen,
-    faults: &mut Faults,
-) -> Option<(Contract, Origin)> {
-    let (service, contract) = contracts::read(table, form, meaning, faults)?;
-    unique(&mut seen.services, contract.service.clone(), service, "service", faults);
-    Some((contract, origin(service)))
 }
 
 /// Parses a document and refuses what no document may hold.

@@ -4,7 +4,7 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
-use crate::wire::document::{Table, Text};
+use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX};
 use std::collections::BTreeMap;
@@ -318,11 +318,27 @@ fn read_timeouts(mut table: Table<'_>, faults: &mut Faults) -> Timeouts {
 }
 
 fn read_request_timeout(table: &mut Table<'_>, request: &mut Option<u64>, faults: &mut Faults) {
-    let mut quiet = Faults::new();
-    if table.string("request", &mut quiet).is_some_and(|text| text.value == "off") {
-        *request = None;
-    } else if let Some(ms) = read_milliseconds(table, "request", faults) {
-        *request = Some(ms);
+    let Some(Item::Text(text)) = table.item("request") else {
+        return milliseconds_or(table, "request", request, faults);
+    };
+    match text.value {
+        "off" => *request = None,
+        word if !word.starts_with(|c: char| c.is_ascii_digit()) => {
+            let what = format!("{} is no timeout", quoted(word));
+            faults.push(text.fault(what, "write a duration such as `\"60s\"`, or `\"off\"`"));
+        }
+        _ => milliseconds_or(table, "request", request, faults),
+    }
+}
+
+fn milliseconds_or(
+    table: &mut Table<'_>,
+    key: &'static str,
+    value: &mut Option<u64>,
+    faults: &mut Faults,
+) {
+    if let Some(ms) = read_milliseconds(table, key, faults) {
+        *value = Some(ms);
     }
 }
 

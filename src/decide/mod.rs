@@ -4,6 +4,8 @@
 //! candidates pass a fixed chain of filters, [`Stage`]; of those that are left the one with the
 //! lowest [`Key`] is chosen, and keys never tie.
 
+pub mod reference;
+
 use crate::balance::epoch::Epoch;
 use crate::config::model::Condition;
 use crate::contract::entailment::{conjoin, entails};

@@ -111,6 +111,12 @@ impl<'d> Place<'d> {
         Fault { file, line, column, what: what.into(), mend: mend.into() }
     }
 
+    fn line(&self) -> &'d str {
+        let before = self.source.text.get(..self.start).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        self.source.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+    }
+
     /// The source this is a place of.
     pub fn source(&self) -> &'d Source {
         self.source
@@ -250,9 +256,15 @@ impl<'d> Document<'d> {
         }
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         let sound = errors.is_empty();
+        let mut headers_sound = true;
         for error in errors {
             let start = error.span().map_or(0, |span| span.start);
+            // Behind a broken header the reader files keys under the wrong table.
+            if error.message().starts_with("duplicate key") && !headers_sound {
+                continue;
+            }
             let place = Place { source, start, end: start };
+            headers_sound &= !place.line().trim_start().starts_with('[');
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
             faults.push(place.fault(format!("this is not TOML: {what}"), ""));
         }
