@@ -2,11 +2,13 @@
 
 use super::world::{expression, facts, product, promises, world};
 use caio::contract::complaint::Complaint;
-use caio::contract::entailment::{active, conjoin, effective, entails, entails_clause, holds, meet};
+use caio::contract::entailment::{
+    active, conjoin, effective, entails, entails_clause, holds, meet,
+};
 use caio::contract::expression::{Scope, Tree, parse, parse_tree};
-use caio::contract::logic::{AttributeId, Cnf, Facts, Mode, PromiseBox, Value};
+use caio::contract::logic::{AttributeId, Cnf, Facts, Mode, PromiseBox};
 use caio::contract::reference::{entails_over, evaluate, representatives};
-use caio::contract::set::Set;
+use caio::contract::set::{Numbers, Set, Value};
 use caio::contract::vocabulary::{Declared, Kind, Side, Vocabulary};
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -148,7 +150,8 @@ fn the_linear_rule_is_entailment_over_every_point_of_the_box() {
         let text = expression(&mut rng, &vocabulary, Side::Promise, free_of_reverses);
         let Some(cnf) = normal(&vocabulary, Scope::Promises, &text) else { continue };
         let tree = tree(&vocabulary, Scope::Promises, &text);
-        let named = |declared: &Declared| text.contains(&declared.name) && free_of_reverses(declared);
+        let named =
+            |declared: &Declared| text.contains(&declared.name) && free_of_reverses(declared);
         let promises = promises(&mut rng, &vocabulary, named);
         let Some(points) = points(&vocabulary, &promises, &tree) else { continue };
         let expected = entails_over(&vocabulary, &promises, &tree, &points);
@@ -167,14 +170,13 @@ fn every_small_box_entails_exactly_what_all_its_points_satisfy() {
     let subsets = |name: &str, size: i64| -> Vec<Option<Set>> {
         let sets = (1..1_u32 << size).map(|bits| {
             let members = (0..size).filter(|rank| bits & (1 << rank) != 0).map(|r| (r, r));
-            Set::Numbers(caio::contract::set::Numbers::new(members))
+            Set::Numbers(Numbers::new(members))
         });
         assert!(vocabulary.find(name).is_some());
         std::iter::once(None).chain(sets.map(Some)).collect()
     };
     let numbers = |size: i64| (0..size).map(Value::Number).collect::<Vec<_>>();
-    let choices =
-        [(id("pbool"), numbers(2)), (id("penum"), numbers(3)), (id("prank"), numbers(4))];
+    let choices = [(id("pbool"), numbers(2)), (id("penum"), numbers(3)), (id("prank"), numbers(4))];
     let points = product(&choices, 24).unwrap();
     let mut boxes = Vec::new();
     for a in subsets("pbool", 2) {
@@ -200,11 +202,12 @@ fn every_small_box_entails_exactly_what_all_its_points_satisfy() {
 fn promises_about_texts_entail_nothing_that_some_behaviour_breaks() {
     let vocabulary = world();
     let declared = vocabulary.find("ptext").unwrap();
-    let behaviours: Vec<Facts> = ["", "a", "b", "é", "ab", "ba", "abc", "a\"b", "aa", "bé", "\u{0}"]
-        .into_iter()
-        .flat_map(|head| ["", "a", "b", "c", "é", "\"b"].map(|tail| format!("{head}{tail}")))
-        .map(|text| declared.facts(&text).unwrap().into_iter().collect())
-        .collect();
+    let behaviours: Vec<Facts> =
+        ["", "a", "b", "é", "ab", "ba", "abc", "a\"b", "aa", "bé", "\u{0}"]
+            .into_iter()
+            .flat_map(|head| ["", "a", "b", "c", "é", "\"b"].map(|tail| format!("{head}{tail}")))
+            .map(|text| declared.facts(&text).unwrap().into_iter().collect())
+            .collect();
     let mut rng = Rng::with_seed(0x0c41_0003);
     let only = |declared: &Declared| declared.name == "ptext";
     let mut entailed = 0;
@@ -215,7 +218,9 @@ fn promises_about_texts_entail_nothing_that_some_behaviour_breaks() {
         let promises = promises(&mut rng, &vocabulary, only);
         if entails(&promises, &cnf) {
             entailed += 1;
-            for point in behaviours.iter().filter(|p| caio::contract::reference::inside(&promises, p)) {
+            for point in
+                behaviours.iter().filter(|p| caio::contract::reference::inside(&promises, p))
+            {
                 assert_eq!(evaluate(&vocabulary, &tree, point), Some(true), "{text}\n{promises:?}");
             }
         }
@@ -248,7 +253,8 @@ fn losing_a_fact_or_gaining_a_clause_never_makes_a_demand_hold() {
     let mut rng = Rng::with_seed(0x0c41_0005);
     let mut narrowed = 0;
     for _ in 0..4_000 {
-        let [one, two] = [(); 2].map(|()| expression(&mut rng, &vocabulary, Side::Request, |_| true));
+        let [one, two] =
+            [(); 2].map(|()| expression(&mut rng, &vocabulary, Side::Request, |_| true));
         let Some(cnf) = normal(&vocabulary, Scope::Facts, &one) else { continue };
         let facts = facts(&mut rng, &vocabulary, 6);
         let mut fewer = facts.clone();
@@ -296,7 +302,8 @@ fn dropping_a_promise_or_a_fact_or_adding_a_requirement_never_entails_more() {
     for _ in 0..4_000 {
         let mut modes = modes(&mut rng, &vocabulary);
         let facts = facts(&mut rng, &vocabulary, 6);
-        let [one, two] = [(); 2].map(|()| expression(&mut rng, &vocabulary, Side::Promise, |_| true));
+        let [one, two] =
+            [(); 2].map(|()| expression(&mut rng, &vocabulary, Side::Promise, |_| true));
         let Some(cnf) = normal(&vocabulary, Scope::Promises, &one) else { continue };
         let before = effective(&modes, &facts).unwrap();
         if let Some(both) = normal(&vocabulary, Scope::Promises, &format!("({one}) && ({two})")) {
@@ -333,7 +340,8 @@ fn a_tighter_box_keeps_every_entailment() {
         let Some(cnf) = normal(&vocabulary, Scope::Promises, &text) else { continue };
         let old = promises(&mut rng, &vocabulary, |_| true);
         let mut new = old.clone();
-        if conjoin(&mut new, &promises(&mut rng, &vocabulary, |_| true)).is_ok() && entails(&old, &cnf)
+        if conjoin(&mut new, &promises(&mut rng, &vocabulary, |_| true)).is_ok()
+            && entails(&old, &cnf)
         {
             kept += 1;
             assert!(entails(&new, &cnf), "{text}\n{old:?}\n{new:?}");
@@ -348,14 +356,11 @@ fn contradicting_modes_have_no_effective_box_and_an_empty_set_entails_nothing() 
     let id = vocabulary.find("pbool").unwrap().id();
     let mode = |value: i64| Mode {
         when: Cnf::default(),
-        then: PromiseBox::from([(
-            id,
-            Set::Numbers(caio::contract::set::Numbers::new([(value, value)])),
-        )]),
+        then: PromiseBox::from([(id, Set::Numbers(Numbers::new([(value, value)])))]),
     };
     assert_eq!(meet(&[mode(0), mode(1)], 0b11), Err(id));
     assert_eq!(meet(&[mode(0), mode(1)], 0b10).unwrap(), mode(1).then);
-    let empty = PromiseBox::from([(id, Set::Numbers(caio::contract::set::Numbers::new([])))]);
+    let empty = PromiseBox::from([(id, Set::Numbers(Numbers::new([])))]);
     let cnf = parse(&vocabulary, Scope::Promises, "pbool").unwrap();
     assert!(!entails_clause(&empty, &cnf.clauses[0]));
     assert!(!entails(&PromiseBox::new(), &cnf));

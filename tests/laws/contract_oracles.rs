@@ -3,9 +3,9 @@
 use super::world::{expression, facts, literal, world};
 use caio::contract::entailment::holds;
 use caio::contract::expression::{Scope, Test, Tree, parse, parse_tree};
-use caio::contract::logic::{Facts, Value};
+use caio::contract::logic::Facts;
 use caio::contract::predicate::{Predicate, Relation};
-use caio::contract::set::Set;
+use caio::contract::set::{Set, Value};
 use caio::contract::version::{Range, Version};
 use caio::contract::vocabulary::{Declared, Kind, Side, Vocabulary};
 use cel::{Context, Program};
@@ -68,7 +68,7 @@ fn test_in_cel(vocabulary: &Vocabulary, test: &Test) -> String {
     }
 }
 
-fn context(vocabulary: &Vocabulary, facts: &Facts) -> Context<'static> {
+fn context(vocabulary: &Vocabulary, facts: &Facts) -> Context<'static, 'static> {
     let mut context = Context::default();
     for declared in vocabulary.declared().iter().filter(|d| d.side == Side::Request) {
         add(&mut context, declared, facts);
@@ -76,7 +76,7 @@ fn context(vocabulary: &Vocabulary, facts: &Facts) -> Context<'static> {
     context
 }
 
-fn add(context: &mut Context<'static>, declared: &Declared, facts: &Facts) {
+fn add(context: &mut Context<'static, 'static>, declared: &Declared, facts: &Facts) {
     let name = declared.name.clone();
     let number = |place: usize| match &facts[&declared.nth(place)] {
         Value::Number(number) => *number,
@@ -105,7 +105,7 @@ fn add(context: &mut Context<'static>, declared: &Declared, facts: &Facts) {
     }
 }
 
-fn runs(text: &str, context: &Context<'_>) -> bool {
+fn runs(text: &str, context: &Context<'_, '_>) -> bool {
     let program = Program::compile(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
     match program.execute(context) {
         Ok(cel::Value::Bool(truth)) => truth,
@@ -211,7 +211,10 @@ fn ranges_admit_the_versions_that_semver_admits() {
             (Ok(_), Err(error)) => panic!("{text}: only we accept it: {error}"),
         }
     }
-    assert!(judged > 50_000 && admitted > 2_000 && refused > 1_000, "{judged} {admitted} {refused}");
+    assert!(
+        judged > 50_000 && admitted > 2_000 && refused > 1_000,
+        "{judged} {admitted} {refused}"
+    );
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn versions_parse_exactly_where_semver_parses_them() {
         let mut text = version(&mut rng);
         for _ in 0..rng.usize(..3) {
             let at = rng.usize(..=text.len());
-            let character = b"0019.-+axé"[rng.usize(..9)];
+            let character = b"0019.-+ax"[rng.usize(..9)];
             if rng.bool() {
                 text.insert(at, char::from(character));
             } else if at < text.len() {

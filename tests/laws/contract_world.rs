@@ -1,16 +1,18 @@
 //! A small vocabulary with every type on both sides, and random texts and facts over it.
 
-use caio::contract::logic::{Facts, PromiseBox, Value};
+use caio::contract::logic::{Facts, PromiseBox};
 use caio::contract::promise::{self, Written};
+use caio::contract::set::Value;
 use caio::contract::vocabulary::{Declared, Kind, Side, Vocabulary};
 use fastrand::Rng;
 
 /// `q…` are facts of the request, `p…` are promises.
-pub fn world() -> Vocabulary {
+pub(crate) fn world() -> Vocabulary {
     let mut text = String::from("vocabulary = \"caio-vocabulary/1\"\nversion = \"1\"\n");
     for (side, letter) in [("request", 'q'), ("promise", 'p')] {
         for (name, rest) in ATTRIBUTES {
-            text += &format!("[[attributes]]\nname = \"{letter}{name}\"\nside = \"{side}\"\n{rest}\n");
+            text +=
+                &format!("[[attributes]]\nname = \"{letter}{name}\"\nside = \"{side}\"\n{rest}\n");
             if side == "request" {
                 text += &format!("source = \"header:x-{name}\"\n");
             }
@@ -32,7 +34,10 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     ("time", r#"type = "duration""#),
     ("part", r#"type = "ratio""#),
     ("ver", r#"type = "version""#),
-    ("place", "type = \"region\"\ntree = { eu = [\"de\", \"fr\"], us = { east = [\"ny\", \"ma\"], west = {} }, jp = [] }"),
+    (
+        "place",
+        "type = \"region\"\ntree = { eu = [\"de\", \"fr\"], us = { east = [\"ny\", \"ma\"], west = {} }, jp = [] }",
+    ),
     ("set", "type = \"set\"\nsymbols = [\"x\", \"y\", \"z\"]"),
     ("text", r#"type = "text""#),
     ("print", r#"type = "fingerprint""#),
@@ -54,7 +59,7 @@ fn pick<'a>(rng: &mut Rng, from: &[&'a str]) -> &'a str {
 }
 
 /// A string literal of the language.
-pub fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
@@ -113,14 +118,13 @@ fn about(rng: &mut Rng, declared: &Declared) -> String {
 }
 
 /// A random expression over at most a few attributes that pass the test, so that atoms meet.
-pub fn expression(
+pub(crate) fn expression(
     rng: &mut Rng,
     vocabulary: &Vocabulary,
     side: Side,
     allow: impl Fn(&Declared) -> bool,
 ) -> String {
-    let all: Vec<_> =
-        vocabulary.declared().iter().filter(|d| d.side == side && allow(d)).collect();
+    let all: Vec<_> = vocabulary.declared().iter().filter(|d| d.side == side && allow(d)).collect();
     let chosen: Vec<_> = (0..rng.usize(1..4)).map(|_| all[rng.usize(..all.len())]).collect();
     nested(rng, &chosen, 4)
 }
@@ -141,7 +145,7 @@ fn nested(rng: &mut Rng, chosen: &[&Declared], depth: usize) -> String {
 }
 
 /// The text of a random fact of this kind.
-pub fn fact(rng: &mut Rng, declared: &Declared) -> String {
+pub(crate) fn fact(rng: &mut Rng, declared: &Declared) -> String {
     match &declared.kind {
         Kind::Bool => rng.bool().to_string(),
         Kind::Enum { symbols, .. } => symbols[rng.usize(..symbols.len())].clone(),
@@ -163,7 +167,7 @@ pub fn fact(rng: &mut Rng, declared: &Declared) -> String {
 }
 
 /// Random facts; each one is unknown with the probability of `1 / unknown`, never where that is 0.
-pub fn facts(rng: &mut Rng, vocabulary: &Vocabulary, unknown: u8) -> Facts {
+pub(crate) fn facts(rng: &mut Rng, vocabulary: &Vocabulary, unknown: u8) -> Facts {
     let mut facts = Facts::new();
     for declared in vocabulary.declared().iter().filter(|d| d.side == Side::Request) {
         if unknown > 0 && rng.u8(..unknown) == 0 {
@@ -175,7 +179,7 @@ pub fn facts(rng: &mut Rng, vocabulary: &Vocabulary, unknown: u8) -> Facts {
 }
 
 /// A random non-empty box of promises, written as a service would.
-pub fn promises(
+pub(crate) fn promises(
     rng: &mut Rng,
     vocabulary: &Vocabulary,
     allow: impl Fn(&Declared) -> bool,
@@ -206,7 +210,7 @@ pub fn promises(
 }
 
 /// Every combination of one value each, or `None` above a bound that keeps the test quick.
-pub fn product(
+pub(crate) fn product(
     choices: &[(caio::contract::logic::AttributeId, Vec<Value>)],
     most: usize,
 ) -> Option<Vec<Facts>> {
