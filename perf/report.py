@@ -4,7 +4,8 @@ import statistics
 
 RULES = """\
 Processor time is user plus system time of all the proxy's processes and threads, from
-/proc/PID/stat, divided by the requests answered in the same window. It repeats where requests per
+/proc/PID/stat, divided by the requests answered in the same window; the kernel knows the sum exactly
+and samples how it divides into user and system. It repeats where requests per
 second do not, so it is the figure to compare, as a ratio and within one run. Every proxy runs one
 worker pinned to one core; load generator and origin have the others. The proxies are taken in turn,
 round after round; a cell is the median of its rounds, with the lowest and highest in brackets.

@@ -6,6 +6,10 @@
 
 Needs Python's standard library alone and installs nothing; what is missing is named with the
 command that installs it. Everything runs on loopback, from a temporary folder, on free ports.
+
+Writes TIME.json with every raw figure and TIME.md for people, into perf/out, which git ignores. A run
+that figures elsewhere rest on is committed: both files, moved to perf/results. Measure on a machine
+that does nothing else; the report says how loaded it was.
 """
 
 import argparse
