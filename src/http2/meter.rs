@@ -318,6 +318,14 @@ impl Meter {
         while !rest.is_empty() {
             if self.phase == Phase::Head && self.scratch_used == 0 {
                 *safe = whole - rest.len();
+                // The fast way: nearly every head arrives in one piece.
+                if let Some((head, later)) = rest.split_first_chunk::<HEAD_BYTES>() {
+                    rest = later;
+                    self.head = FrameHead::parse(*head);
+                    self.frame()?;
+                    self.settle()?;
+                    continue;
+                }
             }
             let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len());
             let Some((now, later)) = rest.split_at_checked(wanted) else { break };
@@ -329,11 +337,16 @@ impl Meter {
                 Phase::Head | Phase::Small | Phase::Front => self.collect(now),
                 Phase::Fragment => self.fragment(now)?,
             }
-            // A phase of no bytes is over at once, and several can follow each other.
-            while self.left == 0 {
-                if self.next_phase()? {
-                    break;
-                }
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// A phase of no bytes is over at once, and several can follow each other.
+    fn settle(&mut self) -> Result<(), AbuseKind> {
+        while self.left == 0 {
+            if self.next_phase()? {
+                break;
             }
         }
         Ok(())
