@@ -117,6 +117,19 @@ impl Texts {
         &self.0
     }
 
+    /// The members, if the set is finite and each is UTF-8; the empty set is an empty list.
+    pub fn as_list(&self) -> Option<Vec<&str>> {
+        self.0
+            .iter()
+            .map(|(low, high)| {
+                let exact = high.as_ref().is_some_and(|high| {
+                    high.strip_prefix(low.as_slice()).is_some_and(|rest| rest == [0])
+                });
+                exact.then(|| std::str::from_utf8(low).ok()).flatten()
+            })
+            .collect()
+    }
+
     /// Every text outside the set.
     pub fn complement(&self) -> Self {
         let mut gaps = Vec::with_capacity(self.0.len() + 1);
@@ -183,9 +196,25 @@ impl Set {
         self.complement().union(&other.complement()).complement()
     }
 
-    /// Whether every member is in `other`.
+    /// Whether every member is in `other`: each interval lies inside one of the other's, because
+    /// those are never adjacent. Sets of different kinds are subsets of each other never.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.intersection(&other.complement()).is_empty()
+        match (self, other) {
+            (Self::Numbers(a), Self::Numbers(b)) => {
+                a.0.iter().all(|(low, high)| b.0.iter().any(|(from, to)| from <= low && high <= to))
+            }
+            (Self::Texts(a), Self::Texts(b)) => a.0.iter().all(|(low, high)| {
+                b.0.iter().any(|(from, to)| {
+                    from <= low
+                        && match (high, to) {
+                            (_, None) => true,
+                            (None, Some(_)) => false,
+                            (Some(high), Some(to)) => high <= to,
+                        }
+                })
+            }),
+            (Self::Numbers(_), Self::Texts(_)) | (Self::Texts(_), Self::Numbers(_)) => false,
+        }
     }
 }
 

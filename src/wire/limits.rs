@@ -19,7 +19,29 @@ pub const REQUIRE_BYTES_MAX: usize = 1024;
 pub const CANDIDATES_MAX: usize = 65_536;
 /// Monadic attributes in one vocabulary, after sets of symbols and tails are spread out.
 pub const ATTRIBUTES_MAX: usize = 4096;
+/// Labels of a `*.suffix` host pattern: lookup tries this many suffixes of a hostile host at most.
+pub const HOST_LABELS_MAX: usize = 16;
+/// Segments of a template or prefix pattern: a depth fits a bit of a `u32`, and lookup hashes this
+/// many prefixes of a hostile path at most.
+pub const PATTERN_SEGMENTS_MAX: usize = 24;
+/// Request and caller attributes that the offers of one capability may constrain together: which of
+/// them are known fits a `u64`.
+pub const FACT_COLUMNS_MAX: usize = 64;
+/// Requirements bound to operations that cut through one route: every subset of them is compiled.
+pub const OVERLAYS_MAX: usize = 6;
+/// Minimal sets of modes that make one promise entail one clause; a contract for people has one.
+pub const MODE_SETS_MAX: usize = 64;
 
+/// Bytes of one document a person writes: a landscape of thousands of services still fits one
+/// file, and reading it stays far below a second.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+/// Faults kept of one file set: more than anyone mends in one go.
+pub const FAULTS_MAX: usize = 1000;
+/// Characters of a person's input repeated in a message; keys and atoms are far shorter.
+pub const QUOTED_CHARS_MAX: usize = 80;
+/// Table headers in one document: a hundred thousand routes with a table or two each. The reader
+/// keeps about a kilobyte for each, so this bounds a hostile file of nothing but `[[a]]`.
+pub const TABLES_MAX: usize = 250_000;
 /// HTTP/2 frames that do nothing, net of what refills, before a connection is told to calm down.
 /// A browser that leaves a page cancels every stream it has open, so this is above the 128 streams
 /// a listener allows at once; the rapid reset of CVE-2023-44487 needs thousands.
@@ -50,3 +72,60 @@ pub const H2_WINDOW_INCREMENT_MIN: u32 = 1024;
 pub const H2_WINDOW_INCREMENT_HUGE: u32 = 1 << 24;
 /// Bytes of a header block's buffer that a connection keeps between blocks.
 pub const H2_BLOCK_BUFFER_KEPT_BYTES: usize = 4096;
+/// Bytes of one HTTP/1.1 head. Tokens and cookies of real callers stay below 32 KiB; beyond twice
+/// that a head is an attack on memory.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one line of a head with its CRLF, as the larger of today's proxies' defaults.
+pub const HEAD_LINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request target; RFC 9112 3 asks for at least 8000.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// What a request line may hold besides the target: the method, two spaces, the version, CRLF.
+pub const REQUEST_LINE_SLACK: usize = METHOD_BYTES_MAX + 12;
+/// Bytes of a method; the longest registered one has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Fields of one head, by default.
+pub const HEAD_FIELDS_MAX: usize = 100;
+/// Fields of one head, whatever is configured: the parse keeps this many slices on the stack.
+pub const HEAD_FIELDS_CEILING: usize = 256;
+/// Options in all `Connection` fields of a head together: each is compared with each field.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+/// Bytes of all chunk extensions of one body together; nobody uses them but attackers.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4096;
+/// Bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a trailer section.
+pub const TRAILER_FIELDS_MAX: usize = 32;
+
+const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
+const _: () = assert!(TARGET_BYTES_MAX + REQUEST_LINE_SLACK <= HEAD_LINE_BYTES_MAX);
+const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
+
+/// Bytes read and thrown away after a refusal that closes, so that the refusal itself is read.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of body that h2 may hold for sending on one connection, beside its windows.
+pub const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of one name: a service, a capability, an id. DNS allows 253 for a whole host.
+pub const NAME_BYTES_MAX: usize = 253;
+/// Bound addresses of one process.
+pub const LISTENERS_MAX: usize = 64;
+/// Networks in one list of them; a linear scan of this many stays below a microsecond.
+pub const NETWORKS_MAX: usize = 256;
+/// Bytes of an operation a person writes; longer ones exceed the default for request targets.
+pub const PATTERN_BYTES_MAX: usize = 4096;
+/// Files of one file set: one contract per service for as many services as fit one capability.
+pub const FILES_MAX: usize = 131_072;
+/// Bytes of one file set: 100 000 contracts of 2.5 KiB.
+pub const FILE_SET_BYTES_MAX: usize = 256 << 20;
+/// Offers in one contract, conditions in one table, and promises in one offer: what people can
+/// still review, and what keeps one contract from filling a landscape.
+pub const OFFERS_MAX: usize = 256;
+/// See [`OFFERS_MAX`].
+pub const CONDITIONS_MAX: usize = 64;
+/// See [`OFFERS_MAX`].
+pub const PROMISES_MAX: usize = 64;
+/// Operations in one offer.
+pub const OPERATIONS_MAX: usize = 256;
+/// Endpoints of one service; a worker keeps a pool for each.
+pub const ENDPOINTS_MAX: usize = 256;
+/// Header conditions of one route; each is compared on every request that gets that far.
+pub const ROUTE_HEADERS_MAX: usize = 8;

@@ -1,0 +1,5 @@
+//! Layer 9: words for people.
+
+pub mod check;
+pub mod disk;
+pub mod style;

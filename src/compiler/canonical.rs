@@ -1,0 +1,216 @@
+//! The landscape as canonical lines: the text whose SHA-256 is the snapshot's name.
+//!
+//! One fact a line, words separated by spaces, everything a person wrote between double quotes and
+//! escaped to ASCII, lists sorted: a third party can write a reader in an afternoon.
+
+use super::Parts;
+use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
+use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
+use crate::contract::set::Set;
+use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::pattern::{host_text, operation_text};
+use sha2::{Digest, Sha256};
+use std::fmt::{Display, Write};
+
+/// What the words of the text mean, and how a decision follows from them.
+const SEMANTICS: &str = "caio-landscape/1 caio-sem/1";
+
+struct Lines(String);
+
+impl Lines {
+    fn line(&mut self, text: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{text}");
+    }
+}
+
+pub(super) fn text(
+    parts: &Parts<'_>,
+    services: &[&Service],
+    requirements: &[&Requirement],
+) -> String {
+    let mut lines = Lines(String::new());
+    lines.line(SEMANTICS);
+    vocabulary_lines(&parts.vocabulary, &mut lines);
+    for service in services {
+        service_lines(service, &mut lines);
+    }
+    let mut routes: Vec<&Route> = parts.routes.iter().collect();
+    routes.sort_by(|a, b| a.id.cmp(&b.id));
+    for route in routes {
+        route_lines(route, &mut lines);
+    }
+    for requirement in requirements {
+        lines.line(format_args!(
+            "requirement {} caller {} operation {}",
+            quoted(&requirement.id),
+            requirement.caller.as_deref().map_or("none".to_owned(), quoted),
+            requirement
+                .operation
+                .as_ref()
+                .map_or("none".to_owned(), |o| quoted(&operation_text(o))),
+        ));
+        conditions("need", &requirement.needs, &mut lines);
+    }
+    let mut callers: Vec<&Caller> = parts.callers.iter().collect();
+    callers.sort_by(|a, b| a.id.cmp(&b.id));
+    for caller in callers {
+        caller_lines(caller, &mut lines);
+    }
+    let affinity = parts.seed.affinity_header.as_deref();
+    lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
+    lines.0
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_default())
+}
+
+fn vocabulary_lines(vocabulary: &Vocabulary, lines: &mut Lines) {
+    lines.line(format_args!("vocabulary {}", quoted(vocabulary.version())));
+    for declared in vocabulary.declared() {
+        lines.line(format_args!(
+            "declared {} {} {} {}",
+            quoted(&declared.name),
+            declared.side,
+            quoted(&format!("{:?}", declared.kind)),
+            quoted(&format!("{:?}", declared.source)),
+        ));
+    }
+    for (number, attribute) in (0..).zip(vocabulary.attributes()) {
+        lines.line(format_args!(
+            "attribute {} {}",
+            quoted(&attribute.name),
+            constraint(AttributeId(number), &attribute.domain)
+        ));
+    }
+}
+
+fn service_lines(service: &Service, lines: &mut Lines) {
+    let contract = &service.contract;
+    let digest = Sha256::digest(contract.text.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let protocol = match service.protocol {
+        crate::config::model::Protocol::Http1 => "http1",
+        crate::config::model::Protocol::Http2 => "http2",
+    };
+    lines.line(format_args!(
+        "service {} version {} contract sha256:{digest} tier {} protocol {protocol}",
+        quoted(&contract.service),
+        quoted(&contract.version),
+        service.tier
+    ));
+    let mut endpoints = service.endpoints.clone();
+    endpoints.sort();
+    for endpoint in endpoints {
+        lines.line(format_args!("endpoint {endpoint}"));
+    }
+    let mut offers: Vec<_> = contract.offers.iter().collect();
+    offers.sort_by(|a, b| a.capability.cmp(&b.capability));
+    for offer in offers {
+        lines.line(format_args!("offer {}", quoted(&offer.capability)));
+        match &offer.interface {
+            Interface::Grpc(name) => lines.line(format_args!("grpc {}", quoted(name))),
+            Interface::Http(operations) => {
+                let mut operations: Vec<_> = operations.iter().collect();
+                operations.sort();
+                for operation in operations {
+                    lines.line(format_args!("http {}", quoted(&operation_text(operation))));
+                }
+            }
+        }
+        conditions("demand", &offer.demands, lines);
+        for mode in &offer.promises {
+            lines.line(format_args!(
+                "promise when {} then {}",
+                cnf(&mode.when),
+                promises(&mode.then)
+            ));
+        }
+    }
+}
+
+fn route_lines(route: &Route, lines: &mut Lines) {
+    let number = |limit: Option<u64>| limit.map_or("default".to_owned(), |n| n.to_string());
+    lines.line(format_args!(
+        "route {} host {} operation {} capability {} body {} timeout {}",
+        quoted(&route.id),
+        quoted(&host_text(route.host.as_ref())),
+        quoted(&operation_text(&route.operation)),
+        quoted(&route.capability),
+        number(route.body_bytes_max),
+        number(route.timeout_ms),
+    ));
+    let mut headers: Vec<_> = route.headers.iter().collect();
+    headers.sort();
+    for (name, value) in headers {
+        lines.line(format_args!("header {} {}", quoted(name), quoted(value)));
+    }
+    conditions("need", &route.needs, lines);
+}
+
+fn caller_lines(caller: &Caller, lines: &mut Lines) {
+    lines.line(format_args!("caller {}", quoted(&caller.id)));
+    let mut networks = caller.networks.clone();
+    networks.sort();
+    for (address, length) in networks {
+        lines.line(format_args!("network {address}/{length}"));
+    }
+    let mut facts: Vec<_> = caller.facts.iter().collect();
+    facts.sort();
+    for (name, value) in facts {
+        lines.line(format_args!("fact {} {}", quoted(name), quoted(value)));
+    }
+}
+
+fn conditions(word: &str, conditions: &[Condition], lines: &mut Lines) {
+    for condition in conditions {
+        lines.line(format_args!(
+            "{word} {} {} {}",
+            quoted(&condition.name),
+            quoted(&condition.text),
+            cnf(&condition.cnf)
+        ));
+    }
+}
+
+/// `(3∈1..5 | 4∈0..0) & (…)`, in ASCII; `true` and `false` for what is empty.
+fn cnf(cnf: &Cnf) -> String {
+    if cnf.clauses.is_empty() {
+        return "true".to_owned();
+    }
+    let clauses = cnf.clauses.iter().map(|clause| {
+        if clause.atoms.is_empty() {
+            return "false".to_owned();
+        }
+        let atoms = clause.atoms.iter().map(|atom| constraint(atom.attribute, &atom.set));
+        format!("({})", atoms.collect::<Vec<_>>().join(" | "))
+    });
+    clauses.collect::<Vec<_>>().join(" & ")
+}
+
+fn promises(promises: &PromiseBox) -> String {
+    let sets = promises.iter().map(|(attribute, set)| constraint(*attribute, set));
+    sets.collect::<Vec<_>>().join(" & ")
+}
+
+fn constraint(attribute: AttributeId, set: &Set) -> String {
+    let intervals: Vec<String> = match set {
+        Set::Numbers(numbers) => {
+            numbers.intervals().iter().map(|(low, high)| format!("{low}..{high}")).collect()
+        }
+        Set::Texts(texts) => texts
+            .intervals()
+            .iter()
+            .map(|(low, high)| {
+                let high = high.as_ref().map_or("none".to_owned(), |high| bytes(high));
+                format!("[{} {high})", bytes(low))
+            })
+            .collect(),
+    };
+    format!("{}:{{{}}}", attribute.0, intervals.join(","))
+}
+
+fn bytes(text: &[u8]) -> String {
+    format!("\"{}\"", text.escape_ascii())
+}

@@ -1,0 +1,245 @@
+//! Layer 3: configuration and contracts become one snapshot, or every reason why not.
+
+mod callers;
+mod canonical;
+mod paths;
+mod routes;
+
+use crate::config::model::{Caller, Condition, Requirement, Route, Service};
+use crate::contract::logic::{AttributeId, Cnf};
+use crate::contract::set::Set;
+use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::flat::FlatOffer;
+use crate::snapshot::table::RouteTable;
+use crate::snapshot::vector::Columns;
+use crate::snapshot::{
+    Candidate, Capability, CapabilityId, NeedsId, SeedRule, ServiceEntry, ServiceId, Snapshot,
+};
+use crate::wire::limits::{CANDIDATES_MAX, FACT_COLUMNS_MAX};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Everything a snapshot is made from. The order inside each slice does not matter.
+#[derive(Clone, Debug)]
+pub struct Parts<'a> {
+    /// The services.
+    pub services: &'a [Service],
+    /// The explicit routes.
+    pub routes: &'a [Route],
+    /// The requirements, bound and named.
+    pub requirements: &'a [Requirement],
+    /// The known callers.
+    pub callers: &'a [Caller],
+    /// The vocabulary.
+    pub vocabulary: Arc<Vocabulary>,
+    /// What seeds are drawn from.
+    pub seed: SeedRule,
+}
+
+/// One reason why a landscape does not compile.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What it is about: a route, a service, by kind and id.
+    pub subject: String,
+    /// What is wrong, lower case, no full stop.
+    pub what: String,
+    /// How to mend it.
+    pub mend: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}; {}", self.subject, self.what, self.mend)
+    }
+}
+
+/// The reasons found so far.
+#[derive(Debug, Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, subject: String, what: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Problem { subject, what: what.into(), mend: mend.into() });
+    }
+}
+
+/// `route `id``, with what a person wrote escaped.
+fn named(kind: &str, id: &str) -> String {
+    format!("{kind} `{}`", id.escape_debug())
+}
+
+/// Compiles a landscape.
+///
+/// # Errors
+/// Every reason why it does not compile, sorted.
+pub fn compile(parts: &Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let mut services: Vec<&Service> = parts.services.iter().collect();
+    services.sort_by(|a, b| a.contract.service.cmp(&b.contract.service));
+    unique(services.iter().map(|s| s.contract.service.as_str()), "service", &mut problems);
+    let entries: Vec<ServiceEntry> = services.iter().map(|service| entry(service)).collect();
+    let mut capabilities = capabilities(parts, &services, &entries, &mut problems);
+    let classes = callers::compile(parts, &mut problems);
+    let mut requirements: Vec<&Requirement> = parts.requirements.iter().collect();
+    requirements.sort_by(|a, b| a.id.cmp(&b.id));
+    unique(requirements.iter().map(|r| r.id.as_str()), "requirement", &mut problems);
+    let routes = routes::compile(
+        &routes::Input {
+            parts,
+            services: &services,
+            requirements: &requirements,
+            classes: &classes.classes,
+        },
+        &mut capabilities,
+        &mut problems,
+    );
+    if !problems.0.is_empty() {
+        problems.0.sort();
+        problems.0.dedup();
+        return Err(problems.0);
+    }
+    let canonical = canonical::text(parts, &services, &requirements);
+    Ok(Snapshot {
+        digest: Sha256::digest(canonical.as_bytes()).into(),
+        canonical,
+        services: entries,
+        capabilities,
+        table: RouteTable::build(&routes.rules),
+        routes: routes.entries,
+        bound: routes.bound,
+        requirements: requirements.iter().map(|r| (r.id.clone(), r.needs.clone())).collect(),
+        anonymous: classes.anonymous,
+        networks: classes.networks,
+        seed: parts.seed.clone(),
+        vocabulary: Arc::clone(&parts.vocabulary),
+    })
+}
+
+fn unique<'a>(sorted: impl Iterator<Item = &'a str>, kind: &str, problems: &mut Problems) {
+    let mut last = None;
+    for id in sorted {
+        if last == Some(id) {
+            problems.add(named(kind, id), "is there twice", "rename or remove one of the two");
+        }
+        last = Some(id);
+    }
+}
+
+fn entry(service: &Service) -> ServiceEntry {
+    let id = service.contract.service.as_str();
+    let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
+    let mut weight = [0; 8];
+    for (to, from) in weight.iter_mut().zip(digest) {
+        *to = from;
+    }
+    ServiceEntry {
+        id: id.into(),
+        version: service.contract.version.clone(),
+        endpoints: service.endpoints.clone(),
+        protocol: service.protocol,
+        tier: service.tier,
+        weight: u64::from_be_bytes(weight),
+    }
+}
+
+fn capabilities(
+    parts: &Parts<'_>,
+    services: &[&Service],
+    entries: &[ServiceEntry],
+    problems: &mut Problems,
+) -> Vec<Capability> {
+    let mut offers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (number, (service, entry)) in (0u32..).zip(services.iter().zip(entries)) {
+        let mut seen: Vec<&str> = Vec::new();
+        for offer in &service.contract.offers {
+            if seen.contains(&offer.capability.as_str()) {
+                problems.add(
+                    named("service", &entry.id),
+                    format!("offers `{}` twice", offer.capability.escape_debug()),
+                    "state everything it asks and promises in one offer",
+                );
+                continue;
+            }
+            seen.push(&offer.capability);
+            offers.entry(&offer.capability).or_default().push((ServiceId(number), entry, offer));
+        }
+    }
+    let compiled = offers.into_iter().map(|(name, mut offers)| {
+        // The order of the key's static part, so that the first survivor has the lowest tier.
+        offers.sort_by_key(|(service, entry, _)| (entry.tier, *service));
+        if offers.len() > CANDIDATES_MAX {
+            problems.add(
+                named("capability", name),
+                format!("has {} offers, more than {CANDIDATES_MAX}", offers.len()),
+                "split it into several capabilities",
+            );
+        }
+        let mut sets: BTreeMap<AttributeId, Vec<&Set>> = BTreeMap::new();
+        for (_, _, offer) in &offers {
+            let demands = offer.demands.iter().map(|demand| &demand.cnf);
+            let conditions = demands.chain(offer.promises.iter().map(|mode| &mode.when));
+            for atom in conditions.flat_map(atoms) {
+                sets.entry(atom.0).or_default().push(atom.1);
+            }
+        }
+        if sets.len() > FACT_COLUMNS_MAX {
+            problems.add(
+                named("capability", name),
+                format!(
+                    "its offers constrain {} attributes, more than {FACT_COLUMNS_MAX}",
+                    sets.len()
+                ),
+                "constrain fewer attributes of request and caller",
+            );
+        }
+        let columns = Columns::new(&parts.vocabulary, sets);
+        let candidates = offers
+            .iter()
+            .map(|(service, entry, offer)| Candidate {
+                service: *service,
+                tier: entry.tier,
+                weight: entry.weight,
+                flat: FlatOffer::new(&columns, offer),
+                offer: (*offer).clone(),
+            })
+            .collect();
+        Capability { name: name.into(), candidates, columns, needs: vec![Vec::new()] }
+    });
+    compiled.collect()
+}
+
+fn atoms(cnf: &Cnf) -> impl Iterator<Item = (AttributeId, &Set)> {
+    cnf.clauses.iter().flat_map(|clause| &clause.atoms).map(|atom| (atom.attribute, &atom.set))
+}
+
+/// The number of a set of conditions within its capability; equal sets share one.
+#[derive(Debug, Default)]
+struct NeedsNumbers(BTreeMap<(CapabilityId, Vec<NeedsKey>), NeedsId>);
+
+/// Name, text and meaning of one condition.
+type NeedsKey = (String, String, Cnf);
+
+impl NeedsNumbers {
+    fn number(
+        &mut self,
+        capabilities: &mut [Capability],
+        capability: CapabilityId,
+        conditions: &[&Condition],
+    ) -> NeedsId {
+        if conditions.is_empty() {
+            return NeedsId(0);
+        }
+        let key: Vec<_> =
+            conditions.iter().map(|c| (c.name.clone(), c.text.clone(), c.cnf.clone())).collect();
+        let fresh = || {
+            let Some(entry) = capabilities.get_mut(capability.0 as usize) else {
+                return NeedsId(0);
+            };
+            entry.needs.push(conditions.iter().map(|&condition| condition.clone()).collect());
+            NeedsId(u32::try_from(entry.needs.len() - 1).unwrap_or(u32::MAX))
+        };
+        *self.0.entry((capability, key)).or_insert_with(fresh)
+    }
+}

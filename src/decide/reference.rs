@@ -1,0 +1,147 @@
+//! The slow obvious decision: the written meaning, one candidate after the other, over ordered maps
+//! and the contracts as they were parsed. Tests hold the engine to it; explanations are made of it.
+
+use super::{Choice, Denial, Key, Stage, Verdict};
+use crate::balance::epoch::Epoch;
+use crate::config::model::{Condition, Offer};
+use crate::contract::entailment::{effective, first_failing_clause, first_unentailed_clause};
+use crate::contract::logic::{Clause, Facts};
+use crate::snapshot::{Candidate, CapabilityId, ServiceId, Snapshot, hash};
+
+/// A question in the terms of the written meaning.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// The capability.
+    pub capability: CapabilityId,
+    /// Everything that is required of promises, from wherever it comes.
+    pub needs: Vec<&'a Condition>,
+    /// What is known.
+    pub facts: &'a Facts,
+    /// The request's place in the rendezvous order.
+    pub seed: u64,
+    /// Services that were tried before.
+    pub tried: &'a [ServiceId],
+}
+
+/// Why a candidate is not eligible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The first stage it does not pass.
+    pub stage: Stage,
+    /// The condition that fails, by name.
+    pub condition: Option<String>,
+    /// The first failing clause, as text.
+    pub clause: String,
+}
+
+/// What became of one candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appraisal {
+    /// Who.
+    pub service: ServiceId,
+    /// What orders it.
+    pub key: Key,
+    /// Why it is out; `None` is eligible.
+    pub failure: Option<Failure>,
+}
+
+/// A decision with everything that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Every candidate, in the order of (tier, service).
+    pub appraisals: Vec<Appraisal>,
+}
+
+/// Decides by the book.
+pub fn decide(snapshot: &Snapshot, epoch: &Epoch, asked: &Asked<'_>) -> Judgement {
+    let candidates =
+        snapshot.capability_entry(asked.capability).map_or(&[][..], |entry| &entry.candidates);
+    let appraisals: Vec<Appraisal> =
+        candidates.iter().map(|candidate| appraise(snapshot, epoch, asked, candidate)).collect();
+    let survivors = Stage::ALL.map(|stage| {
+        let left = appraisals
+            .iter()
+            .filter(|one| one.failure.as_ref().is_none_or(|failure| failure.stage > stage));
+        u32::try_from(left.count()).unwrap_or(u32::MAX)
+    });
+    let eligible = (0..).zip(&appraisals).filter(|(_, one)| one.failure.is_none());
+    let verdict = match eligible.min_by_key(|(_, one)| one.key) {
+        Some((candidate, one)) => {
+            Verdict::Route(Choice { service: one.service, key: one.key, candidate })
+        }
+        None => {
+            let emptied = Stage::ALL.into_iter().zip(survivors).find(|(_, left)| *left == 0);
+            Verdict::Deny(Denial {
+                stage: emptied.map_or(Stage::Offer, |(stage, _)| stage),
+                survivors,
+            })
+        }
+    };
+    Judgement { verdict, appraisals }
+}
+
+/// Appraises one candidate.
+pub fn appraise(
+    snapshot: &Snapshot,
+    epoch: &Epoch,
+    asked: &Asked<'_>,
+    candidate: &Candidate,
+) -> Appraisal {
+    let state = epoch.state(candidate.service);
+    let plain = |stage, clause: &str| {
+        Some(Failure { stage, condition: None, clause: clause.to_owned() })
+    };
+    let failure = demand_failure(snapshot, asked.facts, &candidate.offer)
+        .or_else(|| guarantee_failure(snapshot, asked, &candidate.offer))
+        .or_else(|| if state.healthy() { None } else { plain(Stage::Health, "it is unhealthy") })
+        .or_else(|| if state.drained() { plain(Stage::Drain, "it is draining") } else { None })
+        .or_else(|| {
+            let tried = asked.tried.contains(&candidate.service);
+            if tried { plain(Stage::Tried, "an earlier attempt went to it") } else { None }
+        });
+    let key = Key {
+        tier: candidate.tier,
+        bucket: state.bucket(),
+        rendezvous: hash::rendezvous(asked.seed, candidate.weight),
+        service: candidate.service,
+    };
+    Appraisal { service: candidate.service, key, failure }
+}
+
+fn demand_failure(snapshot: &Snapshot, facts: &Facts, offer: &Offer) -> Option<Failure> {
+    offer.demands.iter().find_map(|demand| {
+        let clause = demand.cnf.clauses.get(first_failing_clause(facts, &demand.cnf)?)?;
+        Some(failure(snapshot, Stage::Demand, demand, clause))
+    })
+}
+
+fn guarantee_failure(snapshot: &Snapshot, asked: &Asked<'_>, offer: &Offer) -> Option<Failure> {
+    let promises = match effective(&offer.promises, asked.facts) {
+        Ok(promises) => promises,
+        Err(attribute) => {
+            let name = snapshot.vocabulary().attribute(attribute).map(|at| at.name.as_str());
+            return Some(Failure {
+                stage: Stage::Guarantee,
+                condition: None,
+                clause: format!(
+                    "its promises contradict each other on `{}`",
+                    name.unwrap_or_default()
+                ),
+            });
+        }
+    };
+    asked.needs.iter().find_map(|need| {
+        let clause = need.cnf.clauses.get(first_unentailed_clause(&promises, &need.cnf)?)?;
+        Some(failure(snapshot, Stage::Guarantee, need, clause))
+    })
+}
+
+fn failure(snapshot: &Snapshot, stage: Stage, condition: &Condition, clause: &Clause) -> Failure {
+    Failure {
+        stage,
+        condition: Some(condition.name.clone()),
+        clause: snapshot.vocabulary().show_clause(clause),
+    }
+}

@@ -1,0 +1,318 @@
+//! Layer 3: the immutable landscape and its lookups.
+//!
+//! A [`Snapshot`] comes only out of the compiler and never changes. Two snapshots with one digest
+//! answer every question alike.
+
+pub mod flat;
+pub mod hash;
+pub mod pattern;
+pub mod request;
+pub mod table;
+pub mod vector;
+
+use crate::config::model::{Condition, Offer, Operation, Protocol};
+use crate::contract::vocabulary::Vocabulary;
+use flat::FlatOffer;
+use request::{BadFact, CallerClass, Principal, RequestView};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use table::RouteTable;
+use vector::{Columns, FactVector};
+
+/// A service's place in the landscape; services are numbered in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u32);
+
+/// A capability's place in the landscape; capabilities are numbered in the order of their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CapabilityId(pub u32);
+
+/// A route's place in the landscape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub u32);
+
+/// A set of bound requirements, numbered within its capability.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NeedsId(pub u32);
+
+/// A service this gateway can reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// `nme.embed`
+    pub id: Arc<str>,
+    /// The contract's version.
+    pub version: String,
+    /// Where it listens.
+    pub endpoints: Vec<SocketAddr>,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Lower is preferred.
+    pub tier: u8,
+    /// What rendezvous hashing knows it by: see [`hash::rendezvous`].
+    pub weight: u64,
+}
+
+/// One offer of a capability.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Who offers it.
+    pub service: ServiceId,
+    /// The service's tier.
+    pub tier: u8,
+    /// The service's rendezvous weight.
+    pub weight: u64,
+    /// The offer as its contract states it.
+    pub offer: Offer,
+    /// The same, flat, for the re-check.
+    pub flat: FlatOffer,
+}
+
+/// A capability and everyone who offers it, in the order of (tier, service).
+#[derive(Clone, Debug)]
+pub struct Capability {
+    /// `embed.text/1`
+    pub name: Arc<str>,
+    /// The offers.
+    pub candidates: Vec<Candidate>,
+    /// The attributes that the offers constrain.
+    pub columns: Columns,
+    /// The distinct sets of requirements that some route binds.
+    pub needs: Vec<Vec<Condition>>,
+}
+
+/// A route, explicit or following from a contract.
+#[derive(Clone, Debug)]
+pub struct RouteEntry {
+    /// The route's id, or the operation for one that follows from a contract.
+    pub id: Arc<str>,
+    /// Where it leads.
+    pub capability: CapabilityId,
+    /// The operations of bound requirements that cut through this route.
+    pub overlays: Vec<Operation>,
+    /// Where its needs begin in [`Snapshot::bound`]: by class, then by subset of the overlays.
+    pub(crate) bound: u32,
+    /// The largest request body, in bytes; `None` is the process default.
+    pub body_bytes_max: Option<u64>,
+    /// `route` timeout in milliseconds; `None` is the process default.
+    pub timeout_ms: Option<u64>,
+}
+
+/// What a request's target leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteMatch {
+    /// The route.
+    pub route: RouteId,
+    /// The capability it needs.
+    pub capability: CapabilityId,
+    /// Which of the route's overlays the request falls under.
+    overlays: u32,
+}
+
+/// Why a request's target leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// Nothing is known under this host and path: 404.
+    Unknown,
+    /// Known, but not with this method: 405 with these in `Allow` (RFC 9110 15.5.6).
+    Method {
+        /// The methods, sorted.
+        allowed: Vec<String>,
+    },
+    /// The `CAIO-Capability` header names a capability that nobody offers.
+    Capability,
+}
+
+/// What the seed of a request, its place in the rendezvous order, is drawn from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeedRule {
+    /// A header whose value alone is the seed when present, so that equal values stay together.
+    pub affinity_header: Option<String>,
+}
+
+/// The frozen contracts, routes, requirements and callers.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) digest: [u8; 32],
+    pub(crate) canonical: String,
+    pub(crate) services: Vec<ServiceEntry>,
+    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) routes: Vec<RouteEntry>,
+    pub(crate) table: RouteTable,
+    pub(crate) bound: Vec<NeedsId>,
+    pub(crate) requirements: BTreeMap<String, Vec<Condition>>,
+    pub(crate) anonymous: Arc<Principal>,
+    pub(crate) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
+    pub(crate) seed: SeedRule,
+    pub(crate) vocabulary: Arc<Vocabulary>,
+}
+
+impl Snapshot {
+    /// The content address: SHA-256 of [`Self::canonical`].
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The content address in hexadecimal.
+    pub fn digest_text(&self) -> String {
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The whole landscape as canonical lines, whatever order it was registered in.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// The vocabulary that every attribute here belongs to.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// All services, by [`ServiceId`].
+    pub fn services(&self) -> &[ServiceEntry] {
+        &self.services
+    }
+
+    /// One service; `None` for an id of another snapshot.
+    #[inline]
+    pub fn service(&self, id: ServiceId) -> Option<&ServiceEntry> {
+        self.services.get(id.0 as usize)
+    }
+
+    /// All capabilities, by [`CapabilityId`].
+    pub fn capabilities(&self) -> &[Capability] {
+        &self.capabilities
+    }
+
+    /// One capability; `None` for an id of another snapshot.
+    #[inline]
+    pub fn capability_entry(&self, id: CapabilityId) -> Option<&Capability> {
+        self.capabilities.get(id.0 as usize)
+    }
+
+    /// The capability of this name, as `CAIO-Capability` gives it.
+    pub fn capability(&self, name: &str) -> Option<CapabilityId> {
+        let at = self.capabilities.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
+        Some(CapabilityId(u32::try_from(at).ok()?))
+    }
+
+    /// One route; `None` for an id of another snapshot.
+    #[inline]
+    pub fn route_entry(&self, id: RouteId) -> Option<&RouteEntry> {
+        self.routes.get(id.0 as usize)
+    }
+
+    /// The named requirement, as `CAIO-Require` may give it.
+    pub fn requirement(&self, id: &str) -> Option<&[Condition]> {
+        self.requirements.get(id).map(Vec::as_slice)
+    }
+
+    /// The principal that calls from an address: the entry with the longest network around it.
+    pub fn principal(&self, address: IpAddr) -> &Arc<Principal> {
+        let bits = address_bits(address);
+        self.networks
+            .iter()
+            .find_map(|(length, networks)| networks.get(&network_of(bits, *length)))
+            .unwrap_or(&self.anonymous)
+    }
+
+    /// The most specific route of a request: see [`table`] for the order.
+    ///
+    /// # Errors
+    /// Why there is none.
+    #[inline]
+    pub fn route(&self, view: &impl RequestView) -> Result<RouteMatch, NoRoute> {
+        self.select(None, view)
+    }
+
+    /// The most specific route of a request among those that lead to the capability which the
+    /// `CAIO-Capability` header names. The header chooses among routes; it never goes around them,
+    /// so what a route requires is required all the same.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn route_to(
+        &self,
+        capability: &str,
+        view: &impl RequestView,
+    ) -> Result<RouteMatch, NoRoute> {
+        let capability = self.capability(capability).ok_or(NoRoute::Capability)?;
+        self.select(Some(capability), view)
+    }
+
+    #[inline]
+    fn select(
+        &self,
+        selector: Option<CapabilityId>,
+        view: &impl RequestView,
+    ) -> Result<RouteMatch, NoRoute> {
+        let Some(route) = self.table.find(selector, view) else {
+            let allowed = self.table.allowed(selector, view);
+            return Err(match allowed.is_empty() {
+                true => NoRoute::Unknown,
+                false => NoRoute::Method { allowed },
+            });
+        };
+        let entry = self.route_entry(route).ok_or(NoRoute::Unknown)?;
+        let mut overlays = 0;
+        for (bit, operation) in entry.overlays.iter().enumerate() {
+            let applies = pattern::operation_matches(operation, view.method(), view.path());
+            overlays |= u32::from(applies) << bit;
+        }
+        Ok(RouteMatch { route, capability: entry.capability, overlays })
+    }
+
+    /// The requirements bound to a route and a class of callers.
+    #[inline]
+    pub fn needs(&self, matched: &RouteMatch, class: CallerClass) -> Option<NeedsId> {
+        let route = self.route_entry(matched.route)?;
+        let subsets = 1u32.checked_shl(u32::try_from(route.overlays.len()).ok()?)?;
+        let at = route.bound + u32::from(class.0) * subsets + matched.overlays;
+        self.bound.get(at as usize).copied()
+    }
+
+    /// Reads those facts of a request that the offers of a capability constrain.
+    ///
+    /// # Errors
+    /// The first source whose text is malformed; the request is to be refused.
+    #[inline]
+    pub fn facts(
+        &self,
+        capability: CapabilityId,
+        view: &impl RequestView,
+        principal: &Principal,
+        facts: &mut FactVector,
+    ) -> Result<(), BadFact> {
+        facts.clear();
+        match self.capability_entry(capability) {
+            Some(entry) => entry.columns.read(view, principal, facts),
+            None => Ok(()),
+        }
+    }
+
+    /// The seed of a request: of the affinity header when there is one, else of method, path,
+    /// caller and request id, each with its length.
+    pub fn seed(&self, view: &impl RequestView, principal: &Principal, request_id: &[u8]) -> u64 {
+        let affinity = self.seed.affinity_header.as_deref().and_then(|name| view.header(name));
+        if let Some(value) = affinity {
+            return hash::bytes(1, value.as_bytes());
+        }
+        [view.method().as_bytes(), view.path().as_bytes(), principal.id.as_bytes(), request_id]
+            .into_iter()
+            .fold(0, hash::bytes)
+    }
+}
+
+/// An address as 128 bits, IPv4 mapped into IPv6 (RFC 4291 2.5.5.2).
+pub(crate) fn address_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The network of that many leading bits around an address.
+pub(crate) fn network_of(bits: u128, length: u8) -> u128 {
+    let host = 128u32.saturating_sub(u32::from(length));
+    bits.checked_shr(host).and_then(|top| top.checked_shl(host)).unwrap_or(0)
+}

@@ -1,0 +1,458 @@
+//! Random worlds: small alphabets, so that everything meets everything.
+
+use caio::compiler::Parts;
+use caio::config::model::{
+    Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
+    Requirement, Route, Service,
+};
+use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
+use caio::contract::set::{Numbers, Set, Texts, Value};
+use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
+use caio::snapshot::SeedRule;
+use caio::snapshot::pattern::{host_matches, operation_matches, operation_text, path_matches};
+use caio::snapshot::request::{Principal, RequestView};
+use fastrand::Rng;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) vocabulary: Arc<Vocabulary>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) requirements: Vec<Requirement>,
+    pub(crate) callers: Vec<Caller>,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: &'static str,
+    pub(crate) host: &'static str,
+    pub(crate) path: String,
+    pub(crate) header: Option<&'static str>,
+    pub(crate) address: IpAddr,
+}
+
+impl RequestView for Call {
+    fn method(&self) -> &str {
+        self.method
+    }
+    fn host(&self) -> &str {
+        self.host
+    }
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn header(&self, name: &str) -> Option<&str> {
+        self.header.filter(|_| name == "x-v")
+    }
+    fn body_bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What the naive matcher finds.
+#[derive(Clone, Debug)]
+pub(crate) struct Naive {
+    pub(crate) id: String,
+    needs: Vec<String>,
+    host: Option<HostPattern>,
+    operation: Operation,
+    headers: Vec<(String, String)>,
+    explicit: bool,
+    capability: String,
+}
+
+fn vocabulary() -> Arc<Vocabulary> {
+    let declare = |name: &str, side, kind, source: Option<Source>| Declaration {
+        name: name.to_owned(),
+        side,
+        kind,
+        source,
+    };
+    let header = |name: &str| Some(Source::Header(name.to_owned()));
+    let symbols = || vec!["low".to_owned(), "middle".to_owned(), "high".to_owned()];
+    let declarations = vec![
+        declare("request.bytes", Side::Request, Kind::Int(Unit::Bytes), Some(Source::BodyBytes)),
+        declare(
+            "data.class",
+            Side::Request,
+            Kind::Enum { symbols: symbols(), ordered: true },
+            header("x-class"),
+        ),
+        declare("tenant", Side::Request, Kind::Text, header("x-tenant")),
+        declare("caller.clearance", Side::Caller, Kind::Int(Unit::Count), None),
+        declare("latency", Side::Promise, Kind::Duration, None),
+        declare("price", Side::Promise, Kind::Int(Unit::Count), None),
+        declare("model", Side::Promise, Kind::Text, None),
+        declare("exact", Side::Promise, Kind::Bool, None),
+    ];
+    Arc::new(Vocabulary::build("1", declarations).unwrap())
+}
+
+const TEXTS: [&str; 6] = ["", "a", "ab", "abc", "b", "ba"];
+
+fn operation(method: Option<&str>, path: PathPattern) -> Operation {
+    Operation { method: method.map(str::to_owned), path }
+}
+
+/// `/a/{}/c`, `/a/*` or `/a`.
+pub(crate) fn path(text: &str) -> PathPattern {
+    if let Some(prefix) = text.strip_suffix('*') {
+        return PathPattern::Prefix(prefix.to_owned());
+    }
+    if !text.contains('{') {
+        return PathPattern::Exact(text.to_owned());
+    }
+    let segments = text[1..].split('/');
+    PathPattern::Template(segments.map(|s| (s != "{}").then(|| s.to_owned())).collect())
+}
+
+fn random_path(rng: &mut Rng) -> PathPattern {
+    let mut segment = || ["a", "b", "{}"][rng.usize(..3)];
+    let (x, y, z) = (segment(), segment(), segment());
+    let literal = |text: &str| text.replace("{}", "a");
+    match rng.u8(..8) {
+        0 => path(&format!("/{x}")),
+        1 | 2 => path(&format!("/{x}/{y}")),
+        3 | 4 => path(&format!("/{x}/{y}/{z}")),
+        5 => path("/*"),
+        6 => path(&literal(&format!("/{x}/*"))),
+        _ => path(&literal(&format!("/{x}/{y}/*"))),
+    }
+}
+
+fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
+    let contract =
+        Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
+    let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
+    Service { contract, endpoints, protocol: Protocol::Http1, tier }
+}
+
+impl World {
+    /// A world about contracts.
+    pub(crate) fn random(rng: &mut Rng) -> Self {
+        let mut world = Self::empty();
+        let capabilities = rng.usize(1..4);
+        let services = if rng.u8(..8) == 0 { rng.usize(100..180) } else { rng.usize(1..40) };
+        for number in 0..services {
+            let offers = (0..capabilities).filter(|at| *at == number % capabilities || rng.bool());
+            let offers = offers.collect::<Vec<_>>().into_iter().map(|at| world.offer(rng, at));
+            let offers = offers.collect();
+            world.services.push(service(format!("s{number:03}"), offers, rng.u8(..3)));
+        }
+        for number in 0..rng.usize(..4) {
+            world.routes.push(Route {
+                id: format!("r{number}"),
+                host: Some(HostPattern::Exact(format!("h{number}"))),
+                operation: operation(None, path("/*")),
+                headers: Vec::new(),
+                capability: "c0".to_owned(),
+                needs: (0..rng.usize(..3)).map(|_| world.need(rng)).collect(),
+                body_bytes_max: None,
+                timeout_ms: None,
+            });
+        }
+        world.random_requirements(rng);
+        world
+    }
+
+    /// A world about routes.
+    pub(crate) fn random_routes(rng: &mut Rng) -> Self {
+        let mut world = Self::empty();
+        let mut used = BTreeSet::new();
+        for number in 0..rng.usize(1..4) {
+            let operations = (0..rng.usize(1..4)).map(|_| {
+                operation(rng.choice([None, Some("GET"), Some("POST")]).unwrap(), random_path(rng))
+            });
+            let mut operations: Vec<_> =
+                operations.filter(|operation| used.insert(operation.clone())).collect();
+            operations.push(operation(Some("POST"), path(&format!("/c{number}"))));
+            let offer = Offer {
+                capability: format!("c{number}"),
+                interface: Interface::Http(operations),
+                demands: Vec::new(),
+                promises: Vec::new(),
+            };
+            world.services.push(service(format!("s{number}"), vec![offer], 0));
+        }
+        let mut used = BTreeSet::new();
+        for number in 0..rng.usize(1..30) {
+            let host = match rng.u8(..8) {
+                0 => Some(HostPattern::Exact("a.x.org".to_owned())),
+                1 => Some(HostPattern::Suffix(".x.org".to_owned())),
+                2 => Some(HostPattern::Suffix(".org".to_owned())),
+                3 => Some(HostPattern::Suffix(".a.x.org".to_owned())),
+                _ => None,
+            };
+            let method = rng.choice([None, Some("GET"), Some("POST")]).unwrap();
+            let operation = operation(method, random_path(rng));
+            let header = |value: &str| vec![("x-v".to_owned(), value.to_owned())];
+            let headers = match rng.u8(..4) {
+                0 => header("1"),
+                1 => header("2"),
+                _ => Vec::new(),
+            };
+            if !used.insert((host.clone(), operation.clone(), headers.clone())) {
+                continue;
+            }
+            world.routes.push(Route {
+                id: format!("r{number}"),
+                host,
+                operation,
+                headers,
+                capability: world.capability(rng),
+                needs: (0..rng.usize(..2)).map(|_| world.need(rng)).collect(),
+                body_bytes_max: None,
+                timeout_ms: None,
+            });
+        }
+        world.random_requirements(rng);
+        world
+    }
+
+    fn empty() -> Self {
+        let caller = |id: &str, network: &str, length| Caller {
+            id: id.to_owned(),
+            networks: vec![(network.parse().unwrap(), length)],
+            facts: vec![("caller.clearance".to_owned(), "3".to_owned())],
+        };
+        Self {
+            vocabulary: vocabulary(),
+            services: Vec::new(),
+            routes: Vec::new(),
+            requirements: Vec::new(),
+            callers: vec![
+                caller("team/a", "10.0.0.0", 8),
+                caller("team/b", "10.1.0.0", 16),
+                caller("else", "fd00::", 8),
+            ],
+        }
+    }
+
+    fn random_requirements(&mut self, rng: &mut Rng) {
+        for number in 0..rng.usize(..4) {
+            let caller = rng.choice([None, Some("team/"), Some("team/b"), Some("")]).unwrap();
+            let method = rng.choice([None, Some("POST")]).unwrap();
+            let operation = rng.bool().then(|| operation(method, random_path(rng)));
+            let needs = (0..rng.usize(1..3)).map(|_| self.need(rng)).collect();
+            let caller = caller.map(str::to_owned);
+            self.requirements.push(Requirement {
+                id: format!("q{number}"),
+                caller,
+                operation,
+                needs,
+            });
+        }
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        Parts {
+            services: &self.services,
+            routes: &self.routes,
+            requirements: &self.requirements,
+            callers: &self.callers,
+            vocabulary: Arc::clone(&self.vocabulary),
+            seed: SeedRule::default(),
+        }
+    }
+
+    /// The name of some capability.
+    pub(crate) fn capability(&self, rng: &mut Rng) -> String {
+        let service = rng.choice(&self.services).unwrap();
+        rng.choice(&service.contract.offers).unwrap().capability.clone()
+    }
+
+    fn ids(&self, promised: bool) -> Vec<AttributeId> {
+        let attributes = self.vocabulary.attributes().iter().zip(0..);
+        attributes
+            .filter(|(attribute, _)| (attribute.side == Side::Promise) == promised)
+            .map(|(_, id)| AttributeId(id))
+            .collect()
+    }
+
+    fn is_text(&self, id: AttributeId) -> bool {
+        matches!(self.vocabulary.attribute(id).unwrap().domain, Set::Texts(_))
+    }
+
+    fn set(&self, rng: &mut Rng, id: AttributeId) -> Set {
+        let set = if self.is_text(id) {
+            let text = rng.choice(TEXTS).unwrap();
+            match rng.bool() {
+                true => Set::Texts(Texts::prefixed(text.as_bytes())),
+                false => Set::Texts(Texts::exactly([text, rng.choice(TEXTS).unwrap()])),
+            }
+        } else {
+            let intervals = (0..rng.usize(1..3)).map(|_| {
+                let low = rng.i64(-1..7);
+                (low, low + rng.i64(..5))
+            });
+            Set::Numbers(Numbers::new(intervals))
+        };
+        match rng.u8(..6) {
+            0 => set.complement(),
+            _ => set,
+        }
+    }
+
+    fn cnf(&self, rng: &mut Rng, ids: &[AttributeId], clauses: usize) -> Cnf {
+        let clauses = (0..clauses).map(|_| {
+            let chosen: BTreeSet<_> =
+                (0..rng.usize(1..4)).map(|_| *rng.choice(ids).unwrap()).collect();
+            let atoms = chosen.into_iter().map(|attribute| Atom {
+                attribute,
+                set: self.set(rng, attribute),
+            });
+            Clause { atoms: atoms.collect() }
+        });
+        Cnf { clauses: clauses.collect() }
+    }
+
+    fn condition(&self, rng: &mut Rng, ids: &[AttributeId]) -> Condition {
+        let clauses = rng.usize(1..3);
+        let name = format!("n{}", rng.u32(..));
+        Condition { text: name.clone(), name, cnf: self.cnf(rng, ids, clauses) }
+    }
+
+    /// A requirement's condition.
+    pub(crate) fn need(&self, rng: &mut Rng) -> Condition {
+        self.condition(rng, &self.ids(true))
+    }
+
+    /// Some facts, some unknown.
+    pub(crate) fn facts(&self, rng: &mut Rng) -> Facts {
+        let known = self.ids(false).into_iter().filter(|_| rng.u8(..5) > 0);
+        known
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|id| match self.is_text(id) {
+                true => (id, Value::Text(rng.choice(TEXTS).unwrap().into())),
+                false => (id, Value::Number(rng.i64(-1..9))),
+            })
+            .collect()
+    }
+
+    fn offer(&self, rng: &mut Rng, capability: usize) -> Offer {
+        let (facts, promised) = (self.ids(false), self.ids(true));
+        let demands = (0..rng.usize(..3)).map(|_| self.condition(rng, &facts)).collect();
+        let promises = (0..rng.usize(..6)).map(|_| {
+            let clauses = if rng.bool() { 0 } else { rng.usize(1..3) };
+            let when = self.cnf(rng, &facts, clauses);
+            let said = (0..rng.usize(1..4)).map(|_| *rng.choice(&promised).unwrap());
+            let said: BTreeSet<_> = said.collect();
+            let then = said.into_iter().map(|id| (id, self.set(rng, id)));
+            Mode { when, then: then.filter(|(_, set)| !set.is_empty()).collect() }
+        });
+        Offer {
+            capability: format!("c{capability}"),
+            interface: Interface::Http(vec![operation(
+                Some("POST"),
+                path(&format!("/c{capability}")),
+            )]),
+            demands,
+            promises: promises.collect(),
+        }
+    }
+
+    /// Some request.
+    pub(crate) fn call(&self, rng: &mut Rng) -> Call {
+        let segments = (0..rng.usize(1..5)).map(|_| rng.choice(["a", "b", "c0", "", "x"]).unwrap());
+        let path = segments.map(|segment| format!("/{segment}")).collect();
+        Call {
+            method: rng.choice(["GET", "POST", "PUT"]).unwrap(),
+            host: rng.choice(["a.x.org", "b.a.x.org", "x.org", "y.org", "z", ""]).unwrap(),
+            path,
+            header: rng.choice([None, Some("1"), Some("2")]).unwrap(),
+            address: rng
+                .choice(["10.2.0.1", "10.1.2.3", "192.0.2.1", "fd00::1"])
+                .unwrap()
+                .parse()
+                .unwrap(),
+        }
+    }
+
+    fn naive_all(&self) -> Vec<Naive> {
+        let mut all: Vec<Naive> = Vec::new();
+        for route in &self.routes {
+            all.push(Naive {
+                id: route.id.clone(),
+                needs: route.needs.iter().map(|need| need.name.clone()).collect(),
+                host: route.host.clone(),
+                operation: route.operation.clone(),
+                headers: route.headers.clone(),
+                explicit: true,
+                capability: route.capability.clone(),
+            });
+        }
+        for offer in self.services.iter().flat_map(|service| &service.contract.offers) {
+            let Interface::Http(operations) = &offer.interface else { continue };
+            all.extend(operations.iter().map(|operation| Naive {
+                id: operation_text(operation),
+                needs: Vec::new(),
+                host: None,
+                operation: operation.clone(),
+                headers: Vec::new(),
+                explicit: false,
+                capability: offer.capability.clone(),
+            }));
+        }
+        all
+    }
+
+    /// The most specific match by reading all routes, or the methods that would have matched.
+    pub(crate) fn naive_route(&self, capability: Option<&str>, call: &Call) -> Result<Naive, Vec<String>> {
+        let headers = |rule: &Naive| {
+            rule.headers.iter().all(|(name, value)| call.header(name) == Some(value.as_str()))
+        };
+        let near: Vec<Naive> = self
+            .naive_all()
+            .into_iter()
+            .filter(|rule| capability.is_none_or(|name| rule.capability == name))
+            .filter(|rule| host_matches(rule.host.as_ref(), call.host))
+            .filter(|rule| path_matches(&rule.operation.path, &call.path) && headers(rule))
+            .collect();
+        let matching =
+            near.iter().filter(|rule| operation_matches(&rule.operation, call.method, &call.path));
+        if let Some(best) = matching.max_by_key(|rule| specificity(rule)) {
+            return Ok(best.clone());
+        }
+        let methods: BTreeSet<String> =
+            near.into_iter().filter_map(|rule| rule.operation.method).collect();
+        Err(methods.into_iter().collect())
+    }
+
+    /// The names of all conditions that a call on a route must satisfy, sorted.
+    pub(crate) fn naive_needs(&self, route: &Naive, principal: &Principal, call: &Call) -> Vec<String> {
+        let mut names = route.needs.clone();
+        for requirement in &self.requirements {
+            let prefix = requirement.caller.as_deref();
+            let caller = prefix.is_none_or(|prefix| principal.id.starts_with(prefix));
+            let operation = requirement
+                .operation
+                .as_ref()
+                .is_none_or(|operation| operation_matches(operation, call.method, &call.path));
+            let bound = requirement.caller.is_some() || requirement.operation.is_some();
+            if bound && caller && operation {
+                names.extend(requirement.needs.iter().map(|need| need.name.clone()));
+            }
+        }
+        names.sort_unstable();
+        names
+    }
+}
+
+fn specificity(rule: &Naive) -> impl Ord {
+    let host = match &rule.host {
+        None => (0, 0),
+        Some(HostPattern::Suffix(suffix)) => (1, suffix.len()),
+        Some(HostPattern::Exact(_)) => (2, 0),
+    };
+    let path = match &rule.operation.path {
+        PathPattern::Prefix(prefix) => (0, Vec::new(), prefix.len()),
+        PathPattern::Template(segments) => (1, segments.iter().map(Option::is_some).collect(), 0),
+        PathPattern::Exact(_) => (2, Vec::new(), 0),
+    };
+    (host, path, rule.operation.method.is_some(), rule.headers.len(), rule.explicit)
+}
