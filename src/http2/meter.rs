@@ -266,7 +266,7 @@ impl Meter {
     }
 
     /// One exchange on this connection ended with a complete response: forgives one frame. Every
-    /// exchange is reported here or in [`Self::exchange_aborted`], once.
+    /// exchange is reported once, here or in one of the two below.
     pub fn exchange_completed(&mut self) {
         self.ended += 1;
         self.forgive(1);
@@ -275,6 +275,21 @@ impl Meter {
     /// One exchange on this connection ended in another way.
     pub fn exchange_aborted(&mut self) {
         self.ended += 1;
+    }
+
+    /// One exchange ended because `h2` reset its stream for a fault of the peer that only `h2` can
+    /// see, such as content that contradicts its `content-length` (`h2::Error::is_library`). This
+    /// replaces [`Self::exchange_aborted`], and counts as a useless frame.
+    pub fn exchange_provoked_reset(&mut self) -> Result<(), Abuse> {
+        self.ended += 1;
+        let found = match self.over {
+            Some(kind) => Err(kind),
+            None => self.useless(Glitch::StreamError),
+        };
+        found.map_err(|kind| {
+            self.over = Some(kind);
+            Abuse { kind, safe: 0 }
+        })
     }
 
     /// We sent `frames` DATA frames with content, or began so many exchanges towards a service:
@@ -303,6 +318,14 @@ impl Meter {
         while !rest.is_empty() {
             if self.phase == Phase::Head && self.scratch_used == 0 {
                 *safe = whole - rest.len();
+                // The fast way: nearly every head arrives in one piece.
+                if let Some((head, later)) = rest.split_first_chunk::<HEAD_BYTES>() {
+                    rest = later;
+                    self.head = FrameHead::parse(*head);
+                    self.frame()?;
+                    self.settle()?;
+                    continue;
+                }
             }
             let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len());
             let Some((now, later)) = rest.split_at_checked(wanted) else { break };
@@ -314,11 +337,16 @@ impl Meter {
                 Phase::Head | Phase::Small | Phase::Front => self.collect(now),
                 Phase::Fragment => self.fragment(now)?,
             }
-            // A phase of no bytes is over at once, and several can follow each other.
-            while self.left == 0 {
-                if self.next_phase()? {
-                    break;
-                }
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// A phase of no bytes is over at once, and several can follow each other.
+    fn settle(&mut self) -> Result<(), AbuseKind> {
+        while self.left == 0 {
+            if self.next_phase()? {
+                break;
             }
         }
         Ok(())
@@ -558,6 +586,9 @@ impl Meter {
         // In one frame h2 sees it and resets the stream, which harms the other streams less.
         if seen.malformed && block.continuations > 0 {
             return Err(AbuseKind::MalformedBlock);
+        }
+        if seen.malformed {
+            self.useless(Glitch::StreamError)?;
         }
         if block.end_stream {
             self.open.close(block.stream);

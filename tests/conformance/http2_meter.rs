@@ -65,7 +65,7 @@ fn flood(next: impl Fn(u32) -> Vec<u8>) -> (u32, AbuseKind) {
 #[test]
 fn every_flood_of_useless_frames_is_told_to_calm_down_within_two_hundred() {
     type Next = fn(u32) -> Vec<u8>;
-    let floods: [(Glitch, Next); 16] = [
+    let floods: [(Glitch, Next); 17] = [
         (Glitch::Ping, |_| frame(PING, 0, 0, &[0; 8])),
         (Glitch::Ping, |_| frame(PING, 1, 0, &[0; 8])),
         (Glitch::Settings, |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])),
@@ -84,6 +84,10 @@ fn every_flood_of_useless_frames_is_told_to_calm_down_within_two_hundred() {
             let id = 2 * n + 3;
             let head = frame(HEADERS, END_HEADERS | END_STREAM, id, HEAD);
             [head, frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()
+        }),
+        // A malformed head, which h2 answers with a reset.
+        (Glitch::StreamError, |n| {
+            frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 3, &[0x82, 0x82, 0x87, 0x84])
         }),
         // MadeYouReset: DATA behind the end of its stream, and a second head.
         (Glitch::StreamError, |n| {
@@ -110,6 +114,15 @@ fn streams_begun_and_never_ended_are_a_flood() {
     let (count, kind) = flood(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 3, HEAD));
     assert_eq!(kind, AbuseKind::Useless(Glitch::StreamFlood));
     assert!(count < 700, "{count}");
+}
+
+#[test]
+fn resets_that_only_h2_can_see_the_reason_of_are_counted_when_reported() {
+    let mut meter = meter();
+    let taken = (0..1000).take_while(|_| meter.exchange_provoked_reset().is_ok()).count();
+    assert_eq!(taken, 150);
+    let found = meter.feed(&frame(DATA, END_STREAM, 1, b"x"), 0).unwrap_err();
+    assert_eq!(found, Abuse { kind: AbuseKind::Useless(Glitch::StreamError), safe: 0 });
 }
 
 #[test]

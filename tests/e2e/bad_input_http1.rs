@@ -135,6 +135,7 @@ fn row_2_chunk_faults_never_complete_a_message_at_the_origin() {
         gateway.assert_sound();
     }
     assert_serves(gateway.address);
+    assert!(!origin.requests().iter().any(|request| request.target == MARK && request.whole));
     // No connection that carried a broken message carried another one behind it.
     for record in origin.records() {
         let requests = support::strict::requests(&record).unwrap();
@@ -172,7 +173,9 @@ fn row_3_lines_and_fields_that_no_rfc_allows_are_refused() {
         ("bad method", format!("G(T {MARK} HTTP/1.1\r\nHost: a\r\n\r\n")),
         ("lower-case version", format!("GET {MARK} http/1.1\r\nHost: a\r\n\r\n")),
     ];
-    vectors.extend(whole.iter().map(|(name, text)| (*name, text.clone().into_bytes(), &[400][..])));
+    vectors.extend(
+        whole.iter().map(|(name, text)| (*name, text.clone().into_bytes(), &[400, 505][..])),
+    );
     let version = format!("GET {MARK} HTTP/2.0\r\nHost: a\r\n\r\n");
     vectors.push(("HTTP/2.0 in the request line", version.into_bytes(), &[505]));
     assert_refused(&vectors);
@@ -249,13 +252,10 @@ fn assert_refused_or_stripped(vectors: &[(&str, &str, &[&str])]) {
         assert!(matches!(reply.status(), Some(200 | 400)), "{name}: {reply:?}");
         for request in origin.requests() {
             for word in *absent {
-                let found = request.fields.iter().find(|(field, value)| {
-                    field.to_ascii_lowercase().replace('_', "-") == word.to_ascii_lowercase()
-                        && !(value.contains("127.0.0.1") && !value.contains("6.6.6.6"))
-                });
                 // The gateway's own forwarding fields are there, the caller's words are not.
-                let forged = found.filter(|(_, value)| {
-                    value.contains("6.6.6.6") || value.contains("forged") || value == "secret"
+                let forged = request.fields.iter().find(|(field, value)| {
+                    field.to_ascii_lowercase().replace('_', "-") == *word
+                        && ["6.6.6.6", "forged", "secret"].iter().any(|said| value.contains(said))
                 });
                 assert!(forged.is_none(), "{name}: the origin got {forged:?}");
             }
