@@ -292,10 +292,11 @@ pub struct ChunkHead {
 }
 
 impl ChunkHead {
-    /// The head of a chunk of `length` bytes; zero would end the body, so it must not be zero.
+    /// The head of a chunk of `length` bytes. A chunk of zero bytes ends the body: write
+    /// [`write_end`] for that, and nothing where there is no data.
     #[must_use]
     pub fn new(length: u64) -> Self {
-        let mut head = Self { bytes: *b"0000000000000000\r\n", start: 16 };
+        let mut head = Self { bytes: *b"0000000000000000\r\n", start: 15 };
         let mut left = length;
         for (at, slot) in head.bytes.iter_mut().enumerate().take(16).rev() {
             if left == 0 {

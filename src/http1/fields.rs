@@ -63,21 +63,23 @@ pub(super) fn collect(
     if first > 0 && !ends_line(buf, first) || !ends_line(buf, len) {
         return Err(Malformed::LineEnd);
     }
-    let mut rest = headers.iter().peekable();
-    while let Some(header) = rest.next() {
-        let name_start = offset(buf, header.name.as_bytes());
-        let name_end = name_start + header.name.len();
+    fields.reserve(headers.len());
+    let mut name_start = first;
+    for (at, header) in headers.iter().enumerate() {
+        let name = header.name.as_bytes();
+        let name_end = name_start + name.len();
         let value_start = offset(buf, header.value);
         let value_end = value_start + header.value.len();
-        let line_end =
-            rest.peek().map_or(len.saturating_sub(2), |next| offset(buf, next.name.as_bytes()));
+        let line_end = headers
+            .get(at + 1)
+            .map_or(len.saturating_sub(2), |next| offset(buf, next.name.as_bytes()));
         if !ends_line(buf, line_end) {
             return Err(Malformed::LineEnd);
         }
         if line_end - name_start > limits.line_bytes_max {
             return Err(Malformed::HeadTooLarge);
         }
-        let kind = classify(header.name.as_bytes());
+        let kind = classify(name);
         let value = Span::new(value_start, value_end);
         if kind != Kind::Other {
             seen.note(kind, value);
@@ -87,17 +89,19 @@ pub(super) fn collect(
             value,
             kind,
             nominated: false,
+            // Only white space can stand between name, value and CRLF, so distances tell.
             canonical: value_start == name_end + 2
                 && buf.get(name_end + 1) == Some(&b' ')
                 && line_end == value_end + 2,
         });
+        name_start = line_end;
     }
     Ok(seen)
 }
 
 /// Whether CRLF stands right before `at`.
 fn ends_line(buf: &[u8], at: usize) -> bool {
-    at.checked_sub(2).and_then(|from| buf.get(from..at)) == Some(b"\r\n")
+    matches!(at.checked_sub(2).and_then(|from| buf.get(from..at)), Some([b'\r', b'\n']))
 }
 
 impl Seen {
@@ -156,6 +160,18 @@ impl Seen {
             let Some(field) = fields.get(at).filter(|field| field.kind == Kind::Connection) else {
                 continue;
             };
+            // Nearly every such field says one of these and nothing else.
+            match field.value.of(buf) {
+                b"keep-alive" => {
+                    options.keep_alive = true;
+                    continue;
+                }
+                b"close" => {
+                    options.close = true;
+                    continue;
+                }
+                _ => {}
+            }
             for option in list(field.value.of(buf)) {
                 count += 1;
                 if count > CONNECTION_OPTIONS_MAX || !is_token(option) {

@@ -80,6 +80,11 @@ struct Text {
     in_scratch: bool,
 }
 
+/// Room for fields that an idle connection keeps: 32 of 20 bytes, more than browsers send.
+const IDLE_FIELDS: usize = 32;
+/// Room for rewritten text that an idle connection keeps.
+const IDLE_SCRATCH_BYTES: usize = 256;
+
 impl Text {
     /// Where `part` lies, given that its input began at `at` of the buffer.
     fn placed(part: Canonical, at: usize) -> Self {
@@ -175,6 +180,14 @@ impl RequestHead {
     /// Every value of the fields called `name`, case ignored, leaving out those for this hop only.
     pub fn named<'a>(&'a self, buf: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         named(&self.fields, buf, name)
+    }
+
+    /// Gives back what an unusually large head made it keep, for a connection that goes idle.
+    pub fn shrink(&mut self) {
+        self.fields.clear();
+        self.fields.shrink_to(IDLE_FIELDS);
+        self.scratch.clear();
+        self.scratch.shrink_to(IDLE_SCRATCH_BYTES);
     }
 
     fn text<'a>(&'a self, text: Text, buf: &'a [u8]) -> &'a [u8] {
@@ -403,5 +416,24 @@ fn start_line_fault(input: &[u8], error: httparse::Error) -> Malformed {
             }
         }
         _ => Malformed::StartLine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_head_gives_back_what_a_large_one_took() {
+        let target = "[".repeat(8000);
+        let fields = "X: y\r\n".repeat(98);
+        let sent = format!("GET /{target} HTTP/1.1\r\nHost: A\r\n{fields}\r\n").into_bytes();
+        let mut head = RequestHead::default();
+        let parsed = parse(&sent, &HeadLimits::default(), &mut Cursor::default(), &mut head);
+        assert_eq!(parsed, Parsed::Complete(sent.len()));
+        assert!(head.scratch.capacity() >= 24_000);
+        head.shrink();
+        let kept = head.fields.capacity() * size_of::<Field>() + head.scratch.capacity();
+        assert!(kept + size_of::<RequestHead>() <= 1280, "{kept}");
     }
 }

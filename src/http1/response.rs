@@ -33,6 +33,7 @@ pub struct ResponseHead {
 
 impl ResponseHead {
     /// Whether this is an interim response (1xx): another head follows on the same connection.
+    /// HTTP/1.0 callers must not be sent one (RFC 9110 15.2).
     #[must_use]
     pub const fn is_interim(&self) -> bool {
         self.status < 200

@@ -132,3 +132,33 @@ impl Cursor {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dribbled_head_is_parsed_a_logarithmic_number_of_times() {
+        let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+        while head.len() < 60_000 {
+            head.extend_from_slice(b"Name: and a value of some length\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        let limits = HeadLimits::default();
+        let (mut cursor, mut parses) = (Cursor::default(), 0);
+        for end in 1..=head.len() {
+            let before = cursor.scanned;
+            if cursor.look(&head[..end], &limits) == Look::Parse {
+                parses += 1;
+                if end < head.len() {
+                    assert_eq!(cursor.incomplete(&head[..end], &limits), Parsed::Incomplete);
+                }
+            }
+            // No byte is searched twice.
+            assert!(cursor.scanned >= before && cursor.scanned <= end);
+        }
+        // Once at first, once for each doubling from 64 bytes to 60 000, once at the end.
+        assert!(parses <= 12, "{parses}");
+        assert_eq!(cursor.scanned, head.len());
+    }
+}

@@ -15,7 +15,7 @@ pub type Added<'a> = (&'a [u8], &'a [u8]);
 /// How a request goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestPlan<'a> {
-    /// What is not copied besides hop-by-hop fields: [`REQUEST_DROPS`] unless the sender is trusted.
+    /// What is not copied besides hop-by-hop fields; [`REQUEST_DROPS`] unless the sender is trusted.
     pub drops: KindSet,
     /// How the body will be framed: [`RequestHead::framing`] unless the gateway changes it.
     pub framing: Framing,
@@ -46,7 +46,11 @@ pub fn request_head(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, plan: &Re
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     out.extend_from_slice(plan.authority.unwrap_or_else(|| head.authority(buf)));
     out.extend_from_slice(b"\r\n");
-    copy_fields(out, buf, &head.fields, plan.drops.with(ALWAYS_RESTATED));
+    // An expectation nobody waits for, or one HTTP/1.0 does not have, must not reach an origin that
+    // would act on it.
+    let expectation = if head.expect_continue { KindSet::default() } else { EXPECTATION };
+    let drops = plan.drops.with(ALWAYS_RESTATED).with(expectation);
+    copy_fields(out, buf, &head.fields, drops);
     framing(out, plan.framing);
     if head.te_trailers {
         // The next hop may send trailers: this one relays them (RFC 9110 10.1.4).
@@ -54,6 +58,9 @@ pub fn request_head(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, plan: &Re
     }
     finish(out, plan.added);
 }
+
+/// To be dropped as well by a gateway that answers `100 Continue` itself.
+pub const EXPECTATION: KindSet = KindSet::of(&[Kind::Expect]);
 
 /// What the writers state themselves whatever the plan says.
 const ALWAYS_RESTATED: KindSet = KindSet::of(&[

@@ -89,7 +89,8 @@ pub const HEAD_FIELDS_MAX: usize = 100;
 pub const HEAD_FIELDS_CEILING: usize = 256;
 /// Options in all `Connection` fields of a head together: each is compared with each field.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
-/// Bytes of all chunk extensions of one body together; nobody uses them but attackers.
+/// Bytes of all chunk extensions of one body together. They are read past and never forwarded, so
+/// what they may cost is bounded and what they say does not matter.
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4096;
 /// Bytes of a trailer section.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;

@@ -1,8 +1,10 @@
 //! RFC 9110: hosts, hop-by-hop fields, expectations.
 
 use crate::harness::{accepted, fault, forwarded, response};
+use caio::http1::body::{Decoder, Event};
+use caio::http1::chunked::{ChunkHead, write_end};
 use caio::http1::request::{Form, Method};
-use caio::http1::write::{self, RequestPlan, ResponsePlan};
+use caio::http1::write::{self, Persistence, RequestPlan, ResponsePlan};
 use caio::http1::{Family, Framing, Malformed, Parsed};
 use caio::wire::field::Kind;
 
@@ -163,6 +165,10 @@ fn the_only_expectation_is_100_continue() {
     }
     let old = b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 1\r\nExpect: x\r\n\r\n";
     assert!(!accepted(old).expect_continue);
+    let expected = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    assert_eq!(forwarded(old), expected, "HTTP/1.1 would act on it");
+    let kept = forwarded_text("Expect: 100-continue\r\nContent-Length: 1\r\n");
+    assert!(kept.contains("\r\nExpect: 100-continue\r\n"));
 }
 
 #[test]
@@ -170,6 +176,35 @@ fn an_upgrade_is_an_offer_only_with_its_connection_option() {
     assert!(accepted(&with("Connection: upgrade\r\nUpgrade: websocket\r\n")).upgrade);
     assert!(!accepted(&with("Upgrade: websocket\r\n")).upgrade);
     assert!(!accepted(&with("Connection: upgrade\r\n")).upgrade);
+}
+
+#[test]
+fn chunk_heads_are_those_of_the_standard_library() {
+    for length in (0..64).map(|bit| 1_u64 << bit).flat_map(|bit| [bit - 1, bit, bit | bit >> 3]) {
+        let expected = format!("{length:x}\r\n");
+        assert_eq!(ChunkHead::new(length).as_bytes(), expected.as_bytes());
+    }
+}
+
+#[test]
+fn trailers_that_belong_in_a_head_are_not_forwarded() {
+    let sent = b"0\r\nX-Sum:1\r\nAuthorization: x\r\nX-Forwarded-For: y\r\nContent_Length: 3\r\n\
+        grpc-status: 0\r\n\r\n";
+    let mut decoder = Decoder::new(Framing::Chunked);
+    assert_eq!(decoder.next(sent).unwrap(), (sent.len(), Event::End));
+    let mut out = Vec::new();
+    write_end(&mut out, decoder.take_trailers().as_deref());
+    assert_eq!(String::from_utf8(out).unwrap(), "0\r\nX-Sum: 1\r\ngrpc-status: 0\r\n\r\n");
+}
+
+#[test]
+fn own_responses_state_their_framing_and_connection() {
+    let mut out = Vec::new();
+    let added: [write::Added<'_>; 1] = [(b"X-Request-ID", b"1")];
+    write::own_head(&mut out, 431, Framing::Length(0), Persistence::Close, &added);
+    let expected = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\
+        Connection: close\r\nX-Request-ID: 1\r\n\r\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
 #[test]

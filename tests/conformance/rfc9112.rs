@@ -70,9 +70,7 @@ fn ambiguous_lengths_are_refused() {
         assert_eq!(found, expected, "{fields:?}");
         assert_eq!((found.status(), found.family()), (400, Family::Framing), "{fields:?}");
     }
-    for (chunked, expected) in [("Transfer-Encoding: \x0bchunked\r\n", Malformed::FieldValue)] {
-        assert_eq!(fault(&with(chunked)), expected);
-    }
+    assert_eq!(fault(&with("Transfer-Encoding: \x0bchunked\r\n")), Malformed::FieldValue);
     let old = b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(fault(old), Malformed::CodingInOldVersion);
 }

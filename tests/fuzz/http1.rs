@@ -21,7 +21,7 @@ use caio::http1::request::{self, Method, RequestHead};
 use caio::http1::response::{self, ResponseHead};
 use caio::http1::write::{self, RequestPlan, ResponsePlan};
 use caio::http1::{Cursor, Framing, HeadLimits, Malformed, Parsed, chunked};
-use caio::wire::target;
+use caio::wire::{authority, target};
 use fastrand::Rng;
 
 fn corpus(kind: &str) -> Vec<Vec<u8>> {
@@ -450,6 +450,66 @@ fn paths_have_the_form_the_slow_reference_gives_them() {
         }
     }
     assert!(good > 10_000 && bad > 10_000, "{good} good, {bad} bad");
+}
+
+#[test]
+fn an_authority_has_one_form_of_harmless_bytes() {
+    let mut random = Rng::with_seed(0xca16);
+    let pieces: [&[u8]; 22] = [
+        b"a",
+        b"B",
+        b"example",
+        b".",
+        b"org",
+        b":",
+        b":80",
+        b"0",
+        b"65535",
+        b"9",
+        b"[",
+        b"]",
+        b"::1",
+        b"[2001:DB8::1]",
+        b"@",
+        b"%",
+        b"_",
+        b"-",
+        b" ",
+        b"/",
+        b"\xc3",
+        b"127.0.0.1",
+    ];
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..100_000 {
+        let sent: Vec<u8> = (0..random.usize(1..6))
+            .flat_map(|_| pieces[random.usize(..pieces.len())].iter().copied())
+            .collect();
+        let mut scratch = b"before".to_vec();
+        let Ok(found) = authority::canonical(&sent, &mut scratch) else {
+            bad += 1;
+            continue;
+        };
+        good += 1;
+        let bytes = if found.in_scratch { &scratch } else { &sent };
+        let (form, host) = (&bytes[found.start..found.end], &bytes[found.start..found.host_end]);
+        let text = std::str::from_utf8(form).unwrap();
+        // What is left of the form without its host is exactly the port.
+        let port = found.port.map(|port| format!(":{port}")).unwrap_or_default();
+        assert_eq!(&form[host.len()..], port.as_bytes(), "{text}");
+        let name = host
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_~.".contains(b));
+        let literal = text.starts_with('[')
+            && host.ends_with(b"]")
+            && text[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_ok();
+        assert!(!host.is_empty() && (name != literal), "{text}");
+        assert!(!host.ends_with(b".") && !host.starts_with(b"."), "{text}");
+        let mut scratch = Vec::new();
+        let again = authority::canonical(form, &mut scratch).unwrap();
+        let bytes = if again.in_scratch { &scratch } else { form };
+        assert_eq!(&bytes[again.start..again.end], form, "the form of a form is itself");
+    }
+    assert!(good > 5000 && bad > 5000, "{good} good, {bad} bad");
 }
 
 #[test]

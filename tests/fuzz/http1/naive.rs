@@ -4,18 +4,18 @@
 
 /// A message as its grammar says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// The start line's three parts.
-    pub start: [Vec<u8>; 3],
+    pub(crate) start: [Vec<u8>; 3],
     /// Names in lower case, and values.
-    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The content, chunks put together.
-    pub content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
 }
 
 /// Why bytes are not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Not {
+pub(crate) enum Not {
     /// They may become one with more bytes.
     Whole,
     /// They never will.
@@ -116,12 +116,12 @@ fn fields(mut bytes: &[u8]) -> Result<(Fields, &[u8]), Not> {
 }
 
 /// The values of the fields called `name`.
-pub fn all<'a>(fields: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Vec<&'a [u8]> {
+pub(crate) fn all<'a>(fields: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Vec<&'a [u8]> {
     fields.iter().filter(|(n, _)| n == name.as_bytes()).map(|(_, v)| v.as_slice()).collect()
 }
 
 /// Chunks, their extensions passed over: the content, the trailers and the rest.
-pub fn chunks(mut bytes: &[u8]) -> Result<(Vec<u8>, Fields, &[u8]), Not> {
+pub(crate) fn chunks(mut bytes: &[u8]) -> Result<(Vec<u8>, Fields, &[u8]), Not> {
     let mut content = Vec::new();
     loop {
         let (head, rest) = line(bytes)?;
@@ -184,7 +184,7 @@ fn extensions(mut rest: &[u8]) -> bool {
 }
 
 /// Reads one request a gateway sent, and the bytes after it.
-pub fn request(bytes: &[u8]) -> Result<(Message, &[u8]), Not> {
+pub(crate) fn request(bytes: &[u8]) -> Result<(Message, &[u8]), Not> {
     let (first, rest) = line(bytes)?;
     let words: Vec<&[u8]> = first.split(|b| *b == b' ').collect();
     let [method, path, version] = words[..] else { return illegal("request line", first) };
@@ -201,7 +201,7 @@ pub fn request(bytes: &[u8]) -> Result<(Message, &[u8]), Not> {
 }
 
 /// Reads one response head with its body; `bodiless` where the request or the status allow none.
-pub fn response(bytes: &[u8], head_request: bool) -> Result<(Message, &[u8]), Not> {
+pub(crate) fn response(bytes: &[u8], head_request: bool) -> Result<(Message, &[u8]), Not> {
     let (first, rest) = line(bytes)?;
     let mut words = first.splitn(3, |b| *b == b' ');
     let [version, status, reason] =

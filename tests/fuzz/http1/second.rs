@@ -4,24 +4,24 @@ use http_muncher::{Parser, ParserHandler};
 
 /// What it saw of a connection.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Each message that ended: target or nothing, names in lower case and values, content.
-    pub messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// Whether it met an error.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     current: Message,
     in_value: bool,
 }
 
 /// One message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// The request target.
-    pub url: Vec<u8>,
+    pub(crate) url: Vec<u8>,
     /// Names in lower case, and values; trailers too.
-    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The content.
-    pub content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
 }
 
 impl ParserHandler for Seen {
@@ -63,7 +63,7 @@ impl ParserHandler for Seen {
 }
 
 /// Reads everything a client sent on one connection.
-pub fn requests(bytes: &[u8]) -> Seen {
+pub(crate) fn requests(bytes: &[u8]) -> Seen {
     let mut seen = Seen::default();
     let mut parser = Parser::request();
     let used = parser.parse(&mut seen, bytes);
