@@ -22,15 +22,13 @@
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
-pub mod cli;
-pub mod config;
-pub mod contract;
-pub mod identity;
 pub mod balance;
 pub mod certify;
+pub mod cli;
 pub mod compiler;
 pub mod config;
 pub mod contract;
 pub mod decide;
+pub mod identity;
 pub mod snapshot;
 pub mod wire;

@@ -2,4 +2,5 @@
 
 pub mod check;
 pub mod disk;
+pub mod landscape;
 pub mod style;
