@@ -12,21 +12,18 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    for line in include_str!("wrong.txt").lines() {
-        let Some((mark, text)) = line.split_at_checked(2).filter(|(mark, _)| *mark != "# ") else {
-            assert!(line.is_empty() || line.starts_with('#'), "{line:?}");
-            continue;
-        };
-        if mark == "@ " {
+    for line in include_str!("wrong.txt").lines().filter(|line| !line.is_empty()) {
+        let (mark, text) = line.split_at(1);
+        let text = text.strip_prefix(' ').unwrap_or(text);
+        if mark == "@" {
             cases.push(Case { file: text, ..Case::default() });
-            continue;
         }
-        let case = cases.last_mut().expect("a file first");
+        let Some(case) = cases.last_mut() else { continue };
         match mark {
-            "- " => case.from.push(text),
-            "+ " => case.to.push(text),
-            "! " => case.faults.push(text),
-            _ => panic!("{line:?}"),
+            "-" => case.from.push(text),
+            "+" => case.to.push(text),
+            "!" => case.faults.push(text),
+            _ => assert!(mark == "#" || mark == "@", "{line:?}"),
         }
     }
     cases

@@ -40,8 +40,17 @@ routing.x = 1
 address = "127.0.0.1:1"
 x = 1
 [[services]]
-contract = { x = 1, service = "a", version = "1.0.0", offers = [{ x = 1, capability = "a/1", interface = { x = 1, http = ["GET /"] } }] }
 endpoints = ["127.0.0.1:1"]
+x = 1
+[services.contract]
+service = "a"
+version = "1.0.0"
+x = 1
+[[services.contract.offers]]
+capability = "a/1"
+x = 1
+[services.contract.offers.interface]
+http = ["GET /"]
 x = 1
 [[routes]]
 id = "r"
