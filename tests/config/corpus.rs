@@ -1,5 +1,8 @@
 //! Wrong documents, each with the place and the words that are due; `wrong.txt` holds the cases.
 
+use caio::cli::landscape::load;
+use std::path::Path;
+
 use crate::world::{self, CAIO, EMBED, EXTRA, VOCABULARY, spoilt};
 
 #[derive(Default)]
@@ -128,11 +131,19 @@ fn a_seventeenth_conditional_promise_is_refused() {
     assert!(world::outcome(&world::files("embed.toml", &fine)).is_ok());
     let over = format!("{EMBED}{}", promise.repeat(16));
     let faults = world::outcome(&world::files("embed.toml", &over)).unwrap_err();
-    assert_eq!(
-        faults,
-        [
-            "embed.toml:79:1: more than 16 promises with `when` in one offer; join some, or split the \
-          offer"
-        ]
-    );
+    let due = "embed.toml:79:1: more than 16 promises with `when` in one offer; \
+               join some, or split the offer";
+    assert_eq!(faults, [due]);
+}
+
+#[test]
+fn what_does_not_compile_is_reported_where_it_was_written() {
+    let text = spoilt(EXTRA, "capability = \"embed.text/1\"", "capability = \"other/1\"");
+    let files = world::files("conf.d/extra.toml", &text);
+    assert!(world::outcome(&files).is_ok(), "the documents by themselves are sound");
+    let faults = load(&files, Path::new("caio.toml")).unwrap_err();
+    let places: Vec<_> =
+        faults.iter().map(|fault| (fault.file.as_str(), fault.line, fault.column)).collect();
+    assert_eq!(places, [("conf.d/extra.toml", 4, 6)], "{faults:#?}");
+    assert!(faults[0].what.starts_with("route `r` "), "{}", faults[0]);
 }
