@@ -2,7 +2,6 @@
 //! at the right place with the right words, and no text whatever is a panic.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
