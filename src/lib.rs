@@ -39,5 +39,6 @@ pub mod http2;
 pub mod identity;
 #[cfg(feature = "serve")]
 pub mod io;
+pub mod identity;
 pub mod snapshot;
 pub mod wire;

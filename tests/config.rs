@@ -1,6 +1,13 @@
 //! What people write: the files that come with CAIO are sound and complete, wrong ones are refused
 //! at the right place with the right words, and no text whatever is a panic.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, like the tests themselves"
+)]
+
 #[path = "config/corpus.rs"]
 mod corpus;
 #[path = "config/hostile.rs"]

@@ -1,9 +1,8 @@
 //! `caio check`: is this configuration sound, and if not, what is wrong with it?
 
 use super::disk::Disk;
+use super::landscape::{Landscape, load};
 use super::style::Output;
-use crate::config;
-use crate::config::model::Configuration;
 use crate::wire::fault::{Fault, quoted};
 use std::collections::BTreeSet;
 use std::io;
@@ -53,9 +52,9 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(USAGE);
         }
     };
-    match config::load(&Disk, &path) {
-        Ok(configuration) => {
-            summary(&path, &configuration, out)?;
+    match load(&Disk, &path) {
+        Ok(landscape) => {
+            summary(&path, &landscape, out)?;
             Ok(FINE)
         }
         Err(faults) => {
@@ -106,7 +105,8 @@ pub fn report(faults: &[Fault], err: &mut Output<'_>) -> io::Result<()> {
     writeln!(err.writer, "{}", paint.red(&total))
 }
 
-fn summary(path: &Path, configuration: &Configuration, out: &mut Output<'_>) -> io::Result<()> {
+fn summary(path: &Path, landscape: &Landscape, out: &mut Output<'_>) -> io::Result<()> {
+    let configuration = &landscape.configuration;
     let services = &configuration.services;
     let offers = services.iter().map(|service| service.contract.offers.len()).sum();
     let endpoints = services.iter().map(|service| service.endpoints.len()).sum();
@@ -121,7 +121,8 @@ fn summary(path: &Path, configuration: &Configuration, out: &mut Output<'_>) -> 
     ];
     let fine = out.paint.green("all is well");
     writeln!(out.writer, "{}: {fine}", path.display())?;
-    writeln!(out.writer, "  {}", lines.join(", "))
+    writeln!(out.writer, "  {}", lines.join(", "))?;
+    writeln!(out.writer, "  snapshot {}", out.paint.bold(&landscape.snapshot.digest_text()))
 }
 
 fn counted(count: usize, noun: &str) -> String {

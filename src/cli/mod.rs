@@ -5,6 +5,7 @@ pub mod disk;
 pub mod loading;
 #[cfg(feature = "serve")]
 pub mod run;
+pub mod landscape;
 pub mod style;
 
 use crate::wire::fault::quoted;

@@ -247,7 +247,10 @@ fn read_promises(table: &mut Table<'_>, meaning: &Meaning<'_>, faults: &mut Faul
             let what = format!("more than {MODES_MAX} promises with `when` in one offer");
             faults.push(promise.place().fault(what, "join some, or split the offer"));
         }
-        modes.extend(meaning.promise(when, &promise, faults));
+        if let Some(mode) = meaning.promise(when, &promise, faults) {
+            modes.push((mode, promise.place()));
+        }
     }
-    modes
+    meaning.keepable(&modes, faults);
+    modes.into_iter().map(|(mode, _)| mode).collect()
 }

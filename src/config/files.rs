@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
 
     /// The process file itself.
     pub(super) fn read_first(&mut self, path: &Path, faults: &mut Faults) -> Option<Source> {
-        let blame = |what, mend| Fault::of_file(&path.display().to_string(), what, mend);
+        let blame = |what, mend| Fault::of_file(&display(path), what, mend);
         self.read_blaming(path, blame, faults)
     }
 
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
         blame: impl Fn(String, String) -> Fault,
         faults: &mut Faults,
     ) -> Option<Source> {
-        let shown = path.display().to_string();
+        let shown = display(path);
         if self.count >= FILES_MAX || self.bytes > FILE_SET_BYTES_MAX {
             let what =
                 format!("a file set has at most {FILES_MAX} files and {FILE_SET_BYTES_MAX} bytes");
@@ -136,6 +136,18 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A path as faults name it; a line break or an escape sequence in it stays visible.
+fn display(path: &Path) -> String {
+    let mut shown = String::new();
+    for character in path.display().to_string().chars() {
+        match character {
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 fn unreadable(shown: &str, error: &io::Error) -> (String, String) {
     let shown = quoted(shown);
     match error.kind() {
@@ -187,6 +199,11 @@ mod tests {
             Some((b'*', rest)) => (0..=name.len()).any(|cut| fits_slowly(rest, &name[cut..])),
             Some((first, rest)) => name.first() == Some(first) && fits_slowly(rest, &name[1..]),
         }
+    }
+
+    #[test]
+    fn a_path_cannot_steer_a_terminal() {
+        assert_eq!(display(Path::new("a\u{1b}[2J\n/é b.toml")), "a\\u{1b}[2J\\n/é b.toml");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::model::Condition;
 use crate::contract::complaint::Complaint;
 use crate::contract::expression::{self, Scope};
-use crate::contract::logic::{Mode, PromiseBox};
+use crate::contract::logic::{AttributeId, Mode, PromiseBox};
 use crate::contract::promise::{self, Written};
 use crate::contract::version::Version;
 use crate::contract::vocabulary::{Side, Vocabulary};
@@ -77,6 +77,30 @@ impl Meaning<'_> {
             }
         }
         (faults.count() == before).then_some(Mode { when: when?, then })
+    }
+
+    /// Refuses promises that contradict what the same offer promises always: a service that keeps
+    /// one breaks the other. Whether two conditions can hold at once is asked at admission.
+    pub(super) fn keepable(&self, modes: &[(Mode, Place<'_>)], faults: &mut Faults) {
+        let conditional = |mode: &Mode| !mode.when.clauses.is_empty();
+        let mut always = PromiseBox::new();
+        for (mode, place) in modes.iter().filter(|(mode, _)| !conditional(mode)) {
+            if let Err(attribute) = promise::join(&mut always, &mode.then) {
+                self.contradicts(attribute, *place, faults);
+            }
+        }
+        for (mode, place) in modes.iter().filter(|(mode, _)| conditional(mode)) {
+            if let Err(attribute) = promise::join(&mut always.clone(), &mode.then) {
+                self.contradicts(attribute, *place, faults);
+            }
+        }
+    }
+
+    fn contradicts(&self, attribute: AttributeId, place: Place<'_>, faults: &mut Faults) {
+        let attribute = self.0.and_then(|vocabulary| vocabulary.attribute(attribute));
+        let name = quoted(attribute.map_or("", |attribute| attribute.name.as_str()));
+        let what = format!("this promise of {name} contradicts what is promised always");
+        faults.push(place.fault(what, "loosen one of the two"));
     }
 
     fn promised(

@@ -48,6 +48,43 @@ pub(super) fn grpc_service<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'
     report(text, check_grpc(text.value), faults).map(|()| text.value)
 }
 
+/// Checks the name of a header that speaks of the request, in lower case.
+pub(super) fn header_name<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d str> {
+    report(text, check_header(text.value), faults).map(|()| text.value)
+}
+
+/// Fields that speak of the message or the connection, or have a key of their own: nothing about a
+/// route can depend on them.
+const HEADERS_REFUSED: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn check_header(text: &str) -> Result<(), Objection> {
+    bounded(text, NAME_BYTES_MAX)?;
+    let token = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    };
+    if text.is_empty() || !text.bytes().all(token) {
+        let what = format!("{} is no header name", quoted(text));
+        return objection(0, what, "write it in lower case: `x-tenant`");
+    }
+    if HEADERS_REFUSED.contains(&text) {
+        let what = format!("a route cannot depend on {}", quoted(text));
+        return objection(0, what, "take a header that speaks of the request");
+    }
+    Ok(())
+}
+
 fn bounded(text: &str, bytes_max: usize) -> Result<(), Objection> {
     if text.len() <= bytes_max {
         return Ok(());

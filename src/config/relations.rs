@@ -251,22 +251,6 @@ fn read_route<'d>(
     Some((id, route))
 }
 
-/// Fields that speak of the message or the connection, or have a key of their own: a route cannot
-/// depend on them.
-const HEADERS_REFUSED: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 fn read_headers(table: &Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {
     let entries = table.entries();
     if entries.len() > ROUTE_HEADERS_MAX {
@@ -276,16 +260,7 @@ fn read_headers(table: &Table<'_>, faults: &mut Faults) -> Vec<(String, String)>
     }
     let mut headers = Vec::with_capacity(entries.len());
     for (key, item) in entries {
-        let token = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
-        };
-        if key.value.is_empty() || !key.value.bytes().all(token) {
-            let what = format!("{} is no header name", quoted(key.value));
-            faults.push(key.fault(what, "write it in lower case: `x-tenant`"));
-        } else if HEADERS_REFUSED.contains(&key.value) {
-            let what = format!("a route cannot depend on {}", quoted(key.value));
-            faults.push(key.fault(what, "take a header that speaks of the request"));
-        }
+        pattern::header_name(key, faults);
         match item {
             // RFC 9110 5.5: what a field value is after its outer white space is gone.
             Item::Text(text)

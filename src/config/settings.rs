@@ -4,6 +4,7 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
+use super::pattern;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX};
@@ -25,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[forwarding]`
     pub forwarding: Forwarding,
+    /// `[routing]`
+    pub routing: Routing,
 }
 
 /// How the process uses the machine.
@@ -130,6 +133,14 @@ pub struct Forwarding {
     pub server: ServerField,
 }
 
+/// What decides among services that satisfy equally well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// The header, in lower case, whose equal values stay with the same service; `None` spreads by
+    /// caller, operation and request.
+    pub affinity_header: Option<String>,
+}
+
 /// What becomes of the `Server` field of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerField {
@@ -150,6 +161,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             forwarding: Forwarding::default(),
+            routing: Routing::default(),
         }
     }
 }
@@ -228,6 +240,9 @@ pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
     }
     if let Some(table) = root.table("forwarding", faults) {
         settings.forwarding = read_forwarding(table, faults);
+    }
+    if let Some(table) = root.table("routing", faults) {
+        settings.routing = read_routing(table, faults);
     }
     settings
 }
@@ -425,6 +440,13 @@ fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
     }
     table.finish(faults);
     forwarding
+}
+
+fn read_routing(mut table: Table<'_>, faults: &mut Faults) -> Routing {
+    let name = table.string("affinity_header", faults);
+    let affinity_header = name.and_then(|text| pattern::header_name(text, faults));
+    table.finish(faults);
+    Routing { affinity_header: affinity_header.map(str::to_owned) }
 }
 
 /// One of a few words, with the place it stands at.

@@ -1,0 +1,70 @@
+//! From files to a snapshot, with the compiler's problems moved to where their subjects stand.
+
+use crate::compiler::{Parts, Problem, compile};
+use crate::config::model::{Configuration, Origins};
+use crate::config::{self, FileSource};
+use crate::snapshot::{SeedRule, Snapshot};
+use crate::wire::fault::{Fault, Faults};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A sound configuration and what it compiles to.
+#[derive(Clone, Debug)]
+pub struct Landscape {
+    /// What the operator wrote.
+    pub configuration: Configuration,
+    /// What calls are decided by.
+    pub snapshot: Snapshot,
+}
+
+/// Loads and compiles a file set.
+///
+/// # Errors
+/// Every fault of the documents, sorted; only when they have none, every reason why they do not
+/// compile.
+pub fn load(files: &dyn FileSource, path: &Path) -> Result<Landscape, Vec<Fault>> {
+    let configuration = config::load(files, path)?;
+    let parts = Parts {
+        services: &configuration.services,
+        routes: &configuration.routes,
+        requirements: &configuration.requirements,
+        callers: &configuration.callers,
+        vocabulary: Arc::new(configuration.vocabulary.clone()),
+        seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
+    };
+    match compile(&parts) {
+        Ok(snapshot) => Ok(Landscape { configuration, snapshot }),
+        Err(problems) => {
+            let shown = path.display().to_string();
+            let mut faults = Faults::new();
+            let place = |problem| placed(problem, &configuration.origins, &shown);
+            faults.extend(problems.into_iter().map(place));
+            Err(faults.into_sorted())
+        }
+    }
+}
+
+/// A problem at the place where its subject was written, or of the process file.
+fn placed(problem: Problem, origins: &Origins, file: &str) -> Fault {
+    let what = format!("{} {}", problem.subject, problem.what);
+    let kinds = [
+        ("service", &origins.services),
+        ("route", &origins.routes),
+        ("requirement", &origins.requirements),
+        ("caller", &origins.callers),
+    ];
+    let origin = kinds.into_iter().find_map(|(kind, origins)| {
+        let id = problem.subject.strip_prefix(kind)?.strip_prefix(" `")?.strip_suffix('`')?;
+        origins.get(id)
+    });
+    match origin {
+        Some(at) => Fault {
+            file: at.file.clone(),
+            line: at.line,
+            column: at.column,
+            what,
+            mend: problem.mend,
+        },
+        None => Fault::of_file(file, what, problem.mend),
+    }
+}
