@@ -18,7 +18,7 @@ pub(super) fn check(declaration: &Declaration) -> Vec<Objection> {
 }
 
 /// Dotted lower-case words that no expression could read otherwise.
-fn name(name: &str, wrong: &mut Vec<Objection>) {
+pub(super) fn name(name: &str, wrong: &mut Vec<Objection>) {
     let legal = name.len() <= NAME_BYTES_MAX
         && name.split('.').all(|word| {
             word.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())

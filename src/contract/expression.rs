@@ -1,7 +1,8 @@
 //! The expression language: a subset of CEL whose every atom speaks of one attribute.
 //!
 //! ```text
-//! expr = and { "||" and } ;  and = unary { "&&" unary } ;  unary = "!" unary | "(" expr ")" | atom ;
+//! expr = and { "||" and } ;  and = unary { "&&" unary } ;
+//! unary = "!" unary | "(" expr ")" | atom ;
 //! atom = attr [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) lit ]
 //!      | attr "in" "[" lit { "," lit } "]"
 //!      | attr "." method "(" ( string | "[" string { "," string } "]" ) ")"
@@ -82,7 +83,7 @@ pub fn parse_tree(
         Parser { vocabulary, scope, tokens, next: 0, depth: 0, end: text.len(), complaints };
     let tree = parser.or();
     while let Some(token) = parser.peek().cloned() {
-        // What `or` left over starts no operator: name it once, then look for more faults behind it.
+        // What `or` left over starts no operator: name it once, then look for more behind it.
         let (what, mend) = leftover(&token.word);
         parser.complain(token.span, what, mend);
         parser.next += 1;

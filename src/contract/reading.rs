@@ -1,6 +1,7 @@
 //! A vocabulary from its TOML file, its canonical form, and the digest of that.
 
 use super::complaint::{Objection, quoted, suggest};
+use super::declaration::name as check_name;
 use super::predicate::show_grid;
 use super::quantity::Number;
 use super::region::{DEPTH_MAX, Region, Regions};
@@ -174,6 +175,14 @@ fn declaration(mut table: Table<'_>, faults: &mut Faults) -> Option<Declaration>
     // After a wrong type nobody asked for its keys, and calling them unknown would mislead.
     if kind.is_some() {
         table.finish(faults);
+    }
+    if let Some(name) = name
+        && faults.count() > before
+    {
+        // The rest will not be placed, so nobody else would look at its name.
+        let mut wrong = Vec::new();
+        check_name(name.value, &mut wrong);
+        faults.extend(wrong.into_iter().map(|(what, mend)| name.fault(what, mend)));
     }
     let declaration =
         Declaration { name: name?.value.to_owned(), side: side?, kind: kind?, source };

@@ -67,8 +67,11 @@ fn accepted_expressions_are_shown_in_normal_form() {
     }
 }
 
-/// Text, and all complaints: where, and a piece of what is wrong and how to mend it.
-const REFUSED: &[(Scope, &str, &[(usize, &str, &str)])] = &[
+/// Where a complaint points, and a piece of what is wrong and of how to mend it.
+type Expected = (usize, &'static str, &'static str);
+
+/// Text, and all complaints about it.
+const REFUSED: &[(Scope, &str, &[Expected])] = &[
     (
         Scope::Facts,
         "request.bytes <= caller.clearance",
@@ -186,7 +189,8 @@ fn promises_are_written_as_values_or_as_predicates() {
         (
             "languages",
             list(&["de", "en"]),
-            r#"languages.containsAll(["de"]), languages.containsAll(["en"]), languages.disjoint(["fr"]), languages.disjoint(["ja"])"#,
+            "languages.containsAll([\"de\"]), languages.containsAll([\"en\"]), \
+             languages.disjoint([\"fr\"]), languages.disjoint([\"ja\"])",
         ),
         ("purpose", text(r#"disjoint ["training"]"#), r#"purpose.disjoint(["training"])"#),
     ] {
