@@ -15,7 +15,7 @@ use super::logic::Cnf;
 use super::normal;
 use super::predicate::{self, Literal, Predicate, Relation};
 use super::vocabulary::{Declared, Kind, Side, Vocabulary};
-use crate::wire::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
+use crate::wire::limits::{COMPLAINTS_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
 
 /// Which attributes an expression may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +55,6 @@ pub(super) const METHODS: [&str; 7] =
     ["within", "matches_version", "startsWith", "endsWith", "containsAll", "subsetOf", "disjoint"];
 
 const UNCLOSED: &str = "the bracket is not closed";
-
-/// Complaints about one expression; more help nobody.
-const COMPLAINTS_MAX: usize = 16;
 
 /// Parses an expression to its exact conjunctive normal form.
 pub fn parse(vocabulary: &Vocabulary, scope: Scope, text: &str) -> Result<Cnf, Vec<Complaint>> {

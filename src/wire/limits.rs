@@ -19,6 +19,12 @@ pub const REQUIRE_BYTES_MAX: usize = 1024;
 pub const CANDIDATES_MAX: usize = 65_536;
 /// Monadic attributes in one vocabulary, after sets of symbols and tails are spread out.
 pub const ATTRIBUTES_MAX: usize = 4096;
+/// Bytes of an attribute's name and of a symbol; they are repeated in every explanation.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Nesting of a region tree: deeper is no geography, and numbering it recurses.
+pub const REGION_DEPTH_MAX: usize = 16;
+/// Complaints about one expression; more help nobody.
+pub const COMPLAINTS_MAX: usize = 16;
 
 /// Bytes of one document a person writes: a landscape of thousands of services still fits one
 /// file, and reading it stays far below a second.

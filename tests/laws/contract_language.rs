@@ -169,6 +169,7 @@ fn promises_are_written_as_values_or_as_predicates() {
             tail("300ms", "0.1%"),
             "latency(400ms) <= 0.1%, latency(1s) <= 0.1%, latency(5s) <= 0.1%",
         ),
+        ("latency", text("(1s) <= 1%"), "latency(1s) <= 1%, latency(5s) <= 1%"),
         ("cost", text("<= 0.25"), "cost <= 0.25"),
         ("cost", Written::Integer(2), "cost == 2"),
         ("tier", text("gold"), r#"tier == "gold""#),
