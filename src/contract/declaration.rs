@@ -3,10 +3,8 @@
 use super::complaint::{Objection, quoted};
 use super::expression::METHODS;
 use super::vocabulary::{Declaration, Kind, SCALE_MAX, Side, Source};
+use crate::wire::limits::NAME_BYTES_MAX;
 use std::collections::BTreeSet;
-
-/// Longest attribute name and longest symbol; they are repeated in every explanation.
-const NAME_BYTES_MAX: usize = 64;
 
 /// Everything that is wrong with one declaration by itself.
 pub(super) fn check(declaration: &Declaration) -> Vec<Objection> {
@@ -18,7 +16,7 @@ pub(super) fn check(declaration: &Declaration) -> Vec<Objection> {
 }
 
 /// Dotted lower-case words that no expression could read otherwise.
-fn name(name: &str, wrong: &mut Vec<Objection>) {
+pub(super) fn name(name: &str, wrong: &mut Vec<Objection>) {
     let legal = name.len() <= NAME_BYTES_MAX
         && name.split('.').all(|word| {
             word.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())

@@ -1,7 +1,8 @@
 //! The expression language: a subset of CEL whose every atom speaks of one attribute.
 //!
 //! ```text
-//! expr = and { "||" and } ;  and = unary { "&&" unary } ;  unary = "!" unary | "(" expr ")" | atom ;
+//! expr = and { "||" and } ;  and = unary { "&&" unary } ;
+//! unary = "!" unary | "(" expr ")" | atom ;
 //! atom = attr [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) lit ]
 //!      | attr "in" "[" lit { "," lit } "]"
 //!      | attr "." method "(" ( string | "[" string { "," string } "]" ) ")"
@@ -14,7 +15,7 @@ use super::logic::Cnf;
 use super::normal;
 use super::predicate::{self, Literal, Predicate, Relation};
 use super::vocabulary::{Declared, Kind, Side, Vocabulary};
-use crate::wire::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
+use crate::wire::limits::{COMPLAINTS_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
 
 /// Which attributes an expression may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,6 @@ pub(super) const METHODS: [&str; 7] =
 
 const UNCLOSED: &str = "the bracket is not closed";
 
-/// Complaints about one expression; more help nobody.
-const COMPLAINTS_MAX: usize = 16;
-
 /// Parses an expression to its exact conjunctive normal form.
 pub fn parse(vocabulary: &Vocabulary, scope: Scope, text: &str) -> Result<Cnf, Vec<Complaint>> {
     let tree = parse_tree(vocabulary, scope, text)?;
@@ -82,7 +80,7 @@ pub fn parse_tree(
         Parser { vocabulary, scope, tokens, next: 0, depth: 0, end: text.len(), complaints };
     let tree = parser.or();
     while let Some(token) = parser.peek().cloned() {
-        // What `or` left over starts no operator: name it once, then look for more faults behind it.
+        // What `or` left over starts no operator: name it once, then look for more behind it.
         let (what, mend) = leftover(&token.word);
         parser.complain(token.span, what, mend);
         parser.next += 1;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributeId(pub u16);
 
-/// `attribute ∈ set`. The set always lies inside the attribute's domain or is its complement's part
-/// outside of it; a value outside the domain never occurs.
+/// `attribute ∈ set`. The set lies inside the attribute's domain; a value outside of that never
+/// occurs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Atom {
     /// The one attribute that is constrained.
@@ -25,7 +25,9 @@ pub struct Clause {
     pub atoms: Vec<Atom>,
 }
 
-/// A conjunction of clauses; the empty one is true.
+/// A conjunction of clauses; the empty one is true. Those made from an expression hold no clause
+/// that another one implies, none without atoms, and over promises none that every value
+/// satisfies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cnf {
     /// The clauses.

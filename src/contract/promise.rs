@@ -133,8 +133,10 @@ fn expression(
             "give each attribute its own key",
         )]);
     }
-    to_box(vocabulary, &tree)
-        .map_err(|(what, mend)| vec![Complaint::new((0, text.len()), what, mend)])
+    let mut promises = to_box(vocabulary, &tree)
+        .map_err(|(what, mend)| vec![Complaint::new((0, text.len()), what, mend)])?;
+    fill_tail(vocabulary, name, &mut promises);
+    Ok(promises)
 }
 
 fn speaks_of_another(vocabulary: &Vocabulary, tree: &Tree, name: &str) -> bool {
@@ -276,6 +278,28 @@ fn tail(declared: &Declared, within: &str, except: &str) -> Result<PromiseBox, O
         ));
     }
     Ok(filled)
+}
+
+/// What exceeds a larger bound exceeds a smaller one too, so a ratio promised at one grid point
+/// holds at all larger ones; see [`tail`].
+fn fill_tail(vocabulary: &Vocabulary, name: &str, promises: &mut PromiseBox) {
+    let Some(Declared { ids, kind: Kind::Tail(_), .. }) = vocabulary.find(name) else { return };
+    let mut most = RATIO_MAX;
+    for id in ids.clone().map(AttributeId) {
+        if let Some(Set::Numbers(numbers)) = promises.get(&id)
+            && let Some((_, high)) = numbers.intervals().last()
+        {
+            most = most.min(*high);
+        }
+        if most < RATIO_MAX {
+            let below = PromiseBox::from([(id, Set::Numbers(Numbers::new([(0, most)])))]);
+            // Where nothing is left the promise contradicts itself; what it says as written stays.
+            let mut filled = promises.clone();
+            if conjoin(&mut filled, &below).is_ok() {
+                *promises = filled;
+            }
+        }
+    }
 }
 
 /// A conjunction of tests as a box. A finite list of texts is promised of the reverse as well.

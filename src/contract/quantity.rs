@@ -37,7 +37,7 @@ const SIZE: [(&str, i64); 7] = [
 const PART: [(&str, i64); 2] = [("%", RATIO_MAX / 100), ("ppm", 1)];
 
 impl Number {
-    /// Splits text such as `1.5KiB` into digits and unit; `None` when it does not start as a number.
+    /// Splits text such as `1.5KiB` into digits and unit; `None` when it starts as no number.
     pub fn parse(text: &str) -> Option<Self> {
         let body = text.strip_prefix('-').unwrap_or(text);
         if !body.bytes().next().is_some_and(|byte| byte.is_ascii_digit()) {

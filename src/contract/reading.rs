@@ -1,12 +1,14 @@
 //! A vocabulary from its TOML file, its canonical form, and the digest of that.
 
 use super::complaint::{Objection, quoted, suggest};
+use super::declaration::name as check_name;
 use super::predicate::show_grid;
 use super::quantity::Number;
-use super::region::{DEPTH_MAX, Region, Regions};
+use super::region::{Region, Regions};
 use super::vocabulary::{Declaration, Declared, Kind, Side, Source, Unit, Vocabulary};
 use crate::wire::document::{self, Document, Item, Place, Table, Text};
 use crate::wire::fault::{Fault, Faults};
+use crate::wire::limits::REGION_DEPTH_MAX;
 use sha2::{Digest, Sha256};
 
 /// The format this reader reads.
@@ -175,6 +177,14 @@ fn declaration(mut table: Table<'_>, faults: &mut Faults) -> Option<Declaration>
     if kind.is_some() {
         table.finish(faults);
     }
+    if let Some(name) = name
+        && faults.count() > before
+    {
+        // The rest will not be placed, so nobody else would look at its name.
+        let mut wrong = Vec::new();
+        check_name(name.value, &mut wrong);
+        faults.extend(wrong.into_iter().map(|(what, mend)| name.fault(what, mend)));
+    }
     let declaration =
         Declaration { name: name?.value.to_owned(), side: side?, kind: kind?, source };
     (faults.count() == before).then_some(declaration)
@@ -213,7 +223,7 @@ fn kind(text: Text<'_>, table: &mut Table<'_>, faults: &mut Faults) -> Option<Ki
         "region" => {
             table.require("tree", faults)?;
             let tree = table.table("tree", faults)?;
-            Kind::Region(Regions::new(&regions(&tree, DEPTH_MAX, faults)))
+            Kind::Region(Regions::new(&regions(&tree, REGION_DEPTH_MAX, faults)))
         }
         "set" => Kind::Set(strings(table, "symbols", faults)?),
         "text" => Kind::Text,
@@ -280,7 +290,7 @@ fn regions(table: &Table<'_>, depth: usize, faults: &mut Faults) -> Vec<Region> 
         let below = match item {
             Item::Table(table) if depth > 1 => regions(&table, depth - 1, faults),
             Item::Table(table) => {
-                let what = format!("the tree is deeper than {DEPTH_MAX}");
+                let what = format!("the tree is deeper than {REGION_DEPTH_MAX}");
                 faults.push(table.place().fault(what, "make it flatter"));
                 Vec::new()
             }

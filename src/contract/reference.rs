@@ -18,20 +18,25 @@ pub fn evaluate(vocabulary: &Vocabulary, tree: &Tree, facts: &Facts) -> Option<b
     match tree {
         Tree::Test(test) => evaluate_test(vocabulary, test, facts),
         Tree::Not(below) => evaluate(vocabulary, below, facts).map(|truth| !truth),
-        Tree::All(below) => below.iter().fold(Some(true), |all, tree| {
-            match (all, evaluate(vocabulary, tree, facts)) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            }
-        }),
-        Tree::Any(below) => below.iter().fold(Some(false), |any, tree| {
-            match (any, evaluate(vocabulary, tree, facts)) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            }
-        }),
+        Tree::All(below) => decided_by(vocabulary, below, facts, false),
+        Tree::Any(below) => decided_by(vocabulary, below, facts, true),
+    }
+}
+
+/// One child of the deciding truth decides; without one an unknown child leaves it unknown.
+fn decided_by(
+    vocabulary: &Vocabulary,
+    below: &[Tree],
+    facts: &Facts,
+    deciding: bool,
+) -> Option<bool> {
+    let truths: Vec<_> = below.iter().map(|tree| evaluate(vocabulary, tree, facts)).collect();
+    if truths.contains(&Some(deciding)) {
+        Some(deciding)
+    } else if truths.contains(&None) {
+        None
+    } else {
+        Some(!deciding)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A tree of regions whose leaves are numbered depth first, so that a subtree is one interval.
 
+use crate::wire::limits::REGION_DEPTH_MAX;
 use std::collections::BTreeMap;
 
 /// One node of a region tree as written: its name and what is below it.
@@ -20,11 +21,8 @@ pub struct Regions {
     parents: BTreeMap<String, String>,
 }
 
-/// Nesting of regions: deeper is no geography, and numbering recurses.
-pub const DEPTH_MAX: usize = 16;
-
 impl Regions {
-    /// Numbers the leaves depth first, in the order given. What lies deeper than [`DEPTH_MAX`] is
+    /// Numbers the leaves depth first, in the order given. What lies deeper than [`REGION_DEPTH_MAX`] is
     /// taken as a leaf; the reader refuses such a tree before.
     pub fn new(tops: &[Region]) -> Self {
         let mut built = Self {
@@ -34,7 +32,7 @@ impl Regions {
             parents: BTreeMap::new(),
         };
         for top in tops {
-            built.number(top, DEPTH_MAX);
+            built.number(top, REGION_DEPTH_MAX);
         }
         built
     }
@@ -81,7 +79,7 @@ impl Regions {
     /// Whether a node is another one or lies below it, by walking up: the reference for intervals.
     pub fn is_within(&self, node: &str, ancestor: &str) -> bool {
         std::iter::successors(Some(node), |node| self.parents.get(*node).map(String::as_str))
-            .take(DEPTH_MAX + 1)
+            .take(REGION_DEPTH_MAX + 1)
             .any(|node| node == ancestor)
     }
 

@@ -236,6 +236,51 @@ mod tests {
         }
     }
 
+    /// All unions of the points 0 to 4, and their mirror with the unbounded ends.
+    fn small_sets() -> Vec<Set> {
+        let points = |bits: u32| (0..5).filter(move |at| bits & (1 << at) != 0);
+        let bounded = |bits: u32| Set::Numbers(Numbers::new(points(bits).map(|at| (at, at))));
+        let texts = |bits: u32| {
+            let words = ["", "a", "a\0", "ab", "b"];
+            Set::Texts(Texts::exactly(points(bits).map(|at| words[usize::try_from(at).unwrap()])))
+        };
+        let all = (0..32).flat_map(|bits| [bounded(bits), texts(bits)]);
+        all.flat_map(|set| [set.complement(), set]).collect()
+    }
+
+    #[test]
+    fn operations_agree_with_membership_on_every_small_set() {
+        let sets = small_sets();
+        let numbers = (-2..7).map(Value::Number);
+        let texts = ["", "\0", "a", "a\0", "a\0\0", "aa", "ab", "abc", "b", "c"];
+        let values: Vec<_> =
+            numbers.chain(texts.into_iter().map(|text| Value::Text(text.into()))).collect();
+        let same = |a: &Set, b: &Set| {
+            matches!((a, b), (Set::Numbers(_), Set::Numbers(_)) | (Set::Texts(_), Set::Texts(_)))
+        };
+        for a in &sets {
+            for b in sets.iter().filter(|b| same(a, b)) {
+                let (both, either) = (a.intersection(b), a.union(b));
+                for value in &values {
+                    let (in_a, in_b) = (a.contains(value), b.contains(value));
+                    assert_eq!(both.contains(value), in_a && in_b, "{a:?} {b:?} {value:?}");
+                    assert_eq!(either.contains(value), in_a || in_b, "{a:?} {b:?} {value:?}");
+                }
+                let outside = a.intersection(&b.complement());
+                assert_eq!(a.is_subset(b), outside.is_empty(), "{a:?} {b:?}");
+                assert_eq!(a == b, a.is_subset(b) && b.is_subset(a), "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_finite_sets_of_texts_are_lists() {
+        assert_eq!(Texts::exactly(["b", "a"]).as_list(), Some(vec!["a", "b"]));
+        assert_eq!(Texts::new([]).as_list(), Some(vec![]));
+        assert_eq!(Texts::prefixed(b"a").as_list(), None);
+        assert_eq!(Texts::exactly(["a"]).complement().as_list(), None);
+    }
+
     #[test]
     fn a_prefix_is_an_interval_and_an_exact_text_is_one_point_of_it() {
         let prefix = Set::Texts(Texts::prefixed(b"eu-"));

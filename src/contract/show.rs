@@ -78,7 +78,7 @@ impl Numeric<'_> {
                 within,
                 &format!("{name}.pre"),
                 &format!("!{name}.pre"),
-                &format!("{name} is known"),
+                &format!("{name}.pre || !{name}.pre"),
             ),
             Kind::Version => {
                 let outside = set.complement().intersection(self.domain);

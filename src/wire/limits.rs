@@ -31,6 +31,12 @@ pub const FACT_COLUMNS_MAX: usize = 64;
 pub const OVERLAYS_MAX: usize = 6;
 /// Minimal sets of modes that make one promise entail one clause; a contract for people has one.
 pub const MODE_SETS_MAX: usize = 64;
+/// Bytes of an attribute's name and of a symbol; they are repeated in every explanation.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Nesting of a region tree: deeper is no geography, and numbering it recurses.
+pub const REGION_DEPTH_MAX: usize = 16;
+/// Complaints about one expression; more help nobody.
+pub const COMPLAINTS_MAX: usize = 16;
 
 /// Bytes of one document a person writes: a landscape of thousands of services still fits one
 /// file, and reading it stays far below a second.

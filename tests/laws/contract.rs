@@ -1,4 +1,11 @@
 //! Laws of the contract logic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected fails"
+)]
 
 #[path = "contract_hostile.rs"]
 mod hostile;
@@ -8,6 +15,8 @@ mod language;
 mod laws;
 #[path = "contract_oracles.rs"]
 mod oracles;
+#[path = "contract_vocabulary.rs"]
+mod vocabulary;
 #[path = "contract_world.rs"]
 mod world;
 

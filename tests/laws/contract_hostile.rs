@@ -127,20 +127,20 @@ fn mutated_expressions_are_accepted_or_refused_and_never_panic() {
     let vocabulary = world();
     let mut rng = Rng::with_seed(0x0c41_0020);
     let mut accepted = 0;
-    for round in 0..8_000 {
+    for round in 0..4_000 {
         let side = if round % 2 == 0 { Side::Request } else { Side::Promise };
         let text = expression(&mut rng, &vocabulary, side, |_| true);
         let text = mutated(&mut rng, &text);
         accepted += usize::from(probe(&vocabulary, &text));
     }
-    assert!(accepted > 200, "{accepted}");
+    assert!(accepted > 100, "{accepted}");
 }
 
 #[test]
 fn soups_of_words_and_of_bytes_never_panic() {
     let vocabulary = world();
     let mut rng = Rng::with_seed(0x0c41_0021);
-    for _ in 0..8_000 {
+    for _ in 0..4_000 {
         let soup: String =
             (0..rng.usize(..24)).map(|_| PIECES[rng.usize(..PIECES.len())]).collect();
         probe(&vocabulary, &soup);

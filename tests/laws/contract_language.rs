@@ -67,8 +67,11 @@ fn accepted_expressions_are_shown_in_normal_form() {
     }
 }
 
-/// Text, and all complaints: where, and a piece of what is wrong and how to mend it.
-const REFUSED: &[(Scope, &str, &[(usize, &str, &str)])] = &[
+/// Where a complaint points, and a piece of what is wrong and of how to mend it.
+type Expected = (usize, &'static str, &'static str);
+
+/// Text, and all complaints about it.
+const REFUSED: &[(Scope, &str, &[Expected])] = &[
     (
         Scope::Facts,
         "request.bytes <= caller.clearance",
@@ -166,6 +169,7 @@ fn promises_are_written_as_values_or_as_predicates() {
             tail("300ms", "0.1%"),
             "latency(400ms) <= 0.1%, latency(1s) <= 0.1%, latency(5s) <= 0.1%",
         ),
+        ("latency", text("(1s) <= 1%"), "latency(1s) <= 1%, latency(5s) <= 1%"),
         ("cost", text("<= 0.25"), "cost <= 0.25"),
         ("cost", Written::Integer(2), "cost == 2"),
         ("tier", text("gold"), r#"tier == "gold""#),
@@ -186,7 +190,8 @@ fn promises_are_written_as_values_or_as_predicates() {
         (
             "languages",
             list(&["de", "en"]),
-            r#"languages.containsAll(["de"]), languages.containsAll(["en"]), languages.disjoint(["fr"]), languages.disjoint(["ja"])"#,
+            "languages.containsAll([\"de\"]), languages.containsAll([\"en\"]), \
+             languages.disjoint([\"fr\"]), languages.disjoint([\"ja\"])",
         ),
         ("purpose", text(r#"disjoint ["training"]"#), r#"purpose.disjoint(["training"])"#),
     ] {

@@ -366,6 +366,29 @@ fn contradicting_modes_have_no_effective_box_and_an_empty_set_entails_nothing() 
     assert!(!entails(&PromiseBox::new(), &cnf));
 }
 
+/// A shown range of versions excludes pre-releases beside the clause that does so already, so the
+/// text parses to another form of the same meaning.
+#[test]
+fn the_shown_text_of_a_version_means_the_same() {
+    let vocabulary = world();
+    let mut rng = Rng::with_seed(0x0c41_0009);
+    let mut judged = 0;
+    for _ in 0..1_000 {
+        let only = |declared: &Declared| matches!(declared.name.as_str(), "qver" | "qbool");
+        let text = expression(&mut rng, &vocabulary, Side::Request, only);
+        let Some(cnf) = normal(&vocabulary, Scope::Facts, &text) else { continue };
+        let shown = vocabulary.show_cnf(&cnf);
+        let again = parse(&vocabulary, Scope::Facts, &shown)
+            .unwrap_or_else(|complaints| panic!("{text}\n{shown}\n{complaints:?}"));
+        for _ in 0..8 {
+            let facts = facts(&mut rng, &vocabulary, 4);
+            assert_eq!(holds(&facts, &again), holds(&facts, &cnf), "{text}\n{shown}\n{facts:?}");
+            judged += 1;
+        }
+    }
+    assert!(judged > 4_000, "{judged}");
+}
+
 #[test]
 fn the_shown_text_of_a_normal_form_parses_back_to_it() {
     let vocabulary = world();

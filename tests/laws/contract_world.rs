@@ -18,9 +18,12 @@ pub(crate) fn world() -> Vocabulary {
             }
         }
     }
-    text += "[[attributes]]\nname = \"ptail\"\nside = \"promise\"\ntype = \"tail\"\ngrid = [\"10ms\", \"50ms\"]\n";
+    text += TAIL;
     Vocabulary::parse("world.toml", &text).expect("the world is legal")
 }
+
+const TAIL: &str = "[[attributes]]\nname = \"ptail\"\nside = \"promise\"\ntype = \"tail\"\n\
+                    grid = [\"10ms\", \"50ms\"]\n";
 
 const ATTRIBUTES: &[(&str, &str)] = &[
     ("bool", r#"type = "bool""#),
@@ -36,7 +39,8 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     ("ver", r#"type = "version""#),
     (
         "place",
-        "type = \"region\"\ntree = { eu = [\"de\", \"fr\"], us = { east = [\"ny\", \"ma\"], west = {} }, jp = [] }",
+        "type = \"region\"\n\
+         tree = { eu = [\"de\", \"fr\"], us = { east = [\"ny\", \"ma\"], west = {} }, jp = [] }",
     ),
     ("set", "type = \"set\"\nsymbols = [\"x\", \"y\", \"z\"]"),
     ("text", r#"type = "text""#),
