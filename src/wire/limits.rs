@@ -29,8 +29,6 @@ pub const PATTERN_SEGMENTS_MAX: usize = 24;
 pub const FACT_COLUMNS_MAX: usize = 64;
 /// Requirements bound to operations that cut through one route: every subset of them is compiled.
 pub const OVERLAYS_MAX: usize = 6;
-/// Minimal sets of modes that make one promise entail one clause; a contract for people has one.
-pub const MODE_SETS_MAX: usize = 64;
 
 /// Bytes of one document a person writes: a landscape of thousands of services still fits one
 /// file, and reading it stays far below a second.
@@ -42,3 +40,11 @@ pub const QUOTED_CHARS_MAX: usize = 80;
 /// Table headers in one document: a hundred thousand routes with a table or two each. The reader
 /// keeps about a kilobyte for each, so this bounds a hostile file of nothing but `[[a]]`.
 pub const TABLES_MAX: usize = 250_000;
+/// Candidates up to which a cell is one record each; above, rows of bits win. Cold memory decides:
+/// ten records are ten adjacent lines, rows of bits are spread over the cell.
+pub const DIRECT_CANDIDATES_MAX: usize = 32;
+/// Rows that one bitmap decision reads; clauses beyond are checked candidate by candidate.
+pub const CELL_ROWS_MAX: usize = 64;
+/// Elementary intervals per attribute of a clause slot, so that 65 536 candidates with a bound each
+/// cost 2 MiB and not 1 GiB; where neighbours were merged, survivors are checked one by one.
+pub const CELL_INTERVALS_MAX: usize = 256;
