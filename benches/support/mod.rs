@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// The system's allocator, with a count per thread.
-pub struct Counting;
+pub(crate) struct Counting;
 
 // SAFETY: every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Asserts that `work` allocates nothing.
-pub fn without_allocation(what: &str, work: impl FnOnce()) {
+pub(crate) fn without_allocation(what: &str, work: impl FnOnce()) {
     let before = COUNT.with(Cell::get);
     work();
     let after = COUNT.with(Cell::get);
@@ -74,7 +74,7 @@ fn condition(atoms: Vec<Atom>) -> Condition {
 
 /// Whether the facts of [`facts`] satisfy any demands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum World {
+pub(crate) enum World {
     /// Most do.
     Satisfiable,
     /// The last demand never is, so every row is read to the end.
@@ -83,7 +83,7 @@ pub enum World {
 
 /// `capabilities` × `candidates` services; each demands six attributes, promises two, and every
 /// capability has a route that needs both.
-pub fn contracts(capabilities: usize, candidates: usize, world: World) -> Snapshot {
+pub(crate) fn contracts(capabilities: usize, candidates: usize, world: World) -> Snapshot {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut services = Vec::new();
     let mut routes = Vec::new();
@@ -91,13 +91,13 @@ pub fn contracts(capabilities: usize, candidates: usize, world: World) -> Snapsh
         let name = format!("capability{capability:05}/1");
         for candidate in 0..candidates {
             let mut demands: Vec<Condition> = (0..FACTS)
-                .map(|fact| condition(vec![atom(fact, 0, 600 + rng.i64(..10) * 50)]))
+                .map(|fact| condition(vec![atom(fact, 0, 600 + rng.i64(0..10) * 50)]))
                 .collect();
             if world == World::Denying {
                 demands.pop();
                 demands.push(condition(vec![atom(FACTS - 1, 5000, 6000)]));
             }
-            let then = [(6, rng.i64(..100)), (7, rng.i64(..100))].map(|(attribute, high)| {
+            let then = [(6, rng.i64(0..100)), (7, rng.i64(0..100))].map(|(attribute, high)| {
                 (AttributeId(attribute), Set::Numbers(Numbers::new([(0, high)])))
             });
             services.push(Service {
@@ -135,7 +135,7 @@ pub fn contracts(capabilities: usize, candidates: usize, world: World) -> Snapsh
 }
 
 /// A landscape of explicit routes, a third each exact, template and prefix.
-pub fn routes(count: usize) -> Snapshot {
+pub(crate) fn routes(count: usize) -> Snapshot {
     let operation = |path| Operation { method: Some("POST".to_owned()), path };
     let services = [Service {
         contract: Contract {
@@ -193,16 +193,16 @@ fn build(services: &[Service], routes: &[Route]) -> Snapshot {
 }
 
 /// Facts that satisfy most demands of [`contracts`].
-pub fn facts(snapshot: &Snapshot, rng: &mut fastrand::Rng) -> FactVector {
+pub(crate) fn facts(snapshot: &Snapshot, rng: &mut fastrand::Rng) -> FactVector {
     let values: Facts =
-        (0..FACTS).map(|fact| (AttributeId(fact), Value::Number(rng.i64(..650)))).collect();
+        (0..FACTS).map(|fact| (AttributeId(fact), Value::Number(rng.i64(0..650)))).collect();
     snapshot.capability_entry(CapabilityId(0)).unwrap().columns.vector(&values)
 }
 
 /// A request.
-pub struct Call {
+pub(crate) struct Call {
     /// Its canonical path.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl RequestView for Call {

@@ -5,6 +5,7 @@
 //! lowest [`Key`] is chosen, and keys never tie.
 
 mod engine;
+pub mod explain;
 pub mod reference;
 pub mod requirement;
 

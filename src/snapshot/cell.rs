@@ -353,20 +353,9 @@ impl Cell {
         }
         for first in (0..words).step_by(BLOCK) {
             let length = BLOCK.min(words - first);
-            let mut block = [u64::MAX; BLOCK];
-            let mut clause = [0u64; BLOCK];
-            let mut open = false;
-            for (row, slot) in chosen.iter().zip(&self.slots) {
-                let row = row.get(first..first + length).unwrap_or(&[]);
-                match (open, slot.last) {
-                    (false, true) => block.iter_mut().zip(row).for_each(|(to, row)| *to &= row),
-                    (false, false) => clause.iter_mut().zip(row).for_each(|(to, row)| *to = *row),
-                    (true, _) => clause.iter_mut().zip(row).for_each(|(to, row)| *to |= row),
-                }
-                if open && slot.last {
-                    block.iter_mut().zip(&clause).for_each(|(to, clause)| *to &= clause);
-                }
-                open = !slot.last;
+            let block = self.block(&chosen, first, length);
+            if block.iter().fold(0, |any, word| any | word) == 0 {
+                continue;
             }
             for (at, word) in block.iter().take(length).enumerate() {
                 let number = first + at;
@@ -378,6 +367,37 @@ impl Cell {
                 }
             }
         }
+    }
+
+    /// One block of the intersection; words beyond `length` are zero.
+    #[inline]
+    fn block(&self, rows: &[&[u64]], first: usize, length: usize) -> [u64; BLOCK] {
+        let mut block = [0; BLOCK];
+        block.iter_mut().take(length).for_each(|word| *word = u64::MAX);
+        let mut clause = [0u64; BLOCK];
+        let mut open = false;
+        for (row, slot) in rows.iter().zip(&self.slots) {
+            let row = row.get(first..first + length).unwrap_or(&[]);
+            match (open, slot.last) {
+                (false, true) => and(&mut block, row),
+                (false, false) => clause.iter_mut().zip(row).for_each(|(to, row)| *to = *row),
+                (true, _) => clause.iter_mut().zip(row).for_each(|(to, row)| *to |= row),
+            }
+            if open && slot.last {
+                and(&mut block, &clause);
+            }
+            open = !slot.last;
+        }
+        block
+    }
+}
+
+#[inline]
+fn and(block: &mut [u64; BLOCK], row: &[u64]) {
+    match row.first_chunk::<BLOCK>() {
+        // Of known length, so that it becomes straight vector code.
+        Some(row) => block.iter_mut().zip(row).for_each(|(to, row)| *to &= row),
+        None => block.iter_mut().zip(row).for_each(|(to, row)| *to &= row),
     }
 }
 
