@@ -1,3 +1,142 @@
 //! Layer 2: what an operator writes, first as raw shape, then typed ([`model`]).
+//!
+//! [`load`] reads a whole file set and reports everything that is wrong with it at once:
+//! ```text
+//! caio.toml ── vocabulary ──► vocabulary.toml
+//!     │                            │ attributes that all conditions speak of
+//!     ├── include ──► conf.d/*.toml┤
+//!     └── services ── contract ──► embed.toml
+//! ```
+//! Reading is passed in as a [`FileSource`], because nothing at this layer does IO.
 
+mod address;
+mod contracts;
+mod files;
+mod meaning;
 pub mod model;
+mod pattern;
+mod relations;
+pub mod settings;
+
+pub use address::Network;
+pub use contracts::CONTRACT_FORMAT;
+pub use files::{FileSource, MemoryFiles};
+pub use relations::ANONYMOUS;
+
+use crate::contract::vocabulary::Vocabulary;
+use crate::wire::document::{Source, Table, Text};
+use crate::wire::fault::{Fault, Faults};
+use files::{Reader, resolve};
+use meaning::Meaning;
+use model::Configuration;
+use relations::{Relations, Seen};
+use settings::Settings;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The format of process files and what they include that this program reads.
+pub const CONFIG_FORMAT: &str = "caio/1";
+
+/// Reads the process file at `path` and everything it names; either all of it is sound, or every
+/// fault comes back, by file, line and column.
+pub fn load(files: &dyn FileSource, path: &Path) -> Result<Configuration, Vec<Fault>> {
+    let mut faults = Faults::new();
+    let loaded = load_into(files, path, &mut faults);
+    match loaded {
+        Some(configuration) if faults.is_empty() => Ok(configuration),
+        _ => Err(faults.into_sorted()),
+    }
+}
+
+fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option<Configuration> {
+    let mut reader = Reader::new(files);
+    let source = reader.read_first(path, faults)?;
+    let document = relations::parse(&source, faults)?;
+    let mut root = document.root();
+    let base = directory(path);
+    check_format(&mut root, faults);
+    let vocabulary = root
+        .require("vocabulary", faults)
+        .and_then(|()| root.required_string("vocabulary", faults))
+        .and_then(|named| read_vocabulary(&base, named, &mut reader, faults));
+    let settings = settings::read(&mut root, faults);
+    let includes = root.strings("include", faults);
+    let mut set = FileSet {
+        reader,
+        meaning: Meaning(vocabulary.as_ref()),
+        seen: Seen::default(),
+        relations: Relations::default(),
+    };
+    set.read(&mut root, &base, faults);
+    root.finish(faults);
+    let mut included = BTreeSet::from([path.to_owned()]);
+    for entry in includes {
+        for file in set.reader.expand(&base, entry, &mut included, faults) {
+            set.include(&file, entry, faults);
+        }
+    }
+    let relations = set.relations;
+    assemble(settings, vocabulary?, relations)
+}
+
+fn assemble(
+    settings: Settings,
+    vocabulary: Vocabulary,
+    relations: Relations,
+) -> Option<Configuration> {
+    let Relations { services, routes, requirements, callers, origins } = relations;
+    Some(Configuration { settings, vocabulary, services, routes, requirements, callers, origins })
+}
+
+fn directory(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn check_format(root: &mut Table<'_>, faults: &mut Faults) {
+    root.require("config", faults);
+    contracts::check_format(root, "config", CONFIG_FORMAT, faults);
+}
+
+fn read_vocabulary(
+    base: &Path,
+    named: Text<'_>,
+    reader: &mut Reader<'_>,
+    faults: &mut Faults,
+) -> Option<Vocabulary> {
+    let source = reader.read(&resolve(base, named.value), named, faults)?;
+    let document = relations::parse(&source, faults)?;
+    Vocabulary::read(document.root(), faults)
+}
+
+/// What grows while one file after the other is read.
+struct FileSet<'a> {
+    reader: Reader<'a>,
+    meaning: Meaning<'a>,
+    seen: Seen,
+    relations: Relations,
+}
+
+impl FileSet<'_> {
+    fn read(&mut self, root: &mut Table<'_>, base: &Path, faults: &mut Faults) {
+        let Self { reader, meaning, seen, relations } = self;
+        relations.read(root, base, reader, meaning, seen, faults);
+    }
+
+    /// An included file: the lists only, because settings in two places are found in neither.
+    fn include(&mut self, path: &Path, named: Text<'_>, faults: &mut Faults) {
+        let source: Option<Source> = self.reader.read(path, named, faults);
+        let Some(source) = source else { return };
+        let Some(document) = relations::parse(&source, faults) else { return };
+        let mut root = document.root();
+        if let Some(place) = root.place_of("contract")
+            && root.place_of("config").is_none()
+        {
+            let mend = "name it in `[[services]] contract = …`, next to its endpoints";
+            faults.push(place.fault("a contract cannot be included", mend));
+            return;
+        }
+        check_format(&mut root, faults);
+        self.read(&mut root, &directory(path), faults);
+        root.finish(faults);
+    }
+}

@@ -1,6 +1,9 @@
 //! The typed form of a configuration and its contracts: everything parsed, nothing yet related.
 
+use super::settings::Settings;
 use crate::contract::logic::{Cnf, Mode};
+use crate::contract::vocabulary::Vocabulary;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// One clause set a person wrote, with its text for explanations.
@@ -144,4 +147,48 @@ pub struct Caller {
     pub networks: Vec<(IpAddr, u8)>,
     /// Facts of the caller side of the vocabulary: declared attribute, value as written.
     pub facts: Vec<(String, String)>,
+}
+
+/// Everything an operator wrote, typed. Nothing in it is related yet: that two routes tie or that
+/// nobody offers a capability is found by compiling it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// What the process itself is told.
+    pub settings: Settings,
+    /// The attributes that all conditions speak of.
+    pub vocabulary: Vocabulary,
+    /// The services, in the order of writing; their ids are unique.
+    pub services: Vec<Service>,
+    /// The explicit routes; their ids are unique.
+    pub routes: Vec<Route>,
+    /// The named requirements; their ids are unique.
+    pub requirements: Vec<Requirement>,
+    /// The known callers; their ids and their networks are unique.
+    pub callers: Vec<Caller>,
+    /// Where each of these was written, for faults that are found later.
+    pub origins: Origins,
+}
+
+/// Where something was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file's name as the user gave it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+/// Where the id of each part of a [`Configuration`] was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// By service.
+    pub services: BTreeMap<String, Origin>,
+    /// By route id.
+    pub routes: BTreeMap<String, Origin>,
+    /// By requirement id.
+    pub requirements: BTreeMap<String, Origin>,
+    /// By caller id.
+    pub callers: BTreeMap<String, Origin>,
 }

@@ -14,7 +14,8 @@
 //! assert!(root.boolean("pin", &mut faults).is_none());
 //! root.finish(&mut faults);
 //! let fault = faults.into_sorted().remove(0).to_string();
-//! assert_eq!(fault, "caio.toml:2:1: unknown key `pni`; did you mean `pin`? known here: pin, workers");
+//! let mend = "did you mean `pin`? known here: pin, workers";
+//! assert_eq!(fault, format!("caio.toml:2:1: unknown key `pni`; {mend}"));
 //! ```
 
 use super::fault::{Fault, Faults, nearest, quoted};
@@ -108,6 +109,12 @@ impl<'d> Place<'d> {
         let (line, column) = self.position();
         let file = self.source.file.clone();
         Fault { file, line, column, what: what.into(), mend: mend.into() }
+    }
+
+    fn line(&self) -> &'d str {
+        let before = self.source.text.get(..self.start).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        self.source.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
     }
 
     /// The source this is a place of.
@@ -249,9 +256,15 @@ impl<'d> Document<'d> {
         }
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         let sound = errors.is_empty();
+        let mut headers_sound = true;
         for error in errors {
             let start = error.span().map_or(0, |span| span.start);
+            // Behind a broken header the reader files keys under the wrong table.
+            if error.message().starts_with("duplicate key") && !headers_sound {
+                continue;
+            }
             let place = Place { source, start, end: start };
+            headers_sound &= !place.line().trim_start().starts_with('[');
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
             faults.push(place.fault(format!("this is not TOML: {what}"), ""));
         }
@@ -359,6 +372,12 @@ impl<'d> Table<'d> {
     /// How a person would name it: `limits`, `services.limits`; empty for the root.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Where the value under a key stands.
+    pub fn place_of(&self, key: &str) -> Option<Place<'d>> {
+        let span = self.table.get(key)?.span();
+        Some(Place { start: span.start, end: span.end, ..self.place })
     }
 
     /// Whether it has no keys at all.

@@ -1,0 +1,129 @@
+//! `caio check`: is this configuration sound, and if not, what is wrong with it?
+
+use super::disk::Disk;
+use super::style::Output;
+use crate::config;
+use crate::config::model::Configuration;
+use crate::wire::fault::{Fault, quoted};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What `caio check --help` prints.
+pub const HELP: &str = "\
+Read a configuration with all its contracts, and report everything that is wrong with it.
+
+Usage: caio check -c FILE
+
+Options:
+  -c, --config FILE  the process file, such as caio.toml
+  -h, --help         print this
+
+Each fault is one line: file:line:column, what is wrong, how to mend it.
+Exit codes: 0 all is well, 1 the files are wrong, 2 the command line is wrong.
+";
+
+/// All is well.
+pub const FINE: u8 = 0;
+/// The files are wrong, or the result could not be written.
+pub const WRONG: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
+
+/// Runs the verb with the arguments behind its name; the result is the exit code. Faults go to
+/// `err`, the summary to `out`.
+pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
+    check(args, out, err).unwrap_or(WRONG)
+}
+
+enum Request {
+    Help,
+    Check(PathBuf),
+}
+
+fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
+    let path = match parse(args) {
+        Ok(Request::Check(path)) => path,
+        Ok(Request::Help) => {
+            write!(out.writer, "{HELP}")?;
+            return Ok(FINE);
+        }
+        Err(what) => {
+            writeln!(err.writer, "caio check: {what}; see `caio check --help`")?;
+            return Ok(USAGE);
+        }
+    };
+    match config::load(&Disk, &path) {
+        Ok(configuration) => {
+            summary(&path, &configuration, out)?;
+            Ok(FINE)
+        }
+        Err(faults) => {
+            report(&faults, err)?;
+            Ok(WRONG)
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Request, String> {
+    let mut path: Option<PathBuf> = None;
+    let mut rest = args.iter();
+    while let Some(argument) = rest.next() {
+        let value = match argument.as_str() {
+            "-h" | "--help" => return Ok(Request::Help),
+            "-c" | "--config" => rest.next().map(String::as_str),
+            other => match other.strip_prefix("--config=") {
+                Some(value) => Some(value),
+                None => return Err(format!("{} is not an option", quoted(other))),
+            },
+        };
+        let value = value.filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| format!("{} needs a file", quoted(argument)))?;
+        if path.replace(PathBuf::from(value)).is_some() {
+            return Err("one file at a time".to_owned());
+        }
+    }
+    path.map(Request::Check).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
+}
+
+/// Writes the faults as they were sorted, one a line, and how many there are.
+pub fn report(faults: &[Fault], err: &mut Output<'_>) -> io::Result<()> {
+    let paint = err.paint;
+    for fault in faults {
+        let place = match fault.line {
+            0 => format!("{}:", fault.file),
+            line => format!("{}:{line}:{}:", fault.file, fault.column),
+        };
+        let mend = match fault.mend.as_str() {
+            "" => String::new(),
+            mend => format!("; {mend}"),
+        };
+        writeln!(err.writer, "{} {}{}", paint.bold(&place), fault.what, paint.dim(&mend))?;
+    }
+    let files: BTreeSet<&str> = faults.iter().map(|fault| fault.file.as_str()).collect();
+    let count = counted(faults.len(), "fault");
+    let total = format!("{count} in {}", counted(files.len(), "file"));
+    writeln!(err.writer, "{}", paint.red(&total))
+}
+
+fn summary(path: &Path, configuration: &Configuration, out: &mut Output<'_>) -> io::Result<()> {
+    let services = &configuration.services;
+    let offers = services.iter().map(|service| service.contract.offers.len()).sum();
+    let endpoints = services.iter().map(|service| service.endpoints.len()).sum();
+    let lines = [
+        counted(services.len(), "service"),
+        counted(offers, "offer"),
+        counted(endpoints, "endpoint"),
+        counted(configuration.routes.len(), "route"),
+        counted(configuration.requirements.len(), "requirement"),
+        counted(configuration.callers.len(), "caller"),
+        counted(configuration.settings.listeners.len(), "listener"),
+    ];
+    let fine = out.paint.green("all is well");
+    writeln!(out.writer, "{}: {fine}", path.display())?;
+    writeln!(out.writer, "  {}", lines.join(", "))
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

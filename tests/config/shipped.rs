@@ -1,0 +1,157 @@
+//! The files under `config/` and the sound set.
+
+use crate::world::{self, CAIO};
+use caio::cli::disk::Disk;
+use caio::config::load;
+use caio::config::model::{Interface, PathPattern, Protocol};
+use caio::config::settings::Settings;
+use caio::identity::Callers;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const REFERENCE: &str = include_str!("../../config/reference.toml");
+
+fn root(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn the_reference_writes_down_the_compiled_defaults() {
+    let configuration = load(&Disk, &root("config/reference.toml")).unwrap_or_else(|faults| {
+        panic!("{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>())
+    });
+    assert_eq!(configuration.settings, Settings::default());
+    assert_eq!(configuration.services.len(), 2);
+    assert_eq!(configuration.services[0].protocol, Protocol::Http2);
+    assert_eq!(configuration.services[1].protocol, Protocol::Http1);
+}
+
+/// A document in which every table the program reads has one key too many: the faults then list the
+/// keys the program knows.
+const CURIOUS: &str = r#"config = "caio/1"
+vocabulary = "vocabulary.toml"
+x = 1
+process.x = 1
+timeouts.x = 1
+limits.x = 1
+forwarding.x = 1
+[[listeners]]
+address = "127.0.0.1:1"
+x = 1
+[[services]]
+contract = { x = 1, service = "a", version = "1.0.0", offers = [{ x = 1, capability = "a/1", interface = { x = 1, http = ["GET /"] } }] }
+endpoints = ["127.0.0.1:1"]
+x = 1
+[[routes]]
+id = "r"
+operation = "GET /"
+capability = "a/1"
+x = 1
+[[requirements]]
+id = "q"
+needs = ["deterministic"]
+x = 1
+[[callers]]
+id = "c"
+networks = ["10.0.0.0/8"]
+x = 1
+"#;
+
+#[test]
+fn the_reference_mentions_every_key_the_program_knows() {
+    let faults = world::outcome(&world::files("caio.toml", CURIOUS)).unwrap_err();
+    let mut known = BTreeSet::new();
+    for fault in &faults {
+        assert!(fault.contains("unknown key `x`"), "{fault}");
+        let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
+        known.extend(list.split(", ").map(ToOwned::to_owned));
+    }
+    assert_eq!(faults.len(), 13, "one for each table: {faults:#?}");
+    assert!(known.len() > 60, "{known:?}");
+    let words: BTreeSet<&str> =
+        REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let missing: Vec<_> = known.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "the reference does not mention {missing:?}");
+}
+
+/// Everything but comments and blank lines of the reference's settings is a key that exists, which
+/// loading shows; here, that each is preceded by a comment saying why.
+#[test]
+fn every_setting_of_the_reference_has_its_reason() {
+    let settings = REFERENCE.split("# ---- services").next().expect("a first part");
+    let mut before = "";
+    let mut count = 0;
+    for line in settings.lines() {
+        if line.contains(" = ") && !line.starts_with('#') {
+            assert!(before.starts_with('#'), "no reason above: {line}");
+            count += 1;
+        }
+        before = line;
+    }
+    assert!(count >= 40, "{count}");
+}
+
+#[test]
+fn the_example_is_accepted() {
+    let configuration = load(&Disk, &root("config/example/caio.toml")).unwrap_or_else(|faults| {
+        panic!("{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>())
+    });
+    assert_eq!(configuration.services.len(), 4);
+    assert_eq!(configuration.services[3].protocol, Protocol::Http2);
+    assert_eq!(configuration.services[0].endpoints.len(), 2);
+    assert_eq!(configuration.services[0].contract.offers[0].promises.len(), 3);
+    assert_eq!(configuration.requirements.len(), 2);
+    assert_eq!(configuration.routes[0].timeout_ms, Some(2000));
+    let callers = Callers::new(&configuration.callers, &configuration.vocabulary);
+    let principal = callers.identify("10.20.3.4".parse().unwrap());
+    assert_eq!(principal.id, "spiffe://clinic/records");
+    assert!(principal.facts.len() > callers.anonymous().facts.len());
+}
+
+#[test]
+fn a_sound_set_is_read_as_written() {
+    let configuration = world::outcome(&world::files("caio.toml", CAIO)).unwrap();
+    let service = &configuration.services[0];
+    assert_eq!(service.contract.service, "nme.embed");
+    assert_eq!(service.contract.text, world::EMBED);
+    let offer = &service.contract.offers[0];
+    let Interface::Http(operations) = &offer.interface else { panic!("{offer:?}") };
+    assert_eq!(operations[0].method.as_deref(), Some("POST"));
+    assert_eq!(operations[0].path, PathPattern::Exact("/v1/embed".into()));
+    assert_eq!(offer.demands[0].name, "size");
+    assert_eq!(offer.promises.len(), 2);
+    assert!(offer.promises[0].when.clauses.is_empty());
+    assert_eq!(offer.promises[1].when.clauses.len(), 1);
+    assert_eq!(configuration.settings.process.workers.map(u16::from), Some(2));
+    assert_eq!(configuration.settings.listeners[0].name, "127.0.0.1:8080");
+    assert_eq!(configuration.settings.timeouts.connect_ms, 1000);
+    assert_eq!(configuration.settings.limits.fields_max, 50);
+    assert_eq!(configuration.routes[0].needs[0].name, "r#1");
+    assert_eq!(configuration.requirements[0].caller.as_deref(), Some("spiffe://tai/"));
+    assert_eq!(configuration.callers[0].facts, [("caller.clearance".into(), "3".into())]);
+    let origin = &configuration.origins.services["nme.embed"];
+    assert_eq!((origin.file.as_str(), origin.line, origin.column), ("embed.toml", 2, 11));
+    assert_eq!(configuration.origins.routes["r"].file, "conf.d/extra.toml");
+}
+
+#[test]
+fn an_inline_contract_is_addressed_by_its_content_alone() {
+    let inline = |offer: &str| {
+        let from = "contract = \"embed.toml\"\n";
+        let to = format!(
+            "contract = {{ {offer}, offers = [{{ capability = \"a/1\", \
+             interface = {{ http = [\"GET /a\"] }} }}] }}\n"
+        );
+        let text = world::spoilt(CAIO, from, &to);
+        world::outcome(&world::files("caio.toml", &text)).unwrap().services.remove(0).contract.text
+    };
+    let first = inline("service = \"a\", version = \"1.0.0\"");
+    assert_eq!(first, inline("version   =  '1.0.0', service = 'a'"));
+    assert_ne!(first, inline("version = '1.0.1', service = 'a'"));
+}
+
+#[test]
+fn overlapping_includes_read_a_file_once() {
+    let text = world::spoilt(CAIO, r#"["conf.d/*.toml"]"#, r#"["conf.d/extra.toml", "conf.d/*"]"#);
+    assert_eq!(world::outcome(&world::files("caio.toml", &text)).unwrap().routes.len(), 1);
+}
