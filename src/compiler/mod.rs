@@ -9,13 +9,15 @@ use crate::config::model::{Caller, Condition, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::bound::{Bound, contradictions};
+use crate::snapshot::cell::{Cell, Layout};
 use crate::snapshot::flat::FlatOffer;
 use crate::snapshot::table::RouteTable;
 use crate::snapshot::vector::Columns;
 use crate::snapshot::{
     Candidate, Capability, CapabilityId, NeedsId, SeedRule, ServiceEntry, ServiceId, Snapshot,
 };
-use crate::wire::limits::{CANDIDATES_MAX, FACT_COLUMNS_MAX};
+use crate::wire::limits::{CANDIDATES_MAX, FACT_COLUMNS_MAX, MODES_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,6 +77,14 @@ fn named(kind: &str, id: &str) -> String {
 /// # Errors
 /// Every reason why it does not compile, sorted.
 pub fn compile(parts: &Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
+    compile_with(parts, Layout::Sized)
+}
+
+/// Compiles a landscape with a layout of cells of one's choice; decisions do not depend on it.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<Problem>> {
     let mut problems = Problems::default();
     let mut services: Vec<&Service> = parts.services.iter().collect();
     services.sort_by(|a, b| a.contract.service.cmp(&b.contract.service));
@@ -99,6 +109,11 @@ pub fn compile(parts: &Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         problems.0.sort();
         problems.0.dedup();
         return Err(problems.0);
+    }
+    for capability in &mut capabilities {
+        let needs = capability.needs.iter();
+        let bound = needs.map(|needs| Bound::new(&capability.candidates, needs)).collect();
+        capability.cell = Cell::new(&capability.columns, &capability.candidates, bound, layout);
     }
     let canonical = canonical::text(parts, &services, &requirements);
     Ok(Snapshot {
@@ -163,6 +178,16 @@ fn capabilities(
                 continue;
             }
             seen.push(&offer.capability);
+            if offer.promises.len() > MODES_MAX {
+                problems.add(
+                    named("service", &entry.id),
+                    format!(
+                        "has {} promises in one offer, more than {MODES_MAX}",
+                        offer.promises.len()
+                    ),
+                    "merge those that hold under the same condition",
+                );
+            }
             offers.entry(&offer.capability).or_default().push((ServiceId(number), entry, offer));
         }
     }
@@ -202,10 +227,17 @@ fn capabilities(
                 tier: entry.tier,
                 weight: entry.weight,
                 flat: FlatOffer::new(&columns, offer),
+                contradictions: contradictions(offer),
                 offer: (*offer).clone(),
             })
             .collect();
-        Capability { name: name.into(), candidates, columns, needs: vec![Vec::new()] }
+        Capability {
+            name: name.into(),
+            candidates,
+            columns,
+            needs: vec![Vec::new()],
+            cell: Cell::default(),
+        }
     });
     compiled.collect()
 }

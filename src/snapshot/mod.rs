@@ -3,6 +3,8 @@
 //! A [`Snapshot`] comes only out of the compiler and never changes. Two snapshots with one digest
 //! answer every question alike.
 
+pub(crate) mod bound;
+pub mod cell;
 pub mod flat;
 pub mod hash;
 pub mod pattern;
@@ -66,6 +68,8 @@ pub struct Candidate {
     pub offer: Offer,
     /// The same, flat, for the re-check.
     pub flat: FlatOffer,
+    /// Minimal sets of its promises that contradict each other.
+    pub(crate) contradictions: Box<[bound::Modes]>,
 }
 
 /// A capability and everyone who offers it, in the order of (tier, service).
@@ -79,6 +83,8 @@ pub struct Capability {
     pub columns: Columns,
     /// The distinct sets of requirements that some route binds.
     pub needs: Vec<Vec<Condition>>,
+    /// The candidates as the decision reads them.
+    pub(crate) cell: cell::Cell,
 }
 
 /// A route, explicit or following from a contract.

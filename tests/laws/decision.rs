@@ -6,10 +6,11 @@ mod world;
 
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::{Disagreement, certify};
-use caio::compiler::compile;
+use caio::compiler::{compile, compile_with};
 use caio::config::model::{Condition, Operation};
 use caio::contract::logic::{AttributeId, Facts};
 use caio::decide::{Choice, HeaderNeeds, Question, Stage, Verdict, decide, reference};
+use caio::snapshot::cell::Layout;
 use caio::snapshot::pattern::{host_matches, operation_matches};
 use caio::snapshot::request::{Principal, RequestView};
 use caio::snapshot::{CapabilityId, NeedsId, NoRoute, ServiceId, Snapshot};
@@ -105,12 +106,20 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
         let mut rng = Rng::with_seed(seed);
         let world = World::random(&mut rng);
         let snapshot = compile(&world.parts()).unwrap();
-        for _ in 0..80 {
+        let direct = compile_with(&world.parts(), Layout::Direct).unwrap();
+        let bitmap = compile_with(&world.parts(), Layout::Bitmap).unwrap();
+        assert_eq!(direct.digest(), bitmap.digest());
+        for round in 0..80 {
             let epoch = random_epoch(&mut rng, &snapshot);
-            let asked = Asked::random(&mut rng, &world, &snapshot);
+            let mut asked = Asked::random(&mut rng, &world, &snapshot);
             let expected = asked.judge(&snapshot, &epoch).verdict;
+            if let Some(header) = asked.header.as_mut().filter(|_| round % 2 == 0) {
+                header.bind(&snapshot, asked.capability);
+            }
             asked.ask(&snapshot, |question| {
                 assert_eq!(decide(&snapshot, &epoch, question), expected, "seed {seed}");
+                assert_eq!(decide(&direct, &epoch, question), expected, "direct, seed {seed}");
+                assert_eq!(decide(&bitmap, &epoch, question), expected, "bitmap, seed {seed}");
                 match &expected {
                     Verdict::Route(choice) => {
                         routed += 1;

@@ -286,7 +286,7 @@ impl World {
         } else {
             let intervals = (0..rng.usize(1..3)).map(|_| {
                 let low = rng.i64(-1..7);
-                (low, low + rng.i64(..5))
+                (low, low + rng.i64(0..5))
             });
             Set::Numbers(Numbers::new(intervals))
         };

@@ -1,0 +1,125 @@
+//! How long is a decision, its re-check, and the longest denial? Nothing of it may allocate.
+#![expect(unsafe_code, reason = "a counting allocator wraps the system's")]
+#![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
+#![expect(clippy::panic, reason = "a bench may stop where it stands")]
+#![expect(dead_code, reason = "the benches share their landscapes")]
+
+mod support;
+
+use caio::balance::epoch::{Epoch, State};
+use caio::certify::certify;
+use caio::decide::{Question, Verdict, decide};
+use caio::snapshot::vector::FactVector;
+use caio::snapshot::{CapabilityId, NeedsId, Snapshot};
+use divan::{Bencher, black_box};
+use std::sync::OnceLock;
+use support::{World, contracts, facts, without_allocation};
+
+#[global_allocator]
+static COUNTING: support::Counting = support::Counting;
+
+fn main() {
+    divan::main();
+}
+
+struct Set {
+    snapshot: Snapshot,
+    epoch: Epoch,
+    facts: Vec<FactVector>,
+    order: Vec<u32>,
+}
+
+impl Set {
+    fn new(capabilities: usize, candidates: usize, world: World) -> Self {
+        let snapshot = contracts(capabilities, candidates, world);
+        let mut rng = fastrand::Rng::with_seed(11);
+        let facts = (0..64).map(|_| facts(&snapshot, &mut rng)).collect();
+        let states: Vec<State> =
+            snapshot.services().iter().map(|_| State::new(true, false, rng.u8(..8))).collect();
+        let epoch = Epoch::new(1, states);
+        let order = (0..1 << 16).map(|_| rng.u32(..capabilities as u32)).collect();
+        Self { snapshot, epoch, facts, order }
+    }
+
+    fn question(&self, turn: usize) -> Question<'_> {
+        Question {
+            capability: CapabilityId(self.order[turn % self.order.len()]),
+            needs: NeedsId(1),
+            header: None,
+            facts: &self.facts[turn % self.facts.len()],
+            seed: (turn as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            tried: &[],
+        }
+    }
+
+    fn decide(&self, turn: usize) -> Verdict {
+        decide(&self.snapshot, &self.epoch, &self.question(turn))
+    }
+
+    fn bench(&self, bencher: Bencher<'_, '_>) {
+        let routed = (0..1000).filter(|turn| matches!(self.decide(*turn), Verdict::Route(_)));
+        assert!(routed.count() > 500, "the landscape denies too much");
+        without_allocation("a decision", || {
+            for turn in 0..1000 {
+                black_box(self.decide(turn));
+            }
+        });
+        let mut turn = 0;
+        bencher.bench_local(|| {
+            turn += 1;
+            black_box(self.decide(turn))
+        });
+    }
+}
+
+/// 10 candidates each.
+#[divan::bench(args = [1, 100, 1_000, 10_000])]
+fn ten_candidates_by_capabilities(bencher: Bencher<'_, '_>, capabilities: usize) {
+    Set::new(capabilities, 10, World::Satisfiable).bench(bencher);
+}
+
+/// One capability.
+#[divan::bench(args = [8, 32, 64, 512, 4_096])]
+fn one_capability_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
+    Set::new(1, candidates, World::Satisfiable).bench(bencher);
+}
+
+/// Every candidate fails at the last row.
+#[divan::bench(args = [32, 4_096, 65_536])]
+fn denial_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
+    let set = Set::new(1, candidates, World::Denying);
+    assert!(matches!(set.decide(0), Verdict::Deny(_)));
+    without_allocation("a denial", || {
+        black_box(set.decide(1));
+    });
+    let mut turn = 0;
+    bencher.bench_local(|| {
+        turn += 1;
+        black_box(set.decide(turn))
+    });
+}
+
+/// The re-check of what was chosen, among 10 candidates of 1 000 capabilities.
+#[divan::bench]
+fn recheck(bencher: Bencher<'_, '_>) {
+    static SET: OnceLock<Set> = OnceLock::new();
+    let set = SET.get_or_init(|| Set::new(1_000, 10, World::Satisfiable));
+    let chosen: Vec<_> = (0..4096)
+        .filter_map(|turn| match set.decide(turn) {
+            Verdict::Route(choice) => Some((turn, choice)),
+            Verdict::Deny(_) => None,
+        })
+        .collect();
+    without_allocation("a re-check", || {
+        for (turn, choice) in &chosen {
+            let certified = certify(&set.snapshot, &set.epoch, &set.question(*turn), choice);
+            assert!(certified.is_ok());
+        }
+    });
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at = (at + 1) % chosen.len();
+        let (turn, choice) = &chosen[at];
+        black_box(certify(&set.snapshot, &set.epoch, &set.question(*turn), choice).is_ok())
+    });
+}

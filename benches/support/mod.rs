@@ -1,0 +1,224 @@
+//! What the benches share: an allocator that counts, and landscapes of a given shape.
+
+use caio::compiler::{Parts, compile};
+use caio::config::model::{
+    Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol, Route,
+    Service,
+};
+use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
+use caio::contract::set::{Numbers, Set, Value};
+use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
+use caio::snapshot::request::RequestView;
+use caio::snapshot::vector::FactVector;
+use caio::snapshot::{CapabilityId, SeedRule, Snapshot};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, with a count per thread.
+pub(crate) struct Counting;
+
+// SAFETY: every call is passed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Asserts that `work` allocates nothing.
+pub(crate) fn without_allocation(what: &str, work: impl FnOnce()) {
+    let before = COUNT.with(Cell::get);
+    work();
+    let after = COUNT.with(Cell::get);
+    assert_eq!(after - before, 0, "{what} allocates");
+}
+
+const FACTS: u16 = 6;
+
+fn vocabulary() -> Arc<Vocabulary> {
+    let mut declarations: Vec<Declaration> = (0..FACTS)
+        .map(|number| Declaration {
+            name: format!("fact.f{number}"),
+            side: Side::Request,
+            kind: Kind::Int(Unit::Count),
+            source: Some(Source::Header(format!("x-f{number}"))),
+        })
+        .collect();
+    declarations.extend((0..2).map(|number| Declaration {
+        name: format!("promise.p{number}"),
+        side: Side::Promise,
+        kind: Kind::Int(Unit::Count),
+        source: None,
+    }));
+    Arc::new(Vocabulary::build("1", declarations).unwrap())
+}
+
+fn atom(attribute: u16, low: i64, high: i64) -> Atom {
+    Atom { attribute: AttributeId(attribute), set: Set::Numbers(Numbers::new([(low, high)])) }
+}
+
+fn condition(atoms: Vec<Atom>) -> Condition {
+    let cnf = Cnf { clauses: vec![Clause { atoms }] };
+    Condition { name: "bench".to_owned(), text: "bench".to_owned(), cnf }
+}
+
+/// Whether the facts of [`facts`] satisfy any demands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum World {
+    /// Most do.
+    Satisfiable,
+    /// The last demand never is, so every row is read to the end.
+    Denying,
+}
+
+/// `capabilities` × `candidates` services; each demands six attributes, promises two, and every
+/// capability has a route that needs both.
+pub(crate) fn contracts(capabilities: usize, candidates: usize, world: World) -> Snapshot {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut services = Vec::new();
+    let mut routes = Vec::new();
+    for capability in 0..capabilities {
+        let name = format!("capability{capability:05}/1");
+        for candidate in 0..candidates {
+            let mut demands: Vec<Condition> = (0..FACTS)
+                .map(|fact| condition(vec![atom(fact, 0, 600 + rng.i64(0..10) * 50)]))
+                .collect();
+            if world == World::Denying {
+                demands.pop();
+                demands.push(condition(vec![atom(FACTS - 1, 5000, 6000)]));
+            }
+            let then = [(6, rng.i64(0..100)), (7, rng.i64(0..100))].map(|(attribute, high)| {
+                (AttributeId(attribute), Set::Numbers(Numbers::new([(0, high)])))
+            });
+            services.push(Service {
+                contract: Contract {
+                    service: format!("service-{capability:05}-{candidate:05}"),
+                    version: "1.0.0".to_owned(),
+                    offers: vec![Offer {
+                        capability: name.clone(),
+                        interface: Interface::Grpc(format!("bench.C{capability}")),
+                        demands,
+                        promises: vec![Mode { when: Cnf::default(), then: then.into() }],
+                    }],
+                    text: String::new(),
+                },
+                endpoints: vec!["127.0.0.1:9000".parse().unwrap()],
+                protocol: Protocol::Http2,
+                tier: u8::from(candidate % 4 == 0),
+            });
+        }
+        routes.push(Route {
+            id: format!("r{capability:05}"),
+            host: None,
+            operation: Operation {
+                method: None,
+                path: PathPattern::Exact(format!("/v1/{capability}")),
+            },
+            headers: Vec::new(),
+            capability: name,
+            needs: vec![condition(vec![atom(6, 0, 80)]), condition(vec![atom(7, 0, 90)])],
+            body_bytes_max: None,
+            timeout_ms: None,
+        });
+    }
+    build(&services, &routes)
+}
+
+/// A landscape of explicit routes, a third each exact, template and prefix.
+pub(crate) fn routes(count: usize) -> Snapshot {
+    let operation = |path| Operation { method: Some("POST".to_owned()), path };
+    let services = [Service {
+        contract: Contract {
+            service: "one".to_owned(),
+            version: "1.0.0".to_owned(),
+            offers: vec![Offer {
+                capability: "one/1".to_owned(),
+                interface: Interface::Http(Vec::new()),
+                demands: Vec::new(),
+                promises: Vec::new(),
+            }],
+            text: String::new(),
+        },
+        endpoints: vec!["127.0.0.1:9000".parse().unwrap()],
+        protocol: Protocol::Http1,
+        tier: 0,
+    }];
+    let routes: Vec<Route> = (0..count)
+        .map(|number| Route {
+            id: format!("r{number:06}"),
+            host: (number % 2 == 0).then(|| HostPattern::Exact("api.example.org".to_owned())),
+            operation: operation(match number % 3 {
+                0 => PathPattern::Exact(format!("/v1/exact/{number}/items")),
+                1 => PathPattern::Template(vec![
+                    Some("v1".to_owned()),
+                    Some(format!("template{number}")),
+                    None,
+                    Some("items".to_owned()),
+                ]),
+                _ => PathPattern::Prefix(format!("/v1/prefix{number}/")),
+            }),
+            headers: Vec::new(),
+            capability: "one/1".to_owned(),
+            needs: Vec::new(),
+            body_bytes_max: None,
+            timeout_ms: None,
+        })
+        .collect();
+    build(&services, &routes)
+}
+
+fn build(services: &[Service], routes: &[Route]) -> Snapshot {
+    let parts = Parts {
+        services,
+        routes,
+        requirements: &[],
+        callers: &[],
+        vocabulary: vocabulary(),
+        seed: SeedRule::default(),
+    };
+    match compile(&parts) {
+        Ok(snapshot) => snapshot,
+        Err(problems) => panic!("{problems:?}"),
+    }
+}
+
+/// Facts that satisfy most demands of [`contracts`].
+pub(crate) fn facts(snapshot: &Snapshot, rng: &mut fastrand::Rng) -> FactVector {
+    let values: Facts =
+        (0..FACTS).map(|fact| (AttributeId(fact), Value::Number(rng.i64(0..650)))).collect();
+    snapshot.capability_entry(CapabilityId(0)).unwrap().columns.vector(&values)
+}
+
+/// A request.
+pub(crate) struct Call {
+    /// Its canonical path.
+    pub(crate) path: String,
+}
+
+impl RequestView for Call {
+    fn method(&self) -> &str {
+        "POST"
+    }
+    fn host(&self) -> &str {
+        "api.example.org"
+    }
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn header(&self, _name: &str) -> Option<&str> {
+        None
+    }
+    fn body_bytes(&self) -> Option<u64> {
+        Some(1024)
+    }
+}

@@ -1,0 +1,281 @@
+//! A decision told to people: every candidate, the first clause it fails, its key, who was chosen
+//! and why; the same as JSON.
+
+use super::reference::{self, Appraisal, Asked, Failure, Judgement};
+use super::{Question, Stage, Verdict};
+use crate::balance::epoch::Epoch;
+use crate::config::model::Condition;
+use crate::contract::logic::{Atom, AttributeId, Facts};
+use crate::contract::set::{Numbers, Set, Texts, Value};
+use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::{ServiceId, Snapshot};
+use serde_json::{Value as Json, json};
+use std::fmt::{self, Write};
+
+/// Candidates that a refusal looks at for the closest one: a refusal must stay cheap.
+pub const CLOSEST_CANDIDATES_MAX: usize = 64;
+
+/// The candidate that came furthest, and what stopped it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closest {
+    /// Its id.
+    pub service: String,
+    /// Where and why it stopped.
+    pub failure: Failure,
+}
+
+impl fmt::Display for Closest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "`{}` fails at {}: {}", self.service, self.failure.stage.name(), self.failure)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.condition {
+            Some(name) => write!(out, "{} ({})", self.clause, name),
+            None => out.write_str(&self.clause),
+        }
+    }
+}
+
+/// For a refusal: which of the first [`CLOSEST_CANDIDATES_MAX`] candidates came furthest through the
+/// filters, the first of them in the order of (tier, service).
+pub fn closest(
+    snapshot: &Snapshot,
+    epoch: &Epoch,
+    question: &Question<'_>,
+    facts: &Facts,
+) -> Option<Closest> {
+    let asked = asked(snapshot, question, facts);
+    let candidates = &snapshot.capability_entry(question.capability)?.candidates;
+    let mut best: Option<(ServiceId, Failure)> = None;
+    for candidate in candidates.iter().take(CLOSEST_CANDIDATES_MAX) {
+        let failure = reference::appraise(snapshot, epoch, &asked, candidate).failure?;
+        if best.as_ref().is_none_or(|(_, best)| failure.stage > best.stage) {
+            best = Some((candidate.service, failure));
+        }
+    }
+    let (service, failure) = best?;
+    Some(Closest { service: snapshot.service(service)?.id.to_string(), failure })
+}
+
+/// A question in the terms of the reference.
+pub fn asked<'a>(
+    snapshot: &'a Snapshot,
+    question: &Question<'a>,
+    facts: &'a Facts,
+) -> Asked<'a> {
+    let entry = snapshot.capability_entry(question.capability);
+    let bound = entry.and_then(|entry| entry.needs.get(question.needs.0 as usize));
+    let header = question.header.into_iter().flat_map(|header| header.conditions());
+    Asked {
+        capability: question.capability,
+        needs: bound.into_iter().flatten().chain(header).collect(),
+        facts,
+        seed: question.seed,
+        tried: question.tried,
+    }
+}
+
+/// Everything there is to say about one decision.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    snapshot: String,
+    epoch: u64,
+    route: String,
+    capability: String,
+    seed: u64,
+    needs: Vec<Condition>,
+    facts: Vec<String>,
+    candidates: Vec<Told>,
+    judgement: Judgement,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    service: String,
+    appraisal: Appraisal,
+}
+
+impl Explanation {
+    /// Decides by the book and keeps what was seen. `route` is the id of the route that matched.
+    pub fn new(snapshot: &Snapshot, epoch: &Epoch, route: &str, asked: &Asked<'_>) -> Self {
+        let judgement = reference::decide(snapshot, epoch, asked);
+        let id = |service| snapshot.service(service).map_or(String::new(), |it| it.id.to_string());
+        let candidates = judgement
+            .appraisals
+            .iter()
+            .map(|one| Told { service: id(one.service), appraisal: one.clone() })
+            .collect();
+        let capability = snapshot.capability_entry(asked.capability);
+        Self {
+            snapshot: snapshot.digest_text(),
+            epoch: epoch.number(),
+            route: route.to_owned(),
+            capability: capability.map_or(String::new(), |entry| entry.name.to_string()),
+            seed: asked.seed,
+            needs: asked.needs.iter().map(|&need| need.clone()).collect(),
+            facts: asked
+                .facts
+                .iter()
+                .map(|(attribute, value)| fact_text(snapshot.vocabulary(), *attribute, value))
+                .collect(),
+            candidates,
+            judgement,
+        }
+    }
+
+    /// The answer.
+    pub fn verdict(&self) -> &Verdict {
+        &self.judgement.verdict
+    }
+
+    /// Who was chosen.
+    pub fn chosen(&self) -> Option<&str> {
+        let Verdict::Route(choice) = &self.judgement.verdict else { return None };
+        self.candidates.get(choice.candidate as usize).map(|told| told.service.as_str())
+    }
+
+    /// What set the chosen service apart from the next best, in words.
+    fn why(&self) -> String {
+        let mut keys: Vec<_> = self
+            .candidates
+            .iter()
+            .filter(|told| told.appraisal.failure.is_none())
+            .map(|told| (told.appraisal.key, told.service.as_str()))
+            .collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
+        match keys.as_slice() {
+            [] => "nobody is eligible".to_owned(),
+            [_] => "nobody else is eligible".to_owned(),
+            [(best, _), (next, other), ..] => {
+                let by = if best.tier < next.tier {
+                    "its tier is lower"
+                } else if best.bucket < next.bucket {
+                    "it is less loaded"
+                } else {
+                    "the request's seed ranks it first"
+                };
+                format!("{by} than the next best, `{}`", other.escape_debug())
+            }
+        }
+    }
+
+    /// The explanation for a terminal.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "route       {}", self.route.escape_debug())?;
+        writeln!(out, "capability  {}", self.capability.escape_debug())?;
+        for need in &self.needs {
+            let (name, text) = (need.name.escape_debug(), need.text.escape_debug());
+            writeln!(out, "needs       {text}  ({name})")?;
+        }
+        for fact in &self.facts {
+            writeln!(out, "fact        {}", fact.escape_debug())?;
+        }
+        writeln!(out)?;
+        let width = self.candidates.iter().map(|told| told.service.chars().count()).max();
+        for told in &self.candidates {
+            let key = &told.appraisal.key;
+            write!(out, "{:width$}  ", told.service, width = width.unwrap_or(0))?;
+            match &told.appraisal.failure {
+                Some(failure) => writeln!(
+                    out,
+                    "no   {}: {}",
+                    failure.stage.name(),
+                    failure.to_string().escape_debug()
+                )?,
+                None => writeln!(
+                    out,
+                    "yes  tier {}, load {}, rendezvous {:016x}",
+                    key.tier, key.bucket, key.rendezvous
+                )?,
+            }
+        }
+        writeln!(out)?;
+        match &self.judgement.verdict {
+            Verdict::Route(_) => {
+                let chosen = self.chosen().unwrap_or_default();
+                writeln!(out, "chosen      {}: {}", chosen.escape_debug(), self.why())?;
+            }
+            Verdict::Deny(denial) => {
+                writeln!(out, "refused     nobody is left after the stage {}", denial.stage.name())?;
+                let left = Stage::ALL.iter().zip(denial.survivors);
+                let left: Vec<String> =
+                    left.map(|(stage, count)| format!("{} {count}", stage.name())).collect();
+                writeln!(out, "left        {}", left.join(", "))?;
+            }
+        }
+        writeln!(out, "snapshot    sha256:{}", self.snapshot)?;
+        writeln!(out, "epoch       {}", self.epoch)?;
+        writeln!(out, "seed        {:016x}", self.seed)
+    }
+
+    /// The same as JSON. Hashes are hexadecimal text: JSON numbers lose their low bits.
+    pub fn json(&self) -> Json {
+        let candidates: Vec<Json> = self
+            .candidates
+            .iter()
+            .map(|told| {
+                let key = &told.appraisal.key;
+                let failure = told.appraisal.failure.as_ref();
+                json!({
+                    "service": told.service,
+                    "eligible": failure.is_none(),
+                    "key": {
+                        "tier": key.tier,
+                        "load": key.bucket,
+                        "rendezvous": format!("{:016x}", key.rendezvous),
+                    },
+                    "failure": failure.map(|failure| json!({
+                        "stage": failure.stage.name(),
+                        "condition": failure.condition,
+                        "clause": failure.clause,
+                    })),
+                })
+            })
+            .collect();
+        let denial = match &self.judgement.verdict {
+            Verdict::Route(_) => Json::Null,
+            Verdict::Deny(denial) => json!({
+                "stage": denial.stage.name(),
+                "survivors": Stage::ALL
+                    .iter()
+                    .zip(denial.survivors)
+                    .map(|(stage, count)| (stage.name().to_owned(), json!(count)))
+                    .collect::<serde_json::Map<_, _>>(),
+            }),
+        };
+        let needs: Vec<Json> =
+            self.needs.iter().map(|it| json!({ "name": it.name, "text": it.text })).collect();
+        json!({
+            "snapshot": format!("sha256:{}", self.snapshot),
+            "epoch": self.epoch,
+            "route": self.route,
+            "capability": self.capability,
+            "seed": format!("{:016x}", self.seed),
+            "needs": needs,
+            "facts": self.facts,
+            "candidates": candidates,
+            "chosen": self.chosen(),
+            "why": self.chosen().map(|_| self.why()),
+            "refused": denial,
+        })
+    }
+}
+
+/// `request.bytes == 1KiB`
+fn fact_text(vocabulary: &Vocabulary, attribute: AttributeId, value: &Value) -> String {
+    let set = match value {
+        Value::Number(number) => Set::Numbers(Numbers::new([(*number, *number)])),
+        Value::Text(text) => Set::Texts(Texts::exactly([&**text])),
+    };
+    vocabulary.show_atom(&Atom { attribute, set })
+}
