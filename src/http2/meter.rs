@@ -1,10 +1,10 @@
 //! The frame meter: one pass over the bytes a peer sends, one count of frames that do nothing.
 //!
 //! ```text
-//!            24 bytes      9 bytes          ┌─ Small: the few bytes a judgement needs
-//!  Preface ───────────▶ Head ──────────────▶┼─ Front ─▶ Fragment: padding length and priority, then
-//!  (downstream only)      ▲                 │           the header block, which Fields follows
-//!                         └─── Skip ◀───────┴─ everything else is skipped in bulk
+//!           24 bytes     9 bytes         ┌─ Small: the few bytes a judgement needs
+//!  Preface ──────────▶ Head ────────────▶┼─ Front ─▶ Fragment: padding and priority, then
+//!  (downstream only)     ▲               │           the header block, which Fields follows
+//!                        └──── Skip ◀────┴─ everything else is skipped in bulk
 //! ```
 //! # The count
 //! Each useless frame adds one. Time takes [`MeterLimits::useless_refill_per_second`] off, so a
