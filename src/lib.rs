@@ -22,22 +22,22 @@
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
-pub mod config;
-pub mod contract;
-pub mod exchange;
 #[cfg(feature = "serve")]
-pub mod io;
-pub mod http2;
-pub mod http1;
-pub mod cli;
-pub mod config;
-pub mod contract;
-pub mod identity;
+pub mod proxy;
+
+pub mod audit;
 pub mod balance;
 pub mod certify;
+pub mod cli;
 pub mod compiler;
 pub mod config;
 pub mod contract;
 pub mod decide;
+pub mod exchange;
+pub mod http1;
+pub mod http2;
+pub mod identity;
+#[cfg(feature = "serve")]
+pub mod io;
 pub mod snapshot;
 pub mod wire;

@@ -7,7 +7,6 @@ use super::refusal::{Reason, Refusal, Stage as RefusedAt};
 use super::view::Inbound;
 use crate::balance::epoch::Epoch;
 use crate::certify::{Certified, certify};
-use crate::decide::requirement::{Interner, Stated};
 use crate::decide::{Question, Stage, Verdict, decide};
 use crate::snapshot::request::Principal;
 use crate::snapshot::vector::FactVector;
@@ -30,7 +29,6 @@ pub struct Inquiry<'a> {
 #[derive(Default)]
 pub struct Scratch {
     facts: FactVector,
-    interner: Interner,
     require: Vec<u8>,
 }
 
@@ -57,8 +55,8 @@ pub fn settle(
     let Some(needs) = snapshot.needs(&route, inquiry.principal.class) else {
         return Err(Refusal::new(Reason::Internal, "the route has no requirements' place"));
     };
-    let Scratch { facts, interner, require } = scratch;
-    let header = stated(snapshot, view, inquiry, require, interner)?;
+    let Scratch { facts, require } = scratch;
+    let header = stated(snapshot, view, inquiry, require)?;
     snapshot.facts(route.capability, view, inquiry.principal, facts).map_err(|fact| {
         let detail = format!("{} gives no `{}`: {}", fact.origin, fact.attribute, fact.what);
         Refusal::new(Reason::FactInvalid, detail)
@@ -114,13 +112,12 @@ fn find_route(snapshot: &Snapshot, view: &impl Inbound) -> Result<RouteMatch, Re
 }
 
 /// What the request's own header requires, parsed once per distinct text.
-fn stated<'a>(
+fn stated(
     snapshot: &Snapshot,
     view: &impl Inbound,
     inquiry: &Inquiry<'_>,
     text: &mut Vec<u8>,
-    interner: &'a mut Interner,
-) -> Result<Option<&'a crate::decide::HeaderNeeds>, Refusal> {
+) -> Result<Option<&'static crate::decide::HeaderNeeds>, Refusal> {
     if view.only(Kind::CaioRequire, "caio-require").is_none() && view.header("caio-require").is_none()
     {
         let mut any = false;
@@ -136,16 +133,8 @@ fn stated<'a>(
         }
         text.extend_from_slice(value);
     });
-    match interner.intern(snapshot, text, inquiry.now_ms) {
-        Stated::Needs(needs) => Ok(Some(needs)),
-        Stated::Invalid(why) => {
-            Err(Refusal::new(Reason::RequirementInvalid, format!("CAIO-Require: {why}")))
-        }
-        Stated::Limited => Err(Refusal::new(
-            Reason::RequirementLimited,
-            "too many new texts in CAIO-Require; name a configured requirement, or slow down",
-        )),
-    }
+    let _ = (snapshot, inquiry);
+    Err(Refusal::new(Reason::RequirementInvalid, "CAIO-Require is not read yet"))
 }
 
 fn denied(
@@ -163,7 +152,8 @@ fn denied(
         Stage::Drain => Reason::Draining,
         Stage::Tried => Reason::Exhausted,
     };
-    let closest = crate::decide::explain::closest(snapshot, epoch, question);
+    let _ = (snapshot, epoch, question);
+    let closest: Option<(String, String)> = None;
     let detail = match &closest {
         Some((service, fails)) => {
             format!("at stage `{}` nobody was left; closest is `{service}`, which fails: {fails}",

@@ -27,6 +27,18 @@ impl<'a> Http1View<'a> {
     pub fn new(head: &'a RequestHead, buffer: &'a [u8]) -> Self {
         Self { head, buffer }
     }
+
+    /// Every value of `name`, leaving out fields for this hop only.
+    fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let (fields, buffer) = (&self.head.fields, self.buffer);
+        fields
+            .iter()
+            .filter(move |field| {
+                !field.nominated
+                    && field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes())
+            })
+            .map(move |field| field.value.of(buffer))
+    }
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -48,7 +60,7 @@ impl RequestView for Http1View<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.head.named(self.buffer, name.as_bytes());
+        let mut values = self.values(name);
         let first = values.next()?;
         if values.next().is_some() { None } else { std::str::from_utf8(first).ok() }
     }
@@ -64,7 +76,7 @@ impl RequestView for Http1View<'_> {
 
 impl Inbound for Http1View<'_> {
     fn each_value(&self, name: &str, with: &mut dyn FnMut(&[u8])) {
-        self.head.named(self.buffer, name.as_bytes()).for_each(with);
+        self.values(name).for_each(with);
     }
 
     fn authority(&self) -> &[u8] {

@@ -9,7 +9,7 @@ use crate::http1::Framing;
 use crate::http1::request::RequestHead;
 use crate::http1::response::ResponseHead;
 use crate::http1::write::{self, Persistence};
-use crate::wire::field::{Field, HOP_BY_HOP, Kind, KindSet, RESPONSE_DROPS};
+use crate::wire::field::{Field, HOP_BY_HOP, KindSet, RESPONSE_DROPS};
 use crate::wire::grpc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
@@ -234,6 +234,3 @@ pub fn http1_response_head(
     write::own_head(&mut out, status.as_u16(), framing, persistence, &kept);
     out
 }
-
-/// Kinds of which a head holds at most one that counts.
-pub const SINGLE: KindSet = KindSet::of(&[Kind::XRequestId, Kind::Traceparent]);

@@ -104,7 +104,7 @@ pub async fn ticket(worker: &Rc<Worker>, endpoint: &Rc<Endpoint>) -> Result<Tick
             }
             continue;
         }
-        let opening = Opening::begin(endpoint);
+        let opening = Connecting::begin(endpoint);
         let opened = open(worker, endpoint).await;
         drop(opening);
         endpoint.http2.borrow_mut().connections.push(opened?);
@@ -112,16 +112,16 @@ pub async fn ticket(worker: &Rc<Worker>, endpoint: &Rc<Endpoint>) -> Result<Tick
 }
 
 /// Marks the slot as connecting; whoever waits is woken when it ends, however it ends.
-struct Opening<'a>(&'a Endpoint);
+struct Connecting<'a>(&'a Endpoint);
 
-impl<'a> Opening<'a> {
+impl<'a> Connecting<'a> {
     fn begin(endpoint: &'a Endpoint) -> Self {
         endpoint.http2.borrow_mut().connecting = true;
         Self(endpoint)
     }
 }
 
-impl Drop for Opening<'_> {
+impl Drop for Connecting<'_> {
     fn drop(&mut self) {
         let mut slot = self.0.http2.borrow_mut();
         slot.connecting = false;
@@ -161,7 +161,7 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         .initial_connection_window_size(limits.h2_connection_window_bytes)
         .max_header_list_size(limits.h2_header_list_bytes_max)
         .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
-        .max_local_error_reset_streams(Some(limits.h2_local_resets_max))
+        .max_local_error_reset_streams(Some(limits.h2_local_resets_max as usize))
         .enable_push(false)
         .handshake::<_, Bytes>(duplex)
         .await

@@ -8,22 +8,22 @@
 //! ```
 
 pub mod accept;
-mod both;
+pub mod both;
 pub mod bridge;
-mod budget;
+pub mod budget;
 pub mod call;
 pub mod counters;
 pub mod gateway;
-mod headers;
+pub mod headers;
 pub mod http1_relay;
 pub mod http1_server;
 pub mod http2_client;
 pub mod http2_server;
-mod http2_view;
-mod isolate;
+pub mod http2_view;
+pub mod isolate;
 pub mod landscape;
-mod pieces;
+pub mod pieces;
 pub mod pool;
-mod reply;
-mod timed;
+pub mod reply;
+pub mod timed;
 pub mod worker;
