@@ -1,10 +1,10 @@
 //! The frame meter: one pass over the bytes a peer sends, one count of frames that do nothing.
 //!
 //! ```text
-//!            24 bytes      9 bytes          ┌─ Small: the few bytes a judgement needs
-//!  Preface ───────────▶ Head ──────────────▶┼─ Front ─▶ Fragment: padding length and priority, then
-//!  (downstream only)      ▲                 │           the header block, which Fields follows
-//!                         └─── Skip ◀───────┴─ everything else is skipped in bulk
+//!           24 bytes     9 bytes         ┌─ Small: the few bytes a judgement needs
+//!  Preface ──────────▶ Head ────────────▶┼─ Front ─▶ Fragment: padding and priority, then
+//!  (downstream only)     ▲               │           the header block, which Fields follows
+//!                        └──── Skip ◀────┴─ everything else is skipped in bulk
 //! ```
 //! # The count
 //! Each useless frame adds one. Time takes [`MeterLimits::useless_refill_per_second`] off, so a
@@ -13,8 +13,9 @@
 //! [`MeterLimits::useless_frames_max`] the connection is told to calm down. Credit is never saved
 //! up: the count does not go below zero.
 
+use super::abuse::{Abuse, AbuseKind, Glitch};
 use super::fields::{Fields, HpackFault, Seen};
-use super::frame::{Code, FrameHead, HEAD_BYTES, PREFACE, flag, kind};
+use super::frame::{FrameHead, HEAD_BYTES, PREFACE, flag, kind};
 use super::streams::OpenStreams;
 use crate::wire::limits as limit;
 
@@ -54,113 +55,6 @@ impl Default for MeterLimits {
             header_table_bytes: limit::H2_HEADER_TABLE_BYTES,
             streams_in_flight_max: limit::H2_STREAMS_IN_FLIGHT_MAX,
         }
-    }
-}
-
-/// One kind of useless frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Glitch {
-    /// A PING, or an answer to one.
-    Ping,
-    /// A SETTINGS after the first.
-    Settings,
-    /// A PRIORITY, which RFC 9113 5.3.2 deprecates.
-    Priority,
-    /// A frame of a type that we do not know.
-    UnknownFrame,
-    /// A GOAWAY after the first.
-    GoAway,
-    /// A WINDOW_UPDATE too small to be of use.
-    TinyWindowUpdate,
-    /// A DATA that holds nothing, or only padding, and ends nothing.
-    EmptyData,
-    /// A HEADERS or CONTINUATION that holds nothing and ends nothing.
-    EmptyFragment,
-    /// A RST_STREAM.
-    Reset,
-    /// A frame that makes us reset a stream (CVE-2025-8671).
-    StreamError,
-    /// An interim response.
-    Interim,
-    /// A stream begun while far more than allowed have not ended.
-    StreamFlood,
-}
-
-/// What a peer did that ends its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbuseKind {
-    /// Too many useless frames, of which this was the last.
-    Useless(Glitch),
-    /// Too many CONTINUATION frames in one block.
-    Continuations,
-    /// A header block above its byte limit.
-    HeaderBlock,
-    /// Not the preface of RFC 9113 3.4.
-    Preface,
-    /// A frame between the frames of a header block, or a CONTINUATION outside one.
-    Sequence,
-    /// A HEADERS whose padding or priority does not fit into it.
-    Padding,
-    /// A PUSH_PROMISE, which callers may not send and which we told services not to.
-    PushPromise,
-    /// A HEADERS that names its own stream as the one it depends on.
-    SelfDependency,
-    /// A header block that cannot be decoded.
-    Compression(HpackFault),
-    /// A pseudo-field in trailers (RFC 9113 8.1).
-    PseudoInTrailers,
-    /// A malformed header block in more than one frame.
-    MalformedBlock,
-}
-
-impl AbuseKind {
-    /// The error code to end the connection with.
-    pub fn code(self) -> Code {
-        match self {
-            Self::Useless(_) | Self::Continuations | Self::HeaderBlock => Code::EnhanceYourCalm,
-            Self::Compression(_) => Code::CompressionError,
-            Self::Preface
-            | Self::Sequence
-            | Self::Padding
-            | Self::PushPromise
-            | Self::SelfDependency
-            | Self::PseudoInTrailers
-            | Self::MalformedBlock => Code::ProtocolError,
-        }
-    }
-
-    /// A stable word for records and counters.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Useless(Glitch::Reset | Glitch::StreamError | Glitch::StreamFlood) => {
-                "reset-flood"
-            }
-            Self::Useless(_) => "glitches",
-            Self::Continuations | Self::HeaderBlock => "header-limit",
-            Self::Compression(_) => "compression",
-            Self::PseudoInTrailers | Self::MalformedBlock => "h2-malformed",
-            Self::Preface
-            | Self::Sequence
-            | Self::Padding
-            | Self::PushPromise
-            | Self::SelfDependency => "h2-protocol",
-        }
-    }
-}
-
-/// A finding that ends the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abuse {
-    /// What was found.
-    pub kind: AbuseKind,
-    /// How many bytes of the slice just fed stand before the offending frame and may be passed on.
-    pub safe: usize,
-}
-
-impl Abuse {
-    /// The error code for the GOAWAY.
-    pub fn code(&self) -> Code {
-        self.kind.code()
     }
 }
 

@@ -26,12 +26,14 @@
 //! stream, and a RST_STREAM put in its place would tell `h2` that the peer gave up while the peer
 //! was told nothing. No honest peer sends these, so nobody is hurt by the stricter choice.
 
+pub mod abuse;
 pub mod fields;
 pub mod frame;
 mod huffman;
 pub mod meter;
 mod streams;
 
+pub use abuse::{Abuse, AbuseKind, Glitch};
 pub use fields::{Fields, HpackFault, Seen};
 pub use frame::{Code, goaway_frame};
-pub use meter::{Abuse, AbuseKind, Glitch, Meter, MeterLimits, Role};
+pub use meter::{Meter, MeterLimits, Role};

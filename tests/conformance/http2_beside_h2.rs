@@ -197,8 +197,17 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// GET http a.example / as a block without Huffman codes.
 const HEAD: &[u8] = b"\x82\x86\x84\x01\x09a.example";
 
-/// What `h2` alone makes of these frames: the request it surfaces, polled to its end.
-fn h2_alone(frames: &[Vec<u8>]) -> Option<(Request<h2::RecvStream>, usize)> {
+/// A request that `h2` surfaced.
+struct Served {
+    request: Request<h2::RecvStream>,
+    /// Bytes that `h2` did not read any more.
+    unread: usize,
+    /// Dropping it would reset the stream.
+    _respond: h2::server::SendResponse<Bytes>,
+}
+
+/// What `h2` alone makes of these frames: the last request it surfaces, polled to its end.
+fn h2_alone(frames: &[Vec<u8>]) -> Option<Served> {
     let (to, from) = (Pipe::default(), Pipe::default());
     to.borrow_mut().extend(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     to.borrow_mut().extend(frame(4, 0, 0, &[]));
@@ -216,16 +225,14 @@ fn h2_alone(frames: &[Vec<u8>]) -> Option<(Request<h2::RecvStream>, usize)> {
     for _ in 0..10 {
         match server.poll_accept(&mut context) {
             Poll::Ready(Some(Ok((request, respond)))) => {
-                // Dropping the responder would reset the stream.
-                std::mem::forget(respond);
-                found = Some(request);
+                found = Some((request, respond));
             }
             Poll::Ready(_) => break,
             Poll::Pending => {}
         }
     }
     let unread = to.borrow().len();
-    found.map(|request| (request, unread))
+    found.map(|(request, respond)| Served { request, unread, _respond: respond })
 }
 
 fn meter_says(frames: &[Vec<u8>]) -> Option<AbuseKind> {
@@ -239,8 +246,8 @@ fn meter_says(frames: &[Vec<u8>]) -> Option<AbuseKind> {
 fn h2_lets_pseudo_fields_in_trailers_pass_and_the_meter_does_not() {
     let frames =
         [frame(1, 4, 1, HEAD), frame(0, 0, 1, b"body"), frame(1, 5, 1, b"\x84\x00\x01a\x01b")];
-    let (request, _) = h2_alone(&frames).unwrap();
-    let mut body = request.into_body();
+    let served = h2_alone(&frames).unwrap();
+    let mut body = served.request.into_body();
     let mut context = Context::from_waker(Waker::noop());
     assert!(matches!(body.poll_data(&mut context), Poll::Ready(Some(Ok(_)))));
     let Poll::Ready(Ok(Some(trailers))) = body.poll_trailers(&mut context) else {
@@ -259,8 +266,8 @@ fn h2_forgets_a_malformed_field_in_a_split_block_and_the_meter_does_not() {
     // Cut inside the field behind it.
     let (first, second) = block.split_at(block.len() - 2);
     let split = [frame(1, 1, 1, first), frame(9, 4, 1, second)];
-    let (request, _) = h2_alone(&split).expect("h2 refuses it in a split block now");
-    assert_eq!(request.headers()["x-a"], "b-c");
+    let served = h2_alone(&split).expect("h2 refuses it in a split block now");
+    assert_eq!(served.request.headers()["x-a"], "b-c");
     assert_eq!(meter_says(&split), Some(AbuseKind::MalformedBlock));
 }
 
@@ -285,7 +292,7 @@ fn h2_reads_floods_to_their_end_and_the_meter_does_not() {
         let frames: Vec<Vec<u8>> =
             std::iter::repeat_n(one, 20_000).chain([frame(1, 5, 1, HEAD)]).collect();
         let served = h2_alone(&frames);
-        assert!(served.is_some_and(|(_, unread)| unread == 0), "h2 ends this flood now");
+        assert!(served.is_some_and(|served| served.unread == 0), "h2 ends this flood now");
         assert!(matches!(meter_says(&frames), Some(AbuseKind::Useless(_))));
     }
 }

@@ -134,6 +134,18 @@ impl Connection {
         self.wire.send(bytes)
     }
 
+    /// One call without content on a connection that stays; whether its answer came whole.
+    pub fn call(&mut self, id: u32, head: &[u8]) -> bool {
+        self.send(&frame(HEADERS, END_HEADERS | END_STREAM, id, head));
+        let ends = |frame: &Frame| {
+            let last = matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0;
+            frame.kind == GOAWAY || frame.stream == id && (last || frame.kind == RST_STREAM)
+        };
+        let end = self.read_until(PATIENCE, ends);
+        let last = self.seen.last().map(|frame| frame.kind);
+        end == End::Open && matches!(last, Some(DATA | HEADERS))
+    }
+
     /// Reads frames until one is `wanted` ([`End::Open`]) or the connection ends.
     pub fn read_until(&mut self, patience: Duration, wanted: impl Fn(&Frame) -> bool) -> End {
         let deadline = Instant::now() + patience;

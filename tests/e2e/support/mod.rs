@@ -66,7 +66,16 @@ pub enum Protocol {
     H2c,
 }
 
-const VOCABULARY: &str = "vocabulary = \"caio/1\"\n";
+const VOCABULARY: &str = r#"vocabulary = "caio-vocabulary/1"
+version = "1.0.0"
+
+[[attributes]]
+name = "request.bytes"
+side = "request"
+type = "int"
+unit = "bytes"
+source = "body-bytes"
+"#;
 
 const CONTRACT: &str = r#"contract = "caio/1"
 service = "test.echo"
@@ -100,6 +109,15 @@ protocol = "{protocol}"
     )
 }
 
+/// A directory with a whole configuration, and its process file.
+fn configuration(origin: SocketAddr, protocol: Protocol, more: &str) -> (Scratch, PathBuf) {
+    let scratch = Scratch::new();
+    scratch.write("vocabulary.toml", VOCABULARY);
+    scratch.write("echo.toml", CONTRACT);
+    let file = scratch.write("caio.toml", &config(origin, protocol, more));
+    (scratch, file)
+}
+
 /// The binary under test, running.
 pub struct Gateway {
     child: Child,
@@ -116,10 +134,7 @@ impl Gateway {
 
     /// The same with `more` at the end of the process file.
     pub fn start_with(origin: SocketAddr, protocol: Protocol, more: &str) -> Self {
-        let scratch = Scratch::new();
-        scratch.write("vocabulary.toml", VOCABULARY);
-        scratch.write("echo.toml", CONTRACT);
-        let file = scratch.write("caio.toml", &config(origin, protocol, more));
+        let (scratch, file) = configuration(origin, protocol, more);
         let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
             .arg("run")
             .arg("-c")
@@ -325,4 +340,12 @@ pub fn assert_serves(address: SocketAddr) {
     let reply = exchange(address, request, usize::MAX);
     assert_eq!(reply.status(), Some(200), "legitimate traffic is served: {reply:?}");
     assert!(reply.ended(), "`Connection: close` is honoured");
+}
+
+#[test]
+fn the_configuration_of_these_tests_is_accepted() {
+    let (_scratch, file) = configuration(([127, 0, 0, 1], 9).into(), Protocol::H2c, "");
+    let faults = caio::config::load(&caio::cli::disk::Disk, &file).err().unwrap_or_default();
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
