@@ -39,6 +39,5 @@ pub mod http2;
 pub mod identity;
 #[cfg(feature = "serve")]
 pub mod io;
-pub mod identity;
 pub mod snapshot;
 pub mod wire;

@@ -2,10 +2,9 @@
 
 pub mod check;
 pub mod disk;
-pub mod loading;
+pub mod landscape;
 #[cfg(feature = "serve")]
 pub mod run;
-pub mod landscape;
 pub mod style;
 
 use crate::wire::fault::quoted;

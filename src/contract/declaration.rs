@@ -3,7 +3,7 @@
 use super::complaint::{Objection, quoted};
 use super::expression::METHODS;
 use super::vocabulary::{Declaration, Kind, SCALE_MAX, Side, Source};
-use crate::wire::limits::NAME_BYTES_MAX;
+use crate::wire::limits::ATTRIBUTE_NAME_BYTES_MAX;
 use std::collections::BTreeSet;
 
 /// Everything that is wrong with one declaration by itself.
@@ -17,7 +17,7 @@ pub(super) fn check(declaration: &Declaration) -> Vec<Objection> {
 
 /// Dotted lower-case words that no expression could read otherwise.
 pub(super) fn name(name: &str, wrong: &mut Vec<Objection>) {
-    let legal = name.len() <= NAME_BYTES_MAX
+    let legal = name.len() <= ATTRIBUTE_NAME_BYTES_MAX
         && name.split('.').all(|word| {
             word.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
                 && word
@@ -81,7 +81,7 @@ fn check_symbols(symbols: &[String], wrong: &mut Vec<Objection>) {
     let mut seen = BTreeSet::new();
     for symbol in symbols {
         let legal = !symbol.is_empty()
-            && symbol.len() <= NAME_BYTES_MAX
+            && symbol.len() <= ATTRIBUTE_NAME_BYTES_MAX
             && symbol.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte));
         if !legal {
             wrong.push((

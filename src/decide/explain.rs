@@ -61,11 +61,7 @@ pub fn closest(
 }
 
 /// A question in the terms of the reference.
-pub fn asked<'a>(
-    snapshot: &'a Snapshot,
-    question: &Question<'a>,
-    facts: &'a Facts,
-) -> Asked<'a> {
+pub fn asked<'a>(snapshot: &'a Snapshot, question: &Question<'a>, facts: &'a Facts) -> Asked<'a> {
     let entry = snapshot.capability_entry(question.capability);
     let bound = entry.and_then(|entry| entry.needs.get(question.needs.0 as usize));
     let header = question.header.into_iter().flat_map(|header| header.conditions());
@@ -206,7 +202,11 @@ impl Explanation {
                 writeln!(out, "chosen      {}: {}", chosen.escape_debug(), self.why())?;
             }
             Verdict::Deny(denial) => {
-                writeln!(out, "refused     nobody is left after the stage {}", denial.stage.name())?;
+                writeln!(
+                    out,
+                    "refused     nobody is left after the stage {}",
+                    denial.stage.name()
+                )?;
                 let left = Stage::ALL.iter().zip(denial.survivors);
                 let left: Vec<String> =
                     left.map(|(stage, count)| format!("{} {count}", stage.name())).collect();

@@ -118,7 +118,8 @@ fn stated(
     inquiry: &Inquiry<'_>,
     text: &mut Vec<u8>,
 ) -> Result<Option<&'static crate::decide::HeaderNeeds>, Refusal> {
-    if view.only(Kind::CaioRequire, "caio-require").is_none() && view.header("caio-require").is_none()
+    if view.only(Kind::CaioRequire, "caio-require").is_none()
+        && view.header("caio-require").is_none()
     {
         let mut any = false;
         view.each_value("caio-require", &mut |_| any = true);
@@ -137,12 +138,7 @@ fn stated(
     Err(Refusal::new(Reason::RequirementInvalid, "CAIO-Require is not read yet"))
 }
 
-fn denied(
-    snapshot: &Snapshot,
-    epoch: &Epoch,
-    question: &Question<'_>,
-    stage: Stage,
-) -> Refusal {
+fn denied(snapshot: &Snapshot, epoch: &Epoch, question: &Question<'_>, stage: Stage) -> Refusal {
     let reason = match stage {
         Stage::Offer => Reason::CapabilityUnknown,
         Stage::Demand => Reason::DemandUnmet,
@@ -156,8 +152,10 @@ fn denied(
     let closest: Option<(String, String)> = None;
     let detail = match &closest {
         Some((service, fails)) => {
-            format!("at stage `{}` nobody was left; closest is `{service}`, which fails: {fails}",
-                stage.name())
+            format!(
+                "at stage `{}` nobody was left; closest is `{service}`, which fails: {fails}",
+                stage.name()
+            )
         }
         None => format!("at stage `{}` nobody was left", stage.name()),
     };

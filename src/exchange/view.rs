@@ -34,8 +34,7 @@ impl<'a> Http1View<'a> {
         fields
             .iter()
             .filter(move |field| {
-                !field.nominated
-                    && field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes())
+                !field.nominated && field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes())
             })
             .map(move |field| field.value.of(buffer))
     }

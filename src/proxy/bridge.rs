@@ -437,9 +437,7 @@ fn explained(shared: &Shared<'_>, end: End) -> End {
     };
     End::Refuse(match fault {
         BodyFault::Malformed(what) => Refusal::new(Reason::FramingInvalid, what),
-        BodyFault::Timeout => {
-            Refusal::new(Reason::BodyTimeout, "the request body came too slowly")
-        }
+        BodyFault::Timeout => Refusal::new(Reason::BodyTimeout, "the request body came too slowly"),
         BodyFault::TooLarge => {
             let detail = "the request body is larger than the route allows";
             Refusal::new(Reason::BodyTooLarge, detail)

@@ -29,11 +29,8 @@ impl Budget {
     /// The time by which the next bytes must have come, when the wait begins now.
     pub fn deadline(&mut self, now_ms: u64) -> u64 {
         self.waiting_since = now_ms;
-        let wait = if self.bytes_per_second == 0 {
-            self.idle_ms
-        } else {
-            self.idle_ms.min(self.left_ms)
-        };
+        let wait =
+            if self.bytes_per_second == 0 { self.idle_ms } else { self.idle_ms.min(self.left_ms) };
         now_ms.saturating_add(wait)
     }
 

@@ -170,11 +170,8 @@ pub fn begin(
         return Err(Refusal::new(Reason::BodyTooLarge, detail));
     }
     let unavailable = || Refusal::new(Reason::AuditUnavailable, "too many outcomes are open");
-    let recorded = worker
-        .lane
-        .borrow_mut()
-        .record(&settled.certified)
-        .map_err(|_| unavailable())?;
+    let recorded =
+        worker.lane.borrow_mut().record(&settled.certified).map_err(|_| unavailable())?;
     let Some(service) = snapshot.service(settled.certified.service()) else {
         return Err(Refusal::new(Reason::Internal, "the decision names no service"));
     };

@@ -10,9 +10,9 @@
 //! ends first are all seen. Neither side's operations are dropped: they are ended by `shutdown`.
 
 use super::accept::Downstream;
+use super::both::both;
 use super::budget::Budget;
 use super::call::Call;
-use super::both::both;
 use super::http1_server::refusal_of;
 use super::pool::Connection;
 use super::worker::Worker;
@@ -409,7 +409,8 @@ async fn relay_answer(
             prepend(buffer, &out, body_at)
         })
     } else {
-        let copied = outgoing.framed(&mut decoder, buffer.get(body_at..).unwrap_or_default(), &mut out);
+        let copied =
+            outgoing.framed(&mut decoder, buffer.get(body_at..).unwrap_or_default(), &mut out);
         copied.map(|()| {
             std::mem::swap(buffer, &mut out);
             0

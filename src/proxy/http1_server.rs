@@ -165,30 +165,24 @@ async fn attempts(
             Ok(begun) => {
                 let protocol = begun.protocol();
                 match protocol {
-                    Protocol::Http1 => {
-                        match call::connect(worker, begun, opening).await {
-                            Ok(call) => {
-                                http1_relay::relay(worker, downstream, head, input, call, keep)
-                                    .await
-                            }
-                            Err(call::Failed::Reroute) => continue,
-                            Err(call::Failed::Refuse(refusal)) => {
-                                RelayEnd::Refused { refusal, input, body_taken: false }
-                            }
+                    Protocol::Http1 => match call::connect(worker, begun, opening).await {
+                        Ok(call) => {
+                            http1_relay::relay(worker, downstream, head, input, call, keep).await
                         }
-                    }
-                    Protocol::Http2 => {
-                        match http2_client::begin(worker, begun, opening).await {
-                            Ok(call) => {
-                                bridge::from_http1(worker, downstream, head, input, call, keep)
-                                    .await
-                            }
-                            Err(call::Failed::Reroute) => continue,
-                            Err(call::Failed::Refuse(refusal)) => {
-                                RelayEnd::Refused { refusal, input, body_taken: false }
-                            }
+                        Err(call::Failed::Reroute) => continue,
+                        Err(call::Failed::Refuse(refusal)) => {
+                            RelayEnd::Refused { refusal, input, body_taken: false }
                         }
-                    }
+                    },
+                    Protocol::Http2 => match http2_client::begin(worker, begun, opening).await {
+                        Ok(call) => {
+                            bridge::from_http1(worker, downstream, head, input, call, keep).await
+                        }
+                        Err(call::Failed::Reroute) => continue,
+                        Err(call::Failed::Refuse(refusal)) => {
+                            RelayEnd::Refused { refusal, input, body_taken: false }
+                        }
+                    },
                 }
             }
             Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
@@ -203,8 +197,16 @@ async fn attempts(
                 input = back;
             }
             RelayEnd::Refused { refusal, input, body_taken } => {
-                return refuse(worker, downstream, head, (opening, refusal), input, body_taken, keep)
-                    .await;
+                return refuse(
+                    worker,
+                    downstream,
+                    head,
+                    (opening, refusal),
+                    input,
+                    body_taken,
+                    keep,
+                )
+                .await;
             }
         }
     }

@@ -135,7 +135,8 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let mut slot = endpoint.http2.borrow_mut();
     slot.connections.retain(|shared| !shared.state.closed.get());
     let most = worker.settings.limits.h2_streams_max as usize;
-    let full = slot.connections.len() >= worker.settings.limits.upstream_connections_per_endpoint_max;
+    let full =
+        slot.connections.len() >= worker.settings.limits.upstream_connections_per_endpoint_max;
     let free = slot
         .connections
         .iter()

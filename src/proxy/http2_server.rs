@@ -19,8 +19,8 @@ use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
-use http::{HeaderValue, Request, Response, StatusCode};
 use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -55,10 +55,8 @@ impl Tap for Watched {
 /// Serves the connection to its end; `received` begins with the preface.
 pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>) {
     let limits = &worker.settings.limits;
-    let meter_limits = MeterLimits {
-        useless_frames_max: limits.h2_useless_frames_max,
-        ..MeterLimits::default()
-    };
+    let meter_limits =
+        MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
     let connection = Rc::new(Connection {
         meter: RefCell::new(Meter::new(meter_limits, Role::Downstream)),
         abuse: Cell::new(None),
@@ -151,11 +149,7 @@ fn rearm(connection: &Connection, watch: &crate::io::deadline::Watch, ms: u64) {
     watch.arm(connection.worker.clock.now_ms().saturating_add(ms), Overdue::Wake);
 }
 
-fn spawn(
-    connection: &Rc<Connection>,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) {
+fn spawn(connection: &Rc<Connection>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let connection = Rc::clone(connection);
     connection.streams.set(connection.streams.get() + 1);
     monoio::spawn(async move {

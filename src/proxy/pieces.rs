@@ -163,10 +163,7 @@ fn allowed(mut trailers: HeaderMap) -> HeaderMap {
 }
 
 impl Http1Source<'_> {
-    async fn next(
-        &mut self,
-        terms: &mut Terms<'_>,
-    ) -> Result<Piece, BodyFault> {
+    async fn next(&mut self, terms: &mut Terms<'_>) -> Result<Piece, BodyFault> {
         loop {
             let waiting = self.buffer.get(self.at..).unwrap_or_default();
             let (used, event) =
@@ -337,7 +334,11 @@ impl Http1Sink<'_> {
             out.extend_from_slice(b"0\r\n");
             if let Piece::Trailers(trailers) = piece {
                 for (name, value) in trailers {
-                    crate::http1::write::field(&mut out, name.as_str().as_bytes(), value.as_bytes());
+                    crate::http1::write::field(
+                        &mut out,
+                        name.as_str().as_bytes(),
+                        value.as_bytes(),
+                    );
                 }
             }
             out.extend_from_slice(b"\r\n");

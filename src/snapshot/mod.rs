@@ -12,7 +12,7 @@ pub mod request;
 pub mod table;
 pub mod vector;
 
-use crate::config::model::{Interface, Condition, Offer, Operation, Protocol};
+use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
 use flat::FlatOffer;
 use request::{BadFact, CallerClass, Principal, RequestView};

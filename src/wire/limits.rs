@@ -32,7 +32,7 @@ pub const OVERLAYS_MAX: usize = 6;
 /// Minimal sets of modes that make one promise entail one clause; a contract for people has one.
 pub const MODE_SETS_MAX: usize = 64;
 /// Bytes of an attribute's name and of a symbol; they are repeated in every explanation.
-pub const NAME_BYTES_MAX: usize = 64;
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 /// Nesting of a region tree: deeper is no geography, and numbering it recurses.
 pub const REGION_DEPTH_MAX: usize = 16;
 /// Complaints about one expression; more help nobody.
