@@ -3,9 +3,9 @@
 //! # Map: imports only go down
 //! ```text
 //!  9  cli          words for people: demo, run, check, explain
-//!  8  admin        the control surface (later)                                        ┐
-//!  7  proxy        one worker per core: accept, drive, relay, adopt                   ├ feature "serve"
-//!     io           monoio, sockets, timers; knows no HTTP, no contracts               ┘
+//!  8  admin        the control surface (later)                         ┐
+//!  7  proxy        one worker per core: accept, drive, relay, adopt    ├ feature "serve"
+//!     io           monoio, sockets, timers; knows no HTTP, no contracts┘
 //!  ───────────────── nothing below this line can do IO ─────────────────
 //!  6  exchange     one request and its response: head in, verdict and heads out; refusals
 //!  5  audit        decision ids, lanes (bytes only)
@@ -22,6 +22,10 @@
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
+#[cfg(feature = "serve")]
+pub mod proxy;
+
+pub mod audit;
 pub mod balance;
 pub mod certify;
 pub mod cli;
@@ -29,6 +33,11 @@ pub mod compiler;
 pub mod config;
 pub mod contract;
 pub mod decide;
+pub mod exchange;
+pub mod http1;
+pub mod http2;
 pub mod identity;
+#[cfg(feature = "serve")]
+pub mod io;
 pub mod snapshot;
 pub mod wire;

@@ -2,5 +2,50 @@
 
 pub mod check;
 pub mod disk;
-pub mod landscape;
+pub mod loading;
+#[cfg(feature = "serve")]
+pub mod run;
 pub mod style;
+
+use crate::wire::fault::quoted;
+use check::{FINE, USAGE, WRONG};
+use style::Output;
+
+/// What `caio --help` prints.
+pub const HELP: &str = "\
+CAIO routes calls by contract, with a proof a stranger can re-check.
+
+Usage: caio VERB [OPTIONS]
+
+Verbs:
+  demo      example services and a gateway in front of them, to try with curl
+  run       serve: route each call by contract
+  check     read a configuration and report everything that is wrong with it
+  explain   why a request is routed as it is, and why not otherwise
+
+Options:
+  -h, --help     print this, or a verb's own help after the verb
+  -V, --version  print the version
+";
+
+/// Runs the verb that the arguments name; the result is the exit code.
+pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
+    let (verb, rest) = match args.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("--help", args),
+    };
+    let written = match verb {
+        "check" => return check::run(rest, out, err),
+        #[cfg(feature = "serve")]
+        "run" => return run::run(rest, out, err),
+        "-h" | "--help" | "help" => write!(out.writer, "{HELP}").map(|()| FINE),
+        "-V" | "--version" => {
+            writeln!(out.writer, "caio {}", env!("CARGO_PKG_VERSION")).map(|()| FINE)
+        }
+        other => {
+            let what = format!("{} is not a verb; see `caio --help`", quoted(other));
+            writeln!(err.writer, "caio: {what}").map(|()| USAGE)
+        }
+    };
+    written.unwrap_or(WRONG)
+}

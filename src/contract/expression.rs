@@ -53,6 +53,8 @@ pub enum Tree {
 pub(super) const METHODS: [&str; 7] =
     ["within", "matches_version", "startsWith", "endsWith", "containsAll", "subsetOf", "disjoint"];
 
+const UNCLOSED: &str = "the bracket is not closed";
+
 /// Complaints about one expression; more help nobody.
 const COMPLAINTS_MAX: usize = 16;
 
@@ -246,7 +248,12 @@ impl Parser<'_> {
             return tree;
         }
         match self.peek().cloned() {
-            None => self.complain(open, "the bracket is not closed", "add a `)`"),
+            None => {
+                // The innermost says enough: every bracket around it is open for the same reason.
+                if self.complaints.iter().all(|complaint| complaint.what != UNCLOSED) {
+                    self.complain(open, UNCLOSED, "add a `)`");
+                }
+            }
             Some(token) => {
                 let (what, mend) = leftover(&token.word);
                 self.complain(token.span, what, mend);

@@ -44,5 +44,6 @@ pub struct Mode {
     pub then: PromiseBox,
 }
 
-/// What is known of one request and its caller; an absent attribute is unknown and satisfies nothing.
+/// What is known of one request and its caller; an absent attribute is unknown and satisfies
+/// nothing.
 pub type Facts = BTreeMap<AttributeId, Value>;

@@ -126,8 +126,25 @@ fn expression(
         complaints.into_iter().map(back).collect()
     };
     let tree = parse_tree(vocabulary, Scope::Promises, &whole).map_err(moved)?;
+    if speaks_of_another(vocabulary, &tree, name) {
+        return Err(vec![Complaint::new(
+            (0, text.len()),
+            format!("the promise of {} speaks of another attribute too", quoted(name)),
+            "give each attribute its own key",
+        )]);
+    }
     to_box(vocabulary, &tree)
         .map_err(|(what, mend)| vec![Complaint::new((0, text.len()), what, mend)])
+}
+
+fn speaks_of_another(vocabulary: &Vocabulary, tree: &Tree, name: &str) -> bool {
+    match tree {
+        Tree::Test(test) => vocabulary.index(name) != Some(test.declared),
+        Tree::Not(below) => speaks_of_another(vocabulary, below, name),
+        Tree::All(below) | Tree::Any(below) => {
+            below.iter().any(|tree| speaks_of_another(vocabulary, tree, name))
+        }
+    }
 }
 
 /// `within "eu"` becomes `residency.within("eu")`; the text stays one piece, so a shift suffices.

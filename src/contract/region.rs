@@ -17,6 +17,7 @@ pub struct Regions {
     leaves: Vec<String>,
     nodes: Vec<(String, (i64, i64))>,
     by_name: BTreeMap<String, (i64, i64)>,
+    parents: BTreeMap<String, String>,
 }
 
 /// Nesting of regions: deeper is no geography, and numbering recurses.
@@ -26,7 +27,12 @@ impl Regions {
     /// Numbers the leaves depth first, in the order given. What lies deeper than [`DEPTH_MAX`] is
     /// taken as a leaf; the reader refuses such a tree before.
     pub fn new(tops: &[Region]) -> Self {
-        let mut built = Self { leaves: Vec::new(), nodes: Vec::new(), by_name: BTreeMap::new() };
+        let mut built = Self {
+            leaves: Vec::new(),
+            nodes: Vec::new(),
+            by_name: BTreeMap::new(),
+            parents: BTreeMap::new(),
+        };
         for top in tops {
             built.number(top, DEPTH_MAX);
         }
@@ -41,6 +47,7 @@ impl Regions {
             self.leaves.push(region.name.clone());
         }
         for below in region.below.iter().filter(|_| depth > 0) {
+            self.parents.insert(below.name.clone(), region.name.clone());
             self.number(below, depth - 1);
         }
         let high = i64::try_from(self.leaves.len()).unwrap_or(i64::MAX) - 1;
@@ -69,6 +76,13 @@ impl Regions {
     pub fn rank(&self, name: &str) -> Option<i64> {
         let rank = self.leaves.iter().position(|leaf| leaf == name)?;
         i64::try_from(rank).ok()
+    }
+
+    /// Whether a node is another one or lies below it, by walking up: the reference for intervals.
+    pub fn is_within(&self, node: &str, ancestor: &str) -> bool {
+        std::iter::successors(Some(node), |node| self.parents.get(*node).map(String::as_str))
+            .take(DEPTH_MAX + 1)
+            .any(|node| node == ancestor)
     }
 
     /// The fewest nodes whose leaves are exactly the interval, largest first from the left.

@@ -90,8 +90,9 @@ pub fn appraise(
     candidate: &Candidate,
 ) -> Appraisal {
     let state = epoch.state(candidate.service);
-    let plain =
-        |stage, clause: &str| Some(Failure { stage, condition: None, clause: clause.to_owned() });
+    let plain = |stage, clause: &str| {
+        Some(Failure { stage, condition: None, clause: clause.to_owned() })
+    };
     let failure = demand_failure(snapshot, asked.facts, &candidate.offer)
         .or_else(|| guarantee_failure(snapshot, asked, &candidate.offer))
         .or_else(|| if state.healthy() { None } else { plain(Stage::Health, "it is unhealthy") })

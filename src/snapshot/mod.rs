@@ -10,7 +10,7 @@ pub mod request;
 pub mod table;
 pub mod vector;
 
-use crate::config::model::{Condition, Offer, Operation, Protocol};
+use crate::config::model::{Interface, Condition, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
 use flat::FlatOffer;
 use request::{BadFact, CallerClass, Principal, RequestView};
@@ -194,6 +194,12 @@ impl Snapshot {
     pub fn capability(&self, name: &str) -> Option<CapabilityId> {
         let at = self.capabilities.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
         Some(CapabilityId(u32::try_from(at).ok()?))
+    }
+
+    /// Whether the capability's operations are gRPC calls.
+    pub fn speaks_grpc(&self, id: CapabilityId) -> bool {
+        let offers = self.capability_entry(id).map_or(&[][..], |entry| &entry.candidates);
+        offers.first().is_some_and(|first| matches!(first.offer.interface, Interface::Grpc(_)))
     }
 
     /// One route; `None` for an id of another snapshot.

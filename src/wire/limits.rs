@@ -42,6 +42,68 @@ pub const QUOTED_CHARS_MAX: usize = 80;
 /// Table headers in one document: a hundred thousand routes with a table or two each. The reader
 /// keeps about a kilobyte for each, so this bounds a hostile file of nothing but `[[a]]`.
 pub const TABLES_MAX: usize = 250_000;
+/// HTTP/2 frames that do nothing, net of what refills, before a connection is told to calm down.
+/// A browser that leaves a page cancels every stream it has open, so this is above the 128 streams
+/// a listener allows at once; the rapid reset of CVE-2023-44487 needs thousands.
+pub const H2_USELESS_FRAMES_MAX: u32 = 150;
+/// Useless frames forgiven per second: a client that pings ten times a second is strange, not hostile.
+pub const H2_USELESS_REFILL_PER_SECOND: u32 = 10;
+/// Body bytes received that forgive one useless frame: below this the frame would cost us more to
+/// handle than the bytes did.
+pub const H2_USEFUL_BYTES: u32 = 4096;
+/// CONTINUATION frames in one header block. Peers send none below 16 KiB of compressed fields.
+pub const H2_CONTINUATIONS_MAX: u32 = 8;
+/// Compressed bytes in one header block: twice what a header list may decode to, so a list that is
+/// merely too long is still answered with 431 and only an attack ends the connection.
+pub const H2_HEADER_BLOCK_BYTES_MAX: u32 = 64 * 1024;
+/// The SETTINGS_HEADER_TABLE_SIZE we live by: the default of RFC 9113 6.5.2, never announced.
+pub const H2_HEADER_TABLE_BYTES: u32 = 4096;
+/// Streams whose sender has not finished that the frame meter remembers, 4 bytes each; beyond it
+/// the oldest is forgotten and judged strictly.
+pub const H2_OPEN_STREAMS_TRACKED_MAX: usize = 1024;
+/// Exchanges begun by a peer and not reported as ended before each further one counts as useless.
+/// Four times the 128 streams a listener allows: only streams that are refused at once reach it.
+pub const H2_STREAMS_IN_FLIGHT_MAX: u64 = 512;
+/// The smallest WINDOW_UPDATE that is useful by itself. 2^31 bytes of window hold 2^21 of these, so
+/// even a flood of them ends in an overflow.
+pub const H2_WINDOW_INCREMENT_MIN: u32 = 1024;
+/// A stream's WINDOW_UPDATE from here on can overflow a window within 128 frames and so make us
+/// reset the stream (CVE-2025-8671); no client needs 16 MiB more for one response in one step.
+pub const H2_WINDOW_INCREMENT_HUGE: u32 = 1 << 24;
+/// Bytes of a header block's buffer that a connection keeps between blocks.
+pub const H2_BLOCK_BUFFER_KEPT_BYTES: usize = 4096;
+/// Bytes of one HTTP/1.1 head. Tokens and cookies of real callers stay below 32 KiB; beyond twice
+/// that a head is an attack on memory.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one line of a head with its CRLF, as the larger of today's proxies' defaults.
+pub const HEAD_LINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request target; RFC 9112 3 asks for at least 8000.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// What a request line may hold besides the target: the method, two spaces, the version, CRLF.
+pub const REQUEST_LINE_SLACK: usize = METHOD_BYTES_MAX + 12;
+/// Bytes of a method; the longest registered one has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Fields of one head, by default.
+pub const HEAD_FIELDS_MAX: usize = 100;
+/// Fields of one head, whatever is configured: the parse keeps this many slices on the stack.
+pub const HEAD_FIELDS_CEILING: usize = 256;
+/// Options in all `Connection` fields of a head together: each is compared with each field.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+/// Bytes of all chunk extensions of one body together; nobody uses them but attackers.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4096;
+/// Bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a trailer section.
+pub const TRAILER_FIELDS_MAX: usize = 32;
+
+const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
+const _: () = assert!(TARGET_BYTES_MAX + REQUEST_LINE_SLACK <= HEAD_LINE_BYTES_MAX);
+const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
+
+/// Bytes read and thrown away after a refusal that closes, so that the refusal itself is read.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of body that h2 may hold for sending on one connection, beside its windows.
+pub const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes of one name: a service, a capability, an id. DNS allows 253 for a whole host.
 pub const NAME_BYTES_MAX: usize = 253;
 /// Bound addresses of one process.

@@ -209,6 +209,8 @@ fn empty_or_meaningless_promises_are_refused() {
         ("retention", text("<= 5"), "no unit"),
         ("availability", text(">= 99.9% && availability <= 1%"), "no value"),
         ("availability", text(">= 99.9% || availability <= 1%"), "one condition"),
+        ("retention", text("<= 0d && deterministic"), "speaks of another attribute"),
+        ("residency", text(r#"within "eu") && (deterministic"#), "speaks of another attribute"),
         ("latency", tail("10s", "1%"), "above every declared bound"),
         ("latency", tail("50ms", "100%"), "promises nothing"),
         ("latency", text("<= 50ms"), "does not compare"),

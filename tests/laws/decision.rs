@@ -38,9 +38,9 @@ impl Asked {
         let number = rng.u32(..snapshot.capabilities().len() as u32);
         let capability = CapabilityId(number);
         let entry = snapshot.capability_entry(capability).unwrap();
-        let header = rng
-            .bool()
-            .then(|| HeaderNeeds::new((0..rng.usize(..3)).map(|_| world.need(rng)).collect()));
+        let header = rng.bool().then(|| {
+            HeaderNeeds::new((0..rng.usize(..3)).map(|_| world.need(rng)).collect())
+        });
         let services = snapshot.services().len() as u32;
         Self {
             capability,
@@ -305,10 +305,9 @@ fn dropping_a_promise_never_makes_anyone_eligible_who_does_not_contradict_himsel
         for _ in 0..20 {
             let asked = Asked::random(&mut rng, &world, &rich);
             let judged = asked.judge(&rich, &Epoch::default());
-            let contradicts = judged
-                .appraisals
-                .iter()
-                .any(|one| one.failure.as_ref().is_some_and(|it| it.clause.contains("contradict")));
+            let contradicts = judged.appraisals.iter().any(|one| {
+                one.failure.as_ref().is_some_and(|it| it.clause.contains("contradict"))
+            });
             if !contradicts {
                 let after = eligible(&asked.judge(&poor, &Epoch::default()));
                 narrower(seed, "a dropped promise", &eligible(&judged), &after);

@@ -125,7 +125,8 @@ fn random_path(rng: &mut Rng) -> PathPattern {
 }
 
 fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
-    let contract = Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
+    let contract =
+        Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
     let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
     Service { contract, endpoints, protocol: Protocol::Http1, tier }
 }
@@ -300,9 +301,10 @@ impl World {
         let clauses = (0..clauses).map(|_| {
             let chosen: BTreeSet<_> =
                 (0..rng.usize(1..4)).map(|_| *rng.choice(ids).unwrap()).collect();
-            let atoms = chosen
-                .into_iter()
-                .map(|attribute| Atom { attribute, set: self.set(rng, attribute) });
+            let atoms = chosen.into_iter().map(|attribute| Atom {
+                attribute,
+                set: self.set(rng, attribute),
+            });
             Clause { atoms: atoms.collect() }
         });
         Cnf { clauses: clauses.collect() }
@@ -400,11 +402,7 @@ impl World {
     }
 
     /// The most specific match by reading all routes, or the methods that would have matched.
-    pub(crate) fn naive_route(
-        &self,
-        capability: Option<&str>,
-        call: &Call,
-    ) -> Result<Naive, Vec<String>> {
+    pub(crate) fn naive_route(&self, capability: Option<&str>, call: &Call) -> Result<Naive, Vec<String>> {
         let headers = |rule: &Naive| {
             rule.headers.iter().all(|(name, value)| call.header(name) == Some(value.as_str()))
         };
@@ -426,12 +424,7 @@ impl World {
     }
 
     /// The names of all conditions that a call on a route must satisfy, sorted.
-    pub(crate) fn naive_needs(
-        &self,
-        route: &Naive,
-        principal: &Principal,
-        call: &Call,
-    ) -> Vec<String> {
+    pub(crate) fn naive_needs(&self, route: &Naive, principal: &Principal, call: &Call) -> Vec<String> {
         let mut names = route.needs.clone();
         for requirement in &self.requirements {
             let prefix = requirement.caller.as_deref();

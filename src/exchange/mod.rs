@@ -1,0 +1,6 @@
+//! Layer 6: one request and its response. Head in, verdict and heads out; knows no socket.
+
+pub mod additions;
+pub mod refusal;
+pub mod settle;
+pub mod view;

@@ -1,0 +1,72 @@
+//! Time as values: milliseconds since the process's own beginning, and wall time for ids.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A worker's clocks and its source of random bits for ids.
+pub struct Clock {
+    origin: Instant,
+    state: Cell<u64>,
+}
+
+impl Clock {
+    /// A clock whose ids are unpredictable to strangers: seeded by the kernel.
+    pub fn new() -> Self {
+        let mut seed = [0u8; 8];
+        // SAFETY: the buffer is eight writable bytes and lives across the call.
+        let filled = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+        let mut state = u64::from_ne_bytes(seed);
+        if filled != 8 {
+            // Early boot without entropy: time and address still differ between workers.
+            state ^= wall_ms() ^ (std::ptr::from_ref(&seed) as u64).rotate_left(32);
+        }
+        Self { origin: Instant::now(), state: Cell::new(state) }
+    }
+
+    /// Monotonic milliseconds since the clock was made.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Monotonic microseconds since the clock was made.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Wall time in milliseconds since 1970; evidence in ids, never an input of a decision.
+    pub fn wall_ms(&self) -> u64 {
+        wall_ms()
+    }
+
+    /// 64 bits for request ids and span ids (splitmix64; not for secrets).
+    pub fn random(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Waits on the worker's timer; resolution is a millisecond.
+pub async fn sleep_ms(ms: u64) {
+    monoio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// The outcome of `future`, or `None` when it takes longer. The future is dropped then: only for
+/// operations that own nothing worth keeping, such as a connect.
+pub async fn within_ms<F: Future>(ms: u64, future: F) -> Option<F::Output> {
+    monoio::time::timeout(Duration::from_millis(ms), future).await.ok()
+}

@@ -1,0 +1,90 @@
+//! The process: signals, cores, descriptors.
+
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn note(signal: libc::c_int) {
+    SIGNAL.store(signal, Ordering::Relaxed);
+}
+
+/// From now on SIGTERM and SIGINT are noted instead of ending the process. A second one while
+/// draining ends it at once, because the handler is reset by its first use.
+///
+/// # Errors
+/// As `sigaction(2)`.
+pub fn catch_termination() -> io::Result<()> {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: a zeroed sigaction is valid; the handler only stores to an atomic, which is
+        // async-signal-safe.
+        let failed = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = note as *const () as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut()) != 0
+        };
+        if failed {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// The signal that asked for the end, if one came.
+pub fn termination() -> Option<i32> {
+    Some(SIGNAL.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+}
+
+/// The cores this process may run on, in order.
+pub fn cores() -> Vec<usize> {
+    // SAFETY: the set is plain bits, zeroed is valid, and its true size is passed.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: as above.
+    let failed = unsafe { libc::sched_getaffinity(0, size, &raw mut set) } != 0;
+    // SAFETY: the index stays below CPU_SETSIZE.
+    let listed: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+        .filter(|core| unsafe { libc::CPU_ISSET(*core, &set) })
+        .collect();
+    if failed || listed.is_empty() { vec![0] } else { listed }
+}
+
+/// Binds the calling thread to one core.
+///
+/// # Errors
+/// As `sched_setaffinity(2)`.
+pub fn pin(core: usize) -> io::Result<()> {
+    // SAFETY: as in `cores`.
+    let failed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) != 0
+    };
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Raises the soft limit of open descriptors to the hard one; returns it.
+pub fn raise_descriptor_limit() -> u64 {
+    // SAFETY: the struct is plain integers and lives across both calls.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+        limit.rlim_cur
+    }
+}
+
+/// Whether standard error is a terminal.
+pub fn stderr_is_terminal() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal()
+}
+
+/// Lets the calling thread, which must not be a worker, wait.
+#[expect(clippy::disallowed_methods, reason = "the main thread serves nobody while it waits")]
+pub fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}

@@ -1,0 +1,145 @@
+//! A connected TCP stream with owned-buffer reads and writes that may run side by side.
+
+use monoio::buf::{IoBuf, SliceMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::TcpStream;
+use std::cell::UnsafeCell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// A connected stream. Reads and writes take `&self`, so that both directions can be in flight from
+/// one task.
+pub struct Stream {
+    inner: UnsafeCell<TcpStream>,
+}
+
+impl Stream {
+    /// Wraps an accepted or connected stream. Nagle's algorithm is switched off: a proxy writes
+    /// whole messages.
+    pub fn new(inner: TcpStream) -> Self {
+        // A socket that died already fails its first read too; nothing to add here.
+        let _ = inner.set_nodelay(true);
+        Self { inner: UnsafeCell::new(inner) }
+    }
+
+    /// Connects; the caller bounds the time with [`super::clock::within_ms`].
+    ///
+    /// # Errors
+    /// As `connect(2)`.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_addr(address).await.map(Self::new)
+    }
+
+    /// The descriptor, for deadlines.
+    pub fn fd(&self) -> RawFd {
+        self.inner().as_raw_fd()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.inner().peer_addr()
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.inner().local_addr()
+    }
+
+    /// Receives into the spare capacity behind `buffer`'s bytes; `Ok(0)` is the peer's end. The
+    /// buffer comes back whatever happens. There must be spare capacity.
+    pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let (begin, end) = (buffer.len(), buffer.capacity());
+        if begin == end {
+            return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
+        }
+        let (result, slice) = self.inner_mut().read(SliceMut::new(buffer, begin, end)).await;
+        let mut buffer = slice.into_inner();
+        if !matches!(result, Ok(1..)) {
+            buffer.truncate(begin);
+        }
+        (result, buffer)
+    }
+
+    /// Sends `buffer[from..]` whole, in as many sends as it takes.
+    pub async fn write(&self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
+        let (mut at, end) = (from, buffer.len());
+        let mut buffer = buffer;
+        while at < end {
+            let (result, slice) = self.inner_mut().write(buffer.slice(at..end)).await;
+            buffer = slice.into_inner();
+            match result {
+                Ok(0) => return (Err(io::Error::from(io::ErrorKind::WriteZero)), buffer),
+                Ok(sent) => at += sent,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// Ends sending: the peer reads our end of stream.
+    pub fn finish(&self) {
+        // SAFETY: a plain system call on our own open descriptor.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
+    }
+
+    /// Ends receiving: a receive in flight completes, sending goes on.
+    pub fn stop_receiving(&self) {
+        // SAFETY: as above.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_RD) };
+    }
+
+    /// Ends both ways and completes whatever is in flight.
+    pub fn abort(&self) {
+        // SAFETY: as above.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_RDWR) };
+    }
+
+    /// Makes the close a reset, so that the peer cannot take what it has for a whole message.
+    pub fn reset_on_close(&self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        // SAFETY: the option value lives across the call and has the size that is stated.
+        unsafe {
+            libc::setsockopt(
+                self.fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            )
+        };
+    }
+
+    /// Whether an idle connection was closed or spoken on by its peer: anything readable on a
+    /// connection that owes us nothing makes it unusable.
+    pub fn is_stale(&self) -> bool {
+        let mut byte = 0u8;
+        // SAFETY: one writable byte; MSG_PEEK takes nothing, MSG_DONTWAIT never blocks.
+        let got = unsafe {
+            libc::recv(self.fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+        };
+        let would_block = got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
+        !would_block
+    }
+
+    fn inner(&self) -> &TcpStream {
+        // SAFETY: no `&mut` outlives the expression that makes it (see `inner_mut`).
+        unsafe { &*self.inner.get() }
+    }
+
+    #[expect(clippy::mut_from_ref, reason = "monoio asks for &mut but shares only a descriptor")]
+    fn inner_mut(&self) -> &mut TcpStream {
+        // SAFETY: `TcpStream::{read, write}` take `&mut self` but only clone the shared descriptor
+        // into the operation before they return their future, and touch no other state; the stream
+        // never leaves its thread (`UnsafeCell` makes it not Sync, monoio's fd not Send). This is
+        // the same argument as monoio's own `Split for TcpStream`.
+        unsafe { &mut *self.inner.get() }
+    }
+}

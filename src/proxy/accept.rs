@@ -1,0 +1,81 @@
+//! Accepting connections, telling HTTP/2 from HTTP/1.1, and isolating each.
+
+use super::isolate::Isolated;
+use super::worker::Worker;
+use super::{http1_server, http2_server};
+use crate::io::buffers::HEAD_BYTES;
+use crate::io::clock::sleep_ms;
+use crate::io::deadline::{Overdue, Watch};
+use crate::io::listener::Listener;
+use crate::io::stream::Stream;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The client connection preface of RFC 9113 3.4.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A caller's connection.
+pub struct Downstream {
+    /// The stream.
+    pub stream: Rc<Stream>,
+    /// Its deadline.
+    pub watch: Watch,
+    /// The caller's address.
+    pub peer: SocketAddr,
+}
+
+/// Accepts until the listener is closed.
+pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Err(_) if worker.asked_to_drain() => return,
+            // Out of descriptors or memory: waiting connections stay in the kernel's queue, and
+            // trying again at once would only burn the core that the others need.
+            Err(_) => sleep_ms(ACCEPT_PAUSE_MS).await,
+        }
+    }
+}
+
+/// Pause after a failed accept.
+const ACCEPT_PAUSE_MS: u64 = 50;
+
+fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
+    worker.counters.accepted.add(1);
+    if worker.counters.open.get() >= worker.settings.limits.connections_per_worker_max as u64 {
+        // At the bound not even a refusal is worth a task; the closed connection says it.
+        worker.counters.shed.add(1);
+        return;
+    }
+    worker.counters.open.add(1);
+    let worker = Rc::clone(worker);
+    monoio::spawn(async move {
+        let served = Isolated::new(serve(Rc::clone(&worker), stream, peer)).await;
+        if served.is_err() {
+            worker.counters.panics.add(1);
+        }
+        worker.counters.open.sub(1);
+    });
+}
+
+async fn serve(worker: Rc<Worker>, stream: Stream, peer: SocketAddr) {
+    let watch = worker.deadlines.watch(stream.fd());
+    let downstream = Downstream { stream: Rc::new(stream), watch, peer };
+    let header_ms = worker.settings.timeouts.client_header_ms;
+    downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
+    downstream.watch.idle(true);
+    let mut received = Vec::with_capacity(HEAD_BYTES);
+    while received.len() < PREFACE.len() && PREFACE.starts_with(&received) {
+        let (result, buffer) = downstream.stream.read(received).await;
+        received = buffer;
+        if !matches!(result, Ok(1..)) {
+            break;
+        }
+        downstream.watch.idle(false);
+    }
+    if received.starts_with(PREFACE) {
+        Box::pin(http2_server::serve(worker, downstream, received)).await;
+    } else {
+        http1_server::serve(worker, downstream, received).await;
+    }
+}

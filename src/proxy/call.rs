@@ -1,0 +1,352 @@
+//! One request on its way to a service: decision, evidence, connection, outcome.
+//!
+//! ```text
+//!   Opening ──begin──▶ Begun{Certified, Recorded} ──connect──▶ Call ──finish──▶ outcome
+//!      ▲                                             │ unreachable: tried += service
+//!      └─────────────────────────────────────────────┘
+//! ```
+//! Only [`Begun`] opens a connection, and only a certified and recorded decision makes one.
+
+use super::landscape::Landscape;
+use super::pool::{Connection, Endpoint, NoConnection};
+use super::worker::Worker;
+use crate::audit::lane::Recorded;
+use crate::certify::Certified;
+use crate::config::model::Protocol;
+use crate::config::settings::ServerField;
+use crate::exchange::additions::{Additions, Arrival, List, Wanted};
+use crate::exchange::refusal::{Reason, Refusal};
+use crate::exchange::settle::{Inquiry, settle};
+use crate::exchange::view::Inbound;
+use crate::http1::request::Method;
+use crate::snapshot::ServiceId;
+use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
+use crate::wire::forwarded::Sender;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// Services one request may go to in all: the first choice and one other.
+const ATTEMPTS_MAX: usize = 2;
+
+/// A request that has arrived, across its attempts.
+pub struct Opening {
+    landscape: Rc<Landscape>,
+    additions: Rc<Additions>,
+    arrival: Arrival,
+    tried: Vec<ServiceId>,
+    begun_ms: u64,
+    filled: bool,
+    retried_stale: bool,
+    idempotent: bool,
+}
+
+/// A decision that may open a connection.
+#[must_use = "a recorded decision is to be carried out or refused"]
+pub struct Begun {
+    certified: Certified,
+    recorded: Recorded,
+    protocol: Protocol,
+    grpc: bool,
+    body_bytes_max: Option<u64>,
+    timeout_ms: Option<u64>,
+}
+
+/// A request with its connection.
+pub struct Call {
+    recorded: Recorded,
+    additions: Rc<Additions>,
+    connection: Option<Connection>,
+    begun_ms: u64,
+    trusted: bool,
+    may_repeat: bool,
+    body_bytes_max: Option<u64>,
+    timeout_ms: Option<u64>,
+    server: ServerField,
+}
+
+/// Why there is no connection.
+pub enum Failed {
+    /// The service was marked as tried: decide again.
+    Reroute,
+    /// Refuse.
+    Refuse(Refusal),
+}
+
+impl Opening {
+    /// A request from `peer`, under the landscape of this moment.
+    pub fn new(worker: &Worker, peer: IpAddr) -> Self {
+        let trusted = &worker.settings.forwarding.trusted_proxies;
+        let sender = if trusted.is_empty() { Sender::Untrusted } else { worker.sender(peer) };
+        Self {
+            landscape: worker.landscape(),
+            additions: worker.additions.take(),
+            arrival: Arrival {
+                peer,
+                sender,
+                wall_ms: worker.clock.wall_ms(),
+                random: [worker.clock.random(), worker.clock.random()],
+            },
+            tried: Vec::new(),
+            begun_ms: worker.clock.now_ms(),
+            filled: false,
+            retried_stale: false,
+            idempotent: false,
+        }
+    }
+
+    /// The request's id; empty before the first [`begin`].
+    pub fn request_id(&self) -> &[u8] {
+        self.additions.request_id()
+    }
+
+    /// The exchange is over; its fields' buffers are kept for another.
+    pub fn end(self, worker: &Worker) {
+        worker.additions.put(self.additions);
+    }
+
+    /// Whether a stale connection ate the request before.
+    pub fn was_stale(&self) -> bool {
+        self.retried_stale
+    }
+
+    /// Notes that a stale connection ate the request once: the next one must be new.
+    pub fn stale(&mut self) {
+        self.retried_stale = true;
+    }
+
+    /// When the request arrived.
+    pub fn begun_ms(&self) -> u64 {
+        self.begun_ms
+    }
+}
+
+/// The fields, for writing. They are shared only while a call is on its way, and then not written;
+/// should that ever be otherwise, the attempt gets fields of its own.
+fn fields_of(additions: &mut Rc<Additions>) -> &mut Additions {
+    if Rc::get_mut(additions).is_none() {
+        *additions = Rc::default();
+    }
+    Rc::make_mut(additions)
+}
+
+/// Decides, certifies and records one attempt.
+///
+/// # Errors
+/// The refusal.
+pub fn begin(
+    worker: &Worker,
+    opening: &mut Opening,
+    view: &impl Inbound,
+) -> Result<Begun, Refusal> {
+    if !opening.filled {
+        let forwarding = &worker.settings.forwarding;
+        let wanted = Wanted {
+            x_forwarded: forwarding.x_forwarded,
+            forwarded: forwarding.forwarded,
+            via: forwarding.via,
+        };
+        fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
+        opening.filled = true;
+        opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
+    }
+    let Landscape { snapshot, epoch, .. } = &*opening.landscape;
+    let inquiry = Inquiry {
+        principal: snapshot.principal(opening.arrival.peer),
+        request_id: opening.additions.request_id(),
+        tried: &opening.tried,
+        now_ms: opening.begun_ms,
+    };
+    let settled = settle(snapshot, epoch, view, &inquiry, &mut worker.scratch.borrow_mut());
+    let settled = settled.inspect_err(|refusal| {
+        if refusal.reason == Reason::Disagreement {
+            worker.counters.disagreements.add(1);
+        }
+    })?;
+    let route = snapshot.route_entry(settled.route.route);
+    let body_bytes_max = route.and_then(|route| route.body_bytes_max);
+    let most = body_bytes_max.unwrap_or(worker.settings.limits.body_bytes_max);
+    if view.body_bytes().is_some_and(|bytes| bytes > most) {
+        let detail = format!("at most {most} bytes are taken here");
+        return Err(Refusal::new(Reason::BodyTooLarge, detail));
+    }
+    let unavailable = || Refusal::new(Reason::AuditUnavailable, "too many outcomes are open");
+    let recorded = worker
+        .lane
+        .borrow_mut()
+        .record(&settled.certified)
+        .map_err(|_| unavailable())?;
+    let Some(service) = snapshot.service(settled.certified.service()) else {
+        return Err(Refusal::new(Reason::Internal, "the decision names no service"));
+    };
+    let landscape = &opening.landscape;
+    fields_of(&mut opening.additions).decide(|text| {
+        recorded.push_id(text);
+        text.extend_from_slice(landscape.decision_suffix());
+        text.extend_from_slice(service.id.as_bytes());
+    });
+    Ok(Begun {
+        certified: settled.certified,
+        recorded,
+        protocol: service.protocol,
+        grpc: snapshot.speaks_grpc(settled.route.capability),
+        body_bytes_max,
+        timeout_ms: route.and_then(|route| route.timeout_ms),
+    })
+}
+
+impl Begun {
+    /// How the service is spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Whether the operation is a gRPC one.
+    pub fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// One of the service's endpoints, in turn.
+    pub fn endpoint(&self, worker: &Worker, opening: &Opening) -> Option<Rc<Endpoint>> {
+        let service = opening.landscape.snapshot.service(self.certified.service())?;
+        let turn = match service.endpoints.len() {
+            0 | 1 => 0,
+            count => worker.turn() % count,
+        };
+        Some(worker.pool.endpoint(*service.endpoints.get(turn)?))
+    }
+
+    /// Turns the decision into a call; consumes the evidence.
+    pub fn into_call(
+        self,
+        worker: &Worker,
+        opening: &mut Opening,
+        connection: Option<Connection>,
+    ) -> Call {
+        let Self { certified, recorded, body_bytes_max, timeout_ms, .. } = self;
+        // Spent: the certificate was for this one call.
+        drop(certified);
+        Call {
+            recorded,
+            additions: Rc::clone(&opening.additions),
+            connection,
+            begun_ms: opening.begun_ms,
+            trusted: opening.arrival.sender == Sender::Trusted,
+            may_repeat: opening.idempotent && !opening.retried_stale,
+            body_bytes_max,
+            timeout_ms,
+            server: worker.settings.forwarding.server,
+        }
+    }
+
+    /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
+    /// may be asked.
+    pub fn unreachable(self, opening: &mut Opening, why: &NoConnection) -> Failed {
+        opening.tried.push(self.certified.service());
+        if opening.tried.len() < ATTEMPTS_MAX {
+            return Failed::Reroute;
+        }
+        let refusal = match why {
+            NoConnection::Full => {
+                Refusal::new(Reason::Overload, "the service has its most connections open")
+            }
+            NoConnection::Timeout => {
+                Refusal::new(Reason::UpstreamConnect, "the service did not accept in time")
+            }
+            NoConnection::Refused(_) => {
+                Refusal::new(Reason::UpstreamConnect, "the service refused the connection")
+            }
+        };
+        Failed::Refuse(refusal)
+    }
+}
+
+/// An HTTP/1.1 connection for the decision.
+///
+/// # Errors
+/// What is to follow from its absence.
+pub async fn connect(
+    worker: &Rc<Worker>,
+    begun: Begun,
+    opening: &mut Opening,
+) -> Result<Call, Failed> {
+    let Some(endpoint) = begun.endpoint(worker, opening) else {
+        return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
+    };
+    if !opening.retried_stale
+        && let Some(idle) = worker.pool.idle(&endpoint, opening.begun_ms)
+    {
+        return Ok(begun.into_call(worker, opening, Some(idle)));
+    }
+    match worker.pool.connect(&endpoint, &worker.deadlines, &worker.counters).await {
+        Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
+        Err(why) => {
+            worker.counters.reroutes.add(1);
+            Err(begun.unreachable(opening, &why))
+        }
+    }
+}
+
+impl Call {
+    /// The connection, once.
+    pub fn take_connection(&mut self) -> Option<Connection> {
+        self.connection.take()
+    }
+
+    /// Fields to add to the request.
+    pub fn request_fields(&self) -> List<'_> {
+        self.additions.request()
+    }
+
+    /// Fields to add to the response.
+    pub fn response_fields(&self) -> List<'_> {
+        self.additions.response()
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &[u8] {
+        self.additions.request_id()
+    }
+
+    /// What of the caller's fields is not passed on.
+    pub fn request_drops(&self) -> KindSet {
+        /// What a trusted proxy may say in its own words.
+        const TRUSTED: KindSet = KindSet::of(&[Kind::XForwardedOther, Kind::XRealIp]);
+        if self.trusted { REQUEST_DROPS.without(TRUSTED) } else { REQUEST_DROPS }
+    }
+
+    /// What of the service's fields is not passed on.
+    pub fn response_drops(&self) -> KindSet {
+        match self.server {
+            ServerField::Pass => RESPONSE_DROPS,
+            ServerField::Replace | ServerField::Remove => {
+                RESPONSE_DROPS.with(KindSet::of(&[Kind::Server]))
+            }
+        }
+    }
+
+    /// The bound on the request's body.
+    pub fn body_bytes_max(&self, worker: &Worker) -> u64 {
+        self.body_bytes_max.unwrap_or(worker.settings.limits.body_bytes_max)
+    }
+
+    /// Milliseconds for the answer's head, from the request's end.
+    pub fn response_ms(&self, worker: &Worker) -> u64 {
+        self.timeout_ms.unwrap_or(worker.settings.timeouts.upstream_response_ms)
+    }
+
+    /// The time by which an exchange that does not stream must have ended.
+    pub fn until_ms(&self, worker: &Worker) -> u64 {
+        let whole = worker.settings.timeouts.request_ms;
+        whole.map_or(u64::MAX, |whole| self.begun_ms.saturating_add(whole))
+    }
+
+    /// Whether the request may be sent again after a connection died without an answer.
+    pub fn may_repeat(&self) -> bool {
+        self.may_repeat
+    }
+
+    /// The exchange's end: its one outcome.
+    pub fn finish(self, worker: &Worker, status: u16) {
+        worker.lane.borrow_mut().finish(self.recorded, status);
+    }
+}

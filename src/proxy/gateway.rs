@@ -1,0 +1,203 @@
+//! The running gateway: listeners, worker threads, and their end.
+
+use super::accept;
+use super::landscape::Published;
+use super::worker::Worker;
+use crate::config::settings::Settings;
+use crate::io::clock::{Clock, sleep_ms};
+use crate::io::deadline::TICK_MS;
+use crate::io::listener::{self, Listener};
+use crate::io::{process, ring};
+use arc_swap::ArcSwap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// What the workers share.
+pub struct Shared {
+    /// The settings.
+    pub settings: Settings,
+    /// The landscape for new exchanges.
+    pub published: ArcSwap<Published>,
+    /// Counts publications, so that a worker sees a new one for the price of a load.
+    pub version: AtomicU64,
+    /// Set once, to drain.
+    pub stop: AtomicBool,
+}
+
+/// Why the gateway did not start, or did not end well.
+#[derive(Debug)]
+pub enum GatewayError {
+    /// io_uring is unavailable.
+    Ring(ring::RingUnavailable),
+    /// An address cannot be listened on.
+    Listen(SocketAddr, std::io::Error),
+    /// A worker thread could not start or ended with a panic.
+    Worker(String),
+}
+
+impl std::fmt::Display for GatewayError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ring(error) => write!(out, "{error}"),
+            Self::Listen(address, error) => write!(out, "cannot listen on {address}: {error}"),
+            Self::Worker(what) => write!(out, "{what}"),
+        }
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<Result<(), ring::RingUnavailable>>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Gateway {
+    /// Binds every listener for every worker and starts the workers.
+    ///
+    /// # Errors
+    /// When io_uring or an address is not to be had; nothing runs then.
+    pub fn start(settings: Settings, published: Published) -> Result<Self, GatewayError> {
+        ring::probe().map_err(GatewayError::Ring)?;
+        let cores = process::cores();
+        let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
+        let (addresses, sockets) = bind_all(&settings, count)?;
+        let pin = settings.process.pin;
+        let shared = Arc::new(Shared {
+            settings,
+            published: ArcSwap::from_pointee(published),
+            version: AtomicU64::new(1),
+            stop: AtomicBool::new(false),
+        });
+        let mut workers = Vec::with_capacity(count);
+        for (index, listeners) in sockets.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
+            let spawned = std::thread::Builder::new()
+                .name(format!("caio-{index}"))
+                .spawn(move || work(index, core, listeners, shared))
+                .map_err(|error| {
+                    GatewayError::Worker(format!("cannot start worker {index}: {error}"))
+                })?;
+            workers.push(spawned);
+        }
+        Ok(Self { shared, workers, addresses })
+    }
+
+    /// The addresses listened on, in the order of the configuration, with real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Asks every worker to drain.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether a worker has ended: before [`Gateway::stop`] that is a fault.
+    pub fn worker_ended(&self) -> bool {
+        self.workers.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Waits until every worker has ended.
+    ///
+    /// # Errors
+    /// When a worker ended by a fault.
+    pub fn join(self) -> Result<(), GatewayError> {
+        let mut result = Ok(());
+        for (index, worker) in self.workers.into_iter().enumerate() {
+            let ended = match worker.join() {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => GatewayError::Ring(error),
+                Err(_) => GatewayError::Worker(format!("worker {index} ended with a panic")),
+            };
+            result = Err(ended);
+        }
+        result
+    }
+}
+
+/// For each worker its own socket on each address. The first bind of a port 0 picks the port.
+fn bind_all(
+    settings: &Settings,
+    workers: usize,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), GatewayError> {
+    let mut addresses = Vec::new();
+    let mut sockets: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in &settings.listeners {
+        let mut address = listener.address;
+        // REUSEPORT would let a second gateway join silently and take half of the connections.
+        if address.port() != 0 {
+            TcpListener::bind(address).map_err(|e| GatewayError::Listen(address, e))?;
+        }
+        for own in &mut sockets {
+            let fail = |error| GatewayError::Listen(address, error);
+            let socket = listener::bind(address).map_err(fail)?;
+            address = socket.local_addr().map_err(fail)?;
+            own.push(socket);
+        }
+        addresses.push(address);
+    }
+    Ok((addresses, sockets))
+}
+
+fn work(
+    index: usize,
+    core: Option<usize>,
+    sockets: Vec<TcpListener>,
+    shared: Arc<Shared>,
+) -> Result<(), ring::RingUnavailable> {
+    if let Some(core) = core {
+        // A core taken away since start: unpinned is slower, not wrong.
+        let _ = process::pin(core);
+    }
+    ring::run(async move {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        let worker = Worker::new(index, shared);
+        let listeners: Vec<Rc<Listener>> = sockets
+            .into_iter()
+            .filter_map(|socket| Listener::adopt(socket).ok().map(Rc::new))
+            .collect();
+        for listener in &listeners {
+            monoio::spawn(accept::accept(Rc::clone(&worker), Rc::clone(listener)));
+        }
+        tick(&worker, &listeners).await;
+    })
+}
+
+/// The worker's heartbeat: deadlines, idle connections, and the drain.
+async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
+    let mut beats: u64 = 0;
+    while !worker.asked_to_drain() {
+        sleep_ms(TICK_MS).await;
+        worker.deadlines.sweep(worker.clock.now_ms());
+        beats += 1;
+        if beats.is_multiple_of(PRUNE_BEATS) {
+            worker.pool.prune(worker.clock.now_ms());
+        }
+    }
+    for listener in listeners {
+        listener.close();
+    }
+    worker.begin_drain();
+    worker.deadlines.end_idle();
+    drain(worker, &worker.clock).await;
+}
+
+/// How often idle connections to services are looked through.
+const PRUNE_BEATS: u64 = 50;
+
+async fn drain(worker: &Rc<Worker>, clock: &Clock) {
+    let until = clock.now_ms().saturating_add(worker.settings.timeouts.drain_ms);
+    while worker.counters.open.get() > 0 && clock.now_ms() < until {
+        sleep_ms(DRAIN_BEAT_MS).await;
+        worker.deadlines.sweep(clock.now_ms());
+        worker.deadlines.end_idle();
+    }
+}
+
+/// While draining the end is looked for more often than a tick.
+const DRAIN_BEAT_MS: u64 = 10;

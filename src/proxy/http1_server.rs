@@ -1,0 +1,282 @@
+//! A caller's HTTP/1.1 connection: heads in, one exchange after the other.
+//!
+//! ```text
+//!   idle ──bytes──▶ head ──whole──▶ exchange ──kept──▶ idle | the next head (pipelining)
+//!    │ idle_client    │ client_header    │ broken, refused with Close
+//!    ▼                ▼ 408              ▼
+//!  close            linger             linger / reset
+//! ```
+
+use super::accept::Downstream;
+use super::call::{self, Opening};
+use super::http1_relay::{self, RelayEnd};
+use super::reply;
+use super::worker::Worker;
+use super::{bridge, http2_client};
+use crate::config::model::Protocol;
+use crate::exchange::refusal::{After, Reason, Refusal};
+use crate::exchange::view::Http1View;
+use crate::http1::request::{self, RequestHead};
+use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
+use crate::io::buffers::HEAD_BYTES;
+use crate::io::deadline::Overdue;
+use crate::wire::limits::LINGER_BYTES_MAX;
+use std::rc::Rc;
+
+/// Serves the connection to its end; `input` was received already.
+pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8>) {
+    let mut served: u64 = 0;
+    let mut head = worker.heads.take();
+    loop {
+        match next_head(&worker, &downstream, input, &mut head, served > 0).await {
+            NextHead::Head(bytes) => input = bytes,
+            NextHead::End => break,
+            NextHead::Refuse(refusal) => {
+                worker.counters.requests.add(1);
+                reply::http1(&worker, &downstream, None, &refusal, After::Close).await;
+                linger(&worker, &downstream).await;
+                break;
+            }
+        }
+        served += 1;
+        let last = served >= worker.settings.limits.requests_per_connection_max;
+        worker.counters.requests.add(1);
+        worker.counters.in_flight.add(1);
+        // Boxed, so that an idle connection holds only this loop's state.
+        let ended = Box::pin(exchange(&worker, &downstream, &head, input, last)).await;
+        worker.counters.in_flight.sub(1);
+        match ended {
+            Ended::Keep(rest) => input = rest,
+            Ended::Linger => {
+                linger(&worker, &downstream).await;
+                break;
+            }
+            Ended::Reset => {
+                downstream.stream.reset_on_close();
+                break;
+            }
+        }
+    }
+    worker.heads.put(head);
+}
+
+enum NextHead {
+    Head(Vec<u8>),
+    End,
+    Refuse(Refusal),
+}
+
+/// What becomes of the connection after an exchange.
+pub enum Ended {
+    /// The next request may come; these bytes of it are here.
+    Keep(Vec<u8>),
+    /// Close after what was sent has been read.
+    Linger,
+    /// What was sent must not look whole.
+    Reset,
+}
+
+async fn next_head(
+    worker: &Worker,
+    downstream: &Downstream,
+    mut input: Vec<u8>,
+    head: &mut RequestHead,
+    keeping: bool,
+) -> NextHead {
+    let mut cursor = Cursor::default();
+    if input.is_empty() && input.capacity() != HEAD_BYTES {
+        input = Vec::with_capacity(HEAD_BYTES);
+    }
+    let timeouts = &worker.settings.timeouts;
+    let mut armed_for_head = !keeping;
+    loop {
+        if !input.is_empty() {
+            match request::parse(&input, &worker.head_limits, &mut cursor, head) {
+                Parsed::Complete(_) => {
+                    downstream.watch.idle(false);
+                    return NextHead::Head(input);
+                }
+                Parsed::Malformed(fault) => return NextHead::Refuse(refusal_of(fault)),
+                Parsed::Incomplete => {}
+            }
+            if !armed_for_head {
+                // From the first byte of the head, not from the last: a drip does not prolong it.
+                let until = worker.clock.now_ms() + timeouts.client_header_ms;
+                downstream.watch.arm(until, Overdue::StopReceiving);
+                armed_for_head = true;
+            }
+            downstream.watch.idle(false);
+        } else {
+            if worker.draining() {
+                return NextHead::End;
+            }
+            if keeping {
+                let until = worker.clock.now_ms() + timeouts.idle_client_ms;
+                downstream.watch.arm(until, Overdue::StopReceiving);
+            }
+            downstream.watch.idle(true);
+        }
+        if input.len() == input.capacity() {
+            input.reserve(input.len().max(HEAD_BYTES));
+        }
+        let (result, buffer) = downstream.stream.read(input).await;
+        input = buffer;
+        match result {
+            Ok(1..) => {}
+            _ if input.is_empty() => return NextHead::End,
+            _ if downstream.watch.fired() => {
+                let detail = "the request head did not arrive in time";
+                return NextHead::Refuse(Refusal::new(Reason::HeaderTimeout, detail));
+            }
+            _ => return NextHead::End,
+        }
+    }
+}
+
+async fn exchange(
+    worker: &Rc<Worker>,
+    downstream: &Downstream,
+    head: &RequestHead,
+    input: Vec<u8>,
+    last: bool,
+) -> Ended {
+    downstream.watch.disarm();
+    let keep = head.keep_alive && !last && !worker.draining();
+    let mut opening = Opening::new(worker, downstream.peer.ip());
+    let ended = attempts(worker, downstream, head, &mut opening, input, keep).await;
+    opening.end(worker);
+    ended
+}
+
+async fn attempts(
+    worker: &Rc<Worker>,
+    downstream: &Downstream,
+    head: &RequestHead,
+    opening: &mut Opening,
+    mut input: Vec<u8>,
+    keep: bool,
+) -> Ended {
+    loop {
+        let begun = {
+            let view = Http1View::new(head, &input);
+            call::begin(worker, opening, &view)
+        };
+        let outcome = match begun {
+            Ok(begun) => {
+                let protocol = begun.protocol();
+                match protocol {
+                    Protocol::Http1 => {
+                        match call::connect(worker, begun, opening).await {
+                            Ok(call) => {
+                                http1_relay::relay(worker, downstream, head, input, call, keep)
+                                    .await
+                            }
+                            Err(call::Failed::Reroute) => continue,
+                            Err(call::Failed::Refuse(refusal)) => {
+                                RelayEnd::Refused { refusal, input, body_taken: false }
+                            }
+                        }
+                    }
+                    Protocol::Http2 => {
+                        match http2_client::begin(worker, begun, opening).await {
+                            Ok(call) => {
+                                bridge::from_http1(worker, downstream, head, input, call, keep)
+                                    .await
+                            }
+                            Err(call::Failed::Reroute) => continue,
+                            Err(call::Failed::Refuse(refusal)) => {
+                                RelayEnd::Refused { refusal, input, body_taken: false }
+                            }
+                        }
+                    }
+                }
+            }
+            Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
+        };
+        match outcome {
+            RelayEnd::Done { keep: true, rest } => return Ended::Keep(rest),
+            RelayEnd::Done { keep: false, .. } => return Ended::Linger,
+            RelayEnd::Broken => return Ended::Reset,
+            RelayEnd::Stale { input: back } => {
+                worker.counters.stale_retries.add(1);
+                opening.stale();
+                input = back;
+            }
+            RelayEnd::Refused { refusal, input, body_taken } => {
+                return refuse(worker, downstream, head, (opening, refusal), input, body_taken, keep)
+                    .await;
+            }
+        }
+    }
+}
+
+/// Answers with a refusal. The connection is kept only when the next request's start is certain:
+/// the body is absent, or here whole.
+async fn refuse(
+    worker: &Worker,
+    downstream: &Downstream,
+    head: &RequestHead,
+    (opening, refusal): (&Opening, Refusal),
+    mut input: Vec<u8>,
+    body_taken: bool,
+    keep: bool,
+) -> Ended {
+    let body = match head.framing {
+        Framing::None => Some(0),
+        Framing::Length(length) => usize::try_from(length).ok(),
+        Framing::Chunked | Framing::Close => None,
+    };
+    let end = body.and_then(|body| head.len.checked_add(body));
+    let whole = end.filter(|end| !body_taken && *end <= input.len());
+    let after = match (refusal.reason.row().after, whole) {
+        (After::Keep, Some(_)) if keep && head.version == Version::Http11 => After::Keep,
+        _ => After::Close,
+    };
+    reply::http1(worker, downstream, Some((head, opening)), &refusal, after).await;
+    match (after, whole) {
+        (After::Keep, Some(end)) => {
+            input.drain(..end);
+            Ended::Keep(input)
+        }
+        _ => Ended::Linger,
+    }
+}
+
+/// The refusal for a malformed request.
+pub fn refusal_of(fault: Malformed) -> Refusal {
+    use crate::http1::Family;
+    let reason = match (fault.family(), fault) {
+        (_, Malformed::TargetTooLong) => Reason::TargetTooLong,
+        (Family::HeaderSyntax | Family::HopHeader | Family::Upgrade, _) => Reason::HeaderInvalid,
+        (Family::Framing, _) => Reason::FramingInvalid,
+        (Family::Authority, _) => Reason::AuthorityInvalid,
+        (Family::Target, _) => Reason::TargetInvalid,
+        (Family::Expectation, _) => Reason::ExpectationUnknown,
+        (Family::Limit, _) => Reason::HeaderTooLarge,
+        (Family::Version, _) => Reason::VersionUnsupported,
+        (Family::Method, _) => Reason::MethodRefused,
+    };
+    Refusal::new(reason, fault.what())
+}
+
+/// Closes so that the peer can read what was sent: a close with unread bytes would be a reset.
+pub async fn linger(worker: &Worker, downstream: &Downstream) {
+    downstream.stream.finish();
+    let until = worker.clock.now_ms() + LINGER_MS;
+    downstream.watch.reset();
+    downstream.watch.arm(until, Overdue::StopBoth);
+    let mut discarded = 0;
+    let mut buffer = Vec::with_capacity(HEAD_BYTES);
+    while discarded < LINGER_BYTES_MAX {
+        buffer.clear();
+        let (result, back) = downstream.stream.read(buffer).await;
+        buffer = back;
+        match result {
+            Ok(count @ 1..) => discarded += count,
+            _ => return,
+        }
+    }
+}
+
+/// How long a closed connection may still be read.
+const LINGER_MS: u64 = 1_000;

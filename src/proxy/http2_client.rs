@@ -1,0 +1,189 @@
+//! HTTP/2 connections to services: few, shared by many streams.
+
+use super::call::{Begun, Call, Failed, Opening};
+use super::pool::{Endpoint, NoConnection};
+use super::worker::Worker;
+use crate::exchange::refusal::{Reason, Refusal};
+use crate::io::clock::within_ms;
+use crate::io::duplex::Duplex;
+use crate::io::stream::Stream;
+use crate::wire::limits::H2_SEND_BUFFER_BYTES;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// The HTTP/2 connections of one endpoint in one worker.
+#[derive(Default)]
+pub struct Slot {
+    connections: Vec<Shared>,
+    connecting: bool,
+    waiting: Vec<Waker>,
+}
+
+struct Shared {
+    sender: SendRequest<Bytes>,
+    state: Rc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: Cell<usize>,
+    closed: Cell<bool>,
+    stream: RefCell<Option<Rc<Stream>>>,
+}
+
+/// A place for one stream; counts until dropped.
+pub struct Ticket {
+    /// Sends the one request.
+    pub sender: SendRequest<Bytes>,
+    state: Rc<State>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.state.in_flight.set(self.state.in_flight.get().saturating_sub(1));
+    }
+}
+
+/// A request with its place on a connection.
+pub struct Http2Call {
+    /// The request.
+    pub call: Call,
+    /// The place.
+    pub ticket: Ticket,
+}
+
+/// A place for the decision's call; consumes the evidence.
+///
+/// # Errors
+/// What is to follow from its absence.
+pub async fn begin(
+    worker: &Rc<Worker>,
+    begun: Begun,
+    opening: &mut Opening,
+) -> Result<Http2Call, Failed> {
+    let Some(endpoint) = begun.endpoint(worker, opening) else {
+        return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
+    };
+    match ticket(worker, &endpoint).await {
+        Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
+        Err(why) => {
+            worker.counters.reroutes.add(1);
+            Err(begun.unreachable(opening, &why))
+        }
+    }
+}
+
+/// A place on one of the endpoint's connections; opens one when all are full.
+///
+/// # Errors
+/// As for HTTP/1.1 connections.
+pub async fn ticket(worker: &Rc<Worker>, endpoint: &Rc<Endpoint>) -> Result<Ticket, NoConnection> {
+    loop {
+        if let Some(ticket) = free_place(worker, endpoint) {
+            return Ok(ticket);
+        }
+        if endpoint.http2.borrow().connecting {
+            // Another exchange is connecting already: a burst opens one connection, not hundreds.
+            std::future::poll_fn(|cx| {
+                let mut slot = endpoint.http2.borrow_mut();
+                if !slot.connecting {
+                    return Poll::Ready(());
+                }
+                slot.waiting.push(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            if endpoint.http2.borrow().connections.is_empty() {
+                return Err(NoConnection::Refused(io::Error::from(
+                    io::ErrorKind::ConnectionRefused,
+                )));
+            }
+            continue;
+        }
+        let opening = Connecting::begin(endpoint);
+        let opened = open(worker, endpoint).await;
+        drop(opening);
+        endpoint.http2.borrow_mut().connections.push(opened?);
+    }
+}
+
+/// Marks the slot as connecting; whoever waits is woken when it ends, however it ends.
+struct Connecting<'a>(&'a Endpoint);
+
+impl<'a> Connecting<'a> {
+    fn begin(endpoint: &'a Endpoint) -> Self {
+        endpoint.http2.borrow_mut().connecting = true;
+        Self(endpoint)
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        let mut slot = self.0.http2.borrow_mut();
+        slot.connecting = false;
+        for waker in slot.waiting.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
+    let mut slot = endpoint.http2.borrow_mut();
+    slot.connections.retain(|shared| !shared.state.closed.get());
+    let most = worker.settings.limits.h2_streams_max as usize;
+    let full = slot.connections.len() >= worker.settings.limits.upstream_connections_per_endpoint_max;
+    let free = slot
+        .connections
+        .iter()
+        .filter(|shared| full || shared.state.in_flight.get() < most)
+        .min_by_key(|shared| shared.state.in_flight.get())?;
+    let before = free.state.in_flight.get();
+    free.state.in_flight.set(before + 1);
+    Some(Ticket { sender: free.sender.clone(), state: Rc::clone(&free.state) })
+}
+
+async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
+    worker.counters.upstream_connects.add(1);
+    let limit = worker.pool.connect_ms();
+    let stream = within_ms(limit, Stream::connect(endpoint.address))
+        .await
+        .ok_or(NoConnection::Timeout)?
+        .map_err(NoConnection::Refused)?;
+    let stream = Rc::new(stream);
+    let limits = &worker.settings.limits;
+    let duplex = Duplex::new(Rc::clone(&stream), (), Vec::new());
+    let (sender, connection) = h2::client::Builder::new()
+        .initial_window_size(limits.h2_stream_window_bytes)
+        .initial_connection_window_size(limits.h2_connection_window_bytes)
+        .max_header_list_size(limits.h2_header_list_bytes_max)
+        .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
+        .max_local_error_reset_streams(Some(limits.h2_local_resets_max as usize))
+        .enable_push(false)
+        .handshake::<_, Bytes>(duplex)
+        .await
+        .map_err(|error| NoConnection::Refused(io::Error::other(error)))?;
+    let state = Rc::new(State::default());
+    *state.stream.borrow_mut() = Some(stream);
+    let driven = Rc::clone(&state);
+    let counted = Rc::clone(worker);
+    monoio::spawn(async move {
+        // The connection's own end shows in its streams; what remains is to stop using it.
+        if super::isolate::Isolated::new(connection).await.is_err() {
+            counted.counters.panics.add(1);
+        }
+        driven.closed.set(true);
+        if let Some(stream) = driven.stream.borrow_mut().take() {
+            stream.abort();
+        }
+    });
+    Ok(Shared { sender, state })
+}
+
+/// Lets go of an endpoint's connections: each ends when its last stream does.
+pub fn clear(endpoint: &Endpoint) {
+    endpoint.http2.borrow_mut().connections.clear();
+}

@@ -1,0 +1,203 @@
+//! An HTTP/2 request head, made canonical once, as routing and forwarding see it.
+
+use crate::exchange::refusal::{Reason, Refusal};
+use crate::exchange::view::Inbound;
+use crate::snapshot::request::RequestView;
+use crate::wire::authority;
+use crate::wire::field::{Kind, classify};
+use crate::wire::target::{self, Canonical};
+use http::request::Parts;
+use http::{HeaderMap, header};
+
+/// A canonical head: the same bytes are matched, authorised, forwarded and recorded.
+#[derive(Clone)]
+pub struct Http2Head {
+    /// The method's text.
+    pub method: http::Method,
+    /// Every field as received.
+    pub headers: HeaderMap,
+    /// The canonical host, without port.
+    pub host: String,
+    /// The canonical authority.
+    pub authority: String,
+    /// The canonical path.
+    pub path: String,
+    /// The query as sent.
+    pub query: Option<String>,
+    /// The declared body length; 0 where the stream ended with the head.
+    pub body_bytes: Option<u64>,
+}
+
+impl Http2Head {
+    /// Checks and canonicalises; h2 has checked pseudo-header order, names and connection fields.
+    ///
+    /// # Errors
+    /// The refusal, before any service is contacted.
+    pub fn new(parts: Parts, ended: bool) -> Result<Self, Refusal> {
+        if parts.method == http::Method::CONNECT {
+            return Err(Refusal::new(Reason::MethodRefused, "CONNECT is not served"));
+        }
+        let (authority, host) = authority_of(&parts)?;
+        let (path, query) = target_of(&parts)?;
+        let body_bytes = if ended { Some(0) } else { length_of(&parts.headers)? };
+        if parts.headers.contains_key(header::EXPECT)
+            && !parts
+                .headers
+                .get_all(header::EXPECT)
+                .iter()
+                .all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            return Err(Refusal::new(Reason::ExpectationUnknown, "only 100-continue is known"));
+        }
+        let Parts { method, headers, .. } = parts;
+        Ok(Self { method, headers, host, authority, path, query, body_bytes })
+    }
+
+    /// Path and query for the next hop.
+    pub fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+impl Inbound for Http2Head {
+    fn each_value(&self, name: &str, with: &mut dyn FnMut(&[u8])) {
+        for value in self.headers.get_all(name) {
+            with(value.as_bytes());
+        }
+    }
+
+    fn authority(&self) -> &[u8] {
+        self.authority.as_bytes()
+    }
+
+    fn only(&self, _kind: Kind, name: &str) -> Option<&[u8]> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() { None } else { Some(first.as_bytes()) }
+    }
+}
+
+impl RequestView for Http2Head {
+    fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() { None } else { first.to_str().ok() }
+    }
+
+    fn body_bytes(&self) -> Option<u64> {
+        self.body_bytes
+    }
+}
+
+/// The authority and its host. `Host` may stand beside `:authority` only if it says the same
+/// (RFC 9113 8.3.1).
+fn authority_of(parts: &Parts) -> Result<(String, String), Refusal> {
+    let refuse = |what: &'static str| Refusal::new(Reason::AuthorityInvalid, what);
+    let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes().to_vec());
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next().map(|value| value.as_bytes().to_vec());
+    if hosts.next().is_some() {
+        return Err(refuse("there is more than one Host"));
+    }
+    let canonical = |text: &[u8]| -> Result<(String, String), Refusal> {
+        let mut scratch = Vec::new();
+        let found = authority::canonical(text, &mut scratch)
+            .map_err(|_| refuse("the authority is not a host with perhaps a port"))?;
+        let bytes = if found.in_scratch { &scratch[..] } else { text };
+        let whole = bytes.get(found.start..found.end).unwrap_or_default();
+        let host = bytes.get(found.start..found.host_end).unwrap_or_default();
+        let owned = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((owned(whole), owned(host)))
+    };
+    match (named, host) {
+        (Some(named), Some(host)) => {
+            let named = canonical(&named)?;
+            if canonical(&host)? == named {
+                Ok(named)
+            } else {
+                Err(refuse("Host and :authority differ"))
+            }
+        }
+        (Some(only), None) | (None, Some(only)) => canonical(&only),
+        (None, None) => Err(refuse("there is neither :authority nor Host")),
+    }
+}
+
+fn target_of(parts: &Parts) -> Result<(String, Option<String>), Refusal> {
+    let text = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    if text == "*" && parts.method == http::Method::OPTIONS {
+        return Ok(("*".to_owned(), None));
+    }
+    let mut scratch = Vec::new();
+    let found = target::canonical(text.as_bytes(), &mut scratch).map_err(|_| {
+        Refusal::new(Reason::TargetInvalid, "the path cannot be brought into canonical form")
+    })?;
+    let owned = |part: Canonical| match part {
+        Canonical::Input(from, to) => text.get(from..to).unwrap_or_default().to_owned(),
+        Canonical::Scratch(from, to) => {
+            String::from_utf8_lossy(scratch.get(from..to).unwrap_or_default()).into_owned()
+        }
+    };
+    Ok((owned(found.path), found.query.map(owned)))
+}
+
+fn length_of(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match (digits.and_then(|text| text.parse().ok()), values.next()) {
+        (Some(length), None) => Ok(Some(length)),
+        _ => Err(Refusal::new(Reason::FramingInvalid, "Content-Length is not one plain number")),
+    }
+}
+
+/// Whether a field of a received head or trailer section may be passed on.
+pub fn passes(name: &http::HeaderName, drops: crate::wire::field::KindSet) -> bool {
+    !drops.contains(classify(name.as_str().as_bytes()))
+}
+
+/// Fields that may not stand in trailers (RFC 9110 6.5.1): they frame, route or authorise.
+pub fn forbidden_in_trailers(name: &http::HeaderName) -> bool {
+    matches!(
+        classify(name.as_str().as_bytes()),
+        Kind::Host
+            | Kind::Connection
+            | Kind::Te
+            | Kind::TransferEncoding
+            | Kind::ContentLength
+            | Kind::ContentType
+            | Kind::KeepAlive
+            | Kind::ProxyConnection
+            | Kind::ProxyAuth
+            | Kind::Upgrade
+            | Kind::Http2Settings
+            | Kind::Expect
+            | Kind::Trailer
+            | Kind::Authorization
+            | Kind::Cookie
+            | Kind::Twin
+            | Kind::XForwardedFor
+            | Kind::XForwardedProto
+            | Kind::XForwardedHost
+            | Kind::XForwardedOther
+            | Kind::Forwarded
+            | Kind::CaioCapability
+            | Kind::CaioRequire
+            | Kind::CaioOther
+    )
+}

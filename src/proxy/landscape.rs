@@ -1,0 +1,47 @@
+//! The landscape a worker has adopted: contracts and rules, load and health, under one version.
+
+use crate::balance::epoch::Epoch;
+use crate::snapshot::Snapshot;
+use std::sync::Arc;
+
+/// What is published to all workers at once.
+pub struct Published {
+    /// The frozen contracts and rules.
+    pub snapshot: Arc<Snapshot>,
+    /// The frozen load and health.
+    pub epoch: Arc<Epoch>,
+}
+
+/// A worker's own hold on what was published.
+pub struct Landscape {
+    /// The frozen contracts and rules.
+    pub snapshot: Arc<Snapshot>,
+    /// The frozen load and health.
+    pub epoch: Arc<Epoch>,
+    /// The version under which it was published.
+    pub version: u64,
+    suffix: Vec<u8>,
+}
+
+impl Landscape {
+    /// Takes hold of what is published.
+    pub fn adopt(published: &Published, version: u64) -> Self {
+        let digest = published.snapshot.digest_text();
+        let short = digest.get(..DIGEST_DIGITS).unwrap_or(&digest);
+        Self {
+            suffix: format!("; snapshot={short}; service=").into_bytes(),
+            snapshot: Arc::clone(&published.snapshot),
+            epoch: Arc::clone(&published.epoch),
+            version,
+        }
+    }
+
+    /// What stands between a decision's id and its service in `CAIO-Decision`.
+    pub fn decision_suffix(&self) -> &[u8] {
+        &self.suffix
+    }
+}
+
+/// Digits of the snapshot's digest in `CAIO-Decision`: 64 bits tell landscapes apart, the whole
+/// digest is in the trail.
+const DIGEST_DIGITS: usize = 16;

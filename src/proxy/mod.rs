@@ -1,0 +1,29 @@
+//! Layer 7: one worker per core: accept, drive, relay, adopt.
+//!
+//! ```text
+//!   gateway ─ threads ─▶ worker ─ accept ─▶ http1_server ─▶ http1_relay   HTTP/1.1 → HTTP/1.1
+//!                                  │             └────────▶ bridge        HTTP/1.1 → HTTP/2
+//!                                  └──────▶ http2_server ─▶ bridge        HTTP/2 → either
+//!   every exchange: call::begin (decide, certify, record) → call::connect → relay → call::finish
+//! ```
+
+pub mod accept;
+pub mod both;
+pub mod bridge;
+pub mod budget;
+pub mod call;
+pub mod counters;
+pub mod gateway;
+pub mod headers;
+pub mod http1_relay;
+pub mod http1_server;
+pub mod http2_client;
+pub mod http2_server;
+pub mod http2_view;
+pub mod isolate;
+pub mod landscape;
+pub mod pieces;
+pub mod pool;
+pub mod reply;
+pub mod timed;
+pub mod worker;

@@ -1,0 +1,450 @@
+//! Bodies as pieces, for the pairings that have no shorter way: any source into any sink, with
+//! back-pressure, bounded waits, and trailers.
+
+use super::budget::Budget;
+use super::http2_view::forbidden_in_trailers;
+use super::timed::{Elapsed, until};
+use crate::http1::body::{Decoder, Event};
+use crate::http1::chunked::{CHUNK_END, ChunkHead, Trailers};
+use crate::io::buffers::HEAD_BYTES;
+use crate::io::clock::Clock;
+use crate::io::deadline::{Overdue, Watch};
+use crate::io::stream::Stream;
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::future::poll_fn;
+
+/// A part of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Content, and whether it is the last of the message.
+    Data(Bytes, bool),
+    /// Trailers, which end the message.
+    Trailers(HeaderMap),
+    /// The message has ended.
+    End,
+}
+
+/// Why a body did not come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It breaks the rules.
+    Malformed(&'static str),
+    /// It came too slowly.
+    Timeout,
+    /// It is larger than allowed.
+    TooLarge,
+    /// The sender went away.
+    Gone,
+}
+
+/// How long a source may be waited for.
+pub enum Patience {
+    /// A caller: not silent for long, and not below the least rate.
+    Caller(Budget),
+    /// A service: not silent for so many milliseconds.
+    Service(u64),
+}
+
+impl Patience {
+    fn deadline(&mut self, now: u64) -> u64 {
+        match self {
+            Self::Caller(budget) => budget.deadline(now),
+            Self::Service(idle) => now.saturating_add(*idle),
+        }
+    }
+
+    fn received(&mut self, now: u64, bytes: usize) {
+        if let Self::Caller(budget) = self {
+            budget.received(now, bytes as u64);
+        }
+    }
+}
+
+/// Where a body comes from.
+pub enum Source<'a> {
+    /// Nowhere: there is none.
+    Empty,
+    /// An HTTP/1.1 connection.
+    Http1(Http1Source<'a>),
+    /// An HTTP/2 stream.
+    Http2(Http2Source),
+}
+
+/// A body on an HTTP/1.1 connection.
+pub struct Http1Source<'a> {
+    /// The connection.
+    pub stream: &'a Stream,
+    /// Its deadline.
+    pub watch: &'a Watch,
+    /// What happens when the deadline passes.
+    pub overdue: Overdue,
+    /// Where the body ends.
+    pub decoder: Decoder,
+    /// Bytes received, of which `at..` are not decoded.
+    pub buffer: Vec<u8>,
+    /// See `buffer`.
+    pub at: usize,
+}
+
+/// A body on an HTTP/2 stream.
+pub struct Http2Source {
+    body: RecvStream,
+    watch: Watch,
+    unreleased: usize,
+}
+
+/// What a pump needs besides its two ends.
+pub struct Terms<'a> {
+    /// The worker's clock.
+    pub clock: &'a Clock,
+    /// How long the source may be waited for.
+    pub patience: Patience,
+    /// How long the sink may take for one piece, in milliseconds.
+    pub send_ms: u64,
+    /// The most bytes of content.
+    pub bytes_max: u64,
+    /// The time by which all of it must have ended.
+    pub until_ms: u64,
+}
+
+impl Http2Source {
+    /// A source over a stream's receiving half.
+    pub fn new(body: RecvStream, watch: Watch) -> Self {
+        Self { body, watch, unreleased: 0 }
+    }
+
+    async fn next(&mut self, deadline_ms: u64) -> Result<Piece, BodyFault> {
+        if self.unreleased > 0 {
+            // What was taken has been passed on: only now may the sender send as much again.
+            let _ = self.body.flow_control().release_capacity(self.unreleased);
+            self.unreleased = 0;
+        }
+        let body = &mut self.body;
+        let next = until(&self.watch, deadline_ms, poll_fn(|cx| body.poll_data(cx))).await;
+        match next {
+            Err(Elapsed) => Err(BodyFault::Timeout),
+            Ok(Some(Ok(data))) => {
+                self.unreleased = data.len();
+                let last = self.body.is_end_stream();
+                Ok(Piece::Data(data, last))
+            }
+            Ok(Some(Err(error))) => Err(fault_of(&error)),
+            Ok(None) => {
+                let body = &mut self.body;
+                match until(&self.watch, deadline_ms, poll_fn(|cx| body.poll_trailers(cx))).await {
+                    Err(Elapsed) => Err(BodyFault::Timeout),
+                    Ok(Ok(Some(trailers))) => Ok(Piece::Trailers(allowed(trailers))),
+                    Ok(Ok(None)) => Ok(Piece::End),
+                    Ok(Err(error)) => Err(fault_of(&error)),
+                }
+            }
+        }
+    }
+}
+
+fn fault_of(error: &h2::Error) -> BodyFault {
+    if error.is_library() {
+        BodyFault::Malformed("the body does not keep to its stated length")
+    } else {
+        BodyFault::Gone
+    }
+}
+
+/// Trailers without the fields that may not stand there.
+fn allowed(mut trailers: HeaderMap) -> HeaderMap {
+    let bad: Vec<HeaderName> =
+        trailers.keys().filter(|name| forbidden_in_trailers(name)).cloned().collect();
+    for name in bad {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+impl Http1Source<'_> {
+    async fn next(
+        &mut self,
+        terms: &mut Terms<'_>,
+    ) -> Result<Piece, BodyFault> {
+        loop {
+            let waiting = self.buffer.get(self.at..).unwrap_or_default();
+            let (used, event) =
+                self.decoder.next(waiting).map_err(|fault| BodyFault::Malformed(fault.what()))?;
+            self.at += used;
+            match event {
+                Event::Data(range) => {
+                    let data = Bytes::copy_from_slice(waiting.get(range).unwrap_or_default());
+                    // A chunked body's trailers come as their own piece.
+                    let chunked = matches!(self.decoder, Decoder::Chunked(_));
+                    return Ok(Piece::Data(data, self.decoder.is_done() && !chunked));
+                }
+                Event::End => {
+                    let trailers = self.decoder.take_trailers();
+                    return Ok(match trailers.as_deref().map(header_map) {
+                        Some(trailers) if !trailers.is_empty() => Piece::Trailers(trailers),
+                        _ => Piece::End,
+                    });
+                }
+                Event::NeedMore => self.receive(terms).await?,
+            }
+        }
+    }
+
+    async fn receive(&mut self, terms: &mut Terms<'_>) -> Result<(), BodyFault> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.reserve(4 * HEAD_BYTES);
+        self.at = 0;
+        let now = terms.clock.now_ms();
+        self.watch.arm(terms.patience.deadline(now).min(terms.until_ms), self.overdue);
+        let (result, buffer) = self.stream.read(buffer).await;
+        self.buffer = buffer;
+        self.watch.disarm();
+        match result {
+            Ok(count @ 1..) => {
+                terms.patience.received(terms.clock.now_ms(), count);
+                Ok(())
+            }
+            _ if self.watch.fired() => Err(BodyFault::Timeout),
+            Ok(0) if self.decoder.close().is_ok() => Ok(()),
+            _ => Err(BodyFault::Gone),
+        }
+    }
+}
+
+fn header_map(trailers: &Trailers) -> HeaderMap {
+    trailers
+        .forwarded()
+        .filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        })
+        .collect()
+}
+
+impl Source<'_> {
+    async fn next(&mut self, terms: &mut Terms<'_>) -> Result<Piece, BodyFault> {
+        match self {
+            Self::Empty => Ok(Piece::End),
+            Self::Http1(source) => source.next(terms).await,
+            Self::Http2(source) => {
+                let now = terms.clock.now_ms();
+                let deadline = terms.patience.deadline(now).min(terms.until_ms);
+                let piece = source.next(deadline).await?;
+                if let Piece::Data(data, _) = &piece {
+                    terms.patience.received(terms.clock.now_ms(), data.len());
+                }
+                Ok(piece)
+            }
+        }
+    }
+}
+
+/// Where a body goes.
+pub enum Sink<'a> {
+    /// An HTTP/1.1 connection.
+    Http1(Http1Sink<'a>),
+    /// An HTTP/2 stream.
+    Http2(Http2Sink),
+}
+
+/// A body on an HTTP/1.1 connection.
+pub struct Http1Sink<'a> {
+    /// The connection.
+    pub stream: &'a Stream,
+    /// Its deadline.
+    pub watch: &'a Watch,
+    /// Whether content is cut into chunks.
+    pub chunked: bool,
+    /// Whether content is left out (an answer to HEAD).
+    pub silent: bool,
+}
+
+/// A body on an HTTP/2 stream.
+pub struct Http2Sink {
+    stream: SendStream<Bytes>,
+    watch: Watch,
+}
+
+/// The receiver does not take it: it went away, or is too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkGone;
+
+impl Http2Sink {
+    /// A sink over a stream's sending half.
+    pub fn new(stream: SendStream<Bytes>, watch: Watch) -> Self {
+        Self { stream, watch }
+    }
+
+    async fn data(&mut self, mut data: Bytes, last: bool, until_ms: u64) -> Result<(), SinkGone> {
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len());
+            let mut room = self.stream.capacity();
+            if room == 0 {
+                let stream = &mut self.stream;
+                let granted = until(&self.watch, until_ms, poll_fn(|cx| stream.poll_capacity(cx)));
+                room = match granted.await {
+                    Ok(Some(Ok(room))) => room,
+                    _ => return Err(SinkGone),
+                };
+            }
+            let part = data.split_to(room.min(data.len()));
+            let end = last && data.is_empty();
+            self.stream.send_data(part, end).map_err(|_| SinkGone)?;
+            if end {
+                return Ok(());
+            }
+        }
+        if last { self.stream.send_data(Bytes::new(), true).map_err(|_| SinkGone) } else { Ok(()) }
+    }
+
+    /// Ends the stream so that nobody takes it for whole.
+    pub fn reset(&mut self, reason: h2::Reason) {
+        self.stream.send_reset(reason);
+    }
+}
+
+impl Http1Sink<'_> {
+    async fn send(&mut self, bytes: Vec<u8>, until_ms: u64) -> Result<(), SinkGone> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.watch.arm(until_ms, Overdue::StopBoth);
+        let (result, _) = self.stream.write(bytes, 0).await;
+        self.watch.disarm();
+        result.map_err(|_| SinkGone)
+    }
+
+    fn encode(&self, piece: &Piece) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.silent {
+            return out;
+        }
+        let ends = match piece {
+            Piece::Data(data, last) => {
+                if self.chunked && !data.is_empty() {
+                    out.extend_from_slice(ChunkHead::new(data.len() as u64).as_bytes());
+                    out.extend_from_slice(data);
+                    out.extend_from_slice(CHUNK_END);
+                } else {
+                    out.extend_from_slice(data);
+                }
+                *last
+            }
+            Piece::Trailers(_) | Piece::End => true,
+        };
+        if ends && self.chunked {
+            out.extend_from_slice(b"0\r\n");
+            if let Piece::Trailers(trailers) = piece {
+                for (name, value) in trailers {
+                    crate::http1::write::field(&mut out, name.as_str().as_bytes(), value.as_bytes());
+                }
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        out
+    }
+}
+
+impl Sink<'_> {
+    async fn take(&mut self, piece: Piece, until_ms: u64) -> Result<(), SinkGone> {
+        match self {
+            Self::Http1(sink) => {
+                let bytes = sink.encode(&piece);
+                sink.send(bytes, until_ms).await
+            }
+            Self::Http2(sink) => match piece {
+                Piece::Data(data, last) => sink.data(data, last, until_ms).await,
+                Piece::Trailers(trailers) => {
+                    sink.stream.send_trailers(trailers).map_err(|_| SinkGone)
+                }
+                Piece::End => sink.data(Bytes::new(), true, until_ms).await,
+            },
+        }
+    }
+
+    /// Tells a gRPC caller that its deadline has passed, in trailers; false where there are none.
+    pub fn deadline_exceeded(&mut self) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(sink) => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static("4"));
+                sink.stream.send_trailers(trailers).is_ok()
+            }
+        }
+    }
+
+    /// Ends the sink so that the receiver cannot take the body for whole.
+    pub fn abort(&mut self, reason: h2::Reason) {
+        match self {
+            Self::Http1(sink) => {
+                sink.stream.reset_on_close();
+                sink.stream.abort();
+            }
+            Self::Http2(sink) => sink.reset(reason),
+        }
+    }
+}
+
+/// How a pump ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PumpFault {
+    /// The source failed.
+    Source(BodyFault),
+    /// The sink failed.
+    Sink,
+}
+
+/// What a whole body's end looked like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With trailers.
+    WithTrailers,
+    /// Without.
+    Plain,
+}
+
+/// Moves a whole body. `missing` stands in for trailers that do not come.
+///
+/// # Errors
+/// Which end failed; the sink is then to be aborted by the caller.
+pub async fn pump(
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+    mut terms: Terms<'_>,
+    missing: Option<HeaderMap>,
+) -> Result<Ended, PumpFault> {
+    let mut total: u64 = 0;
+    loop {
+        let mut piece = source.next(&mut terms).await.map_err(PumpFault::Source)?;
+        if let Some(trailers) = &missing {
+            piece = match piece {
+                Piece::Data(data, true) => {
+                    let until_ms = terms.clock.now_ms().saturating_add(terms.send_ms);
+                    let sent = sink.take(Piece::Data(data, false), until_ms).await;
+                    sent.map_err(|SinkGone| PumpFault::Sink)?;
+                    Piece::Trailers(trailers.clone())
+                }
+                Piece::End => Piece::Trailers(trailers.clone()),
+                piece => piece,
+            };
+        }
+        let ended = match &piece {
+            Piece::Data(data, last) => {
+                total = total.saturating_add(data.len() as u64);
+                if total > terms.bytes_max {
+                    return Err(PumpFault::Source(BodyFault::TooLarge));
+                }
+                last.then_some(Ended::Plain)
+            }
+            Piece::Trailers(_) => Some(Ended::WithTrailers),
+            Piece::End => Some(Ended::Plain),
+        };
+        let until_ms = terms.clock.now_ms().saturating_add(terms.send_ms);
+        sink.take(piece, until_ms).await.map_err(|SinkGone| PumpFault::Sink)?;
+        if let Some(ended) = ended {
+            return Ok(ended);
+        }
+    }
+}

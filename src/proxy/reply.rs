@@ -1,0 +1,59 @@
+//! Replies that the gateway makes itself, on either protocol.
+
+use super::accept::Downstream;
+use super::call::Opening;
+use super::worker::Worker;
+use crate::exchange::refusal::{After, Refusal};
+use crate::http1::Framing;
+use crate::http1::request::{Method, RequestHead};
+use crate::http1::write::{self, Persistence};
+use crate::io::deadline::Overdue;
+use crate::wire::request_id::RequestId;
+
+/// Sends a refusal over HTTP/1.1. Failing to is no further fault: the connection ends anyway.
+pub async fn http1(
+    worker: &Worker,
+    downstream: &Downstream,
+    asked: Option<(&RequestHead, &Opening)>,
+    refusal: &Refusal,
+    after: After,
+) {
+    worker.counters.refused.add(1);
+    let fresh = fresh_id(worker);
+    let id = asked.map(|(_, opening)| opening.request_id()).filter(|id| !id.is_empty());
+    let id = id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
+    let body = refusal.problem(id);
+    let row = refusal.reason.row();
+    let retry = refusal.retry_after.map(|seconds| seconds.to_string());
+    let mut added: Vec<(&[u8], &[u8])> = vec![
+        (b"Content-Type", b"application/problem+json"),
+        (b"X-Request-ID", id.as_bytes()),
+        (b"CAIO-Refusal", row.code.as_bytes()),
+    ];
+    if let Some(allow) = &refusal.allow {
+        added.push((b"Allow", allow.as_bytes()));
+    }
+    if let Some(retry) = &retry {
+        added.push((b"Retry-After", retry.as_bytes()));
+    }
+    let persistence = match after {
+        After::Keep => Persistence::Implied,
+        After::Close => Persistence::Close,
+    };
+    let mut out = Vec::with_capacity(body.len() + 512);
+    write::own_head(&mut out, row.status, Framing::Length(body.len() as u64), persistence, &added);
+    if asked.is_none_or(|(head, _)| head.method != Method::Head) {
+        out.extend_from_slice(&body);
+    }
+    let until = worker.clock.now_ms() + worker.settings.timeouts.client_body_idle_ms;
+    downstream.watch.reset();
+    downstream.watch.arm(until, Overdue::StopBoth);
+    let _ = downstream.stream.write(out, 0).await;
+    downstream.watch.disarm();
+}
+
+/// An id for a reply to something that has none.
+pub fn fresh_id(worker: &Worker) -> RequestId {
+    let random = u128::from(worker.clock.random()) << 64 | u128::from(worker.clock.random());
+    RequestId::new(worker.clock.wall_ms(), random)
+}

@@ -1,0 +1,168 @@
+//! One worker: a thread, its ring, and everything it owns. Nothing here is shared with another
+//! thread except the published landscape, the stop flag and the totals.
+
+use super::counters::Counters;
+use super::gateway::Shared;
+use super::landscape::Landscape;
+use super::pool::{Pool, PoolLimits};
+use crate::audit::lane::Lane;
+use crate::config::settings::Settings;
+use crate::io::buffers::Buffers;
+use crate::io::clock::Clock;
+use crate::exchange::additions::Additions;
+use crate::exchange::settle::Scratch;
+use crate::http1::HeadLimits;
+use crate::http1::request::RequestHead;
+use crate::http1::response::ResponseHead;
+use crate::io::deadline::Deadlines;
+use crate::wire::forwarded::Sender;
+use std::net::IpAddr;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// See the module's text.
+pub struct Worker {
+    /// The settings it was started with.
+    pub settings: Rc<Settings>,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Every deadline of its connections.
+    pub deadlines: Rc<Deadlines>,
+    /// Body buffers.
+    pub buffers: Buffers,
+    /// Connections to services.
+    pub pool: Pool,
+    /// What it counts.
+    pub counters: Counters,
+    /// Its sequence of decision and outcome records.
+    pub lane: RefCell<Lane>,
+    /// What a decision writes into.
+    pub scratch: RefCell<Scratch>,
+    /// Bounds of one HTTP/1.1 head.
+    pub head_limits: HeadLimits,
+    /// Request heads for reuse.
+    pub heads: Shelf<RequestHead>,
+    /// Response heads for reuse.
+    pub answers: Shelf<ResponseHead>,
+    /// Added fields for reuse.
+    pub additions: Shelf<Rc<Additions>>,
+    turn: Cell<usize>,
+    trusted: Vec<(IpAddr, u8)>,
+    shared: Arc<Shared>,
+    landscape: RefCell<Rc<Landscape>>,
+    version: Cell<u64>,
+    draining: Cell<bool>,
+}
+
+impl Worker {
+    /// A worker with nothing open.
+    pub fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+        let settings = Rc::new(shared.settings.clone());
+        let version = shared.version.load(Ordering::Acquire);
+        let landscape = Rc::new(Landscape::adopt(&shared.published.load_full(), version));
+        let limits = PoolLimits {
+            connect_ms: settings.timeouts.connect_ms,
+            idle_ms: settings.timeouts.idle_upstream_ms,
+            open_max: settings.limits.upstream_connections_per_endpoint_max,
+            idle_max: settings.limits.upstream_idle_per_endpoint_max,
+        };
+        let head_limits = HeadLimits {
+            head_bytes_max: settings.limits.head_bytes_max,
+            line_bytes_max: settings.limits.line_bytes_max,
+            target_bytes_max: settings.limits.target_bytes_max,
+            fields_max: settings.limits.fields_max,
+        };
+        let trusted = &settings.forwarding.trusted_proxies;
+        let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
+        Rc::new(Self {
+            settings,
+            clock: Clock::new(),
+            deadlines: Deadlines::new(),
+            buffers: Buffers::default(),
+            pool: Pool::new(limits),
+            counters: Counters::default(),
+            lane: RefCell::new(Lane::new(index)),
+            scratch: RefCell::default(),
+            head_limits,
+            heads: Shelf::default(),
+            answers: Shelf::default(),
+            additions: Shelf::default(),
+            turn: Cell::new(0),
+            trusted,
+            shared,
+            landscape: RefCell::new(landscape),
+            version: Cell::new(version),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// The landscape for a new exchange, which keeps it to its end. One relaxed load in the common
+    /// case; a new version is adopted here, between two exchanges.
+    pub fn landscape(&self) -> Rc<Landscape> {
+        let version = self.shared.version.load(Ordering::Acquire);
+        if version != self.version.get() {
+            let adopted = Rc::new(Landscape::adopt(&self.shared.published.load_full(), version));
+            *self.landscape.borrow_mut() = adopted;
+            self.version.set(version);
+        }
+        Rc::clone(&self.landscape.borrow())
+    }
+
+    /// What a peer's word about callers is worth.
+    pub fn sender(&self, peer: IpAddr) -> Sender {
+        Sender::of(peer, &self.trusted)
+    }
+
+    /// A number that goes round, to take turns by.
+    pub fn turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        turn
+    }
+
+    /// Whether the process is going away.
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Whether the process was asked to go away; every tick.
+    pub fn asked_to_drain(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// From now on: no new connections, idle ones end, the rest end after what is in flight.
+    pub fn begin_drain(&self) {
+        self.draining.set(true);
+        self.pool.clear();
+    }
+}
+
+/// Things kept for reuse, so that a request need not allocate them.
+#[derive(Debug)]
+pub struct Shelf<T>(RefCell<Vec<T>>);
+
+/// Things kept on one shelf: as many as exchanges commonly run at once in one worker.
+const SHELF_MAX: usize = 1024;
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Default> Shelf<T> {
+    /// One from the shelf, in whatever state it was put back, or a new one.
+    pub fn take(&self) -> T {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Puts one back.
+    pub fn put(&self, thing: T) {
+        let mut shelf = self.0.borrow_mut();
+        if shelf.len() < SHELF_MAX {
+            shelf.push(thing);
+        }
+    }
+}

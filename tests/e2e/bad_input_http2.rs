@@ -1,0 +1,494 @@
+//! Bad inputs over HTTP/2 against the real binary, as raw frames: the right error, nothing at the
+//! origin, and a legitimate call served beside and after each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails is meant to panic"
+)]
+
+mod support;
+
+use support::h2::{self, Connection, Ended, block, frame, head};
+use support::origin::Origin;
+use support::{End, Gateway, Protocol, assert_serves};
+
+/// Request ids of a client, in order.
+fn ids() -> impl Iterator<Item = u32> {
+    (0..).map(|count| 2 * count + 1)
+}
+
+/// A legitimate call over HTTP/2, through to the origin and back.
+fn assert_serves_h2(gateway: &Gateway) {
+    let mut connection = Connection::open(gateway.address);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &head("POST", "/healthy", &[])));
+    connection.send(&frame(h2::DATA, h2::END_STREAM, 1, b"hello"));
+    let ended = connection.until_stream_ends(1);
+    assert_eq!(status(&ended, 1), Some(200), "legitimate calls are served: {ended:?}");
+}
+
+fn status(ended: &Ended, stream: u32) -> Option<u16> {
+    let frame = ended.head(stream)?;
+    assert_eq!(frame.flags & h2::PADDED, 0);
+    let mut fields = Vec::new();
+    let mut decoder = httlib_hpack::Decoder::with_dynamic_size(4096);
+    decoder.decode(&mut frame.payload.clone(), &mut fields).expect("the head decodes");
+    let (_, value, _) = fields.iter().find(|(name, ..)| name == b":status")?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Opens a connection, sends what `next` makes until `frames_max` or the end, and returns how it
+/// ended, which it has to.
+fn flood(gateway: &Gateway, frames_max: u32, next: impl Fn(u32) -> Vec<u8>) -> Ended {
+    let mut connection = Connection::open(gateway.address);
+    for count in 0..frames_max {
+        if !connection.send(&next(count)) {
+            break;
+        }
+    }
+    connection.until_end()
+}
+
+/// A GOAWAY with one of `codes`; a reset may have overtaken it.
+fn assert_told(name: &str, ended: &Ended, codes: &[u32]) {
+    match ended.goaway() {
+        Some(code) => assert!(codes.contains(&code), "{name}: GOAWAY {code}, not {codes:?}"),
+        None => assert_eq!(ended.end, End::Reset, "{name}: ended without a word"),
+    }
+}
+
+const CALM: &[u32] = &[h2::ENHANCE_YOUR_CALM];
+
+/// A name and what makes its frames.
+type Flood = (&'static str, fn(u32) -> Vec<u8>);
+
+/// Each flood of a few hundred frames ends in a GOAWAY, beside a connection that stays served.
+fn assert_calmed(floods: &[Flood], codes: &[u32], nothing_at_origin: bool) {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    assert_serves_h2(&gateway);
+    let before = gateway.resident_kib();
+    for (name, next) in floods {
+        let ended = flood(&gateway, 600, next);
+        assert_told(name, &ended, codes);
+        assert_serves_h2(&gateway);
+        gateway.assert_sound();
+    }
+    assert_serves(gateway.address);
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown < 32 << 10, "the floods left {grown} KiB behind");
+    let requests = origin.requests();
+    if nothing_at_origin {
+        assert!(requests.iter().all(|request| request.target == "/healthy"));
+    }
+}
+
+fn get(stream: u32, flags: u8) -> Vec<u8> {
+    frame(h2::HEADERS, h2::END_HEADERS | flags, stream, &head("GET", "/flood", &[]))
+}
+
+#[test]
+fn row_21_reset_floods_are_told_to_calm_down() {
+    let floods: [Flood; 6] = [
+        ("rapid reset", |count| {
+            let id = 2 * count + 1;
+            [get(id, h2::END_STREAM), frame(h2::RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()
+        }),
+        ("rapid reset of open streams", |count| {
+            let id = 2 * count + 1;
+            [get(id, 0), frame(h2::RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()
+        }),
+        ("window overflow", |count| {
+            let id = 2 * count + 1;
+            let update = frame(h2::WINDOW_UPDATE, 0, id, &[0x7f, 255, 255, 255]);
+            [get(id, 0), update].concat()
+        }),
+        ("priority on itself", |count| {
+            let id = 2 * count + 1;
+            let on = [&id.to_be_bytes()[..], &[1]].concat();
+            [get(id, 0), frame(h2::PRIORITY, 0, id, &on)].concat()
+        }),
+        ("more head", |count| {
+            let id = 2 * count + 1;
+            let more = frame(h2::HEADERS, h2::END_HEADERS, id, &block(&[(b"a", b"b")]));
+            [get(id, 0), more].concat()
+        }),
+        ("content longer than said", |count| {
+            let id = 2 * count + 1;
+            let block = head("POST", "/flood", &[("content-length", "1")]);
+            let begin = frame(h2::HEADERS, h2::END_HEADERS, id, &block);
+            [begin, frame(h2::DATA, 0, id, b"more")].concat()
+        }),
+    ];
+    assert_calmed(&floods, CALM, false);
+    // These break the state machine or a frame's form: the connection ends at once.
+    let floods: [Flood; 3] = [
+        ("DATA behind the end", |count| {
+            let id = 2 * count + 1;
+            [get(id, h2::END_STREAM), frame(h2::DATA, 0, id, b"more")].concat()
+        }),
+        ("zero increment", |count| {
+            let id = 2 * count + 1;
+            [get(id, 0), frame(h2::WINDOW_UPDATE, 0, id, &[0; 4])].concat()
+        }),
+        ("short priority", |count| {
+            let id = 2 * count + 1;
+            [get(id, 0), frame(h2::PRIORITY, 0, id, &[0; 4])].concat()
+        }),
+    ];
+    let codes =
+        [h2::ENHANCE_YOUR_CALM, h2::PROTOCOL_ERROR, h2::STREAM_CLOSED, h2::FRAME_SIZE_ERROR];
+    assert_calmed(&floods, &codes, false);
+}
+
+#[test]
+fn row_22_header_floods_end_within_eight_frames_or_the_byte_limit() {
+    let floods: [Flood; 3] = [
+        ("full CONTINUATION", |count| {
+            let first = count == 0;
+            let kind = if first { h2::HEADERS } else { h2::CONTINUATION };
+            frame(kind, 0, 1, &block(&[(b"x", &[b'a'; 16_000])]))
+        }),
+        ("empty CONTINUATION", |count| {
+            let kind = if count == 0 { h2::HEADERS } else { h2::CONTINUATION };
+            frame(kind, 0, 1, &[])
+        }),
+        ("CONTINUATION of one byte", |count| {
+            let kind = if count == 0 { h2::HEADERS } else { h2::CONTINUATION };
+            frame(kind, 0, 1, &[0x82])
+        }),
+    ];
+    assert_calmed(&floods, &[h2::ENHANCE_YOUR_CALM, h2::COMPRESSION_ERROR], true);
+}
+
+#[test]
+fn row_22_a_complete_list_that_is_too_long_is_a_431() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let many: Vec<(String, String)> =
+        (0..300).map(|count| (format!("x-{count}"), "v".to_owned())).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let large = "a".repeat(12_000);
+    let large = [("x-a", large.as_str()), ("x-b", large.as_str()), ("x-c", large.as_str())];
+    for (name, more) in [("300 fields", &many[..]), ("36 KB", &large[..])] {
+        let all = head("GET", "/flood", more);
+        let mut bytes = Vec::new();
+        let mut parts = all.chunks(16_384).enumerate().peekable();
+        while let Some((at, part)) = parts.next() {
+            let kind = if at == 0 { h2::HEADERS } else { h2::CONTINUATION };
+            let end_stream = if at == 0 { h2::END_STREAM } else { 0 };
+            let end = if parts.peek().is_none() { h2::END_HEADERS } else { 0 };
+            bytes.extend(frame(kind, end | end_stream, 1, part));
+        }
+        let mut connection = Connection::open(gateway.address);
+        connection.send(&bytes);
+        let ended = connection.until_stream_ends(1);
+        assert_eq!(status(&ended, 1), Some(431), "{name}: {ended:?}");
+        gateway.assert_sound();
+    }
+    assert_serves_h2(&gateway);
+    assert!(origin.requests().iter().all(|request| request.target == "/healthy"));
+}
+
+#[test]
+fn row_23_compression_faults_end_the_connection_with_their_code() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let blocks: [(&str, &[u8]); 7] = [
+        ("index 0", &[0x82, 0x80]),
+        ("index beyond the tables", &[0x82, 0xff, 0x7f]),
+        ("integer overflow", &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ("table above the limit", &[0x3f, 0xe1, 0xff, 0x03]),
+        ("table behind a field", &[0x82, 0x20]),
+        ("bad Huffman padding", &[0x82, 0x40, 0x81, 0x00, 0x00]),
+        ("cut string", &[0x82, 0x40, 0x05, b'a']),
+    ];
+    for (name, block) in blocks {
+        let next = |_| frame(h2::HEADERS, h2::END_HEADERS | h2::END_STREAM, 1, block);
+        let ended = flood(&gateway, 1, next);
+        assert_told(name, &ended, &[h2::COMPRESSION_ERROR]);
+        gateway.assert_sound();
+    }
+    // The bomb: one entry of 4 KB in the table, named thousands of times in a few KB.
+    let before = gateway.resident_kib();
+    for _ in 0..20 {
+        let mut bomb = vec![0x82, 0x86, 0x84, 0x40, 1, b'x', 0x7f, 0x81, 0x1e];
+        bomb.extend([b'a'; 3968]);
+        bomb.extend([0xbe; 12_000]);
+        let ended =
+            flood(&gateway, 1, |_| frame(h2::HEADERS, h2::END_HEADERS | h2::END_STREAM, 1, &bomb));
+        assert_told("bomb", &ended, &[h2::ENHANCE_YOUR_CALM, h2::COMPRESSION_ERROR]);
+    }
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown < 16 << 10, "the bombs left {grown} KiB behind");
+    assert_serves_h2(&gateway);
+    gateway.assert_sound();
+    assert!(origin.requests().iter().all(|request| request.target == "/healthy"));
+}
+
+#[test]
+fn row_24_useless_frames_of_every_kind_are_told_to_calm_down() {
+    let floods: [Flood; 10] = [
+        ("PING", |_| frame(h2::PING, 0, 0, &[0; 8])),
+        ("PING answers", |_| frame(h2::PING, h2::ACK, 0, &[0; 8])),
+        ("SETTINGS", |_| frame(h2::SETTINGS, 0, 0, &[])),
+        ("SETTINGS of windows", |count| {
+            frame(h2::SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, (count % 2) as u8])
+        }),
+        ("PRIORITY", |_| frame(h2::PRIORITY, 0, 3, &[0, 0, 0, 0, 7])),
+        ("unknown", |count| frame(0x20 + (count % 64) as u8, 0, 0, &[0; 16])),
+        ("WINDOW_UPDATE of 1", |_| frame(h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        ("WINDOW_UPDATE of 1 on a stream", |count| match count {
+            0 => get(1, 0),
+            _ => frame(h2::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+        }),
+        ("empty DATA", |count| match count {
+            0 => get(1, 0),
+            _ => frame(h2::DATA, 0, 1, &[]),
+        }),
+        ("padding only", |count| match count {
+            0 => get(1, 0),
+            _ => frame(h2::DATA, h2::PADDED, 1, &[3, 0, 0, 0]),
+        }),
+    ];
+    assert_calmed(&floods, CALM, false);
+}
+
+#[test]
+fn row_24_answers_that_are_not_read_are_bounded() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let before = gateway.resident_kib();
+    // Large frames that each want an answer, on connections that read nothing.
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        let mut connection = Connection::open(gateway.address);
+        for count in 0..600 {
+            if !connection.send(&frame(h2::PING, 0, 0, &u64::to_be_bytes(count))) {
+                break;
+            }
+        }
+        silent.push(connection);
+    }
+    assert_serves_h2(&gateway);
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown < 16 << 10, "unread answers hold {grown} KiB");
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_25_a_reader_that_takes_nothing_holds_little_and_blocks_nobody() {
+    let large = vec![b'x'; 8 << 20];
+    let origin = Origin::scripted(move |request| {
+        if request.target == "/healthy" {
+            return support::origin::Answer::ok();
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", large.len());
+        support::origin::Answer::raw([head.as_bytes(), &large].concat())
+    });
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    assert_serves_h2(&gateway);
+    let before = gateway.resident_kib();
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut connection = Connection::open(gateway.address);
+        for id in ids().take(4) {
+            connection.send(&get(id, h2::END_STREAM));
+        }
+        // The heads arrive; the window of 65,535 bytes is never raised.
+        let end = connection.read_until(support::PATIENCE, |frame| frame.kind == h2::HEADERS);
+        assert_eq!(end, End::Open);
+        stalled.push(connection);
+    }
+    assert_serves_h2(&gateway);
+    // 32 answers of 8 MiB each are waiting; what is held of them is bounded by the windows.
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown < 48 << 10, "32 stalled answers hold {grown} KiB");
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_26_breaches_of_the_protocol_have_their_codes() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let cases: Vec<(&str, Vec<u8>, &[u32])> = vec![
+        ("even id", get(2, h2::END_STREAM), &[h2::PROTOCOL_ERROR]),
+        (
+            "lower id",
+            [get(5, h2::END_STREAM), get(3, h2::END_STREAM)].concat(),
+            &[h2::PROTOCOL_ERROR, h2::STREAM_CLOSED],
+        ),
+        ("stream 0", frame(h2::DATA, 0, 0, b"x"), &[h2::PROTOCOL_ERROR]),
+        (
+            "push",
+            frame(h2::PUSH_PROMISE, h2::END_HEADERS, 1, &[0, 0, 0, 2, 0x82]),
+            &[h2::PROTOCOL_ERROR],
+        ),
+        ("frame too long", frame(h2::PING, 0, 0, &[0; 20_000]), &[h2::FRAME_SIZE_ERROR]),
+        ("short PING", frame(h2::PING, 0, 0, &[0; 6]), &[h2::FRAME_SIZE_ERROR, h2::PROTOCOL_ERROR]),
+        (
+            "connection window overflow",
+            frame(h2::WINDOW_UPDATE, 0, 0, &[0x7f, 255, 255, 255]),
+            &[h2::FLOW_CONTROL_ERROR],
+        ),
+        (
+            "lone CONTINUATION",
+            frame(h2::CONTINUATION, h2::END_HEADERS, 1, &[0x82]),
+            &[h2::PROTOCOL_ERROR],
+        ),
+        (
+            "frame inside a block",
+            [frame(h2::HEADERS, 0, 1, &[0x82]), frame(h2::PING, 0, 0, &[0; 8])].concat(),
+            &[h2::PROTOCOL_ERROR],
+        ),
+    ];
+    for (name, bytes, codes) in cases {
+        let ended = flood(&gateway, 1, |_| bytes.clone());
+        assert_told(name, &ended, codes);
+        gateway.assert_sound();
+    }
+    assert_serves_h2(&gateway);
+}
+
+#[test]
+fn row_26_streams_beyond_the_limit_are_refused_and_the_rest_served() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let mut connection = Connection::open(gateway.address);
+    let mut last = 0;
+    for id in ids().take(400) {
+        connection.send(&get(id, 0));
+        last = id;
+    }
+    let ended = connection.until_stream_ends(last);
+    assert_eq!(ended.reset(last), Some(h2::REFUSED_STREAM));
+    assert_serves_h2(&gateway);
+    gateway.assert_sound();
+}
+
+/// Row 6: what must not be in an HTTP/2 request resets the stream or ends the connection with
+/// PROTOCOL_ERROR (or is a 400), and never reaches the origin.
+#[test]
+fn row_6_malformed_requests_never_reach_the_origin() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let marked = |more: &[(&str, &str)]| head("GET", "/marked", more);
+    let raw = |method: &[u8], path: &[u8], authority: &[u8]| {
+        block(&[
+            (b":method", method),
+            (b":scheme", b"http"),
+            (b":authority", authority),
+            (b":path", path),
+        ])
+    };
+    let late: [(&[u8], &[u8]); 5] = [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b"x-a", b"b"),
+        (b":authority", b"a.example"),
+        (b":path", b"/marked"),
+    ];
+    let blocks = vec![
+        ("transfer-encoding", marked(&[("transfer-encoding", "chunked")])),
+        ("connection", marked(&[("connection", "close")])),
+        ("keep-alive", marked(&[("keep-alive", "1")])),
+        ("proxy-connection", marked(&[("proxy-connection", "close")])),
+        ("upgrade", marked(&[("upgrade", "h2c")])),
+        ("te", marked(&[("te", "gzip")])),
+        ("upper case", marked(&[("X-A", "b")])),
+        ("space in a name", marked(&[("x a", "b")])),
+        ("colon in a name", marked(&[("x:a", "b")])),
+        ("CR LF in a name", marked(&[("x\r\na", "b")])),
+        ("empty name", marked(&[("", "b")])),
+        ("CR LF in a value", marked(&[("x-a", "b\r\nevil: 1")])),
+        ("LF in a value", marked(&[("x-a", "b\nevil: 1")])),
+        ("NUL in a value", marked(&[("x-a", "b\0")])),
+        ("method with spaces", raw(b"GET /evil HTTP/1.1", b"/marked", b"a.example")),
+        ("CR LF in the method", raw(b"GET\r\nX: y", b"/marked", b"a.example")),
+        ("CR LF in the path", raw(b"GET", b"/marked HTTP/1.1\r\nX: y", b"a.example")),
+        ("space in the path", raw(b"GET", b"/marked evil", b"a.example")),
+        ("empty path", raw(b"GET", b"", b"a.example")),
+        ("path without a slash", raw(b"GET", b"marked", b"a.example")),
+        ("CR LF in the authority", raw(b"GET", b"/marked", b"a\r\nX: y")),
+        ("userinfo", raw(b"GET", b"/marked", b"u@a.example")),
+        ("other host", marked(&[("host", "b.example")])),
+        ("two hosts", marked(&[("host", "a.example"), ("host", "a.example")])),
+        ("unknown pseudo-field", marked(&[(":x", "y")])),
+        ("status in a request", block(&[&late[..1], &[(b":status", b"200")], &late[3..]].concat())),
+        ("repeated", block(&[&late[..2], &late[..1], &late[3..]].concat())),
+        ("late", block(&late)),
+        ("no method", block(&late[1..])),
+        ("no path", block(&late[..4])),
+        ("no scheme", block(&[&late[..1], &late[3..]].concat())),
+        ("length without content", marked(&[("content-length", "5")])),
+        ("two lengths", marked(&[("content-length", "0"), ("content-length", "1")])),
+        ("length with a sign", marked(&[("content-length", "+0")])),
+    ];
+    for (name, block) in blocks {
+        // Whole, and cut inside its last field, where h2 alone forgets what it saw.
+        let cut = block.len() - 1;
+        for cut in [None, Some(cut)] {
+            let mut connection = Connection::open(gateway.address);
+            let end = h2::END_STREAM;
+            match cut {
+                None => connection.send(&frame(h2::HEADERS, h2::END_HEADERS | end, 1, &block)),
+                Some(cut) => {
+                    connection.send(&frame(h2::HEADERS, end, 1, &block[..cut]));
+                    connection.send(&frame(h2::CONTINUATION, h2::END_HEADERS, 1, &block[cut..]))
+                }
+            };
+            let ended = connection.until_stream_ends(1);
+            let code = ended.reset(1).or(ended.goaway());
+            let refused = matches!(code, Some(h2::PROTOCOL_ERROR | h2::COMPRESSION_ERROR))
+                || status(&ended, 1) == Some(400);
+            assert!(refused, "{name}, cut at {cut:?}: {ended:?}");
+            assert!(!origin.has_seen(b"marked"), "{name}: it reached the origin");
+            assert!(!origin.has_seen(b"evil"), "{name}: it reached the origin");
+            gateway.assert_sound();
+        }
+    }
+    assert_serves_h2(&gateway);
+}
+
+#[test]
+fn row_6_pseudo_fields_in_trailers_end_the_connection_and_no_message_is_completed() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    for more in [":path", ":method", ":status", ":authority"] {
+        let mut connection = Connection::open(gateway.address);
+        let trailers = block(&[(b"x-sum", b"1"), (more.as_bytes(), b"200")]);
+        let only = block(&[(more.as_bytes(), b"200")]);
+        let block = if more == ":path" { trailers } else { only };
+        connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &head("POST", "/marked", &[])));
+        connection.send(&frame(h2::DATA, 0, 1, b"hello"));
+        connection.send(&frame(h2::HEADERS, h2::END_HEADERS | h2::END_STREAM, 1, &block));
+        let ended = connection.until_stream_ends(1);
+        let code = ended.reset(1).or(ended.goaway());
+        assert_eq!(code, Some(h2::PROTOCOL_ERROR), "{more}: {ended:?}");
+        gateway.assert_sound();
+    }
+    assert_serves_h2(&gateway);
+    let whole = |request: &support::strict::Request| request.target == "/marked" && request.whole;
+    assert!(!origin.requests().iter().any(whole), "a message was completed at the origin");
+}
+
+#[test]
+fn row_6_content_that_contradicts_its_length_aborts_the_message_at_the_origin() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    for (length, content) in [("10", "short"), ("2", "long")] {
+        let mut connection = Connection::open(gateway.address);
+        let block = head("POST", "/marked", &[("content-length", length)]);
+        connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &block));
+        connection.send(&frame(h2::DATA, h2::END_STREAM, 1, content.as_bytes()));
+        let ended = connection.until_stream_ends(1);
+        let code = ended.reset(1).or(ended.goaway());
+        assert_eq!(code, Some(h2::PROTOCOL_ERROR), "{length} for {content}: {ended:?}");
+        gateway.assert_sound();
+    }
+    assert_serves_h2(&gateway);
+    let whole = |request: &support::strict::Request| request.target == "/marked" && request.whole;
+    assert!(!origin.requests().iter().any(whole), "a message was completed at the origin");
+}

@@ -1,0 +1,328 @@
+//! Starts the real binary on loopback and speaks raw bytes to it, with an origin that records
+//! every byte it is sent. Standard library only: nothing here can mend what a test broke.
+//!
+//! No sleeps and no fixed ports: whoever waits, waits for a line, for bytes or for an end, each
+//! with a deadline that fails the test.
+
+#![allow(dead_code, reason = "each test target uses its own part")]
+#![allow(unreachable_pub, missing_docs, reason = "a module of a test, with no outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails is meant to panic"
+)]
+
+pub mod h2;
+pub mod origin;
+pub mod strict;
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a slow machine before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory of this test's own, removed at the end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("caio-e2e-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// How the gateway speaks to the one service behind it.
+#[derive(Clone, Copy)]
+pub enum Protocol {
+    Http1,
+    H2c,
+}
+
+const VOCABULARY: &str = "vocabulary = \"caio/1\"\n";
+
+const CONTRACT: &str = r#"contract = "caio/1"
+service = "test.echo"
+version = "1.0.0"
+
+[[offers]]
+capability = "test.echo/1"
+interface = { http = ["* /*"] }
+"#;
+
+fn config(origin: SocketAddr, protocol: Protocol, more: &str) -> String {
+    let protocol = match protocol {
+        Protocol::Http1 => "http1",
+        Protocol::H2c => "h2c",
+    };
+    format!(
+        r#"config = "caio/1"
+vocabulary = "vocabulary.toml"
+
+[process]
+workers = 1
+
+[[listeners]]
+address = "127.0.0.1:0"
+
+[[services]]
+contract = "echo.toml"
+endpoints = ["{origin}"]
+protocol = "{protocol}"
+{more}"#
+    )
+}
+
+/// The binary under test, running.
+pub struct Gateway {
+    child: Child,
+    pub address: SocketAddr,
+    output: Arc<Mutex<String>>,
+    _scratch: Scratch,
+}
+
+impl Gateway {
+    /// Starts `caio run` in front of `origin`.
+    pub fn start(origin: SocketAddr, protocol: Protocol) -> Self {
+        Self::start_with(origin, protocol, "")
+    }
+
+    /// The same with `more` at the end of the process file.
+    pub fn start_with(origin: SocketAddr, protocol: Protocol, more: &str) -> Self {
+        let scratch = Scratch::new();
+        scratch.write("vocabulary.toml", VOCABULARY);
+        scratch.write("echo.toml", CONTRACT);
+        let file = scratch.write("caio.toml", &config(origin, protocol, more));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
+            .arg("run")
+            .arg("-c")
+            .arg(file)
+            .current_dir(scratch.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary under test starts");
+        let output = Arc::new(Mutex::new(String::new()));
+        let (found, addresses) = mpsc::channel();
+        let stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        watch(stdout, Arc::clone(&output), found.clone());
+        watch(stderr, Arc::clone(&output), found);
+        // Both watchers hang up when the process ends, so a start that fails is not waited for.
+        let address = match addresses.recv_timeout(PATIENCE) {
+            Ok(address) => address,
+            Err(why) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = output.lock().unwrap();
+                let why = match why {
+                    RecvTimeoutError::Timeout => "it did not say where it listens",
+                    RecvTimeoutError::Disconnected => "it ended",
+                };
+                panic!("`caio run` did not start: {why}; it said:\n{said}");
+            }
+        };
+        Self { child, address, output, _scratch: scratch }
+    }
+
+    /// Fails the test if the process has ended or reported a panic.
+    pub fn assert_sound(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        let said = self.output.lock().unwrap();
+        assert!(ended.is_none(), "the gateway ended with {ended:?}; it said:\n{said}");
+        assert!(!said.contains("panicked at"), "the gateway panicked:\n{said}");
+    }
+
+    /// The process id, for tests that send signals or read `/proc`.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn watch(
+    from: impl Read + Send + 'static,
+    output: Arc<Mutex<String>>,
+    found: mpsc::Sender<SocketAddr>,
+) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let Ok(line) = line else { break };
+            if let Some(address) = listening_on(&line) {
+                let _ = found.send(address);
+            }
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+/// The address in a line such as `listening on 127.0.0.1:40123` or `listening on http://…:40123`.
+fn listening_on(line: &str) -> Option<SocketAddr> {
+    let (_, after) = line.split_once("listening on ")?;
+    let words = after.split(|c: char| c.is_whitespace() || "\"',;()".contains(c));
+    words.map(|word| word.trim_start_matches("http://")).find_map(|word| word.parse().ok())
+}
+
+/// A connection whose reads and writes all have a deadline.
+pub struct Wire {
+    stream: TcpStream,
+}
+
+/// How a peer ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// An orderly end.
+    Closed,
+    /// A reset: also an end, with bytes unread.
+    Reset,
+    /// None within the deadline.
+    Open,
+}
+
+impl Wire {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway accepts");
+        stream.set_nodelay(true).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream }
+    }
+
+    /// Sends all bytes; a peer that has already ended the connection is no failure here.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    pub fn finish_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads some bytes before `deadline`; `Ok(0)` is an orderly end.
+    pub fn read(&mut self, into: &mut [u8], deadline: Instant) -> Result<usize, End> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(End::Open);
+        }
+        self.stream.set_read_timeout(Some(left)).unwrap();
+        match self.stream.read(into) {
+            Ok(0) => Err(End::Closed),
+            Ok(count) => Ok(count),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(End::Open)
+            }
+            Err(_) => Err(End::Reset),
+        }
+    }
+
+    /// Reads until the end, or until `enough` says so.
+    pub fn read_until(
+        &mut self,
+        patience: Duration,
+        mut enough: impl FnMut(&[u8]) -> bool,
+    ) -> (Vec<u8>, End) {
+        let deadline = Instant::now() + patience;
+        let (mut bytes, mut chunk) = (Vec::new(), vec![0; 16_384]);
+        loop {
+            if enough(&bytes) {
+                return (bytes, End::Open);
+            }
+            match self.read(&mut chunk, deadline) {
+                Ok(count) => bytes.extend(&chunk[..count]),
+                Err(end) => return (bytes, end),
+            }
+        }
+    }
+}
+
+/// What came back on an HTTP/1.1 connection.
+#[derive(Debug)]
+pub struct Reply {
+    /// Final responses, in order; interim ones are in `interim`.
+    pub responses: Vec<strict::Response>,
+    pub interim: Vec<u16>,
+    pub end: End,
+}
+
+impl Reply {
+    pub fn status(&self) -> Option<u16> {
+        self.responses.first().map(|response| response.status)
+    }
+
+    pub fn ended(&self) -> bool {
+        self.end != End::Open
+    }
+}
+
+/// Sends `bytes` in pieces of at most `piece` and reads until the gateway ends the connection or
+/// `count` final responses are there and it has had the chance to end it.
+pub fn exchange(address: SocketAddr, bytes: &[u8], piece: usize) -> Reply {
+    let mut wire = Wire::connect(address);
+    for part in bytes.chunks(piece) {
+        if !wire.send(part) {
+            break;
+        }
+    }
+    reply(&mut wire, PATIENCE)
+}
+
+/// Reads until the end of the connection and takes what came apart, strictly.
+pub fn reply(wire: &mut Wire, patience: Duration) -> Reply {
+    let (bytes, end) = wire.read_until(patience, |_| false);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let all = strict::responses(&bytes).unwrap_or_else(|why| panic!("{why} in a reply:\n{text}"));
+    let (interim, responses): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|response| response.status < 200);
+    let interim = interim.into_iter().map(|response| response.status).collect();
+    Reply { responses, interim, end }
+}
+
+/// A legitimate request is served, through to the origin and back.
+pub fn assert_serves(address: SocketAddr) {
+    let request = b"POST /healthy HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\
+                    Connection: close\r\n\r\nhello";
+    let reply = exchange(address, request, usize::MAX);
+    assert_eq!(reply.status(), Some(200), "legitimate traffic is served: {reply:?}");
+    assert!(reply.ended(), "`Connection: close` is honoured");
+}
