@@ -1,7 +1,7 @@
 //! `caio check`: is this configuration sound, and if not, what is wrong with it?
 
 use super::disk::Disk;
-use super::landscape::{Landscape, load};
+use super::loading::{Loaded, load};
 use super::style::Output;
 use crate::wire::fault::{Fault, quoted};
 use std::collections::BTreeSet;
@@ -53,8 +53,8 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     match load(&Disk, &path) {
-        Ok(landscape) => {
-            summary(&path, &landscape, out)?;
+        Ok(loaded) => {
+            summary(&path, &loaded, out)?;
             Ok(FINE)
         }
         Err(faults) => {
@@ -105,8 +105,8 @@ pub fn report(faults: &[Fault], err: &mut Output<'_>) -> io::Result<()> {
     writeln!(err.writer, "{}", paint.red(&total))
 }
 
-fn summary(path: &Path, landscape: &Landscape, out: &mut Output<'_>) -> io::Result<()> {
-    let configuration = &landscape.configuration;
+fn summary(path: &Path, loaded: &Loaded, out: &mut Output<'_>) -> io::Result<()> {
+    let configuration = &loaded.configuration;
     let services = &configuration.services;
     let offers = services.iter().map(|service| service.contract.offers.len()).sum();
     let endpoints = services.iter().map(|service| service.endpoints.len()).sum();
@@ -122,7 +122,7 @@ fn summary(path: &Path, landscape: &Landscape, out: &mut Output<'_>) -> io::Resu
     let fine = out.paint.green("all is well");
     writeln!(out.writer, "{}: {fine}", path.display())?;
     writeln!(out.writer, "  {}", lines.join(", "))?;
-    writeln!(out.writer, "  snapshot {}", out.paint.bold(&landscape.snapshot.digest_text()))
+    writeln!(out.writer, "  snapshot {}", out.paint.bold(&loaded.snapshot.digest_text()))
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -2,7 +2,7 @@
 
 pub mod check;
 pub mod disk;
-pub mod landscape;
+pub mod loading;
 #[cfg(feature = "serve")]
 pub mod run;
 pub mod style;

@@ -2,7 +2,7 @@
 
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
-use super::landscape::load;
+use super::loading::load;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::io::process;

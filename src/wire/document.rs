@@ -13,10 +13,9 @@
 //! assert_eq!(root.integer("workers", 1..=64, &mut faults).unwrap().value, 2);
 //! assert!(root.boolean("pin", &mut faults).is_none());
 //! root.finish(&mut faults);
-//! assert_eq!(
-//!     faults.into_sorted()[0].to_string(),
-//!     "caio.toml:2:1: unknown key `pni`; did you mean `pin`? known here: pin, workers",
-//! );
+//! let fault = faults.into_sorted().remove(0).to_string();
+//! let mend = "did you mean `pin`? known here: pin, workers";
+//! assert_eq!(fault, format!("caio.toml:2:1: unknown key `pni`; {mend}"));
 //! ```
 
 use super::fault::{Fault, Faults, nearest, quoted};

@@ -1,6 +1,6 @@
 //! Wrong documents, each with the place and the words that are due; `wrong.txt` holds the cases.
 
-use caio::cli::landscape::load;
+use caio::cli::loading::load;
 use std::path::Path;
 
 use crate::world::{self, CAIO, EMBED, EXTRA, VOCABULARY, spoilt};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A sound configuration and what it compiles to.
 #[derive(Clone, Debug)]
-pub struct Landscape {
+pub struct Loaded {
     /// What the operator wrote.
     pub configuration: Configuration,
     /// What calls are decided by.
@@ -22,7 +22,7 @@ pub struct Landscape {
 /// # Errors
 /// Every fault of the documents, sorted; only when they have none, every reason why they do not
 /// compile.
-pub fn load(files: &dyn FileSource, path: &Path) -> Result<Landscape, Vec<Fault>> {
+pub fn load(files: &dyn FileSource, path: &Path) -> Result<Loaded, Vec<Fault>> {
     let configuration = config::load(files, path)?;
     let parts = Parts {
         services: &configuration.services,
@@ -33,7 +33,7 @@ pub fn load(files: &dyn FileSource, path: &Path) -> Result<Landscape, Vec<Fault>
         seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
     };
     match compile(&parts) {
-        Ok(snapshot) => Ok(Landscape { configuration, snapshot }),
+        Ok(snapshot) => Ok(Loaded { configuration, snapshot }),
         Err(problems) => {
             let shown = path.display().to_string();
             let mut faults = Faults::new();
