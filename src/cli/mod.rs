@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod disk;
+pub mod explain;
 pub mod loading;
 #[cfg(feature = "serve")]
 pub mod run;
@@ -36,6 +37,7 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
     };
     let written = match verb {
         "check" => return check::run(rest, out, err),
+        "explain" => return explain::run(rest, out, err),
         #[cfg(feature = "serve")]
         "run" => return run::run(rest, out, err),
         "-h" | "--help" | "help" => write!(out.writer, "{HELP}").map(|()| FINE),
