@@ -45,8 +45,9 @@ fn one_route(bencher: Bencher<'_, '_>, number: usize) {
 }
 
 /// A random route each time, so that memory is cold.
-#[divan::bench]
+#[divan::bench(sample_size = 8192)]
 fn any_route(bencher: Bencher<'_, '_>) {
+    snapshot();
     let mut rng = fastrand::Rng::with_seed(3);
     let calls: Vec<Call> = (0..8192).map(|_| Call { path: path(rng.usize(..COUNT)) }).collect();
     let mut at = 0;

@@ -4,6 +4,7 @@ pub mod check;
 #[cfg(feature = "serve")]
 pub mod demo;
 pub mod disk;
+pub mod explain;
 pub mod loading;
 #[cfg(feature = "serve")]
 pub mod run;
@@ -38,6 +39,7 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
     };
     let written = match verb {
         "check" => return check::run(rest, out, err),
+        "explain" => return explain::run(rest, out, err),
         #[cfg(feature = "serve")]
         "demo" => return demo::run(rest, out, err),
         #[cfg(feature = "serve")]

@@ -147,13 +147,13 @@ impl Explanation {
             [_] => "nobody else is eligible".to_owned(),
             [(best, _), (next, other), ..] => {
                 let by = if best.tier < next.tier {
-                    "its tier is lower"
+                    "its tier is lower than that of"
                 } else if best.bucket < next.bucket {
-                    "it is less loaded"
+                    "it is less loaded than"
                 } else {
-                    "the request's seed ranks it first"
+                    "the request's seed ranks it before"
                 };
-                format!("{by} than the next best, `{}`", other.escape_debug())
+                format!("{by} the next best, `{}`", plain(other))
             }
         }
     }
@@ -167,14 +167,14 @@ impl Explanation {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "route       {}", self.route.escape_debug())?;
-        writeln!(out, "capability  {}", self.capability.escape_debug())?;
+        writeln!(out, "route       {}", plain(&self.route))?;
+        writeln!(out, "capability  {}", plain(&self.capability))?;
         for need in &self.needs {
-            let (name, text) = (need.name.escape_debug(), need.text.escape_debug());
+            let (name, text) = (plain(&need.name), plain(&need.text));
             writeln!(out, "needs       {text}  ({name})")?;
         }
         for fact in &self.facts {
-            writeln!(out, "fact        {}", fact.escape_debug())?;
+            writeln!(out, "fact        {}", plain(fact))?;
         }
         writeln!(out)?;
         let width = self.candidates.iter().map(|told| told.service.chars().count()).max();
@@ -182,12 +182,9 @@ impl Explanation {
             let key = &told.appraisal.key;
             write!(out, "{:width$}  ", told.service, width = width.unwrap_or(0))?;
             match &told.appraisal.failure {
-                Some(failure) => writeln!(
-                    out,
-                    "no   {}: {}",
-                    failure.stage.name(),
-                    failure.to_string().escape_debug()
-                )?,
+                Some(failure) => {
+                    writeln!(out, "no   {}: {}", failure.stage.name(), plain(&failure.to_string()))?
+                }
                 None => writeln!(
                     out,
                     "yes  tier {}, load {}, rendezvous {:016x}",
@@ -199,7 +196,7 @@ impl Explanation {
         match &self.judgement.verdict {
             Verdict::Route(_) => {
                 let chosen = self.chosen().unwrap_or_default();
-                writeln!(out, "chosen      {}: {}", chosen.escape_debug(), self.why())?;
+                writeln!(out, "chosen      {}: {}", plain(chosen), self.why())?;
             }
             Verdict::Deny(denial) => {
                 writeln!(
@@ -269,6 +266,15 @@ impl Explanation {
             "refused": denial,
         })
     }
+}
+
+/// Text with its control characters escaped, so that no document writes to a terminal.
+fn plain(text: &str) -> String {
+    let escape = |character: char| match character.is_control() {
+        true => character.escape_default().collect::<String>(),
+        false => character.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// `request.bytes == 1KiB`
