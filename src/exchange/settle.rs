@@ -252,7 +252,7 @@ fn denied(stage: Stage, closest: Option<(String, String)>) -> Refusal {
         }
         None => format!("at stage `{name}` nobody was left"),
     };
-    Refusal { stage: Some(RefusedAt { name, closest }), ..Refusal::new(reason, detail) }
+    Refusal { stage: Some(Box::new(RefusedAt { name, closest })), ..Refusal::new(reason, detail) }
 }
 
 /// A path for a person: cut, so that a refusal stays small whatever was sent.
