@@ -1,6 +1,7 @@
 //! How long is a route's lookup among many, and does it matter which? Nothing of it may allocate.
 #![expect(unsafe_code, reason = "a counting allocator wraps the system's")]
 #![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
+#![expect(clippy::indexing_slicing, reason = "a bench may stop where it stands")]
 #![expect(clippy::panic, reason = "a bench may stop where it stands")]
 #![expect(dead_code, reason = "the benches share their landscapes")]
 

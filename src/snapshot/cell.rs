@@ -33,6 +33,9 @@ pub enum Layout {
 /// A literal over a column: one of these closed intervals.
 type Literal = (usize, Box<[(i64, i64)]>);
 
+/// A candidate and its clause in a slot.
+type User<'a> = (usize, &'a [Literal]);
+
 /// Clauses over columns; an unknown fact satisfies no literal.
 #[derive(Clone, Debug, Default)]
 struct Clauses(Box<[Box<[Literal]>]>);
@@ -267,7 +270,7 @@ impl Cell {
     /// Files every clause under a slot: by the columns it speaks of, and how many clauses of the
     /// same candidate speak of the same before it.
     fn fill_rows(&mut self, clauses: &[Clauses]) {
-        let mut slots: BTreeMap<(Vec<usize>, usize), Vec<(usize, &[Literal])>> = BTreeMap::new();
+        let mut slots: BTreeMap<(Vec<usize>, usize), Vec<User<'_>>> = BTreeMap::new();
         for (candidate, clauses) in clauses.iter().enumerate() {
             let mut seen: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
             for clause in &clauses.0 {
@@ -297,7 +300,7 @@ impl Cell {
         }
     }
 
-    fn fill_slot_column(&mut self, column: usize, last: bool, users: &[(usize, &[Literal])]) {
+    fn fill_slot_column(&mut self, column: usize, last: bool, users: &[User<'_>]) {
         let mine = |clause: &[Literal]| -> Vec<(i64, i64)> {
             let here = clause.iter().filter(|(at, _)| *at == column);
             here.flat_map(|(_, intervals)| intervals.iter().copied()).collect()
