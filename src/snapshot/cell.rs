@@ -2,12 +2,12 @@
 //!
 //! * A **direct** cell has one record per candidate: a low and a high bound for every column, four
 //!   columns to a cache line, compared without branches. For few candidates nothing is faster.
-//! * A **bitmap** cell has, for every clause slot and column, one row of bits per elementary interval
-//!   of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the rows that the
+//! * A **bitmap** cell has, for every clause slot and column, one row of bits per elementary
+//!   interval of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the rows that the
 //!   facts select, the demands are the AND of the slots, 64 candidates an instruction.
 //!
-//! What does not fit a layout exactly (a union in a direct cell, a slot or an interval too many in a
-//! bitmap cell) is kept as plain clauses and checked for the survivors.
+//! What does not fit a layout exactly (a union in a direct cell, a slot or an interval too many in
+//! a bitmap cell) is kept as plain clauses and checked for the survivors.
 
 use super::bound::{Bound, Modes, unconditional};
 use super::vector::{Columns, FactVector};
@@ -185,7 +185,7 @@ impl Cell {
             .fold(0, |active, (bit, _)| active | 1 << bit)
     }
 
-    /// Shows `see` every word of candidates whose demands the facts satisfy, until it answers false.
+    /// Shows `see` the candidates whose demands the facts satisfy, by words, until it is false.
     #[inline]
     pub(crate) fn satisfied(&self, facts: &FactVector, mut see: impl FnMut(usize, u64) -> bool) {
         let mut see = |number: usize, word: u64| {
