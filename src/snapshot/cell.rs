@@ -3,7 +3,8 @@
 //! * A **direct** cell has one record per candidate: a low and a high bound for every column, four
 //!   columns to a cache line, compared without branches. For few candidates nothing is faster.
 //! * A **bitmap** cell has, for every clause slot and column, one row of bits per elementary
-//!   interval of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the rows that the
+//!   interval of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the
+//!   rows that the
 //!   facts select, the demands are the AND of the slots, 64 candidates an instruction.
 //!
 //! What does not fit a layout exactly (a union in a direct cell, a slot or an interval too many in
