@@ -1,6 +1,6 @@
 //! How long is a decision, its re-check, and the longest denial? Nothing of it may allocate.
-#![expect(unsafe_code, reason = "a counting allocator wraps the system's")]
 #![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
+#![expect(clippy::indexing_slicing, reason = "a bench may stop where it stands")]
 #![expect(clippy::panic, reason = "a bench may stop where it stands")]
 #![expect(dead_code, reason = "the benches share their landscapes")]
 
@@ -14,9 +14,6 @@ use caio::snapshot::{CapabilityId, NeedsId, Snapshot};
 use divan::{Bencher, black_box};
 use std::sync::OnceLock;
 use support::{World, contracts, facts, without_allocation};
-
-#[global_allocator]
-static COUNTING: support::Counting = support::Counting;
 
 fn main() {
     divan::main();

@@ -1,6 +1,6 @@
 //! How long is a route's lookup among many, and does it matter which? Nothing of it may allocate.
-#![expect(unsafe_code, reason = "a counting allocator wraps the system's")]
 #![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
+#![expect(clippy::indexing_slicing, reason = "a bench may stop where it stands")]
 #![expect(clippy::panic, reason = "a bench may stop where it stands")]
 #![expect(dead_code, reason = "the benches share their landscapes")]
 
@@ -10,9 +10,6 @@ use caio::snapshot::Snapshot;
 use divan::{Bencher, black_box};
 use std::sync::OnceLock;
 use support::{Call, without_allocation};
-
-#[global_allocator]
-static COUNTING: support::Counting = support::Counting;
 
 const COUNT: usize = 100_000;
 

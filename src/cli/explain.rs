@@ -7,13 +7,14 @@ use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::decide::explain::{Explanation, asked};
 use crate::decide::requirement::{HeaderNeeds, read};
-use crate::decide::{Question, Verdict};
+use crate::decide::{Question, Stage, Verdict};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::vector::FactVector;
 use crate::snapshot::{NoRoute, Snapshot};
 use crate::wire::fault::quoted;
 use crate::wire::target::Canonical;
 use crate::wire::{authority, target};
+use serde_json::{Value as Json, json};
 use std::io;
 use std::path::PathBuf;
 
@@ -102,7 +103,7 @@ fn explain(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::R
     match decide(&snapshot, &request) {
         Ok(explanation) => {
             if request.json {
-                writeln!(out.writer, "{:#}", explanation.json())?;
+                writeln!(out.writer, "{:#}", json(&explanation))?;
             } else {
                 write!(out.writer, "{}", explanation.text())?;
             }
@@ -111,7 +112,7 @@ fn explain(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::R
         }
         Err(refusal) => {
             if request.json {
-                writeln!(out.writer, "{:#}", serde_json::json!({ "refused": refusal }))?;
+                writeln!(out.writer, "{:#}", json!({ "refused": refusal }))?;
             } else {
                 writeln!(out.writer, "refused     {refusal}")?;
             }
@@ -238,4 +239,56 @@ fn locate(request: &mut Described, url: &str) -> Result<(), String> {
     };
     request.path = String::from_utf8(path.ok_or_else(bad)?.to_vec()).map_err(|_| bad())?;
     Ok(())
+}
+
+/// The same as JSON. Hashes are hexadecimal text: JSON numbers lose their low bits.
+fn json(explanation: &Explanation) -> Json {
+    let candidates: Vec<Json> = explanation
+        .candidates
+        .iter()
+        .map(|told| {
+            let key = &told.appraisal.key;
+            let failure = told.appraisal.failure.as_ref();
+            json!({
+                "service": told.service,
+                "eligible": failure.is_none(),
+                "key": {
+                    "tier": key.tier,
+                    "load": key.bucket,
+                    "rendezvous": format!("{:016x}", key.rendezvous),
+                },
+                "failure": failure.map(|failure| json!({
+                    "stage": failure.stage.name(),
+                    "condition": failure.condition,
+                    "clause": failure.clause,
+                })),
+            })
+        })
+        .collect();
+    let denial = match explanation.verdict() {
+        Verdict::Route(_) => Json::Null,
+        Verdict::Deny(denial) => json!({
+            "stage": denial.stage.name(),
+            "survivors": Stage::ALL
+                .iter()
+                .zip(denial.survivors)
+                .map(|(stage, count)| (stage.name().to_owned(), json!(count)))
+                .collect::<serde_json::Map<_, _>>(),
+        }),
+    };
+    let needs: Vec<Json> =
+        explanation.needs.iter().map(|it| json!({ "name": it.name, "text": it.text })).collect();
+    json!({
+        "snapshot": format!("sha256:{}", explanation.snapshot),
+        "epoch": explanation.epoch,
+        "route": explanation.route,
+        "capability": explanation.capability,
+        "seed": format!("{:016x}", explanation.seed),
+        "needs": needs,
+        "facts": explanation.facts,
+        "candidates": candidates,
+        "chosen": explanation.chosen(),
+        "why": explanation.chosen().map(|_| explanation.why()),
+        "refused": denial,
+    })
 }

@@ -1,6 +1,14 @@
 //! Laws of landscape and decision, on random worlds: `CAIO_LAW_ROUNDS` scales them, `CAIO_LAW_SEED`
 //! replays one. Every world is drawn from its own seed, which a failure names.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unreachable,
+    reason = "a law that cannot go on has failed, and says where"
+)]
+
 #[path = "decision/world.rs"]
 mod world;
 
@@ -185,7 +193,7 @@ fn corruptions_are_refused(
     question: &Question<'_>,
     choice: Choice,
 ) {
-    let mut wrong = vec![choice; 6];
+    let mut wrong = [choice; 6];
     wrong[0].service = ServiceId(choice.service.0 + 1);
     wrong[1].candidate += 1;
     wrong[2].key.tier ^= 1;
