@@ -14,7 +14,7 @@ use super::pieces::{
     BodyFault, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink, Source,
     Terms, pump,
 };
-use super::pool::Connection;
+use super::pool::{Connection, HEAD_ROOM};
 use super::timed::{Elapsed, until};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
@@ -23,7 +23,6 @@ use crate::http1::request::{Method, RequestHead};
 use crate::http1::response::{self, ResponseHead};
 use crate::http1::write::Persistence;
 use crate::http1::{Cursor, Framing, Parsed, Version};
-use crate::io::buffers::HEAD_BYTES;
 use crate::io::deadline::{Overdue, Watch};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -259,7 +258,8 @@ async fn over_http1(
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
-            shared.worker.pool.put_back(connection, shared.now());
+            let buffer = shared.worker.buffers.take();
+            shared.worker.pool.put_back(connection, buffer, shared.now());
             end
         }
         // As in the short way: a stale connection, and a request that may be repeated.
@@ -286,7 +286,13 @@ async fn answer_http1(
     connection: &Connection,
     reply: &mut Reply<'_>,
 ) -> (End, bool) {
-    let mut buffer = Vec::with_capacity(4 * HEAD_BYTES);
+    let (first, mut buffer) = connection.receive_first(&shared.worker.buffers).await;
+    match first {
+        Ok(1..) => {}
+        _ if connection.watch.fired() => return (End::Refuse(timeout()), false),
+        _ => return (End::Refuse(aborted()), false),
+    }
+    buffer.drain(..HEAD_ROOM);
     let mut head = ResponseHead::default();
     let mut interim = 0;
     let mut cursor = Cursor::default();

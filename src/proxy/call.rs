@@ -258,7 +258,22 @@ impl Begun {
     }
 }
 
-/// An HTTP/1.1 connection for the decision.
+/// An idle HTTP/1.1 connection for the decision; the decision back where there is none.
+///
+/// # Errors
+/// The decision, for [`connect`].
+pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
+    if opening.retried_stale {
+        return Err(begun);
+    }
+    let endpoint = begun.endpoint(worker, opening);
+    match endpoint.and_then(|endpoint| worker.pool.idle(&endpoint, opening.begun_ms)) {
+        Some(idle) => Ok(begun.into_call(worker, opening, Some(idle))),
+        None => Err(begun),
+    }
+}
+
+/// A new HTTP/1.1 connection for the decision.
 ///
 /// # Errors
 /// What is to follow from its absence.
@@ -270,11 +285,6 @@ pub async fn connect(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    if !opening.retried_stale
-        && let Some(idle) = worker.pool.idle(&endpoint, opening.begun_ms)
-    {
-        return Ok(begun.into_call(worker, opening, Some(idle)));
-    }
     match worker.pool.connect(&endpoint, &worker.deadlines, &worker.counters).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
         Err(why) => {

@@ -343,7 +343,10 @@ async fn connect(
             Ok((begun.call, Upstream::Http2(begun.ticket)))
         }
         Protocol::Http1 => {
-            let mut call = call::connect(worker, begun, opening).await?;
+            let mut call = match call::idle(worker, begun, opening) {
+                Ok(call) => call,
+                Err(begun) => call::connect(worker, begun, opening).await?,
+            };
             let Some(connection) = call.take_connection() else {
                 let detail = "the exchange has no connection";
                 return Err(Failed::Refuse(Refusal::new(Reason::Internal, detail)));
