@@ -1,6 +1,6 @@
 //! How long is a route's lookup among many, and does it matter which? Nothing of it may allocate.
-#![expect(unsafe_code, reason = "a counting allocator wraps the system's")]
 #![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
+#![expect(clippy::indexing_slicing, reason = "a bench may stop where it stands")]
 #![expect(clippy::panic, reason = "a bench may stop where it stands")]
 #![expect(dead_code, reason = "the benches share their landscapes")]
 
@@ -10,9 +10,6 @@ use caio::snapshot::Snapshot;
 use divan::{Bencher, black_box};
 use std::sync::OnceLock;
 use support::{Call, without_allocation};
-
-#[global_allocator]
-static COUNTING: support::Counting = support::Counting;
 
 const COUNT: usize = 100_000;
 
@@ -45,8 +42,9 @@ fn one_route(bencher: Bencher<'_, '_>, number: usize) {
 }
 
 /// A random route each time, so that memory is cold.
-#[divan::bench]
+#[divan::bench(sample_size = 8192)]
 fn any_route(bencher: Bencher<'_, '_>) {
+    snapshot();
     let mut rng = fastrand::Rng::with_seed(3);
     let calls: Vec<Call> = (0..8192).map(|_| Call { path: path(rng.usize(..COUNT)) }).collect();
     let mut at = 0;

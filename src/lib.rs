@@ -36,7 +36,6 @@ pub mod decide;
 pub mod exchange;
 pub mod http1;
 pub mod http2;
-pub mod identity;
 #[cfg(feature = "serve")]
 pub mod io;
 pub mod snapshot;

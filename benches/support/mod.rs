@@ -1,4 +1,4 @@
-//! What the benches share: an allocator that counts, and landscapes of a given shape.
+//! What the benches share: counted allocations, and landscapes of a given shape.
 
 use caio::compiler::{Parts, compile};
 use caio::config::model::{
@@ -11,36 +11,12 @@ use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabula
 use caio::snapshot::request::RequestView;
 use caio::snapshot::vector::FactVector;
 use caio::snapshot::{CapabilityId, SeedRule, Snapshot};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, with a count per thread.
-pub(crate) struct Counting;
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 /// Asserts that `work` allocates nothing.
 pub(crate) fn without_allocation(what: &str, work: impl FnOnce()) {
-    let before = COUNT.with(Cell::get);
-    work();
-    let after = COUNT.with(Cell::get);
-    assert_eq!(after - before, 0, "{what} allocates");
+    let counted = allocation_counter::measure(work);
+    assert_eq!(counted.count_total, 0, "{what} allocates");
 }
 
 const FACTS: u16 = 6;

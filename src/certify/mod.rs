@@ -9,10 +9,10 @@
 mod interval;
 
 use crate::balance::epoch::Epoch;
-use crate::contract::logic::{Atom, AttributeId, Clause};
+use crate::contract::logic::AttributeId;
 use crate::contract::set::Set;
 use crate::decide::{Choice, Key, Question};
-use crate::snapshot::flat::FlatOffer;
+use crate::snapshot::flat::{FlatAtom, FlatNeeds, FlatOffer};
 use crate::snapshot::{CapabilityId, ServiceId, Snapshot, hash};
 use crate::wire::limits::MODES_MAX;
 use std::fmt;
@@ -89,14 +89,11 @@ pub fn certify(
     if !candidate.flat.demands.holds(question.facts) {
         return Err(Disagreement::Demand);
     }
-    let needs = capability.needs.get(question.needs.0 as usize).ok_or(Disagreement::Guarantee)?;
-    let header = question.header.map_or(&[][..], |header| header.conditions());
+    let needs = capability.flat_needs.get(question.needs.0 as usize);
+    let needs = needs.ok_or(Disagreement::Guarantee)?;
     let active = Active::new(&candidate.flat, question);
-    let entailed = |clause: &Clause| clause.atoms.iter().any(|atom| active.entails(atom));
-    let mut conditions = needs.iter().chain(header);
-    if !active.consistent()
-        || !conditions.all(|condition| condition.cnf.clauses.iter().all(entailed))
-    {
+    let header = question.header.is_none_or(|header| active.entail(header.flat()));
+    if !header || !active.entail(needs) || !active.consistent() {
         return Err(Disagreement::Guarantee);
     }
     let state = epoch.state(choice.service);
@@ -142,22 +139,50 @@ impl<'a> Active<'a> {
         Self { offer, modes }
     }
 
+    #[inline]
+    fn promises(&self, attribute: AttributeId) -> impl Iterator<Item = &'a FlatAtom> {
+        let active = self.modes;
+        let modes = self.offer.modes.iter().enumerate();
+        modes
+            .filter(move |(bit, _)| active >> bit & 1 == 1)
+            .filter_map(move |(_, mode)| mode.promised(attribute))
+    }
+
     fn promised(&self, attribute: AttributeId) -> Promised<'a> {
         let mut promised = Promised { sets: [None; MODES_MAX], count: 0 };
-        for (bit, mode) in self.offer.modes.iter().enumerate() {
-            if self.modes >> bit & 1 == 1
-                && let Some(set) = mode.promised(attribute)
-                && let Some(slot) = promised.sets.get_mut(promised.count)
-            {
-                *slot = Some(set);
-                promised.count += 1;
-            }
+        for (slot, atom) in promised.sets.iter_mut().zip(self.promises(attribute)) {
+            *slot = Some(&atom.set);
+            promised.count += 1;
         }
         promised
     }
 
+    /// Whether every clause has an atom that is entailed.
+    #[inline]
+    fn entail(&self, needs: &FlatNeeds) -> bool {
+        let mut entailed = false;
+        for atom in &needs.atoms {
+            entailed = entailed || self.entails(atom);
+            if atom.last {
+                if !entailed {
+                    return false;
+                }
+                entailed = false;
+            }
+        }
+        !needs.never
+    }
+
     /// Whether what is promised of the atom's attribute lies inside the atom's set.
-    fn entails(&self, atom: &Atom) -> bool {
+    #[inline]
+    fn entails(&self, atom: &FlatAtom) -> bool {
+        // Mostly one promise speaks of an attribute, and says one interval.
+        let mut promises = self.promises(atom.attribute);
+        if let (Some(one), None) = (promises.next(), promises.next())
+            && let (Some((low, high)), Some((least, most))) = (one.interval, atom.interval)
+        {
+            return least <= low && high <= most;
+        }
         let promised = self.promised(atom.attribute);
         let sets = promised.sets.get(..promised.count).unwrap_or(&[]);
         !sets.is_empty() && interval::within(sets, &atom.set)

@@ -1,7 +1,10 @@
 //! Layer 9: words for people.
 
 pub mod check;
+#[cfg(feature = "serve")]
+pub mod demo;
 pub mod disk;
+pub mod explain;
 pub mod loading;
 #[cfg(feature = "serve")]
 pub mod run;
@@ -36,6 +39,9 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
     };
     let written = match verb {
         "check" => return check::run(rest, out, err),
+        "explain" => return explain::run(rest, out, err),
+        #[cfg(feature = "serve")]
+        "demo" => return demo::run(rest, out, err),
         #[cfg(feature = "serve")]
         "run" => return run::run(rest, out, err),
         "-h" | "--help" | "help" => write!(out.writer, "{HELP}").map(|()| FINE),

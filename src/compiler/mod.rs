@@ -11,7 +11,7 @@ use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::bound::{Bound, contradictions};
 use crate::snapshot::cell::{Cell, Layout};
-use crate::snapshot::flat::FlatOffer;
+use crate::snapshot::flat::{FlatNeeds, FlatOffer};
 use crate::snapshot::table::RouteTable;
 use crate::snapshot::vector::Columns;
 use crate::snapshot::{
@@ -113,6 +113,7 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
     for capability in &mut capabilities {
         let needs = capability.needs.iter();
         let bound = needs.map(|needs| Bound::new(&capability.candidates, needs)).collect();
+        capability.flat_needs = capability.needs.iter().map(FlatNeeds::new).collect();
         capability.cell = Cell::new(&capability.columns, &capability.candidates, bound, layout);
     }
     let canonical = canonical::text(parts, &services, &requirements);
@@ -236,6 +237,7 @@ fn capabilities(
             candidates,
             columns,
             needs: vec![Vec::new()],
+            flat_needs: Vec::new(),
             cell: Cell::default(),
         }
     });

@@ -1,5 +1,5 @@
 //! A decision told to people: every candidate, the first clause it fails, its key, who was chosen
-//! and why; the same as JSON.
+//! and why; with public parts, so that another form can be made of it.
 
 use super::reference::{self, Appraisal, Asked, Failure, Judgement};
 use super::{Question, Stage, Verdict};
@@ -9,7 +9,6 @@ use crate::contract::logic::{Atom, AttributeId, Facts};
 use crate::contract::set::{Numbers, Set, Texts, Value};
 use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::{ServiceId, Snapshot};
-use serde_json::{Value as Json, json};
 use std::fmt::{self, Write};
 
 /// Candidates that a refusal looks at for the closest one: a refusal must stay cheap.
@@ -39,8 +38,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// For a refusal: which of the first [`CLOSEST_CANDIDATES_MAX`] candidates came furthest through the
-/// filters, the first of them in the order of (tier, service).
+/// For a refusal: which of the first [`CLOSEST_CANDIDATES_MAX`] candidates came furthest through
+/// the filters, the first of them in the order of (tier, service).
 pub fn closest(
     snapshot: &Snapshot,
     epoch: &Epoch,
@@ -77,21 +76,32 @@ pub fn asked<'a>(snapshot: &'a Snapshot, question: &Question<'a>, facts: &'a Fac
 /// Everything there is to say about one decision.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    snapshot: String,
-    epoch: u64,
-    route: String,
-    capability: String,
-    seed: u64,
-    needs: Vec<Condition>,
-    facts: Vec<String>,
-    candidates: Vec<Told>,
+    /// The snapshot's digest, hexadecimal.
+    pub snapshot: String,
+    /// The epoch's number.
+    pub epoch: u64,
+    /// The id of the route that matched.
+    pub route: String,
+    /// The capability's name.
+    pub capability: String,
+    /// The request's seed.
+    pub seed: u64,
+    /// Everything that was required.
+    pub needs: Vec<Condition>,
+    /// What was known, as conditions.
+    pub facts: Vec<String>,
+    /// Every candidate, in the order of (tier, service).
+    pub candidates: Vec<Told>,
     judgement: Judgement,
 }
 
+/// What became of one candidate, by name.
 #[derive(Clone, Debug)]
-struct Told {
-    service: String,
-    appraisal: Appraisal,
+pub struct Told {
+    /// Its id.
+    pub service: String,
+    /// Its key, and why it is out.
+    pub appraisal: Appraisal,
 }
 
 impl Explanation {
@@ -134,7 +144,7 @@ impl Explanation {
     }
 
     /// What set the chosen service apart from the next best, in words.
-    fn why(&self) -> String {
+    pub fn why(&self) -> String {
         let mut keys: Vec<_> = self
             .candidates
             .iter()
@@ -147,13 +157,13 @@ impl Explanation {
             [_] => "nobody else is eligible".to_owned(),
             [(best, _), (next, other), ..] => {
                 let by = if best.tier < next.tier {
-                    "its tier is lower"
+                    "its tier is lower than that of"
                 } else if best.bucket < next.bucket {
-                    "it is less loaded"
+                    "it is less loaded than"
                 } else {
-                    "the request's seed ranks it first"
+                    "the request's seed ranks it before"
                 };
-                format!("{by} than the next best, `{}`", other.escape_debug())
+                format!("{by} the next best, `{}`", plain(other))
             }
         }
     }
@@ -167,14 +177,14 @@ impl Explanation {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "route       {}", self.route.escape_debug())?;
-        writeln!(out, "capability  {}", self.capability.escape_debug())?;
+        writeln!(out, "route       {}", plain(&self.route))?;
+        writeln!(out, "capability  {}", plain(&self.capability))?;
         for need in &self.needs {
-            let (name, text) = (need.name.escape_debug(), need.text.escape_debug());
+            let (name, text) = (plain(&need.name), plain(&need.text));
             writeln!(out, "needs       {text}  ({name})")?;
         }
         for fact in &self.facts {
-            writeln!(out, "fact        {}", fact.escape_debug())?;
+            writeln!(out, "fact        {}", plain(fact))?;
         }
         writeln!(out)?;
         let width = self.candidates.iter().map(|told| told.service.chars().count()).max();
@@ -182,12 +192,9 @@ impl Explanation {
             let key = &told.appraisal.key;
             write!(out, "{:width$}  ", told.service, width = width.unwrap_or(0))?;
             match &told.appraisal.failure {
-                Some(failure) => writeln!(
-                    out,
-                    "no   {}: {}",
-                    failure.stage.name(),
-                    failure.to_string().escape_debug()
-                )?,
+                Some(failure) => {
+                    writeln!(out, "no   {}: {}", failure.stage.name(), plain(&failure.to_string()))?
+                }
                 None => writeln!(
                     out,
                     "yes  tier {}, load {}, rendezvous {:016x}",
@@ -199,7 +206,7 @@ impl Explanation {
         match &self.judgement.verdict {
             Verdict::Route(_) => {
                 let chosen = self.chosen().unwrap_or_default();
-                writeln!(out, "chosen      {}: {}", chosen.escape_debug(), self.why())?;
+                writeln!(out, "chosen      {}: {}", plain(chosen), self.why())?;
             }
             Verdict::Deny(denial) => {
                 writeln!(
@@ -217,58 +224,15 @@ impl Explanation {
         writeln!(out, "epoch       {}", self.epoch)?;
         writeln!(out, "seed        {:016x}", self.seed)
     }
+}
 
-    /// The same as JSON. Hashes are hexadecimal text: JSON numbers lose their low bits.
-    pub fn json(&self) -> Json {
-        let candidates: Vec<Json> = self
-            .candidates
-            .iter()
-            .map(|told| {
-                let key = &told.appraisal.key;
-                let failure = told.appraisal.failure.as_ref();
-                json!({
-                    "service": told.service,
-                    "eligible": failure.is_none(),
-                    "key": {
-                        "tier": key.tier,
-                        "load": key.bucket,
-                        "rendezvous": format!("{:016x}", key.rendezvous),
-                    },
-                    "failure": failure.map(|failure| json!({
-                        "stage": failure.stage.name(),
-                        "condition": failure.condition,
-                        "clause": failure.clause,
-                    })),
-                })
-            })
-            .collect();
-        let denial = match &self.judgement.verdict {
-            Verdict::Route(_) => Json::Null,
-            Verdict::Deny(denial) => json!({
-                "stage": denial.stage.name(),
-                "survivors": Stage::ALL
-                    .iter()
-                    .zip(denial.survivors)
-                    .map(|(stage, count)| (stage.name().to_owned(), json!(count)))
-                    .collect::<serde_json::Map<_, _>>(),
-            }),
-        };
-        let needs: Vec<Json> =
-            self.needs.iter().map(|it| json!({ "name": it.name, "text": it.text })).collect();
-        json!({
-            "snapshot": format!("sha256:{}", self.snapshot),
-            "epoch": self.epoch,
-            "route": self.route,
-            "capability": self.capability,
-            "seed": format!("{:016x}", self.seed),
-            "needs": needs,
-            "facts": self.facts,
-            "candidates": candidates,
-            "chosen": self.chosen(),
-            "why": self.chosen().map(|_| self.why()),
-            "refused": denial,
-        })
-    }
+/// Text with its control characters escaped, so that no document writes to a terminal.
+fn plain(text: &str) -> String {
+    let escape = |character: char| match character.is_control() {
+        true => character.escape_default().collect::<String>(),
+        false => character.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// `request.bytes == 1KiB`

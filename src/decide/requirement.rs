@@ -2,7 +2,10 @@
 //! only narrow. What a header means is worked out once per worker and kept.
 
 use crate::config::model::Condition;
+use crate::contract::complaint::Complaint;
+use crate::contract::require::{self, Required};
 use crate::snapshot::bound::Bound;
+use crate::snapshot::flat::FlatNeeds;
 use crate::snapshot::{Capability, CapabilityId, Snapshot};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,18 +15,24 @@ use std::rc::Rc;
 #[derive(Clone, Debug, Default)]
 pub struct HeaderNeeds {
     conditions: Vec<Condition>,
+    flat: FlatNeeds,
     bound: BTreeMap<CapabilityId, Bound>,
 }
 
 impl HeaderNeeds {
     /// The requirements of a header, parsed.
     pub fn new(conditions: Vec<Condition>) -> Self {
-        Self { conditions, bound: BTreeMap::new() }
+        Self { flat: FlatNeeds::new(&conditions), conditions, bound: BTreeMap::new() }
     }
 
     /// The requirements.
     pub fn conditions(&self) -> &[Condition] {
         &self.conditions
+    }
+
+    /// The same, flat, for the re-check.
+    pub fn flat(&self) -> &FlatNeeds {
+        &self.flat
     }
 
     /// Works out what the requirements mean for the candidates of a capability.
@@ -113,4 +122,29 @@ impl Interner {
         self.entries += 1;
         Ok(needs)
     }
+}
+
+/// Reads the lines of a `CAIO-Require` field to conditions: named requirements become what they
+/// name, expressions stand for themselves.
+///
+/// # Errors
+/// What is wrong with the field.
+pub fn read<'a>(
+    snapshot: &Snapshot,
+    lines: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<Condition>, Complaint> {
+    let known = |id: &str| snapshot.requirement(id).is_some();
+    let required = require::resolve(snapshot.vocabulary(), require::parse(lines)?, known)?;
+    let mut conditions = Vec::new();
+    for one in required {
+        match one {
+            Required::Named(id) => {
+                conditions.extend_from_slice(snapshot.requirement(&id).unwrap_or_default());
+            }
+            Required::Expression { text, cnf } => {
+                conditions.push(Condition { name: "caio-require".to_owned(), text, cnf });
+            }
+        }
+    }
+    Ok(conditions)
 }

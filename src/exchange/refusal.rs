@@ -163,7 +163,7 @@ pub struct Refusal {
     /// What is wrong with this request and how to mend it; no internals.
     pub detail: Cow<'static, str>,
     /// The decision stage that left no candidate, and the closest one's first failing clause.
-    pub stage: Option<Stage>,
+    pub stage: Option<Box<Stage>>,
     /// The methods for an `Allow` field.
     pub allow: Option<String>,
     /// Seconds for `Retry-After`.
@@ -266,10 +266,10 @@ mod tests {
     #[test]
     fn a_problem_names_code_stage_and_closest_candidate() {
         let mut refusal = Refusal::new(Reason::Unsatisfied, "say `\"less\"`");
-        refusal.stage = Some(Stage {
+        refusal.stage = Some(Box::new(Stage {
             name: "guarantee",
             closest: Some(("embed.us".into(), "residency.within(\"eu\")".into())),
-        });
+        }));
         let body: serde_json::Value = serde_json::from_slice(&refusal.problem("id")).unwrap();
         assert_eq!(body["code"], "contract.unsatisfied");
         assert_eq!(body["status"], 503);

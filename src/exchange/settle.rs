@@ -7,11 +7,17 @@ use super::refusal::{Reason, Refusal, Stage as RefusedAt};
 use super::view::Inbound;
 use crate::balance::epoch::Epoch;
 use crate::certify::{Certified, certify};
-use crate::decide::{Question, Stage, Verdict, decide};
+use crate::decide::requirement::{self, HeaderNeeds, Interner, Tokens, Unavailable};
+use crate::decide::{Question, Stage, Verdict, decide, explain};
 use crate::snapshot::request::Principal;
 use crate::snapshot::vector::FactVector;
-use crate::snapshot::{NoRoute, RouteMatch, ServiceId, Snapshot};
-use crate::wire::field::Kind;
+use crate::snapshot::{CapabilityId, NoRoute, RouteMatch, ServiceId, Snapshot};
+use crate::wire::limits::{
+    REQUIRE_BYTES_MAX, REQUIRE_KEPT_MAX, REQUIRE_MISSES_BURST, REQUIRE_MISSES_PER_SECOND,
+};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// What one attempt of a request asks.
 pub struct Inquiry<'a> {
@@ -23,13 +29,57 @@ pub struct Inquiry<'a> {
     pub tried: &'a [ServiceId],
     /// Milliseconds, for the bound on new requirement texts.
     pub now_ms: u64,
+    /// The landscape's version: what headers mean is kept for one.
+    pub version: u64,
 }
 
 /// What is kept between requests so that none allocates.
-#[derive(Default)]
 pub struct Scratch {
     facts: FactVector,
-    require: Vec<u8>,
+    require: String,
+    /// Requirements that headers stated, worked out for this version of the landscape.
+    interner: Interner,
+    version: u64,
+    /// New header texts that each principal may still have worked out.
+    buckets: BTreeMap<Arc<str>, Bucket>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            facts: FactVector::default(),
+            require: String::new(),
+            interner: Interner::new(REQUIRE_KEPT_MAX),
+            version: 0,
+            buckets: BTreeMap::new(),
+        }
+    }
+}
+
+/// A token bucket: a token is one header text worked out.
+#[derive(Debug)]
+struct Bucket {
+    /// Thousandths of a token.
+    level: u64,
+    filled_ms: u64,
+}
+
+impl Bucket {
+    fn at(&mut self, now_ms: u64) -> &mut Self {
+        let passed = now_ms.saturating_sub(self.filled_ms);
+        self.filled_ms = now_ms;
+        let earned = passed.saturating_mul(REQUIRE_MISSES_PER_SECOND);
+        self.level = self.level.saturating_add(earned).min(REQUIRE_MISSES_BURST * 1000);
+        self
+    }
+}
+
+impl Tokens for Bucket {
+    fn take(&mut self) -> bool {
+        let left = self.level.checked_sub(1000);
+        self.level = left.unwrap_or(self.level);
+        left.is_some()
+    }
 }
 
 /// A certified decision and the route it was made on.
@@ -55,8 +105,8 @@ pub fn settle(
     let Some(needs) = snapshot.needs(&route, inquiry.principal.class) else {
         return Err(Refusal::new(Reason::Internal, "the route has no requirements' place"));
     };
-    let Scratch { facts, require } = scratch;
-    let header = stated(snapshot, view, inquiry, require)?;
+    let header = stated(snapshot, view, inquiry, route.capability, scratch)?;
+    let facts = &mut scratch.facts;
     snapshot.facts(route.capability, view, inquiry.principal, facts).map_err(|fact| {
         let detail = format!("{} gives no `{}`: {}", fact.origin, fact.attribute, fact.what);
         Refusal::new(Reason::FactInvalid, detail)
@@ -64,7 +114,7 @@ pub fn settle(
     let question = Question {
         capability: route.capability,
         needs,
-        header,
+        header: header.as_deref(),
         facts,
         seed: snapshot.seed(view, inquiry.principal, inquiry.request_id),
         tried: inquiry.tried,
@@ -77,7 +127,10 @@ pub fn settle(
                 "the decision and its independent re-check differ; nothing was forwarded",
             )),
         },
-        Verdict::Deny(denial) => Err(denied(snapshot, epoch, &question, denial.stage)),
+        Verdict::Deny(denial) => {
+            let closest = closest_to(snapshot, epoch, &question, view, inquiry.principal);
+            Err(denied(denial.stage, closest))
+        }
     }
 }
 
@@ -111,34 +164,76 @@ fn find_route(snapshot: &Snapshot, view: &impl Inbound) -> Result<RouteMatch, Re
     })
 }
 
-/// What the request's own header requires, parsed once per distinct text.
+/// What the request's own header requires, worked out once per distinct text.
 fn stated(
     snapshot: &Snapshot,
     view: &impl Inbound,
     inquiry: &Inquiry<'_>,
-    text: &mut Vec<u8>,
-) -> Result<Option<&'static crate::decide::HeaderNeeds>, Refusal> {
-    if view.only(Kind::CaioRequire, "caio-require").is_none()
-        && view.header("caio-require").is_none()
-    {
-        let mut any = false;
-        view.each_value("caio-require", &mut |_| any = true);
-        if !any {
-            return Ok(None);
-        }
-    }
-    text.clear();
+    capability: CapabilityId,
+    scratch: &mut Scratch,
+) -> Result<Option<Rc<HeaderNeeds>>, Refusal> {
+    let Scratch { require, interner, version, buckets, .. } = scratch;
+    let invalid =
+        |why: &str| Refusal::new(Reason::RequirementInvalid, format!("CAIO-Require: {why}"));
+    require.clear();
+    let (mut lines, mut text) = (0, true);
     view.each_value("caio-require", &mut |value| {
-        if !text.is_empty() {
-            text.extend_from_slice(b", ");
+        lines += 1;
+        if lines > 1 {
+            require.push_str(", ");
         }
-        text.extend_from_slice(value);
+        match std::str::from_utf8(value) {
+            Ok(value) if require.len() + value.len() <= REQUIRE_BYTES_MAX => {
+                require.push_str(value);
+            }
+            _ => text = false,
+        }
     });
-    let _ = (snapshot, inquiry);
-    Err(Refusal::new(Reason::RequirementInvalid, "CAIO-Require is not read yet"))
+    if lines == 0 {
+        return Ok(None);
+    }
+    if !text {
+        return Err(invalid(&format!("write at most {REQUIRE_BYTES_MAX} bytes of ASCII text")));
+    }
+    if *version != inquiry.version {
+        *interner = Interner::new(REQUIRE_KEPT_MAX);
+        *version = inquiry.version;
+    }
+    let bucket = buckets.entry(Arc::clone(&inquiry.principal.id)).or_insert_with(|| Bucket {
+        level: REQUIRE_MISSES_BURST * 1000,
+        filled_ms: inquiry.now_ms,
+    });
+    let parse = |text: &str| requirement::read(snapshot, [text.as_bytes()]);
+    let tokens = bucket.at(inquiry.now_ms);
+    match interner.resolve(snapshot, capability, require, tokens, parse) {
+        Ok(needs) => Ok(Some(needs)),
+        Err(Unavailable::Malformed(complaint)) => {
+            let at = complaint.offset;
+            Err(invalid(&format!("at byte {at}: {}; {}", complaint.what, complaint.mend)))
+        }
+        Err(Unavailable::Limited) => Err(Refusal::new(
+            Reason::RequirementLimited,
+            "too many new texts in CAIO-Require; name a configured requirement, or slow down",
+        )),
+    }
 }
 
-fn denied(snapshot: &Snapshot, epoch: &Epoch, question: &Question<'_>, stage: Stage) -> Refusal {
+/// The closest candidate and what it fails; for people, so its work is bounded and its failure to
+/// be found changes nothing.
+fn closest_to(
+    snapshot: &Snapshot,
+    epoch: &Epoch,
+    question: &Question<'_>,
+    view: &impl Inbound,
+    principal: &Principal,
+) -> Option<(String, String)> {
+    let columns = &snapshot.capability_entry(question.capability)?.columns;
+    let facts = columns.values(view, principal).ok()?;
+    let closest = explain::closest(snapshot, epoch, question, &facts)?;
+    Some((closest.service, closest.failure.to_string()))
+}
+
+fn denied(stage: Stage, closest: Option<(String, String)>) -> Refusal {
     let reason = match stage {
         Stage::Offer => Reason::CapabilityUnknown,
         Stage::Demand => Reason::DemandUnmet,
@@ -148,21 +243,16 @@ fn denied(snapshot: &Snapshot, epoch: &Epoch, question: &Question<'_>, stage: St
         Stage::Drain => Reason::Draining,
         Stage::Tried => Reason::Exhausted,
     };
-    let _ = (snapshot, epoch, question);
-    let closest: Option<(String, String)> = None;
+    let name = stage.name();
     let detail = match &closest {
         Some((service, fails)) => {
             format!(
-                "at stage `{}` nobody was left; closest is `{service}`, which fails: {fails}",
-                stage.name()
+                "at stage `{name}` nobody was left; closest is `{service}`, which fails: {fails}"
             )
         }
-        None => format!("at stage `{}` nobody was left", stage.name()),
+        None => format!("at stage `{name}` nobody was left"),
     };
-    Refusal {
-        stage: Some(RefusedAt { name: stage.name(), closest }),
-        ..Refusal::new(reason, detail)
-    }
+    Refusal { stage: Some(Box::new(RefusedAt { name, closest })), ..Refusal::new(reason, detail) }
 }
 
 /// A path for a person: cut, so that a refusal stays small whatever was sent.

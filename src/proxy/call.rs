@@ -156,6 +156,7 @@ pub fn begin(
         request_id: opening.additions.request_id(),
         tried: &opening.tried,
         now_ms: opening.begun_ms,
+        version: opening.landscape.version,
     };
     let settled = settle(snapshot, epoch, view, &inquiry, &mut worker.scratch.borrow_mut());
     let settled = settled.inspect_err(|refusal| {

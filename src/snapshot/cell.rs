@@ -2,12 +2,13 @@
 //!
 //! * A **direct** cell has one record per candidate: a low and a high bound for every column, four
 //!   columns to a cache line, compared without branches. For few candidates nothing is faster.
-//! * A **bitmap** cell has, for every clause slot and column, one row of bits per elementary interval
-//!   of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the rows that the
+//! * A **bitmap** cell has, for every clause slot and column, one row of bits per elementary
+//!   interval of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the
+//!   rows that the
 //!   facts select, the demands are the AND of the slots, 64 candidates an instruction.
 //!
-//! What does not fit a layout exactly (a union in a direct cell, a slot or an interval too many in a
-//! bitmap cell) is kept as plain clauses and checked for the survivors.
+//! What does not fit a layout exactly (a union in a direct cell, a slot or an interval too many in
+//! a bitmap cell) is kept as plain clauses and checked for the survivors.
 
 use super::bound::{Bound, Modes, unconditional};
 use super::vector::{Columns, FactVector};
@@ -32,6 +33,9 @@ pub enum Layout {
 
 /// A literal over a column: one of these closed intervals.
 type Literal = (usize, Box<[(i64, i64)]>);
+
+/// A candidate and its clause in a slot.
+type User<'a> = (usize, &'a [Literal]);
 
 /// Clauses over columns; an unknown fact satisfies no literal.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +186,7 @@ impl Cell {
             .fold(0, |active, (bit, _)| active | 1 << bit)
     }
 
-    /// Shows `see` every word of candidates whose demands the facts satisfy, until it answers false.
+    /// Shows `see` the candidates whose demands the facts satisfy, by words, until it is false.
     #[inline]
     pub(crate) fn satisfied(&self, facts: &FactVector, mut see: impl FnMut(usize, u64) -> bool) {
         let mut see = |number: usize, word: u64| {
@@ -267,7 +271,7 @@ impl Cell {
     /// Files every clause under a slot: by the columns it speaks of, and how many clauses of the
     /// same candidate speak of the same before it.
     fn fill_rows(&mut self, clauses: &[Clauses]) {
-        let mut slots: BTreeMap<(Vec<usize>, usize), Vec<(usize, &[Literal])>> = BTreeMap::new();
+        let mut slots: BTreeMap<(Vec<usize>, usize), Vec<User<'_>>> = BTreeMap::new();
         for (candidate, clauses) in clauses.iter().enumerate() {
             let mut seen: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
             for clause in &clauses.0 {
@@ -297,7 +301,7 @@ impl Cell {
         }
     }
 
-    fn fill_slot_column(&mut self, column: usize, last: bool, users: &[(usize, &[Literal])]) {
+    fn fill_slot_column(&mut self, column: usize, last: bool, users: &[User<'_>]) {
         let mine = |clause: &[Literal]| -> Vec<(i64, i64)> {
             let here = clause.iter().filter(|(at, _)| *at == column);
             here.flat_map(|(_, intervals)| intervals.iter().copied()).collect()

@@ -2,7 +2,7 @@
 //! the decision's cells enters here, so a fault in those cannot hide in these.
 
 use super::vector::{Columns, FactVector};
-use crate::config::model::Offer;
+use crate::config::model::{Condition, Offer};
 use crate::contract::logic::{Atom, AttributeId, Cnf};
 use crate::contract::set::Set;
 use std::collections::BTreeSet;
@@ -30,7 +30,59 @@ pub struct FlatMode {
     /// When it holds.
     pub when: Program,
     /// What it says, sorted by attribute.
-    then: Box<[(AttributeId, Set)]>,
+    then: Box<[FlatAtom]>,
+}
+
+/// An attribute and a set of its values.
+#[derive(Clone, Debug)]
+pub struct FlatAtom {
+    /// The attribute.
+    pub attribute: AttributeId,
+    /// Whether it ends its clause.
+    pub last: bool,
+    /// The set, where it is just one interval of numbers.
+    pub interval: Option<(i64, i64)>,
+    /// The set.
+    pub set: Set,
+}
+
+impl FlatAtom {
+    fn new(attribute: AttributeId, set: &Set, last: bool) -> Self {
+        let interval = match set {
+            Set::Numbers(numbers) => match numbers.intervals() {
+                [interval] => Some(*interval),
+                _ => None,
+            },
+            Set::Texts(_) => None,
+        };
+        Self { attribute, last, interval, set: set.clone() }
+    }
+}
+
+/// Requirements as one line of literals.
+#[derive(Clone, Debug, Default)]
+pub struct FlatNeeds {
+    /// The literals, clause after clause.
+    pub atoms: Box<[FlatAtom]>,
+    /// Whether some clause has no literal, which nothing entails.
+    pub never: bool,
+}
+
+impl FlatNeeds {
+    /// Flattens conditions.
+    pub fn new<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Self {
+        let mut flat = Self::default();
+        let mut atoms = Vec::new();
+        for clause in conditions.into_iter().flat_map(|condition| &condition.cnf.clauses) {
+            flat.never |= clause.atoms.is_empty();
+            for (at, atom) in clause.atoms.iter().enumerate() {
+                let last = at + 1 == clause.atoms.len();
+                atoms.push(FlatAtom::new(atom.attribute, &atom.set, last));
+            }
+        }
+        flat.atoms = atoms.into();
+        flat
+    }
 }
 
 /// One offer.
@@ -92,8 +144,8 @@ impl Program {
 impl FlatMode {
     /// What is promised of an attribute.
     #[inline]
-    pub fn promised(&self, attribute: AttributeId) -> Option<&Set> {
-        self.then.iter().find(|(known, _)| *known == attribute).map(|(_, set)| set)
+    pub fn promised(&self, attribute: AttributeId) -> Option<&FlatAtom> {
+        self.then.iter().find(|atom| atom.attribute == attribute)
     }
 }
 
@@ -106,7 +158,7 @@ impl FlatOffer {
             .iter()
             .map(|mode| FlatMode {
                 when: Program::new(columns, [&mode.when]),
-                then: mode.then.iter().map(|(at, set)| (*at, set.clone())).collect(),
+                then: mode.then.iter().map(|(at, set)| FlatAtom::new(*at, set, true)).collect(),
             })
             .collect();
         let mut seen = BTreeSet::new();

@@ -14,7 +14,7 @@ pub mod vector;
 
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
-use flat::FlatOffer;
+use flat::{FlatNeeds, FlatOffer};
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -83,6 +83,8 @@ pub struct Capability {
     pub columns: Columns,
     /// The distinct sets of requirements that some route binds.
     pub needs: Vec<Vec<Condition>>,
+    /// The same, flat, for the re-check.
+    pub(crate) flat_needs: Vec<FlatNeeds>,
     /// The candidates as the decision reads them.
     pub(crate) cell: cell::Cell,
 }
@@ -226,6 +228,12 @@ impl Snapshot {
             .iter()
             .find_map(|(length, networks)| networks.get(&network_of(bits, *length)))
             .unwrap_or(&self.anonymous)
+    }
+
+    /// The principal of this id; `None` for one that calls from no network.
+    pub fn principal_named(&self, id: &str) -> Option<&Arc<Principal>> {
+        let known = self.networks.iter().flat_map(|(_, networks)| networks.values());
+        known.chain([&self.anonymous]).find(|principal| *principal.id == *id)
     }
 
     /// The most specific route of a request: see [`table`] for the order.

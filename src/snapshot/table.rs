@@ -370,7 +370,7 @@ impl RouteTable {
                 .all(|(name, value)| view.header(name).is_some_and(|given| *given == **value))
     }
 
-    /// Shows the buckets that host and path match to `visit`, most specific first, until it answers.
+    /// Shows `visit` the buckets that host and path match, most specific first, until it answers.
     #[inline]
     fn walk<T>(
         &self,
@@ -457,8 +457,8 @@ impl RouteTable {
         self.buckets.get(at as usize)
     }
 
-    /// Depth first, literals before parameters. Every node is reached by one way only, and a pattern
-    /// has at most [`PATTERN_SEGMENTS_MAX`] segments, so the recursion is that deep.
+    /// Depth first, literals before parameters. Every node is reached by one way only, and a
+    /// pattern has at most [`PATTERN_SEGMENTS_MAX`] segments, so the recursion is that deep.
     fn walk_trie<T>(
         &self,
         node: u32,

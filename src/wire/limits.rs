@@ -144,3 +144,9 @@ pub const OPERATIONS_MAX: usize = 256;
 pub const ENDPOINTS_MAX: usize = 256;
 /// Header conditions of one route; each is compared on every request that gets that far.
 pub const ROUTE_HEADERS_MAX: usize = 8;
+/// (`CAIO-Require` text, capability) pairs one worker keeps worked out, about 1 KiB each.
+pub const REQUIRE_KEPT_MAX: usize = 4096;
+/// New texts a principal may have worked out at once; each costs about 10 µs.
+pub const REQUIRE_MISSES_BURST: u64 = 1000;
+/// And how many more each second: at the bound 1 % of a core.
+pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;

@@ -1,6 +1,14 @@
 //! Laws of landscape and decision, on random worlds: `CAIO_LAW_ROUNDS` scales them, `CAIO_LAW_SEED`
 //! replays one. Every world is drawn from its own seed, which a failure names.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unreachable,
+    reason = "a law that cannot go on has failed, and says where"
+)]
+
 #[path = "decision/world.rs"]
 mod world;
 
@@ -9,13 +17,15 @@ use caio::certify::{Disagreement, certify};
 use caio::compiler::{compile, compile_with};
 use caio::config::model::{Condition, Operation};
 use caio::contract::logic::{AttributeId, Facts};
+use caio::decide::requirement::{Interner, Tokens, Unavailable, read};
 use caio::decide::{Choice, HeaderNeeds, Question, Stage, Verdict, decide, reference};
 use caio::snapshot::cell::Layout;
 use caio::snapshot::pattern::{host_matches, operation_matches};
 use caio::snapshot::request::{Principal, RequestView};
+use caio::snapshot::vector::FactVector;
 use caio::snapshot::{CapabilityId, NeedsId, NoRoute, ServiceId, Snapshot};
 use fastrand::Rng;
-use world::{Call, World};
+use world::{Call, Sender, World};
 
 fn rounds(default: u64) -> std::ops::Range<u64> {
     let read = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -183,7 +193,7 @@ fn corruptions_are_refused(
     question: &Question<'_>,
     choice: Choice,
 ) {
-    let mut wrong = vec![choice; 6];
+    let mut wrong = [choice; 6];
     wrong[0].service = ServiceId(choice.service.0 + 1);
     wrong[1].candidate += 1;
     wrong[2].key.tier ^= 1;
@@ -380,7 +390,7 @@ fn routes_and_what_is_bound_to_them_are_found_as_by_reading_all_of_them() {
 }
 
 #[test]
-fn two_routes_that_tie_do_not_compile_and_the_example_matches_both() {
+fn two_routes_that_tie_do_not_compile_and_both_are_named() {
     let mut ties = 0;
     for seed in rounds(60) {
         let mut rng = Rng::with_seed(seed);
@@ -464,6 +474,102 @@ fn a_deliberate_fault_in_the_answer_is_noticed() {
         }
     }
     assert!(noticed.iter().all(|count| *count > 0), "{noticed:?}");
+}
+
+#[test]
+fn more_bounds_and_slots_than_a_cell_has_rows_are_decided_exactly() {
+    let mut rng = Rng::with_seed(5);
+    let world = World::crowded(&mut rng);
+    let bitmap = compile_with(&world.parts(), Layout::Bitmap).unwrap();
+    let mut routed = 0;
+    for round in 0..300 {
+        let facts = world.crowded_facts(&mut rng);
+        let asked = Asked {
+            capability: CapabilityId(0),
+            needs_id: NeedsId(0),
+            header: None,
+            facts,
+            seed: rng.u64(..),
+            tried: Vec::new(),
+        };
+        let expected = asked.judge(&bitmap, &Epoch::default()).verdict;
+        let answer = asked.ask(&bitmap, |question| decide(&bitmap, &Epoch::default(), question));
+        assert_eq!(answer, expected, "round {round}");
+        routed += u32::from(matches!(answer, Verdict::Route(_)));
+    }
+    assert!(routed > 20 && routed < 290, "{routed} of 300 routed");
+}
+
+#[test]
+fn facts_read_from_a_request_are_the_ranks_of_its_values() {
+    let (mut read, mut refused) = (0, 0);
+    for seed in rounds(60) {
+        let mut rng = Rng::with_seed(seed);
+        let world = World::random(&mut rng);
+        let snapshot = compile(&world.parts()).unwrap();
+        for _ in 0..20 {
+            let sender = Sender::random(&mut rng);
+            let principal = snapshot.principal("10.1.2.3".parse().unwrap());
+            let capability = CapabilityId(rng.u32(..snapshot.capabilities().len() as u32));
+            let columns = &snapshot.capability_entry(capability).unwrap().columns;
+            let mut facts = FactVector::default();
+            let answer = snapshot.facts(capability, &sender, principal, &mut facts);
+            match columns.values(&sender, principal) {
+                Ok(values) => {
+                    read += 1;
+                    assert_eq!(answer, Ok(()), "seed {seed}");
+                    let expected = columns.vector(&values);
+                    for column in 0..columns.len() {
+                        assert_eq!(facts.number(column), expected.number(column), "seed {seed}");
+                    }
+                }
+                Err(bad) => {
+                    refused += 1;
+                    assert_eq!(answer.as_ref(), Err(&bad), "seed {seed}");
+                    assert_eq!(bad.origin, "header `x-class`");
+                    assert_eq!(bad.attribute, "data.class");
+                }
+            }
+        }
+    }
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused");
+}
+
+struct Purse(u32);
+
+impl Tokens for Purse {
+    fn take(&mut self) -> bool {
+        let has = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        has
+    }
+}
+
+#[test]
+fn a_header_is_worked_out_once_for_a_token_and_only_so_many_are_kept() {
+    let mut rng = Rng::with_seed(9);
+    let world = World::random(&mut rng);
+    let snapshot = compile(&world.parts()).unwrap();
+    let mut interner = Interner::new(4);
+    let mut purse = Purse(20);
+    let ask = |interner: &mut Interner, text: &str, purse: &mut Purse| {
+        let parse = |text: &str| read(&snapshot, [text.as_bytes()]);
+        interner
+            .resolve(&snapshot, CapabilityId(0), text, purse, parse)
+            .map(|it| it.conditions().len())
+    };
+    assert_eq!(ask(&mut interner, "\"price <= 3\", \"exact\"", &mut purse), Ok(2));
+    assert_eq!(ask(&mut interner, "\"price <= 3\", \"exact\"", &mut purse), Ok(2));
+    assert_eq!(purse.0, 19);
+    let malformed = ask(&mut interner, "\"request.bytes <= 3B\"", &mut purse);
+    assert!(matches!(malformed, Err(Unavailable::Malformed(_))), "{malformed:?}");
+    for number in 0..10 {
+        assert_eq!(ask(&mut interner, &format!("\"price <= {number}\""), &mut purse), Ok(1));
+        assert!(interner.len() <= 4);
+    }
+    purse.0 = 0;
+    assert_eq!(ask(&mut interner, "\"price <= 9\"", &mut purse), Ok(1));
+    assert_eq!(ask(&mut interner, "\"price <= 99\"", &mut purse), Err(Unavailable::Limited));
 }
 
 #[test]

@@ -53,6 +53,48 @@ impl RequestView for Call {
     }
 }
 
+/// A request with facts, some of them malformed.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    class: Option<&'static str>,
+    tenant: Option<&'static str>,
+    bytes: Option<u64>,
+}
+
+impl Sender {
+    pub(crate) fn random(rng: &mut Rng) -> Self {
+        let classes = [None, Some("low"), Some(" high "), Some("secret"), Some("")];
+        let tenants = [None, Some("ab"), Some("abd"), Some("b"), Some("é"), Some("")];
+        Self {
+            class: rng.choice(classes).unwrap(),
+            tenant: rng.choice(tenants).unwrap(),
+            bytes: rng.choice([None, Some(0), Some(4), Some(u64::MAX)]).unwrap(),
+        }
+    }
+}
+
+impl RequestView for Sender {
+    fn method(&self) -> &str {
+        "GET"
+    }
+    fn host(&self) -> &str {
+        ""
+    }
+    fn path(&self) -> &str {
+        "/"
+    }
+    fn header(&self, name: &str) -> Option<&str> {
+        match name {
+            "x-class" => self.class,
+            "x-tenant" => self.tenant,
+            _ => None,
+        }
+    }
+    fn body_bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+}
+
 /// What the naive matcher finds.
 #[derive(Clone, Debug)]
 pub(crate) struct Naive {
@@ -210,6 +252,37 @@ impl World {
         }
         world.random_requirements(rng);
         world
+    }
+
+    /// One capability with 600 distinct bounds, and some offers of very many clauses.
+    pub(crate) fn crowded(rng: &mut Rng) -> Self {
+        let mut world = Self::empty();
+        let bytes = world.vocabulary.find("request.bytes").unwrap().id();
+        let clearance = world.vocabulary.find("caller.clearance").unwrap().id();
+        let clause = |attribute, low, high| Clause {
+            atoms: vec![Atom { attribute, set: Set::Numbers(Numbers::new([(low, high)])) }],
+        };
+        for number in 0..600 {
+            let low = rng.i64(0..100_000);
+            let mut clauses = vec![clause(bytes, low, low + rng.i64(0..400))];
+            if number % 7 == 0 {
+                clauses.extend((0..70).map(|at| clause(clearance, at % 5, 90 + at)));
+            }
+            let mut offer = world.offer(rng, 0);
+            let (name, cnf) = ("d".to_owned(), Cnf { clauses });
+            offer.demands = vec![Condition { text: name.clone(), name, cnf }];
+            world.services.push(service(format!("s{number:03}"), vec![offer], rng.u8(..3)));
+        }
+        world
+    }
+
+    /// Facts for [`Self::crowded`].
+    pub(crate) fn crowded_facts(&self, rng: &mut Rng) -> Facts {
+        let id = |name| self.vocabulary.find(name).unwrap().id();
+        let number = |value| Value::Number(value);
+        let mut facts = Facts::from([(id("caller.clearance"), number(rng.i64(0..120)))]);
+        facts.insert(id("request.bytes"), number(rng.i64(0..100_000)));
+        facts
     }
 
     fn empty() -> Self {
