@@ -10,9 +10,10 @@ use super::call::Call;
 use super::headers;
 use super::http1_relay::RelayEnd;
 use super::http2_client::{Http2Call, Ticket};
+use super::http2_view::padded;
 use super::pieces::{
-    BodyFault, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink, Source,
-    Terms, pump,
+    BodyFault, Frames, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink,
+    Source, Terms, pump,
 };
 use super::pool::{Connection, HEAD_ROOM};
 use super::timed::{Elapsed, until};
@@ -45,8 +46,8 @@ pub enum Upstream {
 pub enum Reply<'a> {
     /// An HTTP/1.1 connection, the request's head, and whether the gateway keeps the connection.
     Http1(&'a Downstream, &'a RequestHead, bool),
-    /// An HTTP/2 stream, and the deadline for sending on it.
-    Http2(&'a mut SendResponse<Bytes>, Option<Watch>),
+    /// An HTTP/2 stream, and for sending on it: its deadline, and where frames are counted.
+    Http2(&'a mut SendResponse<Bytes>, Option<(Watch, Frames)>),
 }
 
 /// How a bridged exchange ended.
@@ -55,7 +56,8 @@ pub enum End {
     Done(u16, bool),
     /// Nothing was sent to the caller.
     Refuse(Refusal),
-    /// Nothing was sent, and the service did nothing with the request: it can be sent again.
+    /// Nothing was sent to the caller, the service did nothing with the request, and all of it is
+    /// still here: it can be sent again.
     Again,
     /// Cut off after the answer had begun; the caller's side was reset where it could be.
     Broken,
@@ -140,11 +142,16 @@ async fn over_http2(
     let sender = &mut ticket.sender;
     match until(&watch, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return End::Again,
+        Ok(Err(_)) => {
+            // It is going away: what was not sent on it may be sent on another.
+            ticket.retire();
+            return End::Again;
+        }
         Err(Elapsed) => return End::Refuse(timeout()),
     }
     let empty = matches!(source, Source::Empty);
     let Ok((response, stream)) = ticket.sender.send_request(request, empty) else {
+        ticket.retire();
         return End::Again;
     };
     if empty {
@@ -156,7 +163,8 @@ async fn over_http2(
         }
         return end;
     }
-    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.deadlines.watch(-1)));
+    let frames = Rc::clone(&ticket.frames);
+    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.deadlines.watch(-1), frames));
     let end = {
         let answer = answer_http2(shared, response, &watch, reply, false);
         first_of(answer, upload(shared, source, &mut sink)).await
@@ -213,11 +221,16 @@ async fn answer_http2(
     };
     let (parts, body) = head.into_parts();
     let ended = body.is_end_stream();
+    if parts.headers.values().any(|value| padded(value.as_bytes())) {
+        let detail = "a field value begins or ends with white space";
+        return End::Refuse(Refusal::new(Reason::UpstreamFraming, detail));
+    }
     let framing = headers::framing_of(&parts.headers, ended);
     let source = if ended {
         Source::Empty
     } else {
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1)))
+        let length = headers::length_of(&parts.headers);
+        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1), length))
     };
     let mut answer = Answer { status: parts.status, headers: parts.headers, source, framing };
     deliver(shared, &mut answer, reply).await
@@ -529,8 +542,8 @@ impl Reply<'_> {
                 *head.status_mut() = status;
                 *head.headers_mut() = fields;
                 let stream = respond.send_response(head, empty).ok()?;
-                let watch = watch.take()?;
-                Some(((!empty).then(|| Sink::Http2(Http2Sink::new(stream, watch))), true))
+                let (watch, frames) = watch.take()?;
+                Some(((!empty).then(|| Sink::Http2(Http2Sink::new(stream, watch, frames))), true))
             }
             Self::Http1(downstream, asked, keep) => {
                 let old = asked.version == Version::Http10;
@@ -610,7 +623,7 @@ pub async fn from_http1(
             call.finish(worker, status);
             RelayEnd::Done { keep, rest }
         }
-        End::Again if none => {
+        End::Again if !call.is_repeat() => {
             call.finish(worker, 0);
             RelayEnd::Stale { input }
         }

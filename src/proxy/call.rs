@@ -59,6 +59,7 @@ pub struct Call {
     begun_ms: u64,
     trusted: bool,
     may_repeat: bool,
+    is_repeat: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     server: ServerField,
@@ -230,6 +231,7 @@ impl Begun {
             begun_ms: opening.begun_ms,
             trusted: opening.arrival.sender == Sender::Trusted,
             may_repeat: opening.idempotent && !opening.retried_stale,
+            is_repeat: opening.retried_stale,
             body_bytes_max,
             timeout_ms,
             server: worker.settings.forwarding.server,
@@ -351,6 +353,11 @@ impl Call {
     /// Whether the request may be sent again after a connection died without an answer.
     pub fn may_repeat(&self) -> bool {
         self.may_repeat
+    }
+
+    /// Whether the request was sent before, on a connection that turned out to be stale.
+    pub fn is_repeat(&self) -> bool {
+        self.is_repeat
     }
 
     /// The exchange's end: its one outcome.

@@ -1,11 +1,13 @@
 //! HTTP/2 connections to services: few, shared by many streams.
 
 use super::call::{Begun, Call, Failed, Opening};
+use super::pieces::Frames;
 use super::pool::{Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
+use crate::http2::{Meter, MeterLimits, Role};
 use crate::io::clock::within_ms;
-use crate::io::duplex::Duplex;
+use crate::io::duplex::{Duplex, Tap};
 use crate::io::stream::Stream;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
@@ -33,13 +35,44 @@ struct State {
     in_flight: Cell<usize>,
     closed: Cell<bool>,
     stream: RefCell<Option<Rc<Stream>>>,
+    /// Exchanges begun and DATA frames sent that the meter has not been told of.
+    frames: Frames,
+}
+
+/// Judges what a service sends, as a caller's connection judges what it sends.
+struct Judged {
+    meter: Meter,
+    frames: Frames,
+    worker: Rc<Worker>,
+}
+
+impl Tap for Judged {
+    fn inspect(&mut self, bytes: &[u8]) -> usize {
+        self.meter.sent(self.frames.take());
+        match self.meter.feed(bytes, self.worker.clock.now_ms()) {
+            Ok(()) => bytes.len(),
+            Err(abuse) => {
+                self.worker.counters.abuses.add(1);
+                abuse.safe.min(bytes.len())
+            }
+        }
+    }
 }
 
 /// A place for one stream; counts until dropped.
 pub struct Ticket {
     /// Sends the one request.
     pub sender: SendRequest<Bytes>,
+    /// Counts the DATA frames that are sent for it.
+    pub frames: Frames,
     state: Rc<State>,
+}
+
+impl Ticket {
+    /// The connection takes no more streams: those it has run on, none is added.
+    pub fn retire(&self) {
+        self.state.closed.set(true);
+    }
 }
 
 impl Drop for Ticket {
@@ -140,11 +173,17 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let free = slot
         .connections
         .iter()
-        .filter(|shared| full || shared.state.in_flight.get() < most)
+        .filter(|shared| {
+            let most = shared.sender.current_max_send_streams().clamp(1, most.max(1));
+            full || shared.state.in_flight.get() < most
+        })
         .min_by_key(|shared| shared.state.in_flight.get())?;
     let before = free.state.in_flight.get();
     free.state.in_flight.set(before + 1);
-    Some(Ticket { sender: free.sender.clone(), state: Rc::clone(&free.state) })
+    let frames = Rc::clone(&free.state.frames);
+    // A service may answer an exchange with a frame or two that do nothing by themselves.
+    frames.set(frames.get().saturating_add(1));
+    Some(Ticket { sender: free.sender.clone(), frames, state: Rc::clone(&free.state) })
 }
 
 async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
@@ -156,7 +195,15 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         .map_err(NoConnection::Refused)?;
     let stream = Rc::new(stream);
     let limits = &worker.settings.limits;
-    let duplex = Duplex::new(Rc::clone(&stream), (), Vec::new());
+    let meter_limits =
+        MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
+    let frames = Frames::default();
+    let judged = Judged {
+        meter: Meter::new(meter_limits, Role::Upstream),
+        frames: Rc::clone(&frames),
+        worker: Rc::clone(worker),
+    };
+    let duplex = Duplex::new(Rc::clone(&stream), judged, Vec::new());
     let (sender, connection) = h2::client::Builder::new()
         .initial_window_size(limits.h2_stream_window_bytes)
         .initial_connection_window_size(limits.h2_connection_window_bytes)
@@ -167,7 +214,7 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         .handshake::<_, Bytes>(duplex)
         .await
         .map_err(|error| NoConnection::Refused(io::Error::other(error)))?;
-    let state = Rc::new(State::default());
+    let state = Rc::new(State { frames, ..State::default() });
     *state.stream.borrow_mut() = Some(stream);
     let driven = Rc::clone(&state);
     let counted = Rc::clone(worker);
