@@ -121,11 +121,16 @@ pub async fn run(
         grpc,
         until_ms,
     };
-    match upstream {
+    let end = match upstream {
         Upstream::Http2(ticket) => over_http2(&shared, ticket, request, source, reply).await,
         Upstream::Http1(connection) => {
             over_http1(&shared, *connection, request, source, reply).await
         }
+    };
+    match end {
+        // Where the body was not read to its end nobody knows where the next request begins.
+        End::Done(status, keep) => End::Done(status, keep && shared.uploaded.get()),
+        end => end,
     }
 }
 
@@ -556,7 +561,7 @@ impl Reply<'_> {
                     _ => Framing::Chunked,
                 };
                 let ends = stated == Framing::Close;
-                let kept = *keep && asked.keep_alive && !ends && shared.uploaded.get();
+                let kept = *keep && asked.keep_alive && !ends;
                 let persistence = match (kept, old) {
                     (false, _) => Persistence::Close,
                     (true, true) => Persistence::KeepAlive,

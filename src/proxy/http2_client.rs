@@ -204,9 +204,13 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         worker: Rc::clone(worker),
     };
     let duplex = Duplex::new(Rc::clone(&stream), judged, Vec::new());
+    // Many callers share the connection. Were its window smaller than those of its streams together,
+    // a few callers that do not read would hold up all others.
+    let streams = limits.h2_stream_window_bytes.saturating_mul(limits.h2_streams_max);
+    let window = limits.h2_connection_window_bytes.max(streams).min(WINDOW_BYTES_MAX);
     let (sender, connection) = h2::client::Builder::new()
         .initial_window_size(limits.h2_stream_window_bytes)
-        .initial_connection_window_size(limits.h2_connection_window_bytes)
+        .initial_connection_window_size(window)
         .max_header_list_size(limits.h2_header_list_bytes_max)
         .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
         .max_local_error_reset_streams(Some(limits.h2_local_resets_max as usize))
@@ -230,6 +234,9 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
     });
     Ok(Shared { sender, state })
 }
+
+/// The largest flow-control window (RFC 9113 6.9.1).
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 
 /// Lets go of an endpoint's connections: each ends when its last stream does.
 pub fn clear(endpoint: &Endpoint) {

@@ -57,11 +57,14 @@ async fn every_pairing_relays_bodies_both_ways_whatever_their_length() {
                     parts(sent.chunks(10_007).map(Bytes::copy_from_slice).collect(), &[])
                 };
                 let asked = request(down, "POST", "/echo").body(body).unwrap();
-                let (head, body) = caller.send(asked).await.unwrap().into_parts();
-                assert_eq!(head.status, 200, "{down:?} to {up:?}, {length}");
+                let answer = caller.send(asked).await;
+                let case = format!("{down:?} to {up:?}, {length} bytes, sized {sized}");
+                let answer = answer.unwrap_or_else(|why| panic!("{case}: {why:?}"));
+                let (head, body) = answer.into_parts();
+                assert_eq!(head.status, 200, "{case}");
                 let (got, _) = within(whole(body)).await.unwrap();
-                assert_eq!(got.len(), length, "{down:?} to {up:?}");
-                assert!(got == sent, "{down:?} to {up:?}, {length} bytes");
+                assert_eq!(got.len(), length, "{case}");
+                assert!(got == sent, "{case}");
             }
         }
         assert_eq!(origin.connections(), 1, "{down:?} to {up:?}: one connection serves them all");

@@ -170,7 +170,11 @@ impl Connection {
 
     /// Like [`Self::read_until`], but nothing coming is no failure: whether a frame was `wanted`, or
     /// `None` at the end of the connection.
-    pub fn read_for(&mut self, patience: Duration, wanted: impl Fn(&Frame) -> bool) -> Option<bool> {
+    pub fn read_for(
+        &mut self,
+        patience: Duration,
+        wanted: impl Fn(&Frame) -> bool,
+    ) -> Option<bool> {
         let deadline = Instant::now() + patience;
         let mut chunk = vec![0; 16_384];
         loop {

@@ -98,6 +98,7 @@ impl Served {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
                 counted.fetch_add(1, Ordering::SeqCst);
+                stream.set_nodelay(true).unwrap();
                 let handle = handle.clone();
                 let service = service_fn(move |request| {
                     let answer = handle(request);
