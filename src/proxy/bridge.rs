@@ -124,7 +124,8 @@ pub async fn run(
     let end = match upstream {
         Upstream::Http2(ticket) => over_http2(&shared, ticket, request, source, reply).await,
         Upstream::Http1(connection) => {
-            over_http1(&shared, *connection, request, source, reply).await
+            // Boxed: what every stream of the other kind would carry room for otherwise.
+            Box::pin(over_http1(&shared, *connection, request, source, reply)).await
         }
     };
     match end {
@@ -159,20 +160,14 @@ async fn over_http2(
         ticket.retire();
         return End::Again;
     };
-    if empty {
-        // Nothing to upload: the sending half is only kept to end the stream early.
-        let mut stream = stream;
-        let end = answer_http2(shared, response, &watch, reply, true).await;
-        if !matches!(end, End::Done(..)) {
-            stream.send_reset(h2::Reason::CANCEL);
-        }
-        return end;
-    }
     let frames = Rc::clone(&ticket.frames);
     let mut sink = Sink::Http2(Http2Sink::new(stream, worker.deadlines.watch(-1), frames));
-    let end = {
-        let answer = answer_http2(shared, response, &watch, reply, false);
-        first_of(answer, upload(shared, source, &mut sink)).await
+    let answer = answer_http2(shared, response, &watch, reply, empty);
+    let end = if empty {
+        // Nothing to upload: the sending half is only kept to end the stream early.
+        answer.await
+    } else {
+        first_of(answer, Box::pin(upload(shared, source, &mut sink))).await
     };
     if !matches!(end, End::Done(..)) || !shared.uploaded.get() {
         sink.abort(h2::Reason::CANCEL);
@@ -272,7 +267,7 @@ async fn over_http1(
             silent: false,
         });
         let answer = answer_http1(shared, &connection, reply);
-        first_of(answer, upload(shared, source, &mut sink)).await
+        first_of(answer, pin!(upload(shared, source, &mut sink))).await
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
@@ -442,11 +437,11 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
 }
 
 /// Runs both until the answer has ended; an upload that still runs is dropped then.
-async fn first_of<A: Future, B: Future>(answer: A, upload: B) -> A::Output {
-    let (mut answer, mut upload) = (pin!(answer), pin!(upload));
+async fn first_of<A: Future>(answer: A, mut upload: impl Future + Unpin) -> A::Output {
+    let mut answer = pin!(answer);
     let mut uploading = true;
     poll_fn(|cx| {
-        if uploading && upload.as_mut().poll(cx).is_ready() {
+        if uploading && Pin::new(&mut upload).poll(cx).is_ready() {
             uploading = false;
         }
         answer.as_mut().poll(cx)

@@ -22,6 +22,9 @@ use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -63,6 +66,38 @@ pub struct Call {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     server: ServerField,
+    text: OnceCell<Bytes>,
+}
+
+/// Whom added fields are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// The called service.
+    Service,
+    /// The caller.
+    Caller,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
+const DECISION: HeaderName = HeaderName::from_static("caio-decision");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The names of [`Additions`] as HTTP/2 writes them, without looking them up byte by byte.
+fn http2_name(name: &str) -> Option<HeaderName> {
+    Some(match name {
+        "X-Request-ID" => REQUEST_ID,
+        "traceparent" => TRACE,
+        "CAIO-Decision" => DECISION,
+        "X-Forwarded-For" => FORWARDED_FOR,
+        "X-Forwarded-Proto" => FORWARDED_PROTO,
+        "X-Forwarded-Host" => FORWARDED_HOST,
+        "Forwarded" => http::header::FORWARDED,
+        "Via" => http::header::VIA,
+        other => HeaderName::from_bytes(other.as_bytes()).ok()?,
+    })
 }
 
 /// Why there is no connection.
@@ -235,6 +270,7 @@ impl Begun {
             body_bytes_max,
             timeout_ms,
             server: worker.settings.forwarding.server,
+            text: OnceCell::new(),
         }
     }
 
@@ -310,6 +346,19 @@ impl Call {
     /// Fields to add to the response.
     pub fn response_fields(&self) -> List<'_> {
         self.additions.response()
+    }
+
+    /// The same for HTTP/2, as header values that share one buffer.
+    pub fn added(&self, towards: Towards) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let text = self.text.get_or_init(|| Bytes::copy_from_slice(self.additions.text()));
+        let response = towards == Towards::Caller;
+        self.additions.places(response).filter_map(move |(name, place)| {
+            let name = http2_name(name)?;
+            let mut value = HeaderValue::from_maybe_shared(text.slice(place)).ok()?;
+            // Values that never come again only push useful ones out of the peer's table.
+            value.set_sensitive(name == REQUEST_ID || name == TRACE || name == DECISION);
+            Some((name, value))
+        })
     }
 
     /// The request's id.

@@ -101,7 +101,12 @@ pub async fn begin(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    match ticket(worker, &endpoint).await {
+    let ticket = match free_place(worker, &endpoint) {
+        Some(ticket) => Ok(ticket),
+        // Boxed: connecting is rare, and its state large.
+        None => Box::pin(ticket(worker, &endpoint)).await,
+    };
+    match ticket {
         Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
         Err(why) => {
             worker.counters.reroutes.add(1);

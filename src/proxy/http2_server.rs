@@ -406,7 +406,7 @@ async fn attempts(
             Err(Failed::Refuse(refusal)) => return Ended::Refuse(refusal),
         };
         let bounds = Bounds::new(worker, &call, opening, grpc, timeout_ns);
-        let request = match headers::from_http2(head.clone(), &call, bounds.left_ns) {
+        let request = match headers::from_http2(&head, &call, bounds.left_ns) {
             Ok(request) => request,
             Err(refusal) => return Ended::Refuse(refusal),
         };
@@ -502,7 +502,7 @@ async fn connect(
         Protocol::Http1 => {
             let mut call = match call::idle(worker, begun, opening) {
                 Ok(call) => call,
-                Err(begun) => call::connect(worker, begun, opening).await?,
+                Err(begun) => Box::pin(call::connect(worker, begun, opening)).await?,
             };
             let Some(connection) = call.take_connection() else {
                 let detail = "the exchange has no connection";

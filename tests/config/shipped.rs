@@ -2,10 +2,10 @@
 
 use crate::world::{self, CAIO};
 use caio::cli::disk::Disk;
+use caio::cli::loading;
 use caio::config::load;
 use caio::config::model::{Interface, PathPattern, Protocol};
 use caio::config::settings::Settings;
-use caio::cli::loading;
 use std::collections::BTreeSet;
 use std::path::Path;
 
