@@ -399,7 +399,8 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     match pump(&mut answer.source, sink, terms, missing).await {
         Ok(_) => End::Done(status, keep),
         Err(fault) => {
-            let timed = fault == PumpFault::Source(BodyFault::Timeout);
+            // The upload may have met the deadline first and ended the stream.
+            let timed = matches!(fault, PumpFault::Source(_)) && shared.now() >= shared.until_ms;
             if shared.grpc && timed && sink.deadline_exceeded() {
                 return End::Done(status, keep);
             }

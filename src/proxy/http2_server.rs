@@ -395,8 +395,7 @@ async fn attempts(
     let worker = &connection.worker;
     let Prepared { head, grpc, timeout_ns } = prepared;
     loop {
-        let begun = call::begin(worker, opening, &head);
-        let begun = match begun.and_then(|begun| check_grpc(begun, grpc)) {
+        let begun = match call::begin(worker, opening, &head) {
             Ok(begun) => begun,
             Err(refusal) => return Ended::Refuse(refusal),
         };
@@ -429,10 +428,7 @@ async fn attempts(
                 let detail = "the service ended without an answer";
                 Refusal::new(Reason::UpstreamAborted, detail)
             }
-            End::Refuse(refusal) if refusal.reason == Reason::UpstreamTimeout => {
-                bounds.explain(worker, refusal)
-            }
-            End::Refuse(refusal) => refusal,
+            End::Refuse(refusal) => bounds.explain(worker, refusal),
             End::Broken => {
                 call.finish(worker, 0);
                 return Ended::Broken;
@@ -473,20 +469,16 @@ impl Bounds {
     }
 
     fn explain(&self, worker: &Worker, refusal: Refusal) -> Refusal {
-        if self.left_ns.is_some() && worker.clock.now_ms() >= self.until_ms {
+        // Either direction may have met the deadline first and ended the other.
+        let ended = matches!(
+            refusal.reason,
+            Reason::UpstreamTimeout | Reason::BodyTimeout | Reason::UpstreamAborted
+        );
+        if ended && self.left_ns.is_some() && worker.clock.now_ms() >= self.until_ms {
             return Refusal::new(Reason::DeadlineExceeded, "grpc-timeout has passed");
         }
         refusal
     }
-}
-
-/// A gRPC operation is called with gRPC's content type (gRPC over HTTP/2, Requests).
-fn check_grpc(begun: Begun, grpc: bool) -> Result<Begun, Refusal> {
-    if begun.is_grpc() && !grpc {
-        let detail = "this operation is called with content-type application/grpc";
-        return Err(Refusal::new(Reason::GrpcInvalid, detail));
-    }
-    Ok(begun)
 }
 
 async fn connect(

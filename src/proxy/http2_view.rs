@@ -110,7 +110,7 @@ impl RequestView for Http2Head {
 fn check_fields(headers: &HeaderMap, limits: &HeadLimits) -> Result<(), Refusal> {
     let too_large = |what: &'static str| Err(Refusal::new(Reason::HeaderTooLarge, what));
     if headers.len() > limits.fields_max {
-        return too_large("there are more fields than `limits.fields` allows");
+        return too_large("there are more fields than `limits.fields_max` allows");
     }
     let mut total: usize = 0;
     for (name, value) in headers {
@@ -120,12 +120,12 @@ fn check_fields(headers: &HeaderMap, limits: &HeadLimits) -> Result<(), Refusal>
         }
         let line = line_bytes(name, value);
         if line > limits.line_bytes_max {
-            return too_large("a field is longer than `limits.line_bytes` allows");
+            return too_large("a field is longer than `limits.line_bytes_max` allows");
         }
         total = total.saturating_add(line);
     }
     if total > limits.head_bytes_max {
-        return too_large("the fields are longer than `limits.head_bytes` allows");
+        return too_large("the fields are longer than `limits.head_bytes_max` allows");
     }
     Ok(())
 }
@@ -186,7 +186,7 @@ fn target_of(parts: &Parts, limits: &HeadLimits) -> Result<(String, Option<Strin
         return Ok(("*".to_owned(), None));
     }
     if text.len() > limits.target_bytes_max {
-        let detail = "the target is longer than `limits.target_bytes` allows";
+        let detail = "the target is longer than `limits.target_bytes_max` allows";
         return Err(Refusal::new(Reason::TargetTooLong, detail));
     }
     let mut scratch = Vec::new();
