@@ -83,9 +83,9 @@ reasons! {
     /// The HTTP version is not 1.0, 1.1 or 2.
     VersionUnsupported = "version.unsupported", 505, 13, Caller, Close,
         "The HTTP version is not supported";
-    /// The request target is longer than `limits.target_bytes`.
+    /// The request target is longer than `limits.target_bytes_max`.
     TargetTooLong = "target.too_long", 414, 13, Caller, Close, "The request target is too long";
-    /// The head or its number of fields exceeds `limits.head_bytes` or `limits.fields`.
+    /// The head or its number of fields exceeds `limits.head_bytes_max` or `limits.fields_max`.
     HeaderTooLarge = "header.too_large", 431, 8, Caller, Close, "The header section is too large";
     /// The body is longer than the route allows.
     BodyTooLarge = "body.too_large", 413, 8, Caller, Close, "The body is too large";
@@ -95,7 +95,7 @@ reasons! {
     /// The head did not arrive within `timeouts.client_header`.
     HeaderTimeout = "header.timeout", 408, 4, Caller, Close, "The request head came too slowly";
     /// The body stalled longer than `timeouts.client_body_idle` or came below
-    /// `limits.body_bytes_per_second`.
+    /// `timeouts.client_body_bytes_per_second_min`.
     BodyTimeout = "body.timeout", 408, 4, Caller, Close, "The request body came too slowly";
     /// A gRPC call whose content-type is not `application/grpc`, or whose timeout cannot be read.
     GrpcInvalid = "grpc.invalid", 415, 13, Caller, Keep, "The gRPC call is malformed";

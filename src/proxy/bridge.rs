@@ -16,7 +16,7 @@ use super::pieces::{
     Source, Terms, pump,
 };
 use super::pool::{Connection, HEAD_ROOM};
-use super::timed::{Elapsed, until};
+use super::timed::{Elapsed, Timer, until};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::body::Decoder;
@@ -24,7 +24,7 @@ use crate::http1::request::{Method, RequestHead};
 use crate::http1::response::{self, ResponseHead};
 use crate::http1::write::Persistence;
 use crate::http1::{Cursor, Framing, Parsed, Version};
-use crate::io::deadline::{Overdue, Watch};
+use crate::io::deadline::Overdue;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -47,7 +47,7 @@ pub enum Reply<'a> {
     /// An HTTP/1.1 connection, the request's head, and whether the gateway keeps the connection.
     Http1(&'a Downstream, &'a RequestHead, bool),
     /// An HTTP/2 stream, and for sending on it: its deadline, and where frames are counted.
-    Http2(&'a mut SendResponse<Bytes>, Option<(Watch, Frames)>),
+    Http2(&'a mut SendResponse<Bytes>, Option<(Timer, Frames)>),
 }
 
 /// How a bridged exchange ended.
@@ -143,10 +143,10 @@ async fn over_http2(
     reply: &mut Reply<'_>,
 ) -> End {
     let worker = shared.worker;
-    let watch = worker.deadlines.watch(-1);
+    let timer = worker.timer();
     let deadline = shared.response_deadline();
     let sender = &mut ticket.sender;
-    match until(&watch, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
+    match until(&timer, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => {
             // It is going away: what was not sent on it may be sent on another.
@@ -161,8 +161,8 @@ async fn over_http2(
         return End::Again;
     };
     let frames = Rc::clone(&ticket.frames);
-    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.deadlines.watch(-1), frames));
-    let answer = answer_http2(shared, response, &watch, reply, empty);
+    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.timer(), frames));
+    let answer = answer_http2(shared, response, &timer, reply, empty);
     let end = if empty {
         // Nothing to upload: the sending half is only kept to end the stream early.
         answer.await
@@ -179,7 +179,7 @@ async fn over_http2(
 async fn answer_http2(
     shared: &Shared<'_>,
     mut response: h2::client::ResponseFuture,
-    watch: &Watch,
+    timer: &Timer,
     reply: &mut Reply<'_>,
     empty: bool,
 ) -> End {
@@ -189,7 +189,7 @@ async fn answer_http2(
         let uploaded = shared.uploaded.get();
         let bound = if uploaded { shared.response_deadline() } else { shared.until_ms };
         let step = until(
-            watch,
+            timer,
             bound,
             poll_fn(|cx| {
                 if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
@@ -230,7 +230,7 @@ async fn answer_http2(
         Source::Empty
     } else {
         let length = headers::length_of(&parts.headers);
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1), length))
+        Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
     let mut answer = Answer { status: parts.status, headers: parts.headers, source, framing };
     deliver(shared, &mut answer, reply).await
@@ -400,7 +400,8 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     match pump(&mut answer.source, sink, terms, missing).await {
         Ok(_) => End::Done(status, keep),
         Err(fault) => {
-            let timed = fault == PumpFault::Source(BodyFault::Timeout);
+            // The upload may have met the deadline first and ended the stream.
+            let timed = matches!(fault, PumpFault::Source(_)) && shared.now() >= shared.until_ms;
             if shared.grpc && timed && sink.deadline_exceeded() {
                 return End::Done(status, keep);
             }

@@ -22,6 +22,7 @@ use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
+use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use std::cell::OnceCell;
@@ -49,7 +50,6 @@ pub struct Begun {
     certified: Certified,
     recorded: Recorded,
     protocol: Protocol,
-    grpc: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
 }
@@ -206,6 +206,12 @@ pub fn begin(
         let detail = format!("at most {most} bytes are taken here");
         return Err(Refusal::new(Reason::BodyTooLarge, detail));
     }
+    let grpc = snapshot.speaks_grpc(settled.route.capability);
+    if grpc && !view.header("content-type").is_some_and(|given| is_grpc(given.as_bytes())) {
+        // gRPC over HTTP/2, Requests: such an operation is called with gRPC's content type.
+        let detail = "this operation is called with content-type application/grpc";
+        return Err(Refusal::new(Reason::GrpcInvalid, detail));
+    }
     let unavailable = || Refusal::new(Reason::AuditUnavailable, "too many outcomes are open");
     let recorded =
         worker.lane.borrow_mut().record(&settled.certified).map_err(|_| unavailable())?;
@@ -222,7 +228,6 @@ pub fn begin(
         certified: settled.certified,
         recorded,
         protocol: service.protocol,
-        grpc: snapshot.speaks_grpc(settled.route.capability),
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
     })
@@ -232,11 +237,6 @@ impl Begun {
     /// How the service is spoken to.
     pub fn protocol(&self) -> Protocol {
         self.protocol
-    }
-
-    /// Whether the operation is a gRPC one.
-    pub fn is_grpc(&self) -> bool {
-        self.grpc
     }
 
     /// One of the service's endpoints, in turn.

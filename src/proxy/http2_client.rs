@@ -229,7 +229,7 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
     let counted = Rc::clone(worker);
     monoio::spawn(async move {
         // The connection's own end shows in its streams; what remains is to stop using it.
-        if super::isolate::Isolated::new(connection).await.is_err() {
+        if crate::io::isolate::Isolated::new(connection).await.is_err() {
             counted.counters.panics.add(1);
         }
         driven.closed.set(true);

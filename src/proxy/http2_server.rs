@@ -6,7 +6,6 @@ use super::call::{self, Begun, Call, Failed, Opening};
 use super::headers;
 use super::http2_client;
 use super::http2_view::Http2Head;
-use super::isolate::Isolated;
 use super::pieces::{Frames, Http2Source, Source};
 use super::worker::Worker;
 use crate::config::model::Protocol;
@@ -14,6 +13,7 @@ use crate::exchange::refusal::{Reason, Refusal};
 use crate::http2::{Abuse, Meter, MeterLimits, Role, goaway_frame};
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::duplex::{Duplex, Tap};
+use crate::io::isolate::Isolated;
 use crate::wire::grpc;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
@@ -335,7 +335,7 @@ async fn exchange(
     let mut source = if body.is_end_stream() {
         Source::Empty
     } else {
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1), length))
+        Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
     let ended = match prepare(worker, parts, matches!(source, Source::Empty), grpc) {
         Ok(prepared) => attempts(connection, &mut opening, prepared, &mut source, respond).await,
@@ -395,8 +395,7 @@ async fn attempts(
     let worker = &connection.worker;
     let Prepared { head, grpc, timeout_ns } = prepared;
     loop {
-        let begun = call::begin(worker, opening, &head);
-        let begun = match begun.and_then(|begun| check_grpc(begun, grpc)) {
+        let begun = match call::begin(worker, opening, &head) {
             Ok(begun) => begun,
             Err(refusal) => return Ended::Refuse(refusal),
         };
@@ -412,7 +411,7 @@ async fn attempts(
         };
         let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms };
         let frames = Rc::clone(&connection.frames);
-        let mut reply = Reply::Http2(respond, Some((worker.deadlines.watch(-1), frames)));
+        let mut reply = Reply::Http2(respond, Some((worker.timer(), frames)));
         let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
         let status = match end {
             End::Done(status, _) => {
@@ -429,10 +428,7 @@ async fn attempts(
                 let detail = "the service ended without an answer";
                 Refusal::new(Reason::UpstreamAborted, detail)
             }
-            End::Refuse(refusal) if refusal.reason == Reason::UpstreamTimeout => {
-                bounds.explain(worker, refusal)
-            }
-            End::Refuse(refusal) => refusal,
+            End::Refuse(refusal) => bounds.explain(worker, refusal),
             End::Broken => {
                 call.finish(worker, 0);
                 return Ended::Broken;
@@ -473,20 +469,16 @@ impl Bounds {
     }
 
     fn explain(&self, worker: &Worker, refusal: Refusal) -> Refusal {
-        if self.left_ns.is_some() && worker.clock.now_ms() >= self.until_ms {
+        // Either direction may have met the deadline first and ended the other.
+        let ended = matches!(
+            refusal.reason,
+            Reason::UpstreamTimeout | Reason::BodyTimeout | Reason::UpstreamAborted
+        );
+        if ended && self.left_ns.is_some() && worker.clock.now_ms() >= self.until_ms {
             return Refusal::new(Reason::DeadlineExceeded, "grpc-timeout has passed");
         }
         refusal
     }
-}
-
-/// A gRPC operation is called with gRPC's content type (gRPC over HTTP/2, Requests).
-fn check_grpc(begun: Begun, grpc: bool) -> Result<Begun, Refusal> {
-    if begun.is_grpc() && !grpc {
-        let detail = "this operation is called with content-type application/grpc";
-        return Err(Refusal::new(Reason::GrpcInvalid, detail));
-    }
-    Ok(begun)
 }
 
 async fn connect(
