@@ -162,12 +162,14 @@ async fn over_http2(
     };
     let frames = Rc::clone(&ticket.frames);
     let mut sink = Sink::Http2(Http2Sink::new(stream, worker.timer(), frames));
-    let answer = answer_http2(shared, response, &timer, reply, empty);
+    // Pinned in place: each move of it would be another copy in every stream's state.
+    let mut answer = pin!(answer_http2(shared, response, &timer, reply, empty));
     let end = if empty {
         // Nothing to upload: the sending half is only kept to end the stream early.
         answer.await
     } else {
-        first_of(answer, Box::pin(upload(shared, source, &mut sink))).await
+        let upload = upload(shared, source, &mut sink);
+        first_of(answer.as_mut(), Box::pin(upload)).await
     };
     if !matches!(end, End::Done(..)) || !shared.uploaded.get() {
         sink.abort(h2::Reason::CANCEL);
@@ -267,7 +269,7 @@ async fn over_http1(
             silent: false,
         });
         let answer = answer_http1(shared, &connection, reply);
-        first_of(answer, pin!(upload(shared, source, &mut sink))).await
+        first_of(pin!(answer), pin!(upload(shared, source, &mut sink))).await
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
@@ -438,8 +440,10 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
 }
 
 /// Runs both until the answer has ended; an upload that still runs is dropped then.
-async fn first_of<A: Future>(answer: A, mut upload: impl Future + Unpin) -> A::Output {
-    let mut answer = pin!(answer);
+async fn first_of<A: Future>(
+    mut answer: Pin<&mut A>,
+    mut upload: impl Future + Unpin,
+) -> A::Output {
     let mut uploading = true;
     poll_fn(|cx| {
         if uploading && Pin::new(&mut upload).poll(cx).is_ready() {
