@@ -14,7 +14,7 @@ pub mod vector;
 
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
-use flat::{FlatNeeds, FlatOffer};
+use flat::Flat;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -66,8 +66,6 @@ pub struct Candidate {
     pub weight: u64,
     /// The offer as its contract states it.
     pub offer: Offer,
-    /// The same, flat, for the re-check.
-    pub flat: FlatOffer,
     /// Minimal sets of its promises that contradict each other.
     pub(crate) contradictions: Box<[bound::Modes]>,
 }
@@ -83,8 +81,6 @@ pub struct Capability {
     pub columns: Columns,
     /// The distinct sets of requirements that some route binds.
     pub needs: Vec<Vec<Condition>>,
-    /// The same, flat, for the re-check.
-    pub(crate) flat_needs: Vec<FlatNeeds>,
     /// The candidates as the decision reads them.
     pub(crate) cell: cell::Cell,
 }
@@ -145,6 +141,8 @@ pub struct Snapshot {
     pub(crate) canonical: String,
     pub(crate) services: Vec<ServiceEntry>,
     pub(crate) capabilities: Vec<Capability>,
+    /// All offers again, for the re-check.
+    pub(crate) flat: Flat,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
