@@ -9,6 +9,7 @@ use crate::config::model::{Caller, Condition, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::block::Blocks;
 use crate::snapshot::bound::{Bound, contradictions};
 use crate::snapshot::cell::{Cell, Layout};
 use crate::snapshot::flat::{Flat, Offering};
@@ -110,7 +111,7 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         problems.0.dedup();
         return Err(problems.0);
     }
-    let mut flat = Flat::default();
+    let (mut flat, mut blocks) = (Flat::default(), Blocks::default());
     for capability in &mut capabilities {
         flat.begin_capability();
         for Candidate { service, offer, .. } in &capability.candidates {
@@ -125,14 +126,18 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         let needs = capability.needs.iter();
         let bound = needs.map(|needs| Bound::new(&capability.candidates, needs)).collect();
         capability.cell = Cell::new(&capability.columns, &capability.candidates, bound, layout);
+        blocks.push(&capability.cell);
+        capability.cell.forget_packed();
     }
     flat.finish();
+    blocks.finish();
     let canonical = canonical::text(parts, &services, &requirements);
     Ok(Snapshot {
         digest: Sha256::digest(canonical.as_bytes()).into(),
         canonical,
         services: entries,
         capabilities,
+        blocks,
         flat,
         table: RouteTable::build(&routes.rules),
         routes: routes.entries,

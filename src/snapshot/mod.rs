@@ -3,6 +3,7 @@
 //! A [`Snapshot`] comes only out of the compiler and never changes. Two snapshots with one digest
 //! answer every question alike.
 
+pub(crate) mod block;
 pub(crate) mod bound;
 pub mod cell;
 pub mod flat;
@@ -14,6 +15,7 @@ pub mod vector;
 
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
+use block::Blocks;
 use flat::Flat;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
@@ -141,6 +143,8 @@ pub struct Snapshot {
     pub(crate) canonical: String,
     pub(crate) services: Vec<ServiceEntry>,
     pub(crate) capabilities: Vec<Capability>,
+    /// The cells of capabilities with few candidates.
+    pub(crate) blocks: Blocks,
     /// All offers again, for the re-check.
     pub(crate) flat: Flat,
     pub(crate) routes: Vec<RouteEntry>,

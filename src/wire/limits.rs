@@ -48,10 +48,9 @@ pub const QUOTED_CHARS_MAX: usize = 80;
 /// Table headers in one document: a hundred thousand routes with a table or two each. The reader
 /// keeps about a kilobyte for each, so this bounds a hostile file of nothing but `[[a]]`.
 pub const TABLES_MAX: usize = 250_000;
-/// Candidates up to which a cell is one record each; above, rows of bits win. Cold memory decides:
-/// ten records are ten adjacent lines, rows of bits are spread over the cell.
-pub const DIRECT_CANDIDATES_MAX: usize = 32;
-/// Rows that one bitmap decision reads; clauses beyond are checked candidate by candidate.
+/// Candidates up to which a cell is packed into adjacent cache lines: a row of bits is a word then.
+pub const PACKED_CANDIDATES_MAX: usize = 64;
+/// Rows that one decision reads; clauses beyond are checked candidate by candidate.
 pub const CELL_ROWS_MAX: usize = 64;
 /// Elementary intervals per attribute of a clause slot, so that 65 536 candidates with a bound each
 /// cost 2 MiB and not 1 GiB; where neighbours were merged, survivors are checked one by one.
