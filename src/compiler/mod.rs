@@ -139,7 +139,7 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         capabilities,
         blocks,
         flat,
-        table: RouteTable::build(&routes.rules),
+        table: RouteTable::build(&routes.rules, &routes.entries),
         routes: routes.entries,
         bound: routes.bound,
         requirements: requirements.iter().map(|r| (r.id.clone(), r.needs.clone())).collect(),

@@ -24,6 +24,9 @@ pub const HOST_LABELS_MAX: usize = 16;
 /// Segments of a template or prefix pattern: a depth fits a bit of a `u32`, and lookup hashes this
 /// many prefixes of a hostile path at most.
 pub const PATTERN_SEGMENTS_MAX: usize = 24;
+/// Sets of places where a host's templates of one length have parameters: each is a lookup of its
+/// own, some 10 ns, for a path of that length.
+pub const TEMPLATE_SHAPES_MAX: usize = 128;
 /// Request and caller attributes that the offers of one capability may constrain together: which of
 /// them are known fits a `u64`.
 pub const FACT_COLUMNS_MAX: usize = 64;
