@@ -30,8 +30,8 @@ impl Clock {
         clock
     }
 
-    /// Monotonic milliseconds since the clock was made, at the resolution of the kernel's tick (1 to
-    /// 4 ms): deadlines are swept far more rarely than that.
+    /// Monotonic milliseconds since the clock was made, at the resolution of the kernel's tick (1
+    /// to 4 ms): deadlines are swept far more rarely than that.
     pub fn now_ms(&self) -> u64 {
         monotonic_ms().saturating_sub(self.origin_ms)
     }
@@ -65,7 +65,8 @@ impl Default for Clock {
 
 fn monotonic_ms() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the struct is writable and lives across the call; the clock exists since Linux 2.6.32.
+    // SAFETY: the struct is writable and lives across the call; the clock exists since Linux
+    // 2.6.32.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
     seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)

@@ -209,8 +209,8 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         worker: Rc::clone(worker),
     };
     let duplex = Duplex::new(Rc::clone(&stream), judged, Vec::new());
-    // Many callers share the connection. Were its window smaller than those of its streams together,
-    // a few callers that do not read would hold up all others.
+    // Many callers share the connection. Were its window smaller than those of its streams
+    // together, a few callers that do not read would hold up all others.
     let streams = limits.h2_stream_window_bytes.saturating_mul(limits.h2_streams_max);
     let window = limits.h2_connection_window_bytes.max(streams).min(WINDOW_BYTES_MAX);
     let (sender, connection) = h2::client::Builder::new()

@@ -228,6 +228,7 @@ enum Stage {
     Cut,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for one statement")]
 enum Next {
     Stream(Request<RecvStream>, SendResponse<Bytes>),
     Ended,

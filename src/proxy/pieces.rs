@@ -411,7 +411,8 @@ impl Sink<'_> {
         }
     }
 
-    /// Ready when the receiver has given up on the stream; an HTTP/1.1 one tells with the next send.
+    /// Ready when the receiver has given up on the stream; an HTTP/1.1 one tells with the next
+    /// send.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Http1(_) => Poll::Pending,
@@ -509,7 +510,8 @@ pub async fn pump(
     }
 }
 
-/// The next piece; [`PumpFault::Sink`] as soon as nobody wants it any more, which ends a stream that
+/// The next piece; [`PumpFault::Sink`] as soon as nobody wants it any more, which ends a stream
+/// that
 /// is silent too. A receive in flight may be dropped then: a body that was not relayed whole takes
 /// its connection with it.
 async fn next_unless_gone(

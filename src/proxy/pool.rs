@@ -94,8 +94,8 @@ impl Pool {
     }
 
     /// The most recently used idle connection that is still good. A receive waits on every idle
-    /// connection: when it has ended, the service closed, or sent bytes that nobody asked for, which
-    /// must never become the answer to another request.
+    /// connection: when it has ended, the service closed, or sent bytes that nobody asked for,
+    /// which must never become the answer to another request.
     pub fn idle(&self, endpoint: &Endpoint, now_ms: u64) -> Option<Connection> {
         loop {
             let Idle { mut connection, since_ms } = endpoint.idle.borrow_mut().pop()?;
