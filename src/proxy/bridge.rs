@@ -77,6 +77,8 @@ struct Shared<'a> {
     worker: &'a Rc<Worker>,
     call: &'a Call,
     uploaded: Cell<bool>,
+    /// The head of the answer has come.
+    answered: Cell<bool>,
     fault: Cell<Option<PumpFault>>,
     method: Method,
     grpc: bool,
@@ -117,6 +119,7 @@ pub async fn run(
         worker,
         call,
         uploaded: Cell::new(matches!(source, Source::Empty)),
+        answered: Cell::new(false),
         fault: Cell::new(None),
         method: Method::of(request.method().as_str().as_bytes()),
         grpc,
@@ -271,9 +274,17 @@ async fn over_http1(
             watch: &connection.watch,
             chunked,
             silent: false,
+            shared: true,
         });
         let answer = answer_http1(shared, &connection, reply);
-        first_of(answer, upload(shared, source, &mut sink)).await
+        let upload = async {
+            upload(shared, source, &mut sink).await;
+            if shared.uploaded.get() && !shared.answered.get() {
+                // The time for the answer begins with the request's end.
+                connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
+            }
+        };
+        first_of(answer, upload).await
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
@@ -345,6 +356,7 @@ async fn answer_http1(
         }
     }
     connection.watch.disarm();
+    shared.answered.set(true);
     let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
     let source = Http1Source {
         stream: &connection.stream,
@@ -572,6 +584,7 @@ impl Reply<'_> {
                     watch: &downstream.watch,
                     chunked: stated == Framing::Chunked,
                     silent: bodiless,
+                    shared: false,
                 });
                 Some(((!empty).then_some(sink), kept))
             }
