@@ -568,7 +568,8 @@ impl Reply<'_> {
                     _ => Framing::Chunked,
                 };
                 let ends = stated == Framing::Close;
-                let kept = *keep && asked.keep_alive && !ends;
+                // A drain that began meanwhile is told as early as can be.
+                let kept = *keep && asked.keep_alive && !ends && !shared.worker.draining();
                 let persistence = match (kept, old) {
                     (false, _) => Persistence::Close,
                     (true, true) => Persistence::KeepAlive,
