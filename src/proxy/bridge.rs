@@ -76,6 +76,8 @@ struct Shared<'a> {
     worker: &'a Rc<Worker>,
     call: &'a Call,
     uploaded: Cell<bool>,
+    /// The head of the answer has come.
+    answered: Cell<bool>,
     fault: Cell<Option<PumpFault>>,
     method: Method,
     grpc: bool,
@@ -116,6 +118,7 @@ pub async fn run(
         worker,
         call,
         uploaded: Cell::new(matches!(source, Source::Empty)),
+        answered: Cell::new(false),
         fault: Cell::new(None),
         method: Method::of(request.method().as_str().as_bytes()),
         grpc,
@@ -267,9 +270,21 @@ async fn over_http1(
             watch: &connection.watch,
             chunked,
             silent: false,
+            shared: true,
         });
         let answer = answer_http1(shared, &connection, reply);
+<<<<<<< HEAD
         first_of(pin!(answer), pin!(upload(shared, source, &mut sink))).await
+=======
+        let upload = async {
+            upload(shared, source, &mut sink).await;
+            if shared.uploaded.get() && !shared.answered.get() {
+                // The time for the answer begins with the request's end.
+                connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
+            }
+        };
+        first_of(answer, upload).await
+>>>>>>> e2e
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
@@ -348,6 +363,7 @@ async fn answer_http1(
         }
     }
     connection.watch.disarm();
+    shared.answered.set(true);
     let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
     let source = Http1Source {
         stream: &connection.stream,
@@ -561,7 +577,8 @@ impl Reply<'_> {
                     _ => Framing::Chunked,
                 };
                 let ends = stated == Framing::Close;
-                let kept = *keep && asked.keep_alive && !ends;
+                // A drain that began meanwhile is told as early as can be.
+                let kept = *keep && asked.keep_alive && !ends && !shared.worker.draining();
                 let persistence = match (kept, old) {
                     (false, _) => Persistence::Close,
                     (true, true) => Persistence::KeepAlive,
@@ -577,6 +594,7 @@ impl Reply<'_> {
                     watch: &downstream.watch,
                     chunked: stated == Framing::Chunked,
                     silent: bodiless,
+                    shared: false,
                 });
                 Some(((!empty).then_some(sink), kept))
             }

@@ -390,6 +390,8 @@ async fn relay_answer(
     head: &ResponseHead,
 ) -> Answer {
     let added = shared.call.response_fields();
+    // A drain that began meanwhile is told as early as can be.
+    let keep = keep && !shared.worker.draining();
     let plan = ResponsePlan::new(head, shared.head, keep, &added);
     let plan = ResponsePlan { drops: shared.call.response_drops(), ..plan };
     if !matches!(head.framing, Framing::Length(_) | Framing::None) {

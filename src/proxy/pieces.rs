@@ -300,6 +300,8 @@ pub struct Http1Sink<'a> {
     pub chunked: bool,
     /// Whether content is left out (an answer to HEAD).
     pub silent: bool,
+    /// Whether the deadline of a send is left to stand: somebody reads from the same connection.
+    pub shared: bool,
 }
 
 /// A body on an HTTP/2 stream.
@@ -355,7 +357,9 @@ impl Http1Sink<'_> {
         }
         self.watch.arm(until_ms, Overdue::StopBoth);
         let (result, _) = self.stream.write(bytes, 0).await;
-        self.watch.disarm();
+        if !self.shared {
+            self.watch.disarm();
+        }
         result.map_err(|_| SinkGone)
     }
 

@@ -9,7 +9,15 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "traffic/fields.rs"]
+mod fields;
+#[path = "traffic/http1.rs"]
+mod http1;
+#[path = "traffic/http2.rs"]
+mod http2;
 mod support;
+#[path = "traffic/tools.rs"]
+mod tools;
 
 use hyper::body::{Bytes, Frame};
 use hyper::{Response, StatusCode};
