@@ -273,9 +273,6 @@ async fn over_http1(
             shared: true,
         });
         let answer = answer_http1(shared, &connection, reply);
-<<<<<<< HEAD
-        first_of(pin!(answer), pin!(upload(shared, source, &mut sink))).await
-=======
         let upload = async {
             upload(shared, source, &mut sink).await;
             if shared.uploaded.get() && !shared.answered.get() {
@@ -283,8 +280,7 @@ async fn over_http1(
                 connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
             }
         };
-        first_of(answer, upload).await
->>>>>>> e2e
+        first_of(pin!(answer), pin!(upload)).await
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
