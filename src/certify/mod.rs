@@ -12,7 +12,7 @@ use crate::balance::epoch::Epoch;
 use crate::contract::logic::AttributeId;
 use crate::contract::set::Set;
 use crate::decide::{Choice, Key, Question};
-use crate::snapshot::flat::{FlatAtom, FlatNeeds, FlatOffer};
+use crate::snapshot::flat::{FlatAtom, FlatOffer, Needs};
 use crate::snapshot::{CapabilityId, ServiceId, Snapshot, hash};
 use crate::wire::limits::MODES_MAX;
 use std::fmt;
@@ -80,19 +80,18 @@ pub fn certify(
     question: &Question<'_>,
     choice: &Choice,
 ) -> Result<Certified, Disagreement> {
-    let capability = snapshot.capability_entry(question.capability).ok_or(Disagreement::Offer)?;
-    let candidate = capability
-        .candidates
-        .get(choice.candidate as usize)
-        .filter(|candidate| candidate.service == choice.service)
+    let offer = snapshot
+        .flat
+        .offer(question.capability, choice.candidate)
+        .filter(|offer| offer.offering.service == choice.service)
         .ok_or(Disagreement::Offer)?;
-    if !candidate.flat.demands.holds(question.facts) {
+    if !offer.demands_hold(question.facts) {
         return Err(Disagreement::Demand);
     }
-    let needs = capability.flat_needs.get(question.needs.0 as usize);
+    let needs = snapshot.flat.needs(question.capability, question.needs);
     let needs = needs.ok_or(Disagreement::Guarantee)?;
-    let active = Active::new(&candidate.flat, question);
-    let header = question.header.is_none_or(|header| active.entail(header.flat()));
+    let active = Active { offer, modes: offer.active(question.facts) };
+    let header = question.header.is_none_or(|header| active.entail(header.flat().needs()));
     if !header || !active.entail(needs) || !active.consistent() {
         return Err(Disagreement::Guarantee);
     }
@@ -106,11 +105,10 @@ pub fn certify(
     if question.tried.contains(&choice.service) {
         return Err(Disagreement::Tried);
     }
-    let service = snapshot.service(choice.service).ok_or(Disagreement::Offer)?;
     let key = Key {
-        tier: service.tier,
+        tier: offer.offering.tier,
         bucket: state.bucket(),
-        rendezvous: hash::rendezvous(question.seed, service.weight),
+        rendezvous: hash::rendezvous(question.seed, offer.offering.weight),
         service: choice.service,
     };
     if key != choice.key {
@@ -121,7 +119,7 @@ pub fn certify(
 
 /// The promises of an offer that hold for the facts.
 struct Active<'a> {
-    offer: &'a FlatOffer,
+    offer: FlatOffer<'a>,
     modes: u32,
 }
 
@@ -132,26 +130,11 @@ struct Promised<'a> {
 }
 
 impl<'a> Active<'a> {
-    fn new(offer: &'a FlatOffer, question: &Question<'_>) -> Self {
-        let modes = (0u32..).zip(&offer.modes).fold(0, |modes, (bit, mode)| {
-            modes | u32::from(mode.when.holds(question.facts)).checked_shl(bit).unwrap_or(0)
-        });
-        Self { offer, modes }
-    }
-
-    #[inline]
-    fn promises(&self, attribute: AttributeId) -> impl Iterator<Item = &'a FlatAtom> {
-        let active = self.modes;
-        let modes = self.offer.modes.iter().enumerate();
-        modes
-            .filter(move |(bit, _)| active >> bit & 1 == 1)
-            .filter_map(move |(_, mode)| mode.promised(attribute))
-    }
-
     fn promised(&self, attribute: AttributeId) -> Promised<'a> {
         let mut promised = Promised { sets: [None; MODES_MAX], count: 0 };
-        for (slot, atom) in promised.sets.iter_mut().zip(self.promises(attribute)) {
-            *slot = Some(&atom.set);
+        let promises = self.offer.promises(self.modes, attribute);
+        for (slot, atom) in promised.sets.iter_mut().zip(promises) {
+            *slot = self.offer.set(&atom);
             promised.count += 1;
         }
         promised
@@ -159,10 +142,10 @@ impl<'a> Active<'a> {
 
     /// Whether every clause has an atom that is entailed.
     #[inline]
-    fn entail(&self, needs: &FlatNeeds) -> bool {
+    fn entail(&self, needs: Needs<'_>) -> bool {
         let mut entailed = false;
-        for atom in &needs.atoms {
-            entailed = entailed || self.entails(atom);
+        for atom in needs.atoms {
+            entailed = entailed || self.entails(atom, needs);
             if atom.last {
                 if !entailed {
                     return false;
@@ -170,28 +153,28 @@ impl<'a> Active<'a> {
                 entailed = false;
             }
         }
-        !needs.never
+        true
     }
 
     /// Whether what is promised of the atom's attribute lies inside the atom's set.
     #[inline]
-    fn entails(&self, atom: &FlatAtom) -> bool {
+    fn entails(&self, atom: &FlatAtom, needs: Needs<'_>) -> bool {
         // Mostly one promise speaks of an attribute, and says one interval.
-        let mut promises = self.promises(atom.attribute);
+        let mut promises = self.offer.promises(self.modes, atom.attribute);
         if let (Some(one), None) = (promises.next(), promises.next())
-            && let (Some((low, high)), Some((least, most))) = (one.interval, atom.interval)
+            && let (Some((low, high)), Some((least, most))) = (one.interval(), atom.interval())
         {
             return least <= low && high <= most;
         }
         let promised = self.promised(atom.attribute);
         let sets = promised.sets.get(..promised.count).unwrap_or(&[]);
-        !sets.is_empty() && interval::within(sets, &atom.set)
+        !sets.is_empty() && needs.set(atom).is_some_and(|set| interval::within(sets, set))
     }
 
     /// Whether the promises that hold together leave something possible on every attribute.
     fn consistent(&self) -> bool {
-        self.offer.shared.iter().all(|attribute| {
-            let promised = self.promised(*attribute);
+        self.offer.shared().all(|attribute| {
+            let promised = self.promised(attribute);
             let sets = promised.sets.get(..promised.count).unwrap_or(&[]);
             sets.is_empty() || interval::possible(sets)
         })

@@ -9,9 +9,10 @@ use crate::config::model::{Caller, Condition, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::block::Blocks;
 use crate::snapshot::bound::{Bound, contradictions};
 use crate::snapshot::cell::{Cell, Layout};
-use crate::snapshot::flat::{FlatNeeds, FlatOffer};
+use crate::snapshot::flat::{Flat, Offering};
 use crate::snapshot::table::RouteTable;
 use crate::snapshot::vector::Columns;
 use crate::snapshot::{
@@ -110,19 +111,35 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         problems.0.dedup();
         return Err(problems.0);
     }
+    let (mut flat, mut blocks) = (Flat::default(), Blocks::default());
     for capability in &mut capabilities {
+        flat.begin_capability();
+        for Candidate { service, offer, .. } in &capability.candidates {
+            // Tier and weight from the service itself, not from where the decision has them.
+            let Some(ServiceEntry { tier, weight, .. }) = entries.get(service.0 as usize) else {
+                continue;
+            };
+            let offering = Offering { service: *service, tier: *tier, weight: *weight };
+            flat.push_offer(&capability.columns, offering, offer);
+        }
+        capability.needs.iter().for_each(|needs| flat.push_needs(needs));
         let needs = capability.needs.iter();
         let bound = needs.map(|needs| Bound::new(&capability.candidates, needs)).collect();
-        capability.flat_needs = capability.needs.iter().map(FlatNeeds::new).collect();
         capability.cell = Cell::new(&capability.columns, &capability.candidates, bound, layout);
+        blocks.push(&capability.cell);
+        capability.cell.forget_packed();
     }
+    flat.finish();
+    blocks.finish();
     let canonical = canonical::text(parts, &services, &requirements);
     Ok(Snapshot {
         digest: Sha256::digest(canonical.as_bytes()).into(),
         canonical,
         services: entries,
         capabilities,
-        table: RouteTable::build(&routes.rules),
+        blocks,
+        flat,
+        table: RouteTable::build(&routes.rules, &routes.entries),
         routes: routes.entries,
         bound: routes.bound,
         requirements: requirements.iter().map(|r| (r.id.clone(), r.needs.clone())).collect(),
@@ -227,7 +244,6 @@ fn capabilities(
                 service: *service,
                 tier: entry.tier,
                 weight: entry.weight,
-                flat: FlatOffer::new(&columns, offer),
                 contradictions: contradictions(offer),
                 offer: (*offer).clone(),
             })
@@ -237,7 +253,6 @@ fn capabilities(
             candidates,
             columns,
             needs: vec![Vec::new()],
-            flat_needs: Vec::new(),
             cell: Cell::default(),
         }
     });

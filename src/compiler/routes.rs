@@ -6,10 +6,12 @@ use super::{NeedsNumbers, Parts, Problems, named};
 use crate::config::model::{
     Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route, Service,
 };
-use crate::snapshot::pattern::operation_text;
-use crate::snapshot::table::Rule;
+use crate::snapshot::pattern::{host_text, operation_text};
+use crate::snapshot::table::{Rule, shape};
 use crate::snapshot::{Capability, CapabilityId, NeedsId, RouteEntry, RouteId};
-use crate::wire::limits::{HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX};
+use crate::wire::limits::{
+    HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Input<'a> {
@@ -71,18 +73,20 @@ pub(super) fn compile(
     for (operation, offering) in operations(input.services, capabilities) {
         for capability in offering {
             let id = operation_text(&operation);
+            check_path(&id, &operation.path, problems);
             let bound = Bindable { id: &id, capability, operation: &operation, needs: &[] };
             let entry =
                 bind(input, &bound, capabilities, &mut binder, &mut compiled.bound, problems);
             compiled.file(entry, None, &operation, Vec::new(), false);
         }
     }
+    check_shapes(&compiled.rules, problems);
     refuse_ties(&compiled, problems);
     compiled
 }
 
 impl Compiled {
-    /// Files a route twice: for all requests, and for those that name its capability.
+    /// Files a route.
     fn file(
         &mut self,
         entry: RouteEntry,
@@ -92,16 +96,7 @@ impl Compiled {
         explicit: bool,
     ) {
         let route = RouteId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-        for selector in [None, Some(entry.capability)] {
-            self.rules.push(Rule {
-                selector,
-                host: host.clone(),
-                operation: operation.clone(),
-                headers: headers.clone(),
-                explicit,
-                route,
-            });
-        }
+        self.rules.push(Rule { host, operation: operation.clone(), headers, explicit, route });
         self.entries.push(entry);
     }
 }
@@ -129,19 +124,47 @@ fn operations(
     found
 }
 
-fn check_pattern(route: &Route, problems: &mut Problems) {
-    let segments = match &route.operation.path {
+fn check_path(id: &str, path: &PathPattern, problems: &mut Problems) {
+    let segments = match path {
         PathPattern::Exact(_) => 0,
         PathPattern::Template(segments) => segments.len(),
         PathPattern::Prefix(prefix) => prefix.matches('/').count(),
     };
     if segments > PATTERN_SEGMENTS_MAX {
         problems.add(
-            named("route", &route.id),
+            named("route", id),
             format!("its path has {segments} segments, more than {PATTERN_SEGMENTS_MAX}"),
             "use a shorter prefix",
         );
     }
+}
+
+/// The templates of a host are looked up shape by shape, so there may not be too many of one
+/// length.
+fn check_shapes(rules: &[Rule], problems: &mut Problems) {
+    let mut shapes: BTreeMap<(&Option<HostPattern>, usize), BTreeSet<u32>> = BTreeMap::new();
+    for rule in rules {
+        if let PathPattern::Template(segments) = &rule.operation.path {
+            shapes.entry((&rule.host, segments.len())).or_default().insert(shape(segments));
+        }
+    }
+    for ((host, length), shapes) in shapes {
+        if shapes.len() > TEMPLATE_SHAPES_MAX {
+            problems.add(
+                named("host", &host_text(host.as_ref())),
+                format!(
+                    "its templates of {length} segments have their parameters in {} different \
+                     places, more than {TEMPLATE_SHAPES_MAX}",
+                    shapes.len()
+                ),
+                "put parameters where other templates of that length have them",
+            );
+        }
+    }
+}
+
+fn check_pattern(route: &Route, problems: &mut Problems) {
+    check_path(&route.id, &route.operation.path, problems);
     if let Some(HostPattern::Suffix(suffix)) = &route.host
         && suffix.matches('.').count() > HOST_LABELS_MAX
     {
@@ -240,7 +263,7 @@ fn applies(
 
 fn refuse_ties(compiled: &Compiled, problems: &mut Problems) {
     let mut groups: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
-    for rule in compiled.rules.iter().filter(|rule| rule.selector.is_none()) {
+    for rule in &compiled.rules {
         let key = (&rule.host, &rule.operation, rule.headers.len(), rule.explicit);
         groups.entry(key).or_default().push(rule);
     }

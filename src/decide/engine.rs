@@ -2,35 +2,107 @@
 
 use super::{Choice, Denial, Key, Question, Stage, Verdict};
 use crate::balance::epoch::Epoch;
+use crate::snapshot::block::Block;
 use crate::snapshot::bound::Bound;
 use crate::snapshot::cell::{Cell, bits, contradict};
-use crate::snapshot::{Capability, Snapshot, hash};
+use crate::snapshot::vector::FactVector;
+use crate::snapshot::{Capability, NeedsId, ServiceId, Snapshot, hash};
 use std::borrow::Cow;
 
 /// Decides a question. Allocates nothing, unless the header was not bound to the capability first.
 pub fn decide(snapshot: &Snapshot, epoch: &Epoch, question: &Question<'_>) -> Verdict {
-    let nobody = Verdict::Deny(Denial { stage: Stage::Offer, survivors: [0; 7] });
-    let Some(capability) = snapshot.capability_entry(question.capability) else { return nobody };
-    // Needs of another capability are a fault of the caller: nobody is known to meet them.
-    let Some(bound) = capability.cell.bound(question.needs) else { return nobody };
-    let header = question.header.map(|header| header.bound(question.capability, capability));
-    let run = Run { capability, cell: &capability.cell, epoch, question, bound, header };
-    let mut found = Found::default();
-    run.scan::<false>(&mut found);
-    if let Some((key, candidate)) = found.best {
-        return Verdict::Route(Choice { service: key.service, key, candidate });
+    let decided = match snapshot.blocks.get(question.capability) {
+        Some(block) => Run::new(snapshot, epoch, question, block).decide(),
+        None => snapshot
+            .capability_entry(question.capability)
+            .and_then(|capability| Run::new(snapshot, epoch, question, &capability.cell).decide()),
+    };
+    // No such capability. Needs of another one are a fault of the caller: nobody is known to meet
+    // them.
+    decided.unwrap_or(Verdict::Deny(Denial { stage: Stage::Offer, survivors: [0; 7] }))
+}
+
+/// The candidates of a capability, 64 to a word.
+trait Roster {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Shows `see` whose laid-out demands the facts satisfy, by words, until it is false.
+    fn satisfied(&self, facts: &FactVector, see: impl FnMut(usize, u64) -> bool);
+    /// Of a word of those, whose plain clauses must be checked too.
+    fn inexact(&self, number: usize) -> u64;
+    /// Who of a word meets the needs always, and who possibly; `None` when nobody knows them.
+    fn needs(&self, needs: NeedsId, number: usize) -> Option<(u64, u64)>;
+    /// A candidate's service and tier.
+    fn who(&self, candidate: usize) -> Option<(ServiceId, u8)>;
+    /// A candidate's rendezvous weight.
+    fn weight(&self, candidate: usize) -> u64;
+}
+
+impl Roster for Block<'_> {
+    #[inline]
+    fn count(&self) -> usize {
+        self.len()
     }
-    let candidates = u32::try_from(run.cell.len()).unwrap_or(u32::MAX);
-    let mut survivors = [candidates, 0, 0, 0, 0, 0, 0];
-    if found.any {
-        // Counting costs, and only a denial is asked for counts: so it walks once more.
-        run.scan::<true>(&mut found);
-        survivors = found.survivors;
-        survivors[0] = candidates;
+
+    #[inline]
+    fn satisfied(&self, facts: &FactVector, mut see: impl FnMut(usize, u64) -> bool) {
+        let word = self.satisfied(facts);
+        if word != 0 {
+            see(0, word);
+        }
     }
-    let emptied = Stage::ALL.into_iter().zip(survivors).find(|(_, left)| *left == 0);
-    let stage = emptied.map_or(Stage::Offer, |(stage, _)| stage);
-    Verdict::Deny(Denial { stage, survivors })
+
+    #[inline]
+    fn inexact(&self, _number: usize) -> u64 {
+        self.inexact()
+    }
+
+    #[inline]
+    fn needs(&self, needs: NeedsId, _number: usize) -> Option<(u64, u64)> {
+        self.needs(needs)
+    }
+
+    #[inline]
+    fn who(&self, candidate: usize) -> Option<(ServiceId, u8)> {
+        self.who(candidate)
+    }
+
+    #[inline]
+    fn weight(&self, candidate: usize) -> u64 {
+        self.weight(candidate)
+    }
+}
+
+impl Roster for &Cell {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn satisfied(&self, facts: &FactVector, mut see: impl FnMut(usize, u64) -> bool) {
+        self.intersect(facts, &mut see);
+    }
+
+    #[inline]
+    fn inexact(&self, number: usize) -> u64 {
+        Cell::inexact(self).get(number).copied().unwrap_or(u64::MAX)
+    }
+
+    #[inline]
+    fn needs(&self, needs: NeedsId, number: usize) -> Option<(u64, u64)> {
+        let bound = self.bound(needs)?;
+        Some((*bound.always.get(number)?, *bound.possible.get(number)?))
+    }
+
+    #[inline]
+    fn who(&self, candidate: usize) -> Option<(ServiceId, u8)> {
+        self.fixed.get(candidate).map(|fixed| (fixed.service, fixed.tier))
+    }
+
+    #[inline]
+    fn weight(&self, candidate: usize) -> u64 {
+        self.fixed.get(candidate).map_or(0, |fixed| fixed.weight)
+    }
 }
 
 #[derive(Default)]
@@ -40,26 +112,60 @@ struct Found {
     survivors: [u32; 7],
 }
 
-struct Run<'a> {
-    capability: &'a Capability,
-    cell: &'a Cell,
+struct Run<'a, R> {
+    snapshot: &'a Snapshot,
     epoch: &'a Epoch,
     question: &'a Question<'a>,
-    bound: &'a Bound,
+    roster: R,
     header: Option<Cow<'a, Bound>>,
 }
 
-impl Run<'_> {
+impl<'a, R: Roster> Run<'a, R> {
+    #[inline]
+    fn new(
+        snapshot: &'a Snapshot,
+        epoch: &'a Epoch,
+        question: &'a Question<'a>,
+        roster: R,
+    ) -> Self {
+        let header = question.header.and_then(|header| {
+            let capability = snapshot.capability_entry(question.capability)?;
+            Some(header.bound(question.capability, capability))
+        });
+        Self { snapshot, epoch, question, roster, header }
+    }
+
+    #[inline]
+    fn decide(&self) -> Option<Verdict> {
+        self.roster.needs(self.question.needs, 0)?;
+        let mut found = Found::default();
+        self.scan::<false>(&mut found);
+        if let Some((key, candidate)) = found.best {
+            return Some(Verdict::Route(Choice { service: key.service, key, candidate }));
+        }
+        Some(Verdict::Deny(self.denial(found)))
+    }
+
+    fn denial(&self, mut found: Found) -> Denial {
+        let candidates = u32::try_from(self.roster.count()).unwrap_or(u32::MAX);
+        let mut survivors = [candidates, 0, 0, 0, 0, 0, 0];
+        if found.any {
+            // Counting costs, and only a denial is asked for counts: so it walks once more.
+            self.scan::<true>(&mut found);
+            survivors = found.survivors;
+            survivors[0] = candidates;
+        }
+        let emptied = Stage::ALL.into_iter().zip(survivors).find(|(_, left)| *left == 0);
+        let stage = emptied.map_or(Stage::Offer, |(stage, _)| stage);
+        Denial { stage, survivors }
+    }
+
+    #[inline]
     fn scan<const COUNTING: bool>(&self, found: &mut Found) {
-        self.cell.satisfied(self.question.facts, |number, word| {
+        self.roster.satisfied(self.question.facts, |number, word| {
+            let inexact = word & self.roster.inexact(number);
+            let word = if inexact == 0 { word } else { self.check(number, word, inexact) };
             found.any |= word != 0;
-            // INVARIANT: candidates are sorted by tier first, so later words are no better.
-            if !COUNTING
-                && let Some((best, _)) = found.best
-                && self.cell.fixed.get(number * 64).is_some_and(|first| first.tier > best.tier)
-            {
-                return false;
-            }
             if COUNTING {
                 found.survivors[1] += word.count_ones();
                 found.survivors[2] += word.count_ones();
@@ -67,21 +173,34 @@ impl Run<'_> {
             let word = self.guaranteed(number, word);
             if COUNTING {
                 found.survivors[3] += word.count_ones();
+                bits(word).for_each(|bit| self.count(number, bit, found));
+                return true;
             }
-            for bit in bits(word) {
-                self.candidate::<COUNTING>(number, bit, found);
-            }
-            true
+            // INVARIANT: candidates are sorted by tier first, so after one of a higher tier than
+            // the best one's, none is better.
+            bits(word).all(|bit| self.candidate(number, bit, found))
         });
+    }
+
+    #[cold]
+    fn check(&self, number: usize, word: u64, inexact: u64) -> u64 {
+        let facts = self.question.facts;
+        self.capability().map_or(0, |entry| entry.cell.check(number, word, inexact, facts))
+    }
+
+    /// Only slow paths ask: it stands far from the packed cells.
+    fn capability(&self) -> Option<&'a Capability> {
+        self.snapshot.capability_entry(self.question.capability)
     }
 
     /// Those of a word whose promises entail everything that is required.
     #[inline]
     fn guaranteed(&self, number: usize, word: u64) -> u64 {
-        let read = |row: &[u64]| row.get(number).copied().unwrap_or(0);
-        let mut possible = word & read(&self.bound.possible);
-        let mut always = read(&self.bound.always);
+        let (mut always, possible) =
+            self.roster.needs(self.question.needs, number).unwrap_or((0, 0));
+        let mut possible = word & possible;
         if let Some(header) = &self.header {
+            let read = |row: &[u64]| row.get(number).copied().unwrap_or(0);
             possible &= read(&header.possible);
             always &= read(&header.always);
         }
@@ -91,46 +210,61 @@ impl Run<'_> {
 
     /// Checks those whose promises depend on the facts.
     fn depending(&self, number: usize, possible: u64, depends: u64) -> u64 {
+        let Some(capability) = self.capability() else { return 0 };
+        let cell = &capability.cell;
         let header = self.header.as_deref();
         bits(depends).fold(possible, |word, bit| {
             let candidate = u32::try_from(number * 64).unwrap_or(u32::MAX) + bit;
-            let active = self.cell.active(candidate, self.question.facts);
+            let active = cell.active(candidate, self.question.facts);
             let entails = |bound: &Bound| {
                 let settled = bound.always.get(number).is_some_and(|row| row >> bit & 1 == 1);
                 settled || bound.entailed(candidate, active)
             };
-            let contradicts = self
-                .capability
+            let contradicts = capability
                 .candidates
                 .get(candidate as usize)
                 .is_none_or(|candidate| contradict(candidate, active));
-            let holds = !contradicts && entails(self.bound) && header.is_none_or(entails);
+            let bound = cell.bound(self.question.needs).is_some_and(entails);
+            let holds = !contradicts && bound && header.is_none_or(entails);
             if holds { word } else { word & !(1 << bit) }
         })
     }
 
+    /// Sees whether a candidate is better than the best so far; false when no later one can be.
     #[inline]
-    fn candidate<const COUNTING: bool>(&self, number: usize, bit: u32, found: &mut Found) {
+    fn candidate(&self, number: usize, bit: u32, found: &mut Found) -> bool {
         let place = number * 64 + bit as usize;
-        let Some(fixed) = self.cell.fixed.get(place) else { return };
-        let state = self.epoch.state(fixed.service);
-        let stages =
-            [state.healthy(), !state.drained(), !self.question.tried.contains(&fixed.service)];
-        if COUNTING {
-            let counts = found.survivors.iter_mut().skip(4).zip(stages);
-            counts.take_while(|(_, passed)| *passed).for_each(|(count, _)| *count += 1);
+        let Some((service, tier)) = self.roster.who(place) else { return false };
+        let best = found.best.map(|(best, _)| best);
+        if best.is_some_and(|best| best.tier < tier) {
+            return false;
         }
-        if stages.contains(&false) {
-            return;
+        let state = self.epoch.state(service);
+        if !state.healthy() || state.drained() || self.question.tried.contains(&service) {
+            return true;
+        }
+        // Only among the least loaded does the hash decide.
+        if best.is_some_and(|best| best.bucket < state.bucket()) {
+            return true;
         }
         let key = Key {
-            tier: fixed.tier,
+            tier,
             bucket: state.bucket(),
-            rendezvous: hash::rendezvous(self.question.seed, fixed.weight),
-            service: fixed.service,
+            rendezvous: hash::rendezvous(self.question.seed, self.roster.weight(place)),
+            service,
         };
-        if found.best.is_none_or(|(best, _)| key < best) {
+        if best.is_none_or(|best| key < best) {
             found.best = Some((key, u32::try_from(place).unwrap_or(u32::MAX)));
         }
+        true
+    }
+
+    /// Counts the stages that a candidate passes.
+    fn count(&self, number: usize, bit: u32, found: &mut Found) {
+        let Some((service, _)) = self.roster.who(number * 64 + bit as usize) else { return };
+        let state = self.epoch.state(service);
+        let stages = [state.healthy(), !state.drained(), !self.question.tried.contains(&service)];
+        let counts = found.survivors.iter_mut().skip(4).zip(stages);
+        counts.take_while(|(_, passed)| *passed).for_each(|(count, _)| *count += 1);
     }
 }

@@ -264,6 +264,13 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_the_table() {
+        let readme = include_str!("../../README.md");
+        let table = refusals_markdown();
+        assert!(readme.contains(&table), "README.md is to contain:\n{table}");
+    }
+
+    #[test]
     fn a_problem_names_code_stage_and_closest_candidate() {
         let mut refusal = Refusal::new(Reason::Unsatisfied, "say `\"less\"`");
         refusal.stage = Some(Box::new(Stage {

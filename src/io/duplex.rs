@@ -10,7 +10,7 @@
 //! so that whatever is sent next begins a frame.
 
 use super::buffers::BODY_BYTES;
-use super::stream::Stream;
+use super::stream::{Receiving, Stream};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -36,7 +36,6 @@ impl Tap for () {
     }
 }
 
-type Receiving = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
 type Sending = Pin<Box<dyn Future<Output = (io::Result<()>, Vec<u8>)>>>;
 
 /// Bytes that may wait for a send; above it the writer waits. Two full body buffers: one on its

@@ -1,11 +1,11 @@
 //! Accepting connections, telling HTTP/2 from HTTP/1.1, and isolating each.
 
-use super::isolate::Isolated;
 use super::worker::Worker;
 use super::{http1_server, http2_server};
 use crate::io::buffers::HEAD_BYTES;
 use crate::io::clock::sleep_ms;
 use crate::io::deadline::{Overdue, Watch};
+use crate::io::isolate::Isolated;
 use crate::io::listener::Listener;
 use crate::io::stream::Stream;
 use std::net::SocketAddr;

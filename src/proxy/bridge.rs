@@ -15,8 +15,8 @@ use super::pieces::{
     BodyFault, Frames, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink,
     Source, Terms, pump,
 };
-use super::pool::Connection;
-use super::timed::{Elapsed, until};
+use super::pool::{Connection, HEAD_ROOM};
+use super::timed::{Elapsed, Timer, until};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::body::Decoder;
@@ -24,8 +24,7 @@ use crate::http1::request::{Method, RequestHead};
 use crate::http1::response::{self, ResponseHead};
 use crate::http1::write::Persistence;
 use crate::http1::{Cursor, Framing, Parsed, Version};
-use crate::io::buffers::HEAD_BYTES;
-use crate::io::deadline::{Overdue, Watch};
+use crate::io::deadline::Overdue;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -48,7 +47,7 @@ pub enum Reply<'a> {
     /// An HTTP/1.1 connection, the request's head, and whether the gateway keeps the connection.
     Http1(&'a Downstream, &'a RequestHead, bool),
     /// An HTTP/2 stream, and for sending on it: its deadline, and where frames are counted.
-    Http2(&'a mut SendResponse<Bytes>, Option<(Watch, Frames)>),
+    Http2(&'a mut SendResponse<Bytes>, Option<(Timer, Frames)>),
 }
 
 /// How a bridged exchange ended.
@@ -128,7 +127,8 @@ pub async fn run(
     let end = match upstream {
         Upstream::Http2(ticket) => over_http2(&shared, ticket, request, source, reply).await,
         Upstream::Http1(connection) => {
-            over_http1(&shared, *connection, request, source, reply).await
+            // Boxed: what every stream of the other kind would carry room for otherwise.
+            Box::pin(over_http1(&shared, *connection, request, source, reply)).await
         }
     };
     match end {
@@ -146,10 +146,10 @@ async fn over_http2(
     reply: &mut Reply<'_>,
 ) -> End {
     let worker = shared.worker;
-    let watch = worker.deadlines.watch(-1);
+    let timer = worker.timer();
     let deadline = shared.response_deadline();
     let sender = &mut ticket.sender;
-    match until(&watch, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
+    match until(&timer, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => {
             // It is going away: what was not sent on it may be sent on another.
@@ -163,20 +163,16 @@ async fn over_http2(
         ticket.retire();
         return End::Again;
     };
-    if empty {
-        // Nothing to upload: the sending half is only kept to end the stream early.
-        let mut stream = stream;
-        let end = answer_http2(shared, response, &watch, reply, true).await;
-        if !matches!(end, End::Done(..)) {
-            stream.send_reset(h2::Reason::CANCEL);
-        }
-        return end;
-    }
     let frames = Rc::clone(&ticket.frames);
-    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.deadlines.watch(-1), frames));
-    let end = {
-        let answer = answer_http2(shared, response, &watch, reply, false);
-        first_of(answer, upload(shared, source, &mut sink)).await
+    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.timer(), frames));
+    // Pinned in place: each move of it would be another copy in every stream's state.
+    let mut answer = pin!(answer_http2(shared, response, &timer, reply, empty));
+    let end = if empty {
+        // Nothing to upload: the sending half is only kept to end the stream early.
+        answer.await
+    } else {
+        let upload = upload(shared, source, &mut sink);
+        first_of(answer.as_mut(), Box::pin(upload)).await
     };
     if !matches!(end, End::Done(..)) || !shared.uploaded.get() {
         sink.abort(h2::Reason::CANCEL);
@@ -188,7 +184,7 @@ async fn over_http2(
 async fn answer_http2(
     shared: &Shared<'_>,
     mut response: h2::client::ResponseFuture,
-    watch: &Watch,
+    timer: &Timer,
     reply: &mut Reply<'_>,
     empty: bool,
 ) -> End {
@@ -198,7 +194,7 @@ async fn answer_http2(
         let uploaded = shared.uploaded.get();
         let bound = if uploaded { shared.response_deadline() } else { shared.until_ms };
         let step = until(
-            watch,
+            timer,
             bound,
             poll_fn(|cx| {
                 if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
@@ -239,7 +235,7 @@ async fn answer_http2(
         Source::Empty
     } else {
         let length = headers::length_of(&parts.headers);
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1), length))
+        Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
     let mut answer = Answer { status: parts.status, headers: parts.headers, source, framing };
     deliver(shared, &mut answer, reply).await
@@ -284,11 +280,12 @@ async fn over_http1(
                 connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
             }
         };
-        first_of(answer, upload).await
+        first_of(pin!(answer), pin!(upload)).await
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
-            shared.worker.pool.put_back(connection, shared.now());
+            let buffer = shared.worker.buffers.take();
+            shared.worker.pool.put_back(connection, buffer, shared.now());
             end
         }
         // As in the short way: a stale connection, and a request that may be repeated.
@@ -315,7 +312,13 @@ async fn answer_http1(
     connection: &Connection,
     reply: &mut Reply<'_>,
 ) -> (End, bool) {
-    let mut buffer = Vec::with_capacity(4 * HEAD_BYTES);
+    let (first, mut buffer) = connection.receive_first(&shared.worker.buffers).await;
+    match first {
+        Ok(1..) => {}
+        _ if connection.watch.fired() => return (End::Refuse(timeout()), false),
+        _ => return (End::Refuse(aborted()), false),
+    }
+    buffer.drain(..HEAD_ROOM);
     let mut head = ResponseHead::default();
     let mut interim = 0;
     let mut cursor = Cursor::default();
@@ -449,11 +452,13 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
 }
 
 /// Runs both until the answer has ended; an upload that still runs is dropped then.
-async fn first_of<A: Future, B: Future>(answer: A, upload: B) -> A::Output {
-    let (mut answer, mut upload) = (pin!(answer), pin!(upload));
+async fn first_of<A: Future>(
+    mut answer: Pin<&mut A>,
+    mut upload: impl Future + Unpin,
+) -> A::Output {
     let mut uploading = true;
     poll_fn(|cx| {
-        if uploading && upload.as_mut().poll(cx).is_ready() {
+        if uploading && Pin::new(&mut upload).poll(cx).is_ready() {
             uploading = false;
         }
         answer.as_mut().poll(cx)

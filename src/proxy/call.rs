@@ -23,6 +23,9 @@ use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -63,6 +66,38 @@ pub struct Call {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     server: ServerField,
+    text: OnceCell<Bytes>,
+}
+
+/// Whom added fields are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// The called service.
+    Service,
+    /// The caller.
+    Caller,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
+const DECISION: HeaderName = HeaderName::from_static("caio-decision");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The names of [`Additions`] as HTTP/2 writes them, without looking them up byte by byte.
+fn http2_name(name: &str) -> Option<HeaderName> {
+    Some(match name {
+        "X-Request-ID" => REQUEST_ID,
+        "traceparent" => TRACE,
+        "CAIO-Decision" => DECISION,
+        "X-Forwarded-For" => FORWARDED_FOR,
+        "X-Forwarded-Proto" => FORWARDED_PROTO,
+        "X-Forwarded-Host" => FORWARDED_HOST,
+        "Forwarded" => http::header::FORWARDED,
+        "Via" => http::header::VIA,
+        other => HeaderName::from_bytes(other.as_bytes()).ok()?,
+    })
 }
 
 /// Why there is no connection.
@@ -235,6 +270,7 @@ impl Begun {
             body_bytes_max,
             timeout_ms,
             server: worker.settings.forwarding.server,
+            text: OnceCell::new(),
         }
     }
 
@@ -260,7 +296,22 @@ impl Begun {
     }
 }
 
-/// An HTTP/1.1 connection for the decision.
+/// An idle HTTP/1.1 connection for the decision; the decision back where there is none.
+///
+/// # Errors
+/// The decision, for [`connect`].
+pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
+    if opening.retried_stale {
+        return Err(begun);
+    }
+    let endpoint = begun.endpoint(worker, opening);
+    match endpoint.and_then(|endpoint| worker.pool.idle(&endpoint, opening.begun_ms)) {
+        Some(idle) => Ok(begun.into_call(worker, opening, Some(idle))),
+        None => Err(begun),
+    }
+}
+
+/// A new HTTP/1.1 connection for the decision.
 ///
 /// # Errors
 /// What is to follow from its absence.
@@ -272,11 +323,6 @@ pub async fn connect(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    if !opening.retried_stale
-        && let Some(idle) = worker.pool.idle(&endpoint, opening.begun_ms)
-    {
-        return Ok(begun.into_call(worker, opening, Some(idle)));
-    }
     match worker.pool.connect(&endpoint, &worker.deadlines, &worker.counters).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
         Err(why) => {
@@ -300,6 +346,19 @@ impl Call {
     /// Fields to add to the response.
     pub fn response_fields(&self) -> List<'_> {
         self.additions.response()
+    }
+
+    /// The same for HTTP/2, as header values that share one buffer.
+    pub fn added(&self, towards: Towards) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let text = self.text.get_or_init(|| Bytes::copy_from_slice(self.additions.text()));
+        let response = towards == Towards::Caller;
+        self.additions.places(response).filter_map(move |(name, place)| {
+            let name = http2_name(name)?;
+            let mut value = HeaderValue::from_maybe_shared(text.slice(place)).ok()?;
+            // Values that never come again only push useful ones out of the peer's table.
+            value.set_sensitive(name == REQUEST_ID || name == TRACE || name == DECISION);
+            Some((name, value))
+        })
     }
 
     /// The request's id.

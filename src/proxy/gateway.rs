@@ -173,6 +173,7 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
     let mut beats: u64 = 0;
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
+        worker.clock.follow_wall();
         worker.deadlines.sweep(worker.clock.now_ms());
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {

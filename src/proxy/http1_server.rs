@@ -33,8 +33,8 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
             NextHead::End => break,
             NextHead::Refuse(refusal) => {
                 worker.counters.requests.add(1);
-                reply::http1(&worker, &downstream, None, &refusal, After::Close).await;
-                linger(&worker, &downstream).await;
+                Box::pin(reply::http1(&worker, &downstream, None, &refusal, After::Close)).await;
+                Box::pin(linger(&worker, &downstream)).await;
                 break;
             }
         }
@@ -42,13 +42,12 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
         let last = served >= worker.settings.limits.requests_per_connection_max;
         worker.counters.requests.add(1);
         worker.counters.in_flight.add(1);
-        // Boxed, so that an idle connection holds only this loop's state.
-        let ended = Box::pin(exchange(&worker, &downstream, &head, input, last)).await;
+        let ended = exchange(&worker, &downstream, &head, input, last).await;
         worker.counters.in_flight.sub(1);
         match ended {
             Ended::Keep(rest) => input = rest,
             Ended::Linger => {
-                linger(&worker, &downstream).await;
+                Box::pin(linger(&worker, &downstream)).await;
                 break;
             }
             Ended::Reset => {
@@ -162,10 +161,15 @@ async fn attempts(
             call::begin(worker, opening, &view)
         };
         let outcome = match begun {
-            Ok(begun) => {
-                let protocol = begun.protocol();
-                match protocol {
-                    Protocol::Http1 => match call::connect(worker, begun, opening).await {
+            Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
+            Ok(begun) => match begun.protocol() {
+                Protocol::Http1 => {
+                    // The common way is not boxed: it is short, and every request takes it.
+                    let connected = match call::idle(worker, begun, opening) {
+                        Ok(call) => Ok(call),
+                        Err(begun) => Box::pin(call::connect(worker, begun, opening)).await,
+                    };
+                    match connected {
                         Ok(call) => {
                             http1_relay::relay(worker, downstream, head, input, call, keep).await
                         }
@@ -173,19 +177,23 @@ async fn attempts(
                         Err(call::Failed::Refuse(refusal)) => {
                             RelayEnd::Refused { refusal, input, body_taken: false }
                         }
-                    },
-                    Protocol::Http2 => match http2_client::begin(worker, begun, opening).await {
+                    }
+                }
+                Protocol::Http2 => {
+                    match Box::pin(http2_client::begin(worker, begun, opening)).await {
                         Ok(call) => {
-                            bridge::from_http1(worker, downstream, head, input, call, keep).await
+                            Box::pin(bridge::from_http1(
+                                worker, downstream, head, input, call, keep,
+                            ))
+                            .await
                         }
                         Err(call::Failed::Reroute) => continue,
                         Err(call::Failed::Refuse(refusal)) => {
                             RelayEnd::Refused { refusal, input, body_taken: false }
                         }
-                    },
+                    }
                 }
-            }
-            Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
+            },
         };
         match outcome {
             RelayEnd::Done { keep: true, rest } => return Ended::Keep(rest),
@@ -197,7 +205,7 @@ async fn attempts(
                 input = back;
             }
             RelayEnd::Refused { refusal, input, body_taken } => {
-                return refuse(
+                return Box::pin(refuse(
                     worker,
                     downstream,
                     head,
@@ -205,7 +213,7 @@ async fn attempts(
                     input,
                     body_taken,
                     keep,
-                )
+                ))
                 .await;
             }
         }

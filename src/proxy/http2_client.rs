@@ -101,7 +101,12 @@ pub async fn begin(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    match ticket(worker, &endpoint).await {
+    let ticket = match free_place(worker, &endpoint) {
+        Some(ticket) => Ok(ticket),
+        // Boxed: connecting is rare, and its state large.
+        None => Box::pin(ticket(worker, &endpoint)).await,
+    };
+    match ticket {
         Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
         Err(why) => {
             worker.counters.reroutes.add(1);
@@ -204,8 +209,8 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         worker: Rc::clone(worker),
     };
     let duplex = Duplex::new(Rc::clone(&stream), judged, Vec::new());
-    // Many callers share the connection. Were its window smaller than those of its streams together,
-    // a few callers that do not read would hold up all others.
+    // Many callers share the connection. Were its window smaller than those of its streams
+    // together, a few callers that do not read would hold up all others.
     let streams = limits.h2_stream_window_bytes.saturating_mul(limits.h2_streams_max);
     let window = limits.h2_connection_window_bytes.max(streams).min(WINDOW_BYTES_MAX);
     let (sender, connection) = h2::client::Builder::new()
@@ -224,7 +229,7 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
     let counted = Rc::clone(worker);
     monoio::spawn(async move {
         // The connection's own end shows in its streams; what remains is to stop using it.
-        if super::isolate::Isolated::new(connection).await.is_err() {
+        if crate::io::isolate::Isolated::new(connection).await.is_err() {
             counted.counters.panics.add(1);
         }
         driven.closed.set(true);

@@ -6,7 +6,6 @@ use super::call::{self, Begun, Call, Failed, Opening};
 use super::headers;
 use super::http2_client;
 use super::http2_view::Http2Head;
-use super::isolate::Isolated;
 use super::pieces::{Frames, Http2Source, Source};
 use super::worker::Worker;
 use crate::config::model::Protocol;
@@ -14,6 +13,7 @@ use crate::exchange::refusal::{Reason, Refusal};
 use crate::http2::{Abuse, Meter, MeterLimits, Role, goaway_frame};
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::duplex::{Duplex, Tap};
+use crate::io::isolate::Isolated;
 use crate::wire::grpc;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
@@ -228,6 +228,7 @@ enum Stage {
     Cut,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for one statement")]
 enum Next {
     Stream(Request<RecvStream>, SendResponse<Bytes>),
     Ended,
@@ -335,7 +336,7 @@ async fn exchange(
     let mut source = if body.is_end_stream() {
         Source::Empty
     } else {
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1), length))
+        Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
     let ended = match prepare(worker, parts, matches!(source, Source::Empty), grpc) {
         Ok(prepared) => attempts(connection, &mut opening, prepared, &mut source, respond).await,
@@ -405,13 +406,13 @@ async fn attempts(
             Err(Failed::Refuse(refusal)) => return Ended::Refuse(refusal),
         };
         let bounds = Bounds::new(worker, &call, opening, grpc, timeout_ns);
-        let request = match headers::from_http2(head.clone(), &call, bounds.left_ns) {
+        let request = match headers::from_http2(&head, &call, bounds.left_ns) {
             Ok(request) => request,
             Err(refusal) => return Ended::Refuse(refusal),
         };
         let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms };
         let frames = Rc::clone(&connection.frames);
-        let mut reply = Reply::Http2(respond, Some((worker.deadlines.watch(-1), frames)));
+        let mut reply = Reply::Http2(respond, Some((worker.timer(), frames)));
         let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
         let status = match end {
             End::Done(status, _) => {
@@ -492,7 +493,10 @@ async fn connect(
             Ok((begun.call, Upstream::Http2(begun.ticket)))
         }
         Protocol::Http1 => {
-            let mut call = call::connect(worker, begun, opening).await?;
+            let mut call = match call::idle(worker, begun, opening) {
+                Ok(call) => call,
+                Err(begun) => Box::pin(call::connect(worker, begun, opening)).await?,
+            };
             let Some(connection) = call.take_connection() else {
                 let detail = "the exchange has no connection";
                 return Err(Failed::Refuse(Refusal::new(Reason::Internal, detail)));

@@ -5,7 +5,7 @@ use crate::exchange::view::Inbound;
 use crate::http1::HeadLimits;
 use crate::snapshot::request::RequestView;
 use crate::wire::authority;
-use crate::wire::field::{Kind, classify};
+use crate::wire::field::{Kind, KindSet, classify};
 use crate::wire::target::{self, Canonical};
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -27,6 +27,9 @@ pub struct Http2Head {
     pub query: Option<String>,
     /// The declared body length; 0 where the stream ended with the head.
     pub body_bytes: Option<u64>,
+    /// The kinds of the fields there are: most that are asked for are not, and looking each up
+    /// would cost more than classifying all once.
+    present: KindSet,
 }
 
 impl Http2Head {
@@ -52,7 +55,9 @@ impl Http2Head {
             return Err(Refusal::new(Reason::ExpectationUnknown, "only 100-continue is known"));
         }
         let Parts { method, headers, .. } = parts;
-        Ok(Self { method, headers, host, authority, path, query, body_bytes })
+        let kinds = headers.keys().map(|name| classify(name.as_str().as_bytes()));
+        let present = kinds.fold(KindSet::default(), |set, kind| set.with(KindSet::of(&[kind])));
+        Ok(Self { method, headers, host, authority, path, query, body_bytes, present })
     }
 
     /// Path and query for the next hop.
@@ -66,6 +71,9 @@ impl Http2Head {
 
 impl Inbound for Http2Head {
     fn each_value(&self, name: &str, with: &mut dyn FnMut(&[u8])) {
+        if !self.present.contains(classify(name.as_bytes())) {
+            return;
+        }
         for value in self.headers.get_all(name) {
             with(value.as_bytes());
         }
@@ -75,7 +83,10 @@ impl Inbound for Http2Head {
         self.authority.as_bytes()
     }
 
-    fn only(&self, _kind: Kind, name: &str) -> Option<&[u8]> {
+    fn only(&self, kind: Kind, name: &str) -> Option<&[u8]> {
+        if !self.present.contains(kind) {
+            return None;
+        }
         let mut values = self.headers.get_all(name).iter();
         let first = values.next()?;
         if values.next().is_some() { None } else { Some(first.as_bytes()) }

@@ -20,7 +20,6 @@ pub mod http1_server;
 pub mod http2_client;
 pub mod http2_server;
 pub mod http2_view;
-pub mod isolate;
 pub mod landscape;
 pub mod pieces;
 pub mod pool;

@@ -3,7 +3,7 @@
 
 use super::budget::Budget;
 use super::http2_view::{forbidden_in_trailers, line_bytes, padded};
-use super::timed::{Elapsed, until};
+use super::timed::{Elapsed, Timer, until};
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::{CHUNK_END, ChunkHead, Trailers};
 use crate::io::buffers::HEAD_BYTES;
@@ -96,7 +96,7 @@ pub struct Http1Source<'a> {
 /// A body on an HTTP/2 stream.
 pub struct Http2Source {
     body: RecvStream,
-    watch: Watch,
+    timer: Timer,
     unreleased: usize,
     /// What is still to come, where the sender has said so.
     left: Option<u64>,
@@ -121,8 +121,8 @@ pub struct Terms<'a> {
 
 impl Http2Source {
     /// A source over a stream's receiving half; `length` is the stated one.
-    pub fn new(body: RecvStream, watch: Watch, length: Option<u64>) -> Self {
-        Self { body, watch, unreleased: 0, left: length }
+    pub fn new(body: RecvStream, timer: Timer, length: Option<u64>) -> Self {
+        Self { body, timer, unreleased: 0, left: length }
     }
 
     /// Whether h2 has reset the stream for a fault of its sender that only h2 sees: content that
@@ -157,7 +157,7 @@ impl Http2Source {
             self.unreleased = 0;
         }
         let body = &mut self.body;
-        let next = until(&self.watch, deadline_ms, poll_fn(|cx| body.poll_data(cx))).await;
+        let next = until(&self.timer, deadline_ms, poll_fn(|cx| body.poll_data(cx))).await;
         match next {
             Err(Elapsed) => Err(BodyFault::Timeout),
             Ok(Some(Ok(data))) => {
@@ -170,7 +170,7 @@ impl Http2Source {
             Ok(Some(Err(error))) => Err(fault_of(&error)),
             Ok(None) => {
                 let body = &mut self.body;
-                match until(&self.watch, deadline_ms, poll_fn(|cx| body.poll_trailers(cx))).await {
+                match until(&self.timer, deadline_ms, poll_fn(|cx| body.poll_trailers(cx))).await {
                     Err(Elapsed) => Err(BodyFault::Timeout),
                     Ok(Ok(Some(trailers))) => allowed(trailers).map(Piece::Trailers),
                     Ok(Ok(None)) => Ok(Piece::End),
@@ -307,7 +307,7 @@ pub struct Http1Sink<'a> {
 /// A body on an HTTP/2 stream.
 pub struct Http2Sink {
     stream: SendStream<Bytes>,
-    watch: Watch,
+    timer: Timer,
     frames: Frames,
 }
 
@@ -317,8 +317,8 @@ pub struct SinkGone;
 
 impl Http2Sink {
     /// A sink over a stream's sending half.
-    pub fn new(stream: SendStream<Bytes>, watch: Watch, frames: Frames) -> Self {
-        Self { stream, watch, frames }
+    pub fn new(stream: SendStream<Bytes>, timer: Timer, frames: Frames) -> Self {
+        Self { stream, timer, frames }
     }
 
     async fn data(&mut self, mut data: Bytes, last: bool, until_ms: u64) -> Result<(), SinkGone> {
@@ -327,7 +327,7 @@ impl Http2Sink {
             let mut room = self.stream.capacity();
             if room == 0 {
                 let stream = &mut self.stream;
-                let granted = until(&self.watch, until_ms, poll_fn(|cx| stream.poll_capacity(cx)));
+                let granted = until(&self.timer, until_ms, poll_fn(|cx| stream.poll_capacity(cx)));
                 room = match granted.await {
                     Ok(Some(Ok(room))) => room,
                     _ => return Err(SinkGone),
@@ -415,7 +415,8 @@ impl Sink<'_> {
         }
     }
 
-    /// Ready when the receiver has given up on the stream; an HTTP/1.1 one tells with the next send.
+    /// Ready when the receiver has given up on the stream; an HTTP/1.1 one tells with the next
+    /// send.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Http1(_) => Poll::Pending,
@@ -513,7 +514,8 @@ pub async fn pump(
     }
 }
 
-/// The next piece; [`PumpFault::Sink`] as soon as nobody wants it any more, which ends a stream that
+/// The next piece; [`PumpFault::Sink`] as soon as nobody wants it any more, which ends a stream
+/// that
 /// is silent too. A receive in flight may be dropped then: a body that was not relayed whole takes
 /// its connection with it.
 async fn next_unless_gone(

@@ -5,6 +5,7 @@ use super::counters::Counters;
 use super::gateway::Shared;
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
+use super::timed::Timer;
 use crate::audit::lane::Lane;
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
@@ -120,6 +121,11 @@ impl Worker {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         turn
+    }
+
+    /// A deadline for futures that can be dropped.
+    pub fn timer(&self) -> Timer {
+        Timer::new(&self.deadlines)
     }
 
     /// Whether the process is going away.

@@ -1,34 +1,28 @@
 //! The demands of a capability's candidates, laid out for one decision.
 //!
-//! * A **direct** cell has one record per candidate: a low and a high bound for every column, four
-//!   columns to a cache line, compared without branches. For few candidates nothing is faster.
-//! * A **bitmap** cell has, for every clause slot and column, one row of bits per elementary
-//!   interval of the column (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the
-//!   rows that the
-//!   facts select, the demands are the AND of the slots, 64 candidates an instruction.
+//! For every clause slot and column there is one row of bits per elementary interval of the column
+//! (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the rows that the facts select,
+//! the demands are the AND of the slots, 64 candidates an instruction. A cell of up to 64
+//! candidates is packed into a [`super::block`]; of a larger one the rows stay here.
 //!
-//! What does not fit a layout exactly (a union in a direct cell, a slot or an interval too many in
-//! a bitmap cell) is kept as plain clauses and checked for the survivors.
+//! What does not fit exactly (a slot or an interval too many) is kept as plain clauses too and
+//! checked for the survivors.
 
 use super::bound::{Bound, Modes, unconditional};
 use super::vector::{Columns, FactVector};
 use super::{Candidate, NeedsId, ServiceId};
 use crate::contract::logic::Cnf;
-use crate::wire::limits::{
-    CELL_INTERVALS_MAX, CELL_ROWS_MAX, DIRECT_CANDIDATES_MAX, FACT_COLUMNS_MAX, MODES_MAX,
-};
+use crate::wire::limits::{CELL_INTERVALS_MAX, CELL_ROWS_MAX, MODES_MAX, PACKED_CANDIDATES_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which layout a cell has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Direct up to [`DIRECT_CANDIDATES_MAX`] candidates, bitmap above.
+    /// Packed up to [`PACKED_CANDIDATES_MAX`] candidates, rows above.
     #[default]
     Sized,
-    /// Always direct.
-    Direct,
-    /// Always bitmap.
-    Bitmap,
+    /// Always rows.
+    Rows,
 }
 
 /// A literal over a column: one of these closed intervals.
@@ -66,36 +60,24 @@ fn contains(intervals: &[(i64, i64)], fact: i64) -> bool {
     intervals.iter().any(|(low, high)| (*low..=*high).contains(&fact))
 }
 
-/// Four columns of one candidate: exactly a cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Record {
-    low: [i64; 4],
-    high: [i64; 4],
-}
-
-const OPEN: Record = Record { low: [i64::MIN; 4], high: [i64::MAX; 4] };
-
 /// What a decision needs of a candidate besides its demands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fixed {
     pub(crate) service: ServiceId,
     pub(crate) tier: u8,
     pub(crate) weight: u64,
-    /// Columns that a direct record constrains: they must be known.
-    constrained: u64,
 }
 
 /// One column of a clause slot.
 #[derive(Clone, Debug)]
-struct SlotColumn {
-    column: usize,
+pub(crate) struct SlotColumn {
+    pub(crate) column: usize,
     /// Where elementary intervals begin; the one before the first has number 0.
-    starts: Box<[i64]>,
+    pub(crate) starts: Box<[i64]>,
     /// Where the row for an unknown fact is; those of the intervals follow.
     rows: usize,
     /// Whether this is the slot's last column.
-    last: bool,
+    pub(crate) last: bool,
 }
 
 /// The candidates of one capability as the decision reads them.
@@ -106,13 +88,10 @@ pub(crate) struct Cell {
     inexact: Box<[u64]>,
     plain: Box<[Clauses]>,
     modes: Box<[Box<[Clauses]>]>,
-    /// Direct: records by candidate, this many each.
-    records: Vec<Record>,
-    per_candidate: usize,
-    /// Bitmap.
+    /// Empty when the cell is packed.
     slots: Vec<SlotColumn>,
     rows: Vec<u64>,
-    bitmap: bool,
+    layout: Layout,
     /// By [`NeedsId`].
     bound: Vec<Bound>,
 }
@@ -139,29 +118,51 @@ impl Cell {
             service: it.service,
             tier: it.tier,
             weight: it.weight,
-            constrained: 0,
         });
         let mut cell = Self {
             fixed: fixed.collect(),
             modes: modes.collect(),
             bound,
             inexact: vec![0; candidates.len().div_ceil(64)].into(),
+            layout,
             ..Self::default()
         };
-        cell.bitmap = match layout {
-            Layout::Sized => candidates.len() > DIRECT_CANDIDATES_MAX,
-            Layout::Direct => false,
-            Layout::Bitmap => true,
-        };
-        match cell.bitmap {
-            true => cell.fill_rows(&clauses),
-            false => cell.fill_records(columns, &clauses),
-        }
-        cell.plain = match cell.bitmap {
-            true => clauses.into(),
-            false => clauses.into_iter().map(|clauses| clauses.without_records()).collect(),
-        };
+        cell.fill_rows(&clauses);
+        cell.plain = clauses.into();
         cell
+    }
+
+    /// Whether a block can hold it.
+    pub(crate) fn packs(&self) -> bool {
+        self.layout == Layout::Sized && (1..=PACKED_CANDIDATES_MAX).contains(&self.len())
+    }
+
+    /// Forgets what stands in its block.
+    pub(crate) fn forget_packed(&mut self) {
+        if self.packs() {
+            self.slots = Vec::new();
+            self.rows = Vec::new();
+        }
+    }
+
+    /// The columns of the clause slots.
+    pub(crate) fn slots(&self) -> &[SlotColumn] {
+        &self.slots
+    }
+
+    /// The rows of a slot column, where a row is one word.
+    pub(crate) fn slot_rows(&self, slot: &SlotColumn) -> &[u64] {
+        self.rows.get(slot.rows..slot.rows + slot.starts.len() + 2).unwrap_or(&[])
+    }
+
+    /// Bit per candidate whose plain clauses must be checked too.
+    pub(crate) fn inexact(&self) -> &[u64] {
+        &self.inexact
+    }
+
+    /// What every set of bound requirements means for the candidates.
+    pub(crate) fn all_bound(&self) -> &[Bound] {
+        &self.bound
     }
 
     /// How many candidates there are.
@@ -186,80 +187,14 @@ impl Cell {
             .fold(0, |active, (bit, _)| active | 1 << bit)
     }
 
-    /// Shows `see` the candidates whose demands the facts satisfy, by words, until it is false.
-    #[inline]
-    pub(crate) fn satisfied(&self, facts: &FactVector, mut see: impl FnMut(usize, u64) -> bool) {
-        let mut see = |number: usize, word: u64| {
-            if word == 0 {
-                return true;
-            }
-            let inexact = self.inexact.get(number).copied().unwrap_or(u64::MAX) & word;
-            see(number, if inexact == 0 { word } else { self.check(number, word, inexact, facts) })
-        };
-        if self.bitmap {
-            self.intersect(facts, &mut see);
-            return;
-        }
-        for (number, fixed) in self.fixed.chunks(64).enumerate() {
-            if !see(number, self.compare(number, fixed, facts)) {
-                return;
-            }
-        }
-    }
-
+    /// Those of a word whose plain clauses hold, where they must be looked at.
     #[cold]
-    fn check(&self, number: usize, word: u64, inexact: u64, facts: &FactVector) -> u64 {
+    pub(crate) fn check(&self, number: usize, word: u64, inexact: u64, facts: &FactVector) -> u64 {
         bits(inexact).fold(word, |word, bit| {
             let plain = self.plain.get(number * 64 + bit as usize);
             let holds = plain.is_some_and(|clauses| clauses.hold(facts));
             if holds { word } else { word & !(1 << bit) }
         })
-    }
-
-    /// The candidates of one word whose records the facts lie in.
-    #[inline]
-    fn compare(&self, number: usize, fixed: &[Fixed], facts: &FactVector) -> u64 {
-        let known = facts.known();
-        let numbers = facts.numbers();
-        let first = number * 64 * self.per_candidate;
-        let mut records = self.records.get(first..).unwrap_or(&[]);
-        let mut word = 0;
-        for (bit, fixed) in fixed.iter().enumerate() {
-            let mut inside = fixed.constrained & !known == 0;
-            let (mine, rest) = records.split_at_checked(self.per_candidate).unwrap_or((&[], &[]));
-            records = rest;
-            for (record, four) in mine.iter().zip(numbers.as_chunks::<4>().0) {
-                for ((low, high), fact) in record.low.iter().zip(&record.high).zip(four) {
-                    inside &= (low <= fact) & (fact <= high);
-                }
-            }
-            word |= u64::from(inside) << bit;
-        }
-        word
-    }
-
-    fn fill_records(&mut self, columns: &Columns, clauses: &[Clauses]) {
-        self.per_candidate = columns.len().min(FACT_COLUMNS_MAX).div_ceil(4);
-        for (number, clauses) in clauses.iter().enumerate() {
-            let mut records = vec![OPEN; self.per_candidate];
-            for (column, (low, high)) in clauses.0.iter().filter_map(|clause| single(clause)) {
-                let lane = column % 4;
-                if let Some(record) = records.get_mut(column / 4)
-                    && let (Some(at_least), Some(at_most)) =
-                        (record.low.get_mut(lane), record.high.get_mut(lane))
-                {
-                    *at_least = low.max(*at_least);
-                    *at_most = high.min(*at_most);
-                }
-                if let Some(fixed) = self.fixed.get_mut(number) {
-                    fixed.constrained |= 1 << column;
-                }
-            }
-            if clauses.0.iter().any(|clause| single(clause).is_none()) {
-                self.mark_inexact(number);
-            }
-            self.records.extend(records);
-        }
     }
 
     fn mark_inexact(&mut self, candidate: usize) {
@@ -344,8 +279,9 @@ impl Cell {
         self.slots.push(SlotColumn { column, starts, rows: begin, last });
     }
 
-    /// Intersects the rows that the facts select, block by block.
-    fn intersect(&self, facts: &FactVector, see: &mut impl FnMut(usize, u64) -> bool) {
+    /// Shows `see` the candidates that lie in the rows which the facts select, by words, until it
+    /// is false.
+    pub(crate) fn intersect(&self, facts: &FactVector, see: &mut impl FnMut(usize, u64) -> bool) {
         let words = self.inexact.len();
         let mut chosen: [&[u64]; CELL_ROWS_MAX] = [&[]; CELL_ROWS_MAX];
         for (row, slot) in chosen.iter_mut().zip(&self.slots) {
@@ -402,24 +338,6 @@ fn and(block: &mut [u64; BLOCK], row: &[u64]) {
         // Of known length, so that it becomes straight vector code.
         Some(row) => block.iter_mut().zip(row).for_each(|(to, row)| *to &= row),
         None => block.iter_mut().zip(row).for_each(|(to, row)| *to &= row),
-    }
-}
-
-impl Clauses {
-    /// The clauses that a direct record does not hold.
-    fn without_records(self) -> Self {
-        Self(self.0.into_iter().filter(|clause| single(clause).is_none()).collect())
-    }
-}
-
-/// The column and interval of a clause that is just one interval.
-fn single(clause: &[Literal]) -> Option<(usize, (i64, i64))> {
-    match clause {
-        [(column, intervals)] if *column < FACT_COLUMNS_MAX => match &**intervals {
-            [interval] => Some((*column, *interval)),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

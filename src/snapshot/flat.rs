@@ -1,53 +1,119 @@
-//! Contracts as flat arrays, built straight from the offers: what the re-check reads. Nothing of
+//! Contracts as flat lines, built straight from the offers: what the re-check reads. Nothing of
 //! the decision's cells enters here, so a fault in those cannot hide in these.
+//!
+//! All lines of a landscape stand in one array and those of an offer next to each other, so that
+//! re-checking one of 100 000 services waits for one stretch of memory and not for a dozen places:
+//! ```text
+//! Offer, its demands' Tests, { Mode, its condition's Tests, what it promises: Atoms }…, Shared…
+//! ```
 
 use super::vector::{Columns, FactVector};
+use super::{CapabilityId, NeedsId, ServiceId};
 use crate::config::model::{Condition, Offer};
 use crate::contract::logic::{Atom, AttributeId, Cnf};
 use crate::contract::set::Set;
-use std::collections::BTreeSet;
-
-/// `low <= fact <= high`, one literal of a clause.
-#[derive(Clone, Copy, Debug)]
-pub struct Test {
-    column: u16,
-    last: bool,
-    low: i64,
-    high: i64,
-}
-
-/// A conjunction of clauses, their tests one after the other, the last of each marked.
-#[derive(Clone, Debug, Default)]
-pub struct Program {
-    tests: Box<[Test]>,
-    /// A clause without literals is false, and so is the whole.
-    never: bool,
-}
-
-/// One promise.
-#[derive(Clone, Debug)]
-pub struct FlatMode {
-    /// When it holds.
-    pub when: Program,
-    /// What it says, sorted by attribute.
-    then: Box<[FlatAtom]>,
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An attribute and a set of its values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct FlatAtom {
     /// The attribute.
     pub attribute: AttributeId,
     /// Whether it ends its clause.
     pub last: bool,
-    /// The set, where it is just one interval of numbers.
-    pub interval: Option<(i64, i64)>,
-    /// The set.
-    pub set: Set,
+    /// Which of the sets that stand beside the lines.
+    set: u32,
+    /// The set's only interval; an empty one when it has not just one.
+    low: i64,
+    high: i64,
+}
+
+/// What an offer is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offering {
+    /// Who offers it.
+    pub service: ServiceId,
+    /// The service's tier.
+    pub tier: u8,
+    /// The service's rendezvous weight.
+    pub weight: u64,
+}
+
+/// One line of an offer.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// Its head: the tests of its demands follow.
+    Offer(Offering),
+    /// `low <= fact <= high`, one literal of a clause.
+    Test { column: u16, last: bool, low: i64, high: i64 },
+    /// A promise: the tests of its condition, then what it says.
+    Mode,
+    /// A set and what else a [`FlatAtom`] has.
+    Says { attribute: AttributeId, set: u32, low: i64, high: i64 },
+    /// An attribute that more than one promise speaks of: there they may contradict each other.
+    Shared(AttributeId),
+}
+
+// A cache line holds two of them and a half.
+const _: () = assert!(size_of::<Line>() == 24);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of<T>(self, items: &[T]) -> &[T] {
+        items.get(self.start as usize..self.end as usize).unwrap_or(&[])
+    }
+}
+
+fn place(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// The offers and needs of one landscape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flat {
+    lines: Vec<Line>,
+    atoms: Vec<FlatAtom>,
+    sets: Vec<Set>,
+    /// Where the lines of each offer end; those of the first begin at 0.
+    offers: Vec<u32>,
+    /// By capability: the number of its first offer, and its needs in `needs`.
+    capabilities: Vec<(u32, Span)>,
+    /// Where the atoms of needs stand; equal needs share theirs, whoever they are bound for.
+    needs: Vec<Span>,
+    known_needs: BTreeMap<Vec<Cnf>, Span>,
+}
+
+/// Requirements as one line of literals, clause after clause.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// The literals.
+    pub atoms: &'a [FlatAtom],
+    sets: &'a [Set],
+}
+
+/// The requirements of a header, flat.
+#[derive(Clone, Debug, Default)]
+pub struct FlatNeeds {
+    atoms: Box<[FlatAtom]>,
+    sets: Box<[Set]>,
+}
+
+/// The lines of one offer.
+#[derive(Clone, Copy, Debug)]
+pub struct FlatOffer<'a> {
+    /// What it is known by.
+    pub offering: Offering,
+    lines: &'a [Line],
+    sets: &'a [Set],
 }
 
 impl FlatAtom {
-    fn new(attribute: AttributeId, set: &Set, last: bool) -> Self {
+    fn new(attribute: AttributeId, set: &Set, last: bool, sets: &mut Vec<Set>) -> Self {
         let interval = match set {
             Set::Numbers(numbers) => match numbers.intervals() {
                 [interval] => Some(*interval),
@@ -55,119 +121,242 @@ impl FlatAtom {
             },
             Set::Texts(_) => None,
         };
-        Self { attribute, last, interval, set: set.clone() }
+        let (low, high) = interval.unwrap_or((1, 0));
+        sets.push(set.clone());
+        Self { attribute, last, set: place(sets.len() - 1), low, high }
+    }
+
+    /// The set, where it is just one interval of numbers.
+    #[inline]
+    pub fn interval(&self) -> Option<(i64, i64)> {
+        (self.low <= self.high).then_some((self.low, self.high))
     }
 }
 
-/// Requirements as one line of literals.
-#[derive(Clone, Debug, Default)]
-pub struct FlatNeeds {
-    /// The literals, clause after clause.
-    pub atoms: Box<[FlatAtom]>,
-    /// Whether some clause has no literal, which nothing entails.
-    pub never: bool,
+/// The atoms of requirements. No promise speaks of the last attribute there can be, so a clause
+/// without literals becomes one about that, which nothing entails.
+fn needs_atoms<'a>(
+    cnfs: impl IntoIterator<Item = &'a Cnf>,
+    atoms: &mut Vec<FlatAtom>,
+    sets: &mut Vec<Set>,
+) {
+    for clause in cnfs.into_iter().flat_map(|cnf| &cnf.clauses) {
+        for (at, atom) in clause.atoms.iter().enumerate() {
+            let last = at + 1 == clause.atoms.len();
+            atoms.push(FlatAtom::new(atom.attribute, &atom.set, last, sets));
+        }
+        if clause.atoms.is_empty() {
+            let attribute = AttributeId(u16::MAX);
+            let set = place(sets.len());
+            sets.push(Set::Numbers(crate::contract::set::Numbers::new([])));
+            atoms.push(FlatAtom { attribute, last: true, set, low: 1, high: 0 });
+        }
+    }
 }
 
 impl FlatNeeds {
     /// Flattens conditions.
     pub fn new<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Self {
-        let mut flat = Self::default();
-        let mut atoms = Vec::new();
-        for clause in conditions.into_iter().flat_map(|condition| &condition.cnf.clauses) {
-            flat.never |= clause.atoms.is_empty();
-            for (at, atom) in clause.atoms.iter().enumerate() {
-                let last = at + 1 == clause.atoms.len();
-                atoms.push(FlatAtom::new(atom.attribute, &atom.set, last));
-            }
-        }
-        flat.atoms = atoms.into();
-        flat
+        let (mut atoms, mut sets) = (Vec::new(), Vec::new());
+        needs_atoms(conditions.into_iter().map(|it| &it.cnf), &mut atoms, &mut sets);
+        Self { atoms: atoms.into(), sets: sets.into() }
+    }
+
+    /// The literals.
+    pub fn needs(&self) -> Needs<'_> {
+        Needs { atoms: &self.atoms, sets: &self.sets }
     }
 }
 
-/// One offer.
-#[derive(Clone, Debug)]
-pub struct FlatOffer {
-    /// What it asks.
-    pub demands: Program,
-    /// Its promises, in the contract's order.
-    pub modes: Box<[FlatMode]>,
-    /// Attributes that more than one promise speaks of: there they may contradict each other.
-    pub shared: Box<[AttributeId]>,
+impl<'a> Needs<'a> {
+    /// The set of one of the atoms.
+    pub fn set(&self, atom: &FlatAtom) -> Option<&'a Set> {
+        self.sets.get(atom.set as usize)
+    }
 }
 
-impl Program {
+impl Flat {
+    /// Begins the next capability; its offers and needs follow.
+    pub(crate) fn begin_capability(&mut self) {
+        let needs = place(self.needs.len());
+        self.capabilities.push((place(self.offers.len()), Span { start: needs, end: needs }));
+    }
+
+    /// Files an offer of the capability begun last.
+    pub(crate) fn push_offer(&mut self, columns: &Columns, offering: Offering, offer: &Offer) {
+        self.lines.push(Line::Offer(offering));
+        for demand in &offer.demands {
+            self.push_tests(columns, &demand.cnf);
+        }
+        let mut seen = BTreeSet::new();
+        let mut shared = BTreeSet::new();
+        for mode in &offer.promises {
+            self.lines.push(Line::Mode);
+            self.push_tests(columns, &mode.when);
+            for (attribute, set) in &mode.then {
+                let FlatAtom { attribute: _, set, low, high, .. } =
+                    FlatAtom::new(*attribute, set, true, &mut self.sets);
+                self.lines.push(Line::Says { attribute: *attribute, set, low, high });
+                if !seen.insert(*attribute) {
+                    shared.insert(*attribute);
+                }
+            }
+        }
+        self.lines.extend(shared.into_iter().map(Line::Shared));
+        self.offers.push(place(self.lines.len()));
+    }
+
     /// Flattens a normal form; attributes without a column are never known.
-    pub fn new<'a>(columns: &Columns, clauses: impl IntoIterator<Item = &'a Cnf>) -> Self {
-        let mut tests: Vec<Test> = Vec::new();
-        let mut never = false;
-        for clause in clauses.into_iter().flat_map(|cnf| &cnf.clauses) {
-            let before = tests.len();
+    fn push_tests(&mut self, columns: &Columns, cnf: &Cnf) {
+        for clause in &cnf.clauses {
+            let before = self.lines.len();
             for Atom { attribute, set } in &clause.atoms {
                 let Some(column) = columns.find(*attribute) else { continue };
-                let code = u16::try_from(column).unwrap_or(u16::MAX);
-                tests.extend(columns.intervals(column, set).into_iter().map(|(low, high)| Test {
-                    column: code,
+                let column = u16::try_from(column).unwrap_or(u16::MAX);
+                let intervals = columns.intervals(column.into(), set).into_iter();
+                self.lines.extend(intervals.map(|(low, high)| Line::Test {
+                    column,
                     last: false,
                     low,
                     high,
                 }));
             }
-            if before == tests.len() {
-                never = true;
-            } else if let Some(test) = tests.last_mut() {
-                test.last = true;
+            if before == self.lines.len() {
+                // No fact lies in it: a clause without literals is false.
+                self.lines.push(Line::Test { column: 0, last: true, low: 1, high: 0 });
+            } else if let Some(Line::Test { last, .. }) = self.lines.last_mut() {
+                *last = true;
             }
         }
-        Self { tests: tests.into(), never }
     }
 
-    /// Whether the facts satisfy every clause; an unknown fact satisfies nothing.
-    #[inline]
-    pub fn holds(&self, facts: &FactVector) -> bool {
-        let mut satisfied = false;
-        for test in &self.tests {
-            satisfied |= facts
-                .number(usize::from(test.column))
-                .is_some_and(|number| test.low <= number && number <= test.high);
-            if test.last {
-                if !satisfied {
-                    return false;
-                }
-                satisfied = false;
+    /// Files the next needs of the capability begun last.
+    pub(crate) fn push_needs(&mut self, conditions: &[Condition]) {
+        let key: Vec<Cnf> = conditions.iter().map(|condition| condition.cnf.clone()).collect();
+        let span = match self.known_needs.get(&key) {
+            Some(known) => *known,
+            None => {
+                let start = place(self.atoms.len());
+                needs_atoms(&key, &mut self.atoms, &mut self.sets);
+                let span = Span { start, end: place(self.atoms.len()) };
+                self.known_needs.insert(key, span);
+                span
             }
+        };
+        self.needs.push(span);
+        if let Some((_, needs)) = self.capabilities.last_mut() {
+            needs.end += 1;
         }
-        !self.never
+    }
+
+    /// Forgets what only building needs.
+    pub(crate) fn finish(&mut self) {
+        self.known_needs = BTreeMap::new();
+        self.lines.shrink_to_fit();
+    }
+
+    /// One offer of a capability.
+    #[inline]
+    pub(crate) fn offer(&self, capability: CapabilityId, number: u32) -> Option<FlatOffer<'_>> {
+        let at = capability.0 as usize;
+        let (first, _) = self.capabilities.get(at)?;
+        let number = first.checked_add(number)?;
+        // The first offer of the next capability is none of this one.
+        if self.capabilities.get(at + 1).is_some_and(|(next, _)| number >= *next) {
+            return None;
+        }
+        let end = *self.offers.get(number as usize)?;
+        let before = number.checked_sub(1).and_then(|it| self.offers.get(it as usize).copied());
+        let lines = Span { start: before.unwrap_or(0), end }.of(&self.lines);
+        let (Line::Offer(offering), lines) = lines.split_first()? else { return None };
+        Some(FlatOffer { offering: *offering, lines, sets: &self.sets })
+    }
+
+    /// One set of bound needs of a capability.
+    #[inline]
+    pub(crate) fn needs(&self, capability: CapabilityId, needs: NeedsId) -> Option<Needs<'_>> {
+        let (_, all) = self.capabilities.get(capability.0 as usize)?;
+        let span = all.of(&self.needs).get(needs.0 as usize)?;
+        Some(Needs { atoms: span.of(&self.atoms), sets: &self.sets })
     }
 }
 
-impl FlatMode {
-    /// What is promised of an attribute.
-    #[inline]
-    pub fn promised(&self, attribute: AttributeId) -> Option<&FlatAtom> {
-        self.then.iter().find(|atom| atom.attribute == attribute)
+/// Whether the facts satisfy every clause of the tests at the front, and what follows those; an
+/// unknown fact satisfies nothing.
+#[inline]
+fn hold<'a>(mut lines: &'a [Line], facts: &FactVector) -> (bool, &'a [Line]) {
+    let (mut all, mut satisfied) = (true, false);
+    while let [Line::Test { column, last, low, high }, rest @ ..] = lines {
+        satisfied |= facts
+            .number(usize::from(*column))
+            .is_some_and(|number| *low <= number && number <= *high);
+        if *last {
+            all &= satisfied;
+            satisfied = false;
+        }
+        lines = rest;
     }
+    (all, lines)
 }
 
-impl FlatOffer {
-    /// Flattens one offer.
-    pub fn new(columns: &Columns, offer: &Offer) -> Self {
-        let demands = Program::new(columns, offer.demands.iter().map(|demand| &demand.cnf));
-        let modes: Box<[FlatMode]> = offer
-            .promises
-            .iter()
-            .map(|mode| FlatMode {
-                when: Program::new(columns, [&mode.when]),
-                then: mode.then.iter().map(|(at, set)| FlatAtom::new(*at, set, true)).collect(),
-            })
-            .collect();
-        let mut seen = BTreeSet::new();
-        let mut shared = BTreeSet::new();
-        for attribute in offer.promises.iter().flat_map(|mode| mode.then.keys()) {
-            if !seen.insert(*attribute) {
-                shared.insert(*attribute);
+impl<'a> FlatOffer<'a> {
+    /// Whether the facts satisfy all demands.
+    #[inline]
+    pub fn demands_hold(&self, facts: &FactVector) -> bool {
+        hold(self.lines, facts).0
+    }
+
+    /// Which promises hold for the facts, by their places.
+    #[inline]
+    pub fn active(&self, facts: &FactVector) -> u32 {
+        let (mut active, mut bit) = (0, 1);
+        let mut lines = self.lines;
+        while let [line, rest @ ..] = lines {
+            lines = rest;
+            if let Line::Mode = line {
+                let (holds, rest) = hold(rest, facts);
+                active |= if holds { bit } else { 0 };
+                bit <<= 1;
+                lines = rest;
             }
         }
-        Self { demands, modes, shared: shared.into_iter().collect() }
+        active
+    }
+
+    /// What the active promises say of an attribute.
+    #[inline]
+    pub fn promises(
+        &self,
+        active: u32,
+        wanted: AttributeId,
+    ) -> impl Iterator<Item = FlatAtom> + use<'a> {
+        let mut bit = 0;
+        self.lines.iter().filter_map(move |line| match line {
+            Line::Mode => {
+                bit = if bit == 0 { 1 } else { bit << 1 };
+                None
+            }
+            Line::Says { attribute, set, low, high }
+                if *attribute == wanted && active & bit != 0 =>
+            {
+                Some(FlatAtom { attribute: wanted, last: true, set: *set, low: *low, high: *high })
+            }
+            _ => None,
+        })
+    }
+
+    /// The attributes that more than one promise speaks of.
+    #[inline]
+    pub fn shared(&self) -> impl Iterator<Item = AttributeId> + use<'a> {
+        // They are the last lines.
+        self.lines.iter().rev().map_while(|line| match line {
+            Line::Shared(attribute) => Some(*attribute),
+            _ => None,
+        })
+    }
+
+    /// The set of one of its atoms.
+    pub fn set(&self, atom: &FlatAtom) -> Option<&'a Set> {
+        self.sets.get(atom.set as usize)
     }
 }

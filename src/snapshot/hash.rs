@@ -46,62 +46,60 @@ pub fn rendezvous(seed: u64, weight: u64) -> u64 {
 
 const EMPTY: u32 = u32::MAX;
 
-/// From a hash to a number, at most half full, probed linearly.
+/// From a hash to a number, at most half full, probed linearly. Eight bytes a slot, so that eight
+/// neighbours share a cache line: half a hash to skip most of those that are not meant.
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
-    slots: Vec<(u64, u32)>,
+    slots: Vec<(u32, u32)>,
     mask: u64,
-    used: usize,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { slots: vec![(0, EMPTY); 2], mask: 1, used: 0 }
+        Self { slots: vec![(0, EMPTY); 2], mask: 1 }
     }
 }
 
+/// The half of a hash that a slot keeps; the other half says where it stands.
+#[inline]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
 impl Index {
-    /// The number stored under `hash` for which `is_it` holds.
+    /// An index of these hashes and their numbers.
+    pub(crate) fn build(pairs: &[(u64, u32)]) -> Self {
+        let length = (pairs.len() * 2).next_power_of_two().max(2);
+        let mut index = Self { slots: vec![(0, EMPTY); length], mask: length as u64 - 1 };
+        for (hash, number) in pairs {
+            let mut at = hash & index.mask;
+            while let Some(slot) = index.slots.get_mut(usize::try_from(at).unwrap_or(0)) {
+                if slot.1 == EMPTY {
+                    *slot = (tag(*hash), *number);
+                    break;
+                }
+                at = (at + 1) & index.mask;
+            }
+        }
+        index
+    }
+
+    /// What `is_it` makes of the number stored under `hash` for which it answers.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find<T>(&self, hash: u64, is_it: impl Fn(u32) -> Option<T>) -> Option<T> {
         let mut at = hash & self.mask;
         // INVARIANT: at least one slot in two is empty, so the loop ends.
         while let Some(&(stored, number)) = self.slots.get(usize::try_from(at).unwrap_or(0)) {
             if number == EMPTY {
                 return None;
             }
-            if stored == hash && is_it(number) {
-                return Some(number);
+            if stored == tag(hash)
+                && let Some(found) = is_it(number)
+            {
+                return Some(found);
             }
             at = (at + 1) & self.mask;
         }
         None
-    }
-
-    /// Stores `number` under `hash`; the caller has looked that it is not there yet.
-    pub(crate) fn insert(&mut self, hash: u64, number: u32) {
-        if (self.used + 1) * 2 > self.slots.len() {
-            let old = std::mem::take(&mut self.slots);
-            self.slots = vec![(0, EMPTY); old.len() * 2];
-            self.mask = self.slots.len() as u64 - 1;
-            for (hash, number) in old {
-                if number != EMPTY {
-                    self.place(hash, number);
-                }
-            }
-        }
-        self.place(hash, number);
-        self.used += 1;
-    }
-
-    fn place(&mut self, hash: u64, number: u32) {
-        let mut at = hash & self.mask;
-        while let Some(slot) = self.slots.get_mut(usize::try_from(at).unwrap_or(0)) {
-            if slot.1 == EMPTY {
-                *slot = (hash, number);
-                return;
-            }
-            at = (at + 1) & self.mask;
-        }
     }
 }

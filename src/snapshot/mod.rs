@@ -3,6 +3,7 @@
 //! A [`Snapshot`] comes only out of the compiler and never changes. Two snapshots with one digest
 //! answer every question alike.
 
+pub(crate) mod block;
 pub(crate) mod bound;
 pub mod cell;
 pub mod flat;
@@ -14,7 +15,8 @@ pub mod vector;
 
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
-use flat::{FlatNeeds, FlatOffer};
+use block::Blocks;
+use flat::Flat;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -66,8 +68,6 @@ pub struct Candidate {
     pub weight: u64,
     /// The offer as its contract states it.
     pub offer: Offer,
-    /// The same, flat, for the re-check.
-    pub flat: FlatOffer,
     /// Minimal sets of its promises that contradict each other.
     pub(crate) contradictions: Box<[bound::Modes]>,
 }
@@ -83,8 +83,6 @@ pub struct Capability {
     pub columns: Columns,
     /// The distinct sets of requirements that some route binds.
     pub needs: Vec<Vec<Condition>>,
-    /// The same, flat, for the re-check.
-    pub(crate) flat_needs: Vec<FlatNeeds>,
     /// The candidates as the decision reads them.
     pub(crate) cell: cell::Cell,
 }
@@ -113,8 +111,12 @@ pub struct RouteMatch {
     pub route: RouteId,
     /// The capability it needs.
     pub capability: CapabilityId,
-    /// Which of the route's overlays the request falls under.
-    overlays: u32,
+    /// Where in [`Snapshot::bound`] what is bound to it begins, for the first class of callers.
+    bound: u32,
+    /// How many overlays the route has.
+    overlays: u8,
+    /// Which of them the request falls under.
+    under: u32,
 }
 
 /// Why a request's target leads nowhere.
@@ -145,6 +147,10 @@ pub struct Snapshot {
     pub(crate) canonical: String,
     pub(crate) services: Vec<ServiceEntry>,
     pub(crate) capabilities: Vec<Capability>,
+    /// The cells of capabilities with few candidates.
+    pub(crate) blocks: Blocks,
+    /// All offers again, for the re-check.
+    pub(crate) flat: Flat,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
@@ -266,28 +272,30 @@ impl Snapshot {
         selector: Option<CapabilityId>,
         view: &impl RequestView,
     ) -> Result<RouteMatch, NoRoute> {
-        let Some(route) = self.table.find(selector, view) else {
+        let Some(found) = self.table.find(selector, view) else {
             let allowed = self.table.allowed(selector, view);
             return Err(match allowed.is_empty() {
                 true => NoRoute::Unknown,
                 false => NoRoute::Method { allowed },
             });
         };
-        let entry = self.route_entry(route).ok_or(NoRoute::Unknown)?;
-        let mut overlays = 0;
-        for (bit, operation) in entry.overlays.iter().enumerate() {
-            let applies = pattern::operation_matches(operation, view.method(), view.path());
-            overlays |= u32::from(applies) << bit;
+        let table::Target { route, capability, bound, overlays } = found;
+        let mut under = 0;
+        if overlays > 0 {
+            let entry = self.route_entry(route).ok_or(NoRoute::Unknown)?;
+            for (bit, operation) in entry.overlays.iter().enumerate() {
+                let applies = pattern::operation_matches(operation, view.method(), view.path());
+                under |= u32::from(applies) << bit;
+            }
         }
-        Ok(RouteMatch { route, capability: entry.capability, overlays })
+        Ok(RouteMatch { route, capability, bound, overlays, under })
     }
 
     /// The requirements bound to a route and a class of callers.
     #[inline]
     pub fn needs(&self, matched: &RouteMatch, class: CallerClass) -> Option<NeedsId> {
-        let route = self.route_entry(matched.route)?;
-        let subsets = 1u32.checked_shl(u32::try_from(route.overlays.len()).ok()?)?;
-        let at = route.bound + u32::from(class.0) * subsets + matched.overlays;
+        let subsets = 1u32.checked_shl(matched.overlays.into())?;
+        let at = matched.bound + u32::from(class.0) * subsets + matched.under;
         self.bound.get(at as usize).copied()
     }
 

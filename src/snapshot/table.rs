@@ -12,14 +12,18 @@
 //! Routes that are equal in all five and can match one request do not compile.
 //!
 //! ```text
-//! host ──index──▶ scope ─┬─ exact path ──index──────────▶ bucket ─▶ entries, sorted by 3–5
-//!                        ├─ template: trie of segments ─▶ bucket
-//!                        └─ prefix: hash at each `/` ───▶ bucket
+//!          ┌─ exact path ─────────────────────────────┐
+//! host ────┼─ template: per shape, its literals ──────┼──index──▶ record: first entry, text
+//!          └─ prefix: at each `/`, the longest first ─┘                  ╰─▶ more, by 3–5
 //! ```
+//! The *shape* of a template is which of its segments are literals. A host's templates of one
+//! length have a handful of shapes, however many they are, so they are looked up shape by shape, in
+//! the order of specificity. A record begins with a cache line and holds all that a request needs
+//! of a route: a lookup among very many waits for memory about twice.
 
 use super::hash::{self, Index};
 use super::request::RequestView;
-use super::{CapabilityId, RouteId};
+use super::{CapabilityId, RouteEntry, RouteId};
 use crate::config::model::{HostPattern, Operation, PathPattern};
 use crate::wire::limits::{HOST_LABELS_MAX, PATTERN_SEGMENTS_MAX};
 use std::cmp::Reverse;
@@ -28,8 +32,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One route before it is filed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Requests this is looked at for: all (`None`), or those that name this capability.
-    pub selector: Option<CapabilityId>,
     /// The host; `None` is any.
     pub host: Option<HostPattern>,
     /// Method and path.
@@ -43,7 +45,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The order inside one bucket: see the module's points 3 to 5; the rest only makes it total.
+    /// The order inside one record: see the module's points 3 to 5; the rest only makes it total.
     fn order(&self) -> impl Ord + '_ {
         (
             self.operation.method.is_none(),
@@ -56,176 +58,402 @@ impl Rule {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    len: u32,
-}
-
-impl Span {
-    fn of<'a, T>(&self, items: &'a [T]) -> &'a [T] {
-        let start = self.start as usize;
-        items.get(start..start + self.len as usize).unwrap_or(&[])
-    }
-}
-
-/// 0 is any method.
+/// The place of a method among those that some route names, from 1; 0 is any method.
 type MethodCode = u16;
 
+/// One route of a host and path.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    route: u32,
+    capability: u32,
+    bound: u32,
     method: MethodCode,
-    headers: Span,
-    route: RouteId,
+    overlays: u8,
+    /// How many headers it has and where they begin.
+    headers: u8,
+    first_header: u32,
+    /// Where among the further entries the next of the same host and path stands.
+    next: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Bucket {
-    scope: u32,
-    prefix: bool,
-    first: Entry,
-    rest: Span,
-    text: Box<str>,
+/// What a lookup finds: see [`super::RouteEntry`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) route: RouteId,
+    pub(crate) capability: CapabilityId,
+    pub(crate) bound: u32,
+    pub(crate) overlays: u8,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Node {
-    parent: u32,
-    literal: Option<Box<str>>,
-    has_literals: bool,
-    parameter: Option<u32>,
-    bucket: Option<u32>,
-}
-
-#[derive(Clone, Debug)]
-struct Scope {
-    selector: u32,
-    host: u32,
-    /// Bit n is set when a prefix with n slashes is filed.
-    prefix_depths: u32,
-    trie: Option<u32>,
-}
-
-#[derive(Clone, Debug)]
 struct Host {
     suffix: bool,
     name: Box<str>,
+    /// Whether an exact path is filed.
+    exact: bool,
+    /// Bit n is set when a prefix with n slashes is filed.
+    prefix_depths: u32,
+    /// By number of segments: the shapes of its templates, the most specific first.
+    shapes: Vec<Vec<u32>>,
 }
 
 /// The filed routes.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
+    /// The first is any host.
     hosts: Vec<Host>,
     host_index: Index,
     longest_suffix_labels: usize,
-    scopes: Vec<Scope>,
-    scope_index: Index,
-    buckets: Vec<Bucket>,
-    bucket_index: Index,
-    nodes: Vec<Node>,
-    node_index: Index,
-    entries: Vec<Entry>,
+    index: Index,
+    records: Vec<u8>,
+    /// Bytes before the first full cache line.
+    offset: usize,
+    more: Vec<Entry>,
     headers: Vec<(Box<str>, Box<str>)>,
     methods: Vec<Box<str>>,
 }
 
 const HOST_EXACT: u64 = 1;
 const HOST_SUFFIX: u64 = 2;
-const PATH_EXACT: u64 = 3;
-const PATH_PREFIX: u64 = 4;
-const NODE: u64 = 5;
-const SCOPE: u64 = 6;
+const SEGMENT: u64 = 3;
 const ANY_HOST: u32 = 0;
+/// No further entry.
+const LAST: u32 = u32::MAX;
+const LINE: usize = 64;
+/// Bytes of a record before its text.
+const HEAD: usize = 36;
 
-fn path_seed(kind: u64, scope: u32) -> u64 {
-    kind << 32 | u64::from(scope)
+/// What kind of path a record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Exact,
+    Prefix,
+    /// With its shape: the most significant bit is the first segment, set for a literal; the lowest
+    /// eight bits are how many segments there are.
+    Template(u32),
+}
+
+impl Form {
+    /// Two numbers that no two forms share.
+    fn codes(self) -> (u32, u32) {
+        match self {
+            Self::Exact => (0, 0),
+            Self::Prefix => (1, 0),
+            Self::Template(shape) => (2, shape),
+        }
+    }
+
+    /// Where a path of this form is looked up, given the hash of what is literal in it.
+    #[inline]
+    fn key(self, host: u32, literals: u64) -> u64 {
+        let (form, shape) = self.codes();
+        let form = u64::from(form) << 62 ^ u64::from(shape);
+        hash::fold(hash::fold(literals, u64::from(host)), form)
+    }
 }
 
 fn number(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }
 
-fn selector_code(selector: Option<CapabilityId>) -> u32 {
-    selector.map_or(0, |capability| capability.0 + 1)
+fn is_literal(shape: u32, segment: usize) -> bool {
+    shape >> (31 - segment.min(31)) & 1 == 1
 }
 
-/// The hash of a prefix is folded segment by segment, so that one walk over a path gives them all.
-fn prefix_hash(scope: u32, prefix: &str) -> u64 {
-    let mut state = path_seed(PATH_PREFIX, scope);
-    for segment in prefix.split_inclusive('/') {
-        state = hash::bytes(state, segment.as_bytes());
+/// The shape of a template: see [`Form::Template`].
+pub(crate) fn shape(segments: &[Option<String>]) -> u32 {
+    let literal = segments.iter().enumerate().filter(|(_, segment)| segment.is_some());
+    literal.fold(number(segments.len()), |shape, (at, _)| shape | 1 << (31 - at.min(31)))
+}
+
+// The number of segments stands below the bits of all of them.
+const _: () = assert!(PATTERN_SEGMENTS_MAX <= 24);
+
+fn segment_hash(segment: &[u8]) -> u64 {
+    hash::bytes(SEGMENT, segment)
+}
+
+/// A path cut into segments, each hashed once for all lookups.
+struct Cut<'a> {
+    path: &'a [u8],
+    /// How many segments; at most one more than are hashed, which no template and no prefix has.
+    count: usize,
+    ends: [u32; PATTERN_SEGMENTS_MAX],
+    hashes: [u64; PATTERN_SEGMENTS_MAX],
+    /// Bit as in a shape: the segment is empty.
+    empty: u32,
+}
+
+impl<'a> Cut<'a> {
+    #[inline(never)]
+    fn new(path: &'a str) -> Self {
+        let path = path.as_bytes();
+        let mut cut = Self {
+            path,
+            count: 0,
+            ends: [0; PATTERN_SEGMENTS_MAX],
+            hashes: [0; PATTERN_SEGMENTS_MAX],
+            empty: 0,
+        };
+        let Some(rest) = path.strip_prefix(b"/") else { return cut };
+        let mut end = 0;
+        for segment in rest.split(|&byte| byte == b'/') {
+            end += 1 + segment.len();
+            if let (Some(slot), Some(hash)) =
+                (cut.ends.get_mut(cut.count), cut.hashes.get_mut(cut.count))
+            {
+                *slot = number(end);
+                *hash = segment_hash(segment);
+                cut.empty |= u32::from(segment.is_empty()) << (31 - cut.count);
+            }
+            cut.count += 1;
+            if cut.count > PATTERN_SEGMENTS_MAX {
+                break;
+            }
+        }
+        cut
     }
-    state
+
+    /// The hash of the literals of a shape.
+    #[inline]
+    fn literals(&self, shape: u32) -> u64 {
+        let hashes = self.hashes.iter().take(self.count).enumerate();
+        let literal = hashes.filter(|(at, _)| is_literal(shape, *at));
+        literal.fold(SEGMENT, |state, (_, hash)| hash::fold(state, *hash))
+    }
+
+    /// Whether the literals of a shape, each behind its slash, are this text.
+    fn has_literals(&self, shape: u32, mut text: &[u8]) -> bool {
+        let mut start = 0;
+        for (at, end) in self.ends.iter().take(self.count).enumerate() {
+            let end = *end as usize;
+            if is_literal(shape, at) {
+                let rest = self.path.get(start..end).and_then(|it| text.strip_prefix(it));
+                let Some(rest) = rest else { return false };
+                text = rest;
+            }
+            start = end;
+        }
+        text.is_empty()
+    }
+}
+
+/// The hash of what stands before the last slash of a prefix.
+fn prefix_literals(prefix: &str) -> u64 {
+    let inner = prefix.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+    let segments = inner.map(|inner| inner.split('/')).into_iter().flatten();
+    segments.fold(SEGMENT, |state, segment| hash::fold(state, segment_hash(segment.as_bytes())))
+}
+
+/// The literals of a template, each behind its slash.
+fn template_text(segments: &[Option<String>]) -> String {
+    segments.iter().flatten().map(|text| format!("/{text}")).collect()
+}
+
+/// A record as it was found.
+struct Record<'a> {
+    entry: Entry,
+    host: u32,
+    form: (u32, u32),
+    text: &'a [u8],
+}
+
+impl Entry {
+    fn target(&self) -> Target {
+        Target {
+            route: RouteId(self.route),
+            capability: CapabilityId(self.capability),
+            bound: self.bound,
+            overlays: self.overlays,
+        }
+    }
+}
+
+/// What is filed before the indexes are built.
+#[derive(Default)]
+struct Filed {
+    records: Vec<(u64, u32)>,
+    hosts: Vec<(u64, u32)>,
+    numbers: BTreeMap<(bool, String), u32>,
 }
 
 impl RouteTable {
     /// Files the rules; the order they come in does not matter.
-    pub fn build(rules: &[Rule]) -> Self {
+    pub fn build(rules: &[Rule], routes: &[RouteEntry]) -> Self {
         let given = rules.iter().filter_map(|rule| rule.operation.method.as_deref());
         let methods: BTreeSet<&str> = given.collect();
         let methods = methods.into_iter().map(Box::from).collect();
-        let mut table = Self { methods, ..Self::default() };
+        let mut table = Self { methods, hosts: vec![Host::default()], ..Self::default() };
         let mut grouped: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
         for rule in rules {
-            let key = (selector_code(rule.selector), &rule.host, &rule.operation.path);
-            grouped.entry(key).or_default().push(rule);
+            grouped.entry((&rule.host, &rule.operation.path)).or_default().push(rule);
         }
-        for ((selector, host, path), mut rules) in grouped {
+        let mut filed = Filed::default();
+        for ((host, path), mut rules) in grouped {
             rules.sort_by(|a, b| a.order().cmp(&b.order()));
-            table.file(selector, host.as_ref(), path, &rules);
+            let host = table.file_host(host.as_ref(), &mut filed);
+            table.file(host, path, &rules, routes, &mut filed);
         }
+        for shapes in table.hosts.iter_mut().flat_map(|host| &mut host.shapes) {
+            // As numbers, a literal at the first difference is the greater.
+            shapes.sort_unstable_by_key(|shape| Reverse(*shape));
+        }
+        table.index = Index::build(&filed.records);
+        table.host_index = Index::build(&filed.hosts);
+        table.align();
         table
+    }
+
+    /// Moves the records so that each begins where a cache line does.
+    fn align(&mut self) {
+        let mut records = Vec::with_capacity(self.records.len() + LINE);
+        self.offset = (LINE - records.as_ptr() as usize % LINE) % LINE;
+        records.resize(self.offset, 0);
+        records.append(&mut self.records);
+        self.records = records;
+    }
+
+    fn file_host(&mut self, host: Option<&HostPattern>, filed: &mut Filed) -> u32 {
+        let (suffix, name) = match host {
+            None => return ANY_HOST,
+            Some(HostPattern::Exact(name)) => (false, name.as_str()),
+            Some(HostPattern::Suffix(name)) => (true, name.as_str()),
+        };
+        let new = number(self.hosts.len());
+        let known = *filed.numbers.entry((suffix, name.to_owned())).or_insert(new);
+        if known == new {
+            if suffix {
+                let labels = name.bytes().filter(|&byte| byte == b'.').count();
+                self.longest_suffix_labels = self.longest_suffix_labels.max(labels);
+            }
+            self.hosts.push(Host { suffix, name: name.into(), ..Host::default() });
+            let kind = if suffix { HOST_SUFFIX } else { HOST_EXACT };
+            filed.hosts.push((hash::bytes(kind, name.as_bytes()), new));
+        }
+        known
     }
 
     fn file(
         &mut self,
-        selector: u32,
-        host: Option<&HostPattern>,
+        host: u32,
         path: &PathPattern,
         rules: &[&Rule],
+        routes: &[RouteEntry],
+        filed: &mut Filed,
     ) {
-        let host = self.host_number(host);
-        let scope = self.scope_number(selector, host);
-        let mut entries: Vec<Entry> = rules.iter().map(|rule| self.entry(rule)).collect();
-        if entries.is_empty() {
-            return;
+        let mut next = LAST;
+        let mut first = None;
+        for (at, rule) in rules.iter().enumerate().rev() {
+            let Some(entry) = self.entry(rule, routes, next) else { continue };
+            if at == 0 {
+                first = Some(entry);
+            } else {
+                next = number(self.more.len());
+                self.more.push(entry);
+            }
         }
-        let first = entries.remove(0);
-        let rest = Span { start: number(self.entries.len()), len: number(entries.len()) };
-        self.entries.extend(entries);
-        let bucket = number(self.buckets.len());
-        let (prefix, text) = match path {
+        let (Some(first), Some(place)) = (first, self.hosts.get_mut(host as usize)) else { return };
+        let (form, literals, text) = match path {
             PathPattern::Exact(text) => {
-                let key = hash::bytes(path_seed(PATH_EXACT, scope), text.as_bytes());
-                self.bucket_index.insert(key, bucket);
-                (false, text.as_str())
+                place.exact = true;
+                (Form::Exact, segment_hash(text.as_bytes()), text.clone())
             }
             PathPattern::Prefix(text) => {
-                self.bucket_index.insert(prefix_hash(scope, text), bucket);
                 let depth = text.bytes().filter(|&byte| byte == b'/').count();
-                if let Some(scope) = self.scopes.get_mut(scope as usize) {
-                    scope.prefix_depths |= 1 << depth.min(31);
-                }
-                (true, text.as_str())
+                place.prefix_depths |= 1 << depth.min(31);
+                (Form::Prefix, prefix_literals(text), text.clone())
             }
             PathPattern::Template(segments) => {
-                let node = self.node_of(scope, segments);
-                if let Some(node) = self.nodes.get_mut(node as usize) {
-                    node.bucket = Some(bucket);
+                let shape = shape(segments);
+                if place.shapes.len() <= segments.len() {
+                    place.shapes.resize(segments.len() + 1, Vec::new());
                 }
-                (false, "")
+                if let Some(shapes) = place.shapes.get_mut(segments.len())
+                    && !shapes.contains(&shape)
+                {
+                    shapes.push(shape);
+                }
+                let literal = segments.iter().flatten().fold(SEGMENT, |state, segment| {
+                    hash::fold(state, segment_hash(segment.as_bytes()))
+                });
+                (Form::Template(shape), literal, template_text(segments))
             }
         };
-        self.buckets.push(Bucket { scope, prefix, first, rest, text: text.into() });
+        let line = number(self.records.len() / LINE);
+        filed.records.push((form.key(host, literals), line));
+        self.write(&first, host, form, &text);
     }
 
-    fn entry(&mut self, rule: &Rule) -> Entry {
-        let headers = Span { start: number(self.headers.len()), len: number(rule.headers.len()) };
+    fn entry(&mut self, rule: &Rule, routes: &[RouteEntry], next: u32) -> Option<Entry> {
+        let route = routes.get(rule.route.0 as usize)?;
+        let first_header = number(self.headers.len());
         self.headers.extend(
             rule.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())),
         );
         let method = rule.operation.method.as_deref().map_or(0, |method| self.method_code(method));
-        Entry { method, headers, route: rule.route }
+        Some(Entry {
+            route: rule.route.0,
+            capability: route.capability.0,
+            bound: route.bound,
+            method,
+            overlays: u8::try_from(route.overlays.len()).unwrap_or(u8::MAX),
+            headers: u8::try_from(rule.headers.len()).unwrap_or(u8::MAX),
+            first_header,
+            next,
+        })
+    }
+
+    /// ```text
+    /// route | capability | bound | method u16, overlays u8, headers u8
+    /// first header | next | host | form | shape | bytes of text, u32 each but one | text
+    /// ```
+    fn write(&mut self, entry: &Entry, host: u32, form: Form, text: &str) {
+        let (form, shape) = form.codes();
+        let [method, method_high] = entry.method.to_le_bytes();
+        let mixed = u32::from_le_bytes([method, method_high, entry.overlays, entry.headers]);
+        let length = number(text.len()) << 2 | form;
+        let head = [
+            entry.route,
+            entry.capability,
+            entry.bound,
+            mixed,
+            entry.first_header,
+            entry.next,
+            host,
+            length,
+            shape,
+        ];
+        self.records.extend(head.into_iter().flat_map(u32::to_le_bytes));
+        self.records.extend(text.as_bytes());
+        self.records.resize(self.records.len().next_multiple_of(LINE), 0);
+    }
+
+    #[inline]
+    fn record(&self, line: u32) -> Option<Record<'_>> {
+        let record = self.records.get(self.offset + line as usize * LINE..)?;
+        let (head, text) = record.split_first_chunk::<HEAD>()?;
+        let words = head.as_chunks::<4>().0;
+        let [route, capability, bound, mixed, first_header, next, host, length, shape] = *words
+        else {
+            return None;
+        };
+        let [low, high, overlays, headers] = mixed;
+        let length = u32::from_le_bytes(length);
+        Some(Record {
+            entry: Entry {
+                route: u32::from_le_bytes(route),
+                capability: u32::from_le_bytes(capability),
+                bound: u32::from_le_bytes(bound),
+                method: u16::from_le_bytes([low, high]),
+                overlays,
+                headers,
+                first_header: u32::from_le_bytes(first_header),
+                next: u32::from_le_bytes(next),
+            },
+            host: u32::from_le_bytes(host),
+            form: (length & 3, u32::from_le_bytes(shape)),
+            text: text.get(..(length >> 2) as usize)?,
+        })
     }
 
     fn method_code(&self, method: &str) -> MethodCode {
@@ -233,118 +461,42 @@ impl RouteTable {
         found.and_then(|at| MethodCode::try_from(at + 1).ok()).unwrap_or(MethodCode::MAX)
     }
 
-    fn host_number(&mut self, host: Option<&HostPattern>) -> u32 {
-        let (suffix, name) = match host {
-            None => return ANY_HOST,
-            Some(HostPattern::Exact(name)) => (false, name.as_str()),
-            Some(HostPattern::Suffix(name)) => (true, name.as_str()),
-        };
-        if let Some(known) = self.find_host(suffix, name) {
-            return known;
-        }
-        if suffix {
-            let labels = name.bytes().filter(|&byte| byte == b'.').count();
-            self.longest_suffix_labels = self.longest_suffix_labels.max(labels);
-        }
-        self.hosts.push(Host { suffix, name: name.into() });
-        let new = number(self.hosts.len());
-        let kind = if suffix { HOST_SUFFIX } else { HOST_EXACT };
-        self.host_index.insert(hash::bytes(kind, name.as_bytes()), new);
-        new
-    }
-
     #[inline]
     fn find_host(&self, suffix: bool, name: &str) -> Option<u32> {
         let kind = if suffix { HOST_SUFFIX } else { HOST_EXACT };
         self.host_index.find(hash::bytes(kind, name.as_bytes()), |at| {
-            self.hosts
-                .get(at as usize - 1)
-                .is_some_and(|host| host.suffix == suffix && *host.name == *name)
+            let host = self.hosts.get(at as usize).filter(|host| host.suffix == suffix)?;
+            (*host.name == *name).then_some(at)
         })
     }
 
-    fn scope_number(&mut self, selector: u32, host: u32) -> u32 {
-        if let Some(known) = self.find_scope(selector, host) {
-            return known;
-        }
-        let new = number(self.scopes.len());
-        self.scopes.push(Scope { selector, host, prefix_depths: 0, trie: None });
-        self.scope_index.insert(hash::fold(path_seed(SCOPE, selector), u64::from(host)), new);
-        new
-    }
-
+    /// The most specific route that matches, among those that lead to the capability if one is
+    /// named.
     #[inline]
-    fn find_scope(&self, selector: u32, host: u32) -> Option<u32> {
-        let key = hash::fold(path_seed(SCOPE, selector), u64::from(host));
-        self.scope_index.find(key, |at| {
-            self.scopes
-                .get(at as usize)
-                .is_some_and(|scope| scope.selector == selector && scope.host == host)
-        })
-    }
-
-    fn node_of(&mut self, scope: u32, segments: &[Option<String>]) -> u32 {
-        let root = self.scopes.get(scope as usize).and_then(|scope| scope.trie);
-        let mut at = root.unwrap_or_else(|| {
-            let new = self.push_node(Node::default());
-            if let Some(scope) = self.scopes.get_mut(scope as usize) {
-                scope.trie = Some(new);
-            }
-            new
-        });
-        for segment in segments {
-            let known = match segment {
-                None => self.nodes.get(at as usize).and_then(|node| node.parameter),
-                Some(text) => self.find_node(at, text),
-            };
-            let next = known.unwrap_or_else(|| {
-                let literal = segment.as_deref().map(Box::from);
-                self.push_node(Node { parent: at, literal, ..Node::default() })
-            });
-            if let Some(node) = self.nodes.get_mut(at as usize) {
-                match segment {
-                    None => node.parameter = Some(next),
-                    Some(_) => node.has_literals = true,
-                }
-            }
-            if let (None, Some(text)) = (known, segment) {
-                self.node_index.insert(hash::bytes(path_seed(NODE, at), text.as_bytes()), next);
-            }
-            at = next;
-        }
-        at
-    }
-
-    fn push_node(&mut self, node: Node) -> u32 {
-        self.nodes.push(node);
-        number(self.nodes.len() - 1)
-    }
-
-    #[inline]
-    fn find_node(&self, parent: u32, text: &str) -> Option<u32> {
-        self.node_index.find(hash::bytes(path_seed(NODE, parent), text.as_bytes()), |at| {
-            self.nodes.get(at as usize).is_some_and(|node| {
-                node.parent == parent && node.literal.as_deref().is_some_and(|known| known == text)
-            })
-        })
-    }
-
-    /// The route of the most specific rule that matches.
-    #[inline]
-    pub fn find(&self, selector: Option<CapabilityId>, view: &impl RequestView) -> Option<RouteId> {
+    pub(crate) fn find(
+        &self,
+        capability: Option<CapabilityId>,
+        view: &impl RequestView,
+    ) -> Option<Target> {
         let mut code = None;
-        self.walk(selector, view, &mut |bucket| {
+        self.walk(view, &mut |first| {
             let code = *code.get_or_insert_with(|| self.method_code(view.method()));
-            self.entries_of(bucket).find(|entry| self.accepts(entry, code, view)).map(|e| e.route)
+            self.entries(first)
+                .find(|entry| self.accepts(entry, capability, code, view))
+                .map(|entry| entry.target())
         })
     }
 
     /// The methods that this host and path would have been matched with, sorted.
-    pub fn allowed(&self, selector: Option<CapabilityId>, view: &impl RequestView) -> Vec<String> {
+    pub fn allowed(
+        &self,
+        capability: Option<CapabilityId>,
+        view: &impl RequestView,
+    ) -> Vec<String> {
         let mut codes: Vec<MethodCode> = Vec::new();
-        self.walk(selector, view, &mut |bucket| -> Option<()> {
-            for entry in self.entries_of(bucket) {
-                if self.accepts(entry, entry.method, view) {
+        self.walk(view, &mut |first| -> Option<()> {
+            for entry in self.entries(first) {
+                if self.accepts(&entry, capability, entry.method, view) {
                     codes.push(entry.method);
                 }
             }
@@ -352,163 +504,155 @@ impl RouteTable {
         });
         codes.sort_unstable();
         codes.dedup();
-        let names = codes.iter().filter_map(|&code| self.methods.get(usize::from(code) - 1));
-        names.map(|name| name.to_string()).collect()
+        let given = codes.iter().filter_map(|&code| usize::from(code).checked_sub(1));
+        given.filter_map(|at| self.methods.get(at)).map(|name| name.to_string()).collect()
     }
 
-    fn entries_of<'a>(&'a self, bucket: &'a Bucket) -> impl Iterator<Item = &'a Entry> {
-        std::iter::once(&bucket.first).chain(bucket.rest.of(&self.entries))
+    /// An entry and those of the same host and path behind it.
+    #[inline]
+    fn entries(&self, first: &Entry) -> impl Iterator<Item = Entry> {
+        std::iter::successors(Some(*first), |entry| self.more.get(entry.next as usize).copied())
     }
 
     #[inline]
-    fn accepts(&self, entry: &Entry, method: MethodCode, view: &impl RequestView) -> bool {
-        (entry.method == 0 || entry.method == method)
-            && entry
-                .headers
-                .of(&self.headers)
+    fn accepts(
+        &self,
+        entry: &Entry,
+        capability: Option<CapabilityId>,
+        method: MethodCode,
+        view: &impl RequestView,
+    ) -> bool {
+        if entry.method != 0 && entry.method != method
+            || capability.is_some_and(|wanted| wanted.0 != entry.capability)
+        {
+            return false;
+        }
+        if entry.headers == 0 {
+            return true;
+        }
+        let first = entry.first_header as usize;
+        let headers = self.headers.get(first..first + usize::from(entry.headers));
+        headers.is_some_and(|headers| {
+            headers
                 .iter()
                 .all(|(name, value)| view.header(name).is_some_and(|given| *given == **value))
+        })
     }
 
-    /// Shows `visit` the buckets that host and path match, most specific first, until it answers.
+    /// Shows `visit` the records that host and path match, most specific first, until it answers.
     #[inline]
     fn walk<T>(
         &self,
-        selector: Option<CapabilityId>,
         view: &impl RequestView,
-        visit: &mut impl FnMut(&Bucket) -> Option<T>,
+        visit: &mut impl FnMut(&Entry) -> Option<T>,
     ) -> Option<T> {
-        let selector = selector_code(selector);
-        let host = view.host();
-        if !self.hosts.is_empty() && !host.is_empty() {
-            if let Some(exact) = self.find_host(false, host)
-                && let Some(found) = self.walk_scope(selector, exact, view.path(), visit)
+        let (host, path) = (view.host(), view.path());
+        let exact = segment_hash(path.as_bytes());
+        let mut cut = None;
+        if self.hosts.len() > 1 && !host.is_empty() {
+            if let Some(number) = self.find_host(false, host)
+                && let Some(found) = self.walk_host(number, path, exact, &mut cut, visit)
             {
                 return Some(found);
             }
-            if let Some(found) = self.walk_suffixes(selector, host, view.path(), visit) {
-                return Some(found);
+            // Where the last labels begin, the nearest to the end first; no suffix has more.
+            let mut dots = [0; HOST_LABELS_MAX];
+            let mut count = 0;
+            for (at, _) in host.rmatch_indices('.').take(self.longest_suffix_labels) {
+                if let Some(dot) = dots.get_mut(count) {
+                    *dot = at;
+                    count += 1;
+                }
+            }
+            for &at in dots.iter().take(count).rev().filter(|&&at| at > 0) {
+                if let Some(number) = self.find_host(true, host.get(at..)?)
+                    && let Some(found) = self.walk_host(number, path, exact, &mut cut, visit)
+                {
+                    return Some(found);
+                }
             }
         }
-        self.walk_scope(selector, ANY_HOST, view.path(), visit)
-    }
-
-    fn walk_suffixes<T>(
-        &self,
-        selector: u32,
-        host: &str,
-        path: &str,
-        visit: &mut impl FnMut(&Bucket) -> Option<T>,
-    ) -> Option<T> {
-        // Where the last labels begin, the nearest to the end first; no filed suffix has more.
-        let mut dots = [0; HOST_LABELS_MAX];
-        let mut count = 0;
-        for (at, _) in host.rmatch_indices('.').take(self.longest_suffix_labels) {
-            if let Some(dot) = dots.get_mut(count) {
-                *dot = at;
-                count += 1;
-            }
-        }
-        for &at in dots.iter().take(count).rev().filter(|&&at| at > 0) {
-            if let Some(number) = self.find_host(true, host.get(at..)?)
-                && let Some(found) = self.walk_scope(selector, number, path, visit)
-            {
-                return Some(found);
-            }
-        }
-        None
+        self.walk_host(ANY_HOST, path, exact, &mut cut, visit)
     }
 
     #[inline]
-    fn walk_scope<T>(
+    fn walk_host<'a, T>(
         &self,
-        selector: u32,
+        number: u32,
+        path: &'a str,
+        exact: u64,
+        cut: &mut Option<Cut<'a>>,
+        visit: &mut impl FnMut(&Entry) -> Option<T>,
+    ) -> Option<T> {
+        let host = self.hosts.get(number as usize)?;
+        if host.exact
+            && let Some(entry) =
+                self.look_up(number, Form::Exact, exact, |text| *text == *path.as_bytes())
+            && let Some(found) = visit(&entry)
+        {
+            return Some(found);
+        }
+        if host.shapes.is_empty() && host.prefix_depths == 0 {
+            return None;
+        }
+        let cut = cut.get_or_insert_with(|| Cut::new(path));
+        for shape in host.shapes.get(cut.count).into_iter().flatten() {
+            // A parameter is one segment that is not empty.
+            if cut.empty & !shape == 0
+                && let Some(entry) =
+                    self.look_up(number, Form::Template(*shape), cut.literals(*shape), |text| {
+                        cut.has_literals(*shape, text)
+                    })
+                && let Some(found) = visit(&entry)
+            {
+                return Some(found);
+            }
+        }
+        self.walk_prefixes(number, host.prefix_depths, cut, visit)
+    }
+
+    #[inline]
+    fn look_up(
+        &self,
         host: u32,
-        path: &str,
-        visit: &mut impl FnMut(&Bucket) -> Option<T>,
-    ) -> Option<T> {
-        let number = self.find_scope(selector, host)?;
-        let scope = self.scopes.get(number as usize)?;
-        let exact = hash::bytes(path_seed(PATH_EXACT, number), path.as_bytes());
-        if let Some(bucket) = self.find_bucket(exact, number, false, path)
-            && let Some(found) = visit(bucket)
-        {
-            return Some(found);
-        }
-        if let Some(trie) = scope.trie
-            && let Some(rest) = path.strip_prefix('/')
-            && let Some(found) = self.walk_trie(trie, Some(rest), visit)
-        {
-            return Some(found);
-        }
-        if scope.prefix_depths == 0 {
-            return None;
-        }
-        self.walk_prefixes(number, scope.prefix_depths, path, visit)
-    }
-
-    #[inline]
-    fn find_bucket(&self, key: u64, scope: u32, prefix: bool, text: &str) -> Option<&Bucket> {
-        let at = self.bucket_index.find(key, |at| {
-            self.buckets.get(at as usize).is_some_and(|bucket| {
-                bucket.scope == scope && bucket.prefix == prefix && *bucket.text == *text
-            })
-        })?;
-        self.buckets.get(at as usize)
-    }
-
-    /// Depth first, literals before parameters. Every node is reached by one way only, and a
-    /// pattern has at most [`PATTERN_SEGMENTS_MAX`] segments, so the recursion is that deep.
-    fn walk_trie<T>(
-        &self,
-        node: u32,
-        rest: Option<&str>,
-        visit: &mut impl FnMut(&Bucket) -> Option<T>,
-    ) -> Option<T> {
-        let here = self.nodes.get(node as usize)?;
-        let Some(rest) = rest else {
-            return visit(self.buckets.get(here.bucket? as usize)?);
-        };
-        let (segment, rest) = match rest.split_once('/') {
-            Some((segment, rest)) => (segment, Some(rest)),
-            None => (rest, None),
-        };
-        if here.has_literals
-            && let Some(next) = self.find_node(node, segment)
-            && let Some(found) = self.walk_trie(next, rest, visit)
-        {
-            return Some(found);
-        }
-        if segment.is_empty() {
-            return None;
-        }
-        self.walk_trie(here.parameter?, rest, visit)
+        form: Form,
+        literals: u64,
+        is_it: impl Fn(&[u8]) -> bool,
+    ) -> Option<Entry> {
+        self.index.find(form.key(host, literals), |line| {
+            let record = self.record(line)?;
+            let same = record.host == host && record.form == form.codes() && is_it(record.text);
+            same.then_some(record.entry)
+        })
     }
 
     fn walk_prefixes<T>(
         &self,
-        scope: u32,
+        host: u32,
         depths: u32,
-        path: &str,
-        visit: &mut impl FnMut(&Bucket) -> Option<T>,
+        cut: &Cut<'_>,
+        visit: &mut impl FnMut(&Entry) -> Option<T>,
     ) -> Option<T> {
-        let mut found = [(0u64, 0usize); PATTERN_SEGMENTS_MAX + 1];
-        let mut state = path_seed(PATH_PREFIX, scope);
-        let mut end = 0;
-        let mut deepest = 0;
-        for (slot, segment) in found.iter_mut().skip(1).zip(path.split_inclusive('/')) {
-            if !segment.ends_with('/') || depths >> (deepest + 1) == 0 {
-                break;
-            }
-            state = hash::bytes(state, segment.as_bytes());
-            end += segment.len();
-            *slot = (state, end);
-            deepest += 1;
+        if depths == 0 {
+            return None;
+        }
+        // A prefix with n slashes is n - 1 segments and the slash behind them.
+        let mut states = [SEGMENT; PATTERN_SEGMENTS_MAX + 1];
+        let deepest = cut.count.min(PATTERN_SEGMENTS_MAX);
+        let mut state = SEGMENT;
+        for (slot, hash) in states.iter_mut().skip(2).zip(cut.hashes.iter().take(deepest)) {
+            state = hash::fold(state, *hash);
+            *slot = state;
         }
         for depth in (1..=deepest).rev().filter(|depth| depths >> depth & 1 == 1) {
-            let &(key, end) = found.get(depth)?;
-            if let Some(bucket) = self.find_bucket(key, scope, true, path.get(..end)?)
-                && let Some(answer) = visit(bucket)
+            let end = match depth.checked_sub(2) {
+                None => 1,
+                Some(before) => *cut.ends.get(before)? as usize + 1,
+            };
+            let given = cut.path.get(..end)?;
+            let literals = *states.get(depth)?;
+            if let Some(entry) = self.look_up(host, Form::Prefix, literals, |text| *text == *given)
+                && let Some(answer) = visit(&entry)
             {
                 return Some(answer);
             }

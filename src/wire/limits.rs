@@ -24,6 +24,9 @@ pub const HOST_LABELS_MAX: usize = 16;
 /// Segments of a template or prefix pattern: a depth fits a bit of a `u32`, and lookup hashes this
 /// many prefixes of a hostile path at most.
 pub const PATTERN_SEGMENTS_MAX: usize = 24;
+/// Sets of places where a host's templates of one length have parameters: each is a lookup of its
+/// own, some 10 ns, for a path of that length.
+pub const TEMPLATE_SHAPES_MAX: usize = 128;
 /// Request and caller attributes that the offers of one capability may constrain together: which of
 /// them are known fits a `u64`.
 pub const FACT_COLUMNS_MAX: usize = 64;
@@ -48,10 +51,9 @@ pub const QUOTED_CHARS_MAX: usize = 80;
 /// Table headers in one document: a hundred thousand routes with a table or two each. The reader
 /// keeps about a kilobyte for each, so this bounds a hostile file of nothing but `[[a]]`.
 pub const TABLES_MAX: usize = 250_000;
-/// Candidates up to which a cell is one record each; above, rows of bits win. Cold memory decides:
-/// ten records are ten adjacent lines, rows of bits are spread over the cell.
-pub const DIRECT_CANDIDATES_MAX: usize = 32;
-/// Rows that one bitmap decision reads; clauses beyond are checked candidate by candidate.
+/// Candidates up to which a cell is packed into adjacent cache lines: a row of bits is a word then.
+pub const PACKED_CANDIDATES_MAX: usize = 64;
+/// Rows that one decision reads; clauses beyond are checked candidate by candidate.
 pub const CELL_ROWS_MAX: usize = 64;
 /// Elementary intervals per attribute of a clause slot, so that 65 536 candidates with a bound each
 /// cost 2 MiB and not 1 GiB; where neighbours were merged, survivors are checked one by one.
@@ -60,7 +62,8 @@ pub const CELL_INTERVALS_MAX: usize = 256;
 /// A browser that leaves a page cancels every stream it has open, so this is above the 128 streams
 /// a listener allows at once; the rapid reset of CVE-2023-44487 needs thousands.
 pub const H2_USELESS_FRAMES_MAX: u32 = 150;
-/// Useless frames forgiven per second: a client that pings ten times a second is strange, not hostile.
+/// Useless frames forgiven per second: a client that pings ten times a second is strange, not
+/// hostile.
 pub const H2_USELESS_REFILL_PER_SECOND: u32 = 10;
 /// Body bytes received that forgive one useless frame: below this the frame would cost us more to
 /// handle than the bytes did.

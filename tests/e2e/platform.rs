@@ -187,7 +187,7 @@ fn a_panic_in_one_task_leaves_the_others_running() {
     let ended = ring::run(async {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let broken = caio::proxy::isolate::Isolated::new(async {
+        let broken = caio::io::isolate::Isolated::new(async {
             sleep_ms(1).await;
             panic!("on purpose");
         });

@@ -116,9 +116,8 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
         let mut rng = Rng::with_seed(seed);
         let world = World::random(&mut rng);
         let snapshot = compile(&world.parts()).unwrap();
-        let direct = compile_with(&world.parts(), Layout::Direct).unwrap();
-        let bitmap = compile_with(&world.parts(), Layout::Bitmap).unwrap();
-        assert_eq!(direct.digest(), bitmap.digest());
+        let rows = compile_with(&world.parts(), Layout::Rows).unwrap();
+        assert_eq!(snapshot.digest(), rows.digest());
         for round in 0..80 {
             let epoch = random_epoch(&mut rng, &snapshot);
             let mut asked = Asked::random(&mut rng, &world, &snapshot);
@@ -128,8 +127,7 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
             }
             asked.ask(&snapshot, |question| {
                 assert_eq!(decide(&snapshot, &epoch, question), expected, "seed {seed}");
-                assert_eq!(decide(&direct, &epoch, question), expected, "direct, seed {seed}");
-                assert_eq!(decide(&bitmap, &epoch, question), expected, "bitmap, seed {seed}");
+                assert_eq!(decide(&rows, &epoch, question), expected, "rows, seed {seed}");
                 match &expected {
                     Verdict::Route(choice) => {
                         routed += 1;
@@ -480,7 +478,7 @@ fn a_deliberate_fault_in_the_answer_is_noticed() {
 fn more_bounds_and_slots_than_a_cell_has_rows_are_decided_exactly() {
     let mut rng = Rng::with_seed(5);
     let world = World::crowded(&mut rng);
-    let bitmap = compile_with(&world.parts(), Layout::Bitmap).unwrap();
+    let bitmap = compile_with(&world.parts(), Layout::Rows).unwrap();
     let mut routed = 0;
     for round in 0..300 {
         let facts = world.crowded_facts(&mut rng);

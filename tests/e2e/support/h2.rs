@@ -168,7 +168,8 @@ impl Connection {
         }
     }
 
-    /// Like [`Self::read_until`], but nothing coming is no failure: whether a frame was `wanted`, or
+    /// Like [`Self::read_until`], but nothing coming is no failure: whether a frame was `wanted`,
+    /// or
     /// `None` at the end of the connection.
     pub fn read_for(
         &mut self,
