@@ -2,7 +2,7 @@
 
 use super::worker::Worker;
 use super::{http1_server, http2_server};
-use crate::io::buffers::HEAD_BYTES;
+use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::isolate::Isolated;
@@ -64,7 +64,7 @@ async fn serve(worker: Rc<Worker>, stream: Stream, peer: SocketAddr) {
     let header_ms = worker.settings.timeouts.client_header_ms;
     downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     downstream.watch.idle(true);
-    let mut received = Vec::with_capacity(HEAD_BYTES);
+    let mut received = Vec::with_capacity(IDLE_BYTES);
     while received.len() < PREFACE.len() && PREFACE.starts_with(&received) {
         let (result, buffer) = downstream.stream.read(received).await;
         received = buffer;

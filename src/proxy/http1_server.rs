@@ -18,7 +18,7 @@ use crate::exchange::refusal::{After, Reason, Refusal};
 use crate::exchange::view::Http1View;
 use crate::http1::request::{self, RequestHead};
 use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
-use crate::io::buffers::HEAD_BYTES;
+use crate::io::buffers::{HEAD_BYTES, IDLE_BYTES};
 use crate::io::deadline::Overdue;
 use crate::wire::limits::LINGER_BYTES_MAX;
 use std::rc::Rc;
@@ -83,8 +83,8 @@ async fn next_head(
     keeping: bool,
 ) -> NextHead {
     let mut cursor = Cursor::default();
-    if input.is_empty() && input.capacity() != HEAD_BYTES {
-        input = Vec::with_capacity(HEAD_BYTES);
+    if input.is_empty() && input.capacity() != IDLE_BYTES {
+        input = Vec::with_capacity(IDLE_BYTES);
     }
     let timeouts = &worker.settings.timeouts;
     let mut armed_for_head = !keeping;
