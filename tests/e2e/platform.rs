@@ -202,3 +202,17 @@ fn a_panic_in_one_task_leaves_the_others_running() {
     });
     assert_eq!(ended.unwrap(), (Err(()), 7));
 }
+
+/// The size of the future that `function` returns.
+fn bytes_of<F, A, B, C>(_: impl FnOnce(A, B, C) -> F) -> usize {
+    size_of::<F>()
+}
+
+/// A connection holds its whole future for as long as it idles.
+#[test]
+fn a_connection_s_future_cannot_grow_unseen() {
+    let bytes = bytes_of(caio::proxy::http1_server::serve);
+    assert!(bytes <= 3_584, "HTTP/1.1: {bytes} bytes");
+    let bytes = bytes_of(caio::proxy::http2_server::serve);
+    assert!(bytes <= 3_584, "HTTP/2: {bytes} bytes");
+}
