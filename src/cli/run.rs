@@ -3,6 +3,7 @@
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
+use super::progress::while_it_takes;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::io::process;
@@ -46,7 +47,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(USAGE);
         }
     };
-    let loaded = match load(&Disk, &path) {
+    let loaded = match while_it_takes("reading and compiling", || load(&Disk, &path)) {
         Ok(loaded) => loaded,
         Err(faults) => {
             report(&faults, err)?;

@@ -14,7 +14,7 @@ use crate::snapshot::bound::{Bound, contradictions};
 use crate::snapshot::cell::{Cell, Layout};
 use crate::snapshot::flat::{Flat, Offering};
 use crate::snapshot::table::RouteTable;
-use crate::snapshot::vector::Columns;
+use crate::snapshot::vector::{Columns, Identity};
 use crate::snapshot::{
     Candidate, Capability, CapabilityId, NeedsId, SeedRule, ServiceEntry, ServiceId, Snapshot,
 };
@@ -209,6 +209,7 @@ fn capabilities(
             offers.entry(&offer.capability).or_default().push((ServiceId(number), entry, offer));
         }
     }
+    let mut known_columns: BTreeMap<Identity, Columns> = BTreeMap::new();
     let compiled = offers.into_iter().map(|(name, mut offers)| {
         // The order of the key's static part, so that the first survivor has the lowest tier.
         offers.sort_by_key(|(service, entry, _)| (entry.tier, *service));
@@ -238,6 +239,7 @@ fn capabilities(
             );
         }
         let columns = Columns::new(&parts.vocabulary, sets);
+        let columns = known_columns.entry(columns.identity()).or_insert(columns).clone();
         let candidates = offers
             .iter()
             .map(|(service, entry, offer)| Candidate {

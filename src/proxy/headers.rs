@@ -9,7 +9,7 @@ use crate::http1::Framing;
 use crate::http1::request::RequestHead;
 use crate::http1::response::ResponseHead;
 use crate::http1::write::{self, Persistence};
-use crate::wire::field::{Field, HOP_BY_HOP, KindSet, RESPONSE_DROPS};
+use crate::wire::field::{Field, HOP_BY_HOP, Kind, KindSet, RESPONSE_DROPS};
 use crate::wire::grpc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
@@ -162,11 +162,8 @@ pub fn from_http1(head: &ResponseHead, buffer: &[u8], call: &Call) -> (StatusCod
 
 /// Takes out what an answer may not say and adds what the gateway says.
 pub fn finish_response(headers: &mut HeaderMap, call: &Call, settings: &Settings) {
-    let length = headers.remove(header::CONTENT_LENGTH);
-    retain(headers, call.response_drops());
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, length);
-    }
+    // The length stays where it is: it is restated, or taken out, with the framing.
+    retain(headers, call.response_drops().without(KindSet::of(&[Kind::ContentLength])));
     if settings.forwarding.server == ServerField::Replace {
         headers.insert(header::SERVER, HeaderValue::from_static("caio"));
     }
@@ -182,8 +179,14 @@ pub fn finish_interim(headers: &mut HeaderMap) {
 
 /// States a known length.
 pub fn state_length(headers: &mut HeaderMap, framing: Framing) {
-    if let Framing::Length(length) = framing {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    match framing {
+        Framing::Length(length) if length_of(headers) == Some(length) => {}
+        Framing::Length(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::None | Framing::Chunked | Framing::Close => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
     }
 }
 

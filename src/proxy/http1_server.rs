@@ -26,10 +26,12 @@ use std::rc::Rc;
 /// Serves the connection to its end; `input` was received already.
 pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8>) {
     let mut served: u64 = 0;
-    let mut head = worker.heads.take();
     loop {
-        match next_head(&worker, &downstream, input, &mut head, served > 0).await {
-            NextHead::Head(bytes) => input = bytes,
+        let head = match next_head(&worker, &downstream, input, served > 0).await {
+            NextHead::Head(bytes, head) => {
+                input = bytes;
+                head
+            }
             NextHead::End => break,
             NextHead::Refuse(refusal) => {
                 worker.counters.requests.add(1);
@@ -37,13 +39,14 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
                 Box::pin(linger(&worker, &downstream)).await;
                 break;
             }
-        }
+        };
         served += 1;
         let last = served >= worker.settings.limits.requests_per_connection_max;
         worker.counters.requests.add(1);
         worker.counters.in_flight.add(1);
         let ended = exchange(&worker, &downstream, &head, input, last).await;
         worker.counters.in_flight.sub(1);
+        worker.heads.put(head);
         match ended {
             Ended::Keep(rest) => input = rest,
             Ended::Linger => {
@@ -56,11 +59,12 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
             }
         }
     }
-    worker.heads.put(head);
 }
 
 enum NextHead {
-    Head(Vec<u8>),
+    /// What was received, and the head at its start. Heads are held only while they are used: their
+    /// fields take more room than all else of an idle connection.
+    Head(Vec<u8>, RequestHead),
     End,
     Refuse(Refusal),
 }
@@ -79,7 +83,6 @@ async fn next_head(
     worker: &Worker,
     downstream: &Downstream,
     mut input: Vec<u8>,
-    head: &mut RequestHead,
     keeping: bool,
 ) -> NextHead {
     let mut cursor = Cursor::default();
@@ -90,13 +93,15 @@ async fn next_head(
     let mut armed_for_head = !keeping;
     loop {
         if !input.is_empty() {
-            match request::parse(&input, &worker.head_limits, &mut cursor, head) {
-                Parsed::Complete(_) => {
-                    downstream.watch.idle(false);
-                    return NextHead::Head(input);
-                }
-                Parsed::Malformed(fault) => return NextHead::Refuse(refusal_of(fault)),
-                Parsed::Incomplete => {}
+            let mut head = worker.heads.take();
+            let parsed = request::parse(&input, &worker.head_limits, &mut cursor, &mut head);
+            if let Parsed::Complete(_) = parsed {
+                downstream.watch.idle(false);
+                return NextHead::Head(input, head);
+            }
+            worker.heads.put(head);
+            if let Parsed::Malformed(fault) = parsed {
+                return NextHead::Refuse(refusal_of(fault));
             }
             if !armed_for_head {
                 // From the first byte of the head, not from the last: a drip does not prolong it.

@@ -1,4 +1,4 @@
-//! The cheap mixes of the landscape and an open-addressed index over them.
+//! The cheap mixes of the landscape, and what is looked up by them.
 //!
 //! Keys are put in only at compile time and every hit is verified by comparison, so a caller can
 //! neither grow a table nor forge a match; the longest probe is a property of the table alone.
@@ -25,11 +25,28 @@ pub(crate) fn bytes(seed: u64, text: &[u8]) -> u64 {
         block.copy_from_slice(word);
         state = fold(state, u64::from_le_bytes(block));
     }
-    let mut tail = 0;
-    for &byte in words.remainder() {
-        tail = tail << 8 | u64::from(byte);
+    fold(state, tail(text, words.remainder().len()))
+}
+
+/// The last `rest` bytes, fewer than eight, the first of them the most significant.
+#[inline]
+fn tail(text: &[u8], rest: usize) -> u64 {
+    let byte = |at: usize| u64::from(text.get(at).copied().unwrap_or(0));
+    if let Some(last) = text.last_chunk::<8>() {
+        // Whole words are before it: their bytes are masked away.
+        return u64::from_be_bytes(*last) & !(u64::MAX << (8 * rest));
     }
-    fold(state, tail)
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        // The two overlap, and agree there.
+        let first = u64::from(u32::from_be_bytes(*first)) << (8 * (rest - 4));
+        return first | u64::from(u32::from_be_bytes(*last));
+    }
+    match rest {
+        0 => 0,
+        1 => byte(0),
+        2 => byte(0) << 8 | byte(1),
+        _ => byte(0) << 16 | byte(1) << 8 | byte(2),
+    }
 }
 
 /// The rendezvous weight of a service for a seed: the finalizer of SplitMix64 (Steele, Lea and
@@ -46,60 +63,109 @@ pub fn rendezvous(seed: u64, weight: u64) -> u64 {
 
 const EMPTY: u32 = u32::MAX;
 
-/// From a hash to a number, at most half full, probed linearly. Eight bytes a slot, so that eight
-/// neighbours share a cache line: half a hash to skip most of those that are not meant.
-#[derive(Clone, Debug)]
-pub(crate) struct Index {
-    slots: Vec<(u32, u32)>,
-    mask: u64,
-}
+/// Bits of a filter for each hash: one hash in sixteen that is not there passes it.
+const FILTER_BITS: usize = 16;
 
-impl Default for Index {
-    fn default() -> Self {
-        Self { slots: vec![(0, EMPTY); 2], mask: 1 }
+/// Which hashes are certainly not there.
+///
+/// Most of what a lookup asks for is not there: the same path under another host, as a template, as
+/// a prefix. A bit per hash, small enough for the second cache where the table is not, says so
+/// without waiting for memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter(Vec<u64>);
+
+impl Filter {
+    /// A filter of these hashes.
+    pub(crate) fn build(hashes: impl ExactSizeIterator<Item = u64>) -> Self {
+        let length = (hashes.len() * FILTER_BITS / 64).next_power_of_two();
+        let mut words = vec![0; length];
+        for hash in hashes {
+            let (word, bit) = Self::bit(hash, length);
+            if let Some(word) = words.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        Self(words)
+    }
+
+    /// Whether a hash may be there.
+    #[inline]
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        let (word, bit) = Self::bit(hash, self.0.len());
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    #[inline]
+    fn bit(hash: u64, words: usize) -> (usize, u64) {
+        ((hash >> 6) as usize & words.wrapping_sub(1), 1 << (hash & 63))
     }
 }
 
-/// The half of a hash that a slot keeps; the other half says where it stands.
+/// From a hash to a number, at most half full, probed linearly.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    slots: Vec<(u64, u32)>,
+}
+
+/// Where of so many slots a hash belongs: its upper bits decide.
 #[inline]
-fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32
+pub(crate) fn slot(hash: u64, slots: usize) -> usize {
+    ((u128::from(hash) * slots as u128) >> 64) as usize
+}
+
+/// The slots from that of a hash on, each once.
+#[inline]
+pub(crate) fn probe(hash: u64, slots: usize) -> impl Iterator<Item = usize> {
+    let first = slot(hash, slots);
+    (first..slots).chain(0..first)
 }
 
 impl Index {
     /// An index of these hashes and their numbers.
     pub(crate) fn build(pairs: &[(u64, u32)]) -> Self {
-        let length = (pairs.len() * 2).next_power_of_two().max(2);
-        let mut index = Self { slots: vec![(0, EMPTY); length], mask: length as u64 - 1 };
-        for (hash, number) in pairs {
-            let mut at = hash & index.mask;
-            while let Some(slot) = index.slots.get_mut(usize::try_from(at).unwrap_or(0)) {
-                if slot.1 == EMPTY {
-                    *slot = (tag(*hash), *number);
-                    break;
-                }
-                at = (at + 1) & index.mask;
+        let mut slots = vec![(0, EMPTY); pairs.len() * 2];
+        let length = slots.len();
+        for pair in pairs {
+            let free =
+                probe(pair.0, length).find(|at| slots.get(*at).is_some_and(|it| it.1 == EMPTY));
+            if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
+                *slot = *pair;
             }
         }
-        index
+        Self { slots }
     }
 
-    /// What `is_it` makes of the number stored under `hash` for which it answers.
+    /// The number stored under `hash` for which `is_it` holds.
     #[inline]
-    pub(crate) fn find<T>(&self, hash: u64, is_it: impl Fn(u32) -> Option<T>) -> Option<T> {
-        let mut at = hash & self.mask;
-        // INVARIANT: at least one slot in two is empty, so the loop ends.
-        while let Some(&(stored, number)) = self.slots.get(usize::try_from(at).unwrap_or(0)) {
-            if number == EMPTY {
-                return None;
-            }
-            if stored == tag(hash)
-                && let Some(found) = is_it(number)
-            {
-                return Some(found);
-            }
-            at = (at + 1) & self.mask;
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let stored = probe(hash, self.slots.len()).map_while(|at| self.slots.get(at));
+        let mut stored = stored.take_while(|(_, number)| *number != EMPTY);
+        stored.find(|(known, number)| *known == hash && is_it(*number)).map(|(_, number)| *number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, fold};
+
+    /// As it was first written, byte by byte; seeds in records depend on it.
+    fn slow(seed: u64, text: &[u8]) -> u64 {
+        let mut state = fold(seed, text.len() as u64);
+        let mut words = text.chunks_exact(8);
+        for word in words.by_ref() {
+            state = fold(state, u64::from_le_bytes(word.try_into().unwrap()));
         }
-        None
+        let tail = words.remainder().iter().fold(0, |tail, &byte| tail << 8 | u64::from(byte));
+        fold(state, tail)
+    }
+
+    #[test]
+    fn the_hash_of_a_text_is_that_of_its_words_and_the_rest_byte_by_byte() {
+        let text: Vec<u8> = (0..80u8).map(|at| at.wrapping_mul(37) ^ 0xa5).collect();
+        for from in 0..8 {
+            for to in from..text.len() {
+                assert_eq!(bytes(9, &text[from..to]), slow(9, &text[from..to]), "{from}..{to}");
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod cell;
 pub mod flat;
 pub mod hash;
 pub mod pattern;
+mod reading;
 pub mod request;
 pub mod table;
 pub mod vector;

@@ -13,15 +13,15 @@
 //!
 //! ```text
 //!          ┌─ exact path ─────────────────────────────┐
-//! host ────┼─ template: per shape, its literals ──────┼──index──▶ record: first entry, text
-//!          └─ prefix: at each `/`, the longest first ─┘                  ╰─▶ more, by 3–5
+//! host ────┼─ template: per shape, its literals ──────┼─filter─hash──▶ record: first entry, text
+//!          └─ prefix: at each `/`, the longest first ─┘                   ╰─▶ more, by 3–5
 //! ```
 //! The *shape* of a template is which of its segments are literals. A host's templates of one
 //! length have a handful of shapes, however many they are, so they are looked up shape by shape, in
-//! the order of specificity. A record begins with a cache line and holds all that a request needs
-//! of a route: a lookup among very many waits for memory about twice.
+//! the order of specificity. The table holds the records themselves, each just a cache line with
+//! all that a request needs of a route: a lookup among very many waits for memory about once.
 
-use super::hash::{self, Index};
+use super::hash::{self, Filter, Index};
 use super::request::RequestView;
 use super::{CapabilityId, RouteEntry, RouteId};
 use crate::config::model::{HostPattern, Operation, PathPattern};
@@ -97,6 +97,11 @@ struct Host {
     shapes: Vec<Vec<u32>>,
 }
 
+/// One cache line: see [`RouteTable::slot`].
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Slot([u8; LINE]);
+
 /// The filed routes.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
@@ -104,10 +109,10 @@ pub struct RouteTable {
     hosts: Vec<Host>,
     host_index: Index,
     longest_suffix_labels: usize,
-    index: Index,
-    records: Vec<u8>,
-    /// Bytes before the first full cache line.
-    offset: usize,
+    filter: Filter,
+    /// Open-addressed, at most half full; only its texts too long for a record stand elsewhere.
+    records: Vec<Slot>,
+    texts: Vec<u8>,
     more: Vec<Entry>,
     headers: Vec<(Box<str>, Box<str>)>,
     methods: Vec<Box<str>>,
@@ -134,12 +139,12 @@ enum Form {
 }
 
 impl Form {
-    /// Two numbers that no two forms share.
+    /// Two numbers that no two forms share, the first from 1 to 3.
     fn codes(self) -> (u32, u32) {
         match self {
-            Self::Exact => (0, 0),
-            Self::Prefix => (1, 0),
-            Self::Template(shape) => (2, shape),
+            Self::Exact => (1, 0),
+            Self::Prefix => (2, 0),
+            Self::Template(shape) => (3, shape),
         }
     }
 
@@ -272,7 +277,7 @@ impl Entry {
 /// What is filed before the indexes are built.
 #[derive(Default)]
 struct Filed {
-    records: Vec<(u64, u32)>,
+    records: Vec<(u64, Slot)>,
     hosts: Vec<(u64, u32)>,
     numbers: BTreeMap<(bool, String), u32>,
 }
@@ -298,19 +303,23 @@ impl RouteTable {
             // As numbers, a literal at the first difference is the greater.
             shapes.sort_unstable_by_key(|shape| Reverse(*shape));
         }
-        table.index = Index::build(&filed.records);
         table.host_index = Index::build(&filed.hosts);
-        table.align();
+        table.place(&filed.records);
         table
     }
 
-    /// Moves the records so that each begins where a cache line does.
-    fn align(&mut self) {
-        let mut records = Vec::with_capacity(self.records.len() + LINE);
-        self.offset = (LINE - records.as_ptr() as usize % LINE) % LINE;
-        records.resize(self.offset, 0);
-        records.append(&mut self.records);
-        self.records = records;
+    fn place(&mut self, filed: &[(u64, Slot)]) {
+        self.filter = Filter::build(filed.iter().map(|(key, _)| *key));
+        let length = filed.len() * 2;
+        self.records = vec![Slot([0; LINE]); length];
+        let free = |slot: &Slot| slot.0.iter().all(|byte| *byte == 0);
+        for (key, slot) in filed {
+            let mut places = hash::probe(*key, length);
+            let place = places.find(|at| self.records.get(*at).is_some_and(free));
+            if let Some(place) = place.and_then(|at| self.records.get_mut(at)) {
+                *place = *slot;
+            }
+        }
     }
 
     fn file_host(&mut self, host: Option<&HostPattern>, filed: &mut Filed) -> u32 {
@@ -379,9 +388,8 @@ impl RouteTable {
                 (Form::Template(shape), literal, template_text(segments))
             }
         };
-        let line = number(self.records.len() / LINE);
-        filed.records.push((form.key(host, literals), line));
-        self.write(&first, host, form, &text);
+        let slot = self.slot(&first, host, form, &text);
+        filed.records.push((form.key(host, literals), slot));
     }
 
     fn entry(&mut self, rule: &Rule, routes: &[RouteEntry], next: u32) -> Option<Entry> {
@@ -403,15 +411,16 @@ impl RouteTable {
         })
     }
 
+    /// A record; all zeros is none.
     /// ```text
     /// route | capability | bound | method u16, overlays u8, headers u8
-    /// first header | next | host | form | shape | bytes of text, u32 each but one | text
+    /// first header | next | host | form and bytes of text | shape, u32 each but the fourth | text
     /// ```
-    fn write(&mut self, entry: &Entry, host: u32, form: Form, text: &str) {
+    /// A text that does not fit is where its first four bytes say.
+    fn slot(&mut self, entry: &Entry, host: u32, form: Form, text: &str) -> Slot {
         let (form, shape) = form.codes();
         let [method, method_high] = entry.method.to_le_bytes();
         let mixed = u32::from_le_bytes([method, method_high, entry.overlays, entry.headers]);
-        let length = number(text.len()) << 2 | form;
         let head = [
             entry.route,
             entry.capability,
@@ -420,18 +429,24 @@ impl RouteTable {
             entry.first_header,
             entry.next,
             host,
-            length,
+            number(text.len()) << 2 | form,
             shape,
         ];
-        self.records.extend(head.into_iter().flat_map(u32::to_le_bytes));
-        self.records.extend(text.as_bytes());
-        self.records.resize(self.records.len().next_multiple_of(LINE), 0);
+        let head = head.into_iter().flat_map(u32::to_le_bytes);
+        let mut slot = Slot([0; LINE]);
+        if text.len() <= LINE - HEAD {
+            slot.0.iter_mut().zip(head.chain(text.bytes())).for_each(|(to, byte)| *to = byte);
+        } else {
+            let place = number(self.texts.len()).to_le_bytes();
+            slot.0.iter_mut().zip(head.chain(place)).for_each(|(to, byte)| *to = byte);
+            self.texts.extend(text.as_bytes());
+        }
+        slot
     }
 
     #[inline]
-    fn record(&self, line: u32) -> Option<Record<'_>> {
-        let record = self.records.get(self.offset + line as usize * LINE..)?;
-        let (head, text) = record.split_first_chunk::<HEAD>()?;
+    fn record(&self, at: usize) -> Option<Record<'_>> {
+        let (head, text) = self.records.get(at)?.0.split_first_chunk::<HEAD>()?;
         let words = head.as_chunks::<4>().0;
         let [route, capability, bound, mixed, first_header, next, host, length, shape] = *words
         else {
@@ -439,6 +454,14 @@ impl RouteTable {
         };
         let [low, high, overlays, headers] = mixed;
         let length = u32::from_le_bytes(length);
+        let form = (length & 3, u32::from_le_bytes(shape));
+        let bytes = (length >> 2) as usize;
+        let text = if bytes <= text.len() {
+            text.get(..bytes)?
+        } else {
+            let place = u32::from_le_bytes(*text.first_chunk()?) as usize;
+            self.texts.get(place..place + bytes)?
+        };
         Some(Record {
             entry: Entry {
                 route: u32::from_le_bytes(route),
@@ -451,8 +474,8 @@ impl RouteTable {
                 next: u32::from_le_bytes(next),
             },
             host: u32::from_le_bytes(host),
-            form: (length & 3, u32::from_le_bytes(shape)),
-            text: text.get(..(length >> 2) as usize)?,
+            form,
+            text,
         })
     }
 
@@ -465,8 +488,8 @@ impl RouteTable {
     fn find_host(&self, suffix: bool, name: &str) -> Option<u32> {
         let kind = if suffix { HOST_SUFFIX } else { HOST_EXACT };
         self.host_index.find(hash::bytes(kind, name.as_bytes()), |at| {
-            let host = self.hosts.get(at as usize).filter(|host| host.suffix == suffix)?;
-            (*host.name == *name).then_some(at)
+            let host = self.hosts.get(at as usize);
+            host.is_some_and(|host| host.suffix == suffix && *host.name == *name)
         })
     }
 
@@ -619,11 +642,17 @@ impl RouteTable {
         literals: u64,
         is_it: impl Fn(&[u8]) -> bool,
     ) -> Option<Entry> {
-        self.index.find(form.key(host, literals), |line| {
-            let record = self.record(line)?;
-            let same = record.host == host && record.form == form.codes() && is_it(record.text);
-            same.then_some(record.entry)
-        })
+        let key = form.key(host, literals);
+        if !self.filter.may_hold(key) {
+            return None;
+        }
+        let records = hash::probe(key, self.records.len()).map_while(|at| self.record(at));
+        // INVARIANT: every second record is none, so few are looked at.
+        let mut records = records.take_while(|record| record.form.0 != 0);
+        let found = records.find(|record| {
+            record.host == host && record.form == form.codes() && is_it(record.text)
+        });
+        found.map(|record| record.entry)
     }
 
     fn walk_prefixes<T>(

@@ -1,11 +1,13 @@
 //! The facts of one request, as the numbers that the offers of one capability are compared with.
 
+use super::reading::{self, Reader};
 use super::request::{BadFact, Principal, RequestView};
 use crate::contract::logic::{AttributeId, Facts};
 use crate::contract::set::{Set, Value};
-use crate::contract::vocabulary::{Declared, Kind, Side, Source, Vocabulary};
+use crate::contract::vocabulary::{Declared, Side, Source, Vocabulary};
 use crate::wire::limits::FACT_COLUMNS_MAX;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// One value per column and which of them are known. Reused from request to request.
 #[derive(Clone, Debug)]
@@ -66,17 +68,6 @@ enum Origin {
     Nowhere,
 }
 
-/// How a column reads its text.
-#[derive(Clone, Debug)]
-enum Reader {
-    Text,
-    /// From the last character to the first.
-    Reversed,
-    Symbols(Vec<String>),
-    /// The vocabulary reads it, and may allocate.
-    Other,
-}
-
 /// One attribute that some offer of the capability constrains.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -90,11 +81,15 @@ pub struct Column {
     ends: Vec<Vec<u8>>,
 }
 
-/// The columns of one capability, in the order of their attributes.
+/// The columns of one capability, in the order of their attributes. Capabilities whose offers
+/// constrain the same share them, so that they are in the caches when a request needs them.
 #[derive(Clone, Debug)]
 pub struct Columns {
-    columns: Vec<Column>,
+    columns: Arc<[Column]>,
 }
+
+/// What columns differ in.
+pub(crate) type Identity = Vec<(AttributeId, Vec<Vec<u8>>)>;
 
 impl Columns {
     /// The columns for these attributes, each with every set that is compared with it.
@@ -115,13 +110,8 @@ impl Columns {
             }
             ends.sort_unstable();
             ends.dedup();
-            let reader = match &declared.kind {
-                Kind::Text if attribute == declared.id() => Reader::Text,
-                Kind::Text => Reader::Reversed,
-                Kind::Enum { symbols, .. } => Reader::Symbols(symbols.clone()),
-                Kind::Region(regions) => Reader::Symbols(regions.leaves().to_vec()),
-                _ => Reader::Other,
-            };
+            let place = usize::from(attribute.0.saturating_sub(declared.ids.start));
+            let reader = Reader::new(&declared.kind, place);
             let origin = match (&declared.source, declared.side) {
                 (Some(source), _) => Origin::Request(source.clone()),
                 (None, Side::Caller) => Origin::Caller,
@@ -130,6 +120,11 @@ impl Columns {
             Some(Column { attribute, declared, origin, reader, ends })
         });
         Self { columns: columns.collect() }
+    }
+
+    /// What sets them apart from others of the same vocabulary.
+    pub(crate) fn identity(&self) -> Identity {
+        self.columns.iter().map(|column| (column.attribute, column.ends.clone())).collect()
     }
 
     /// How many there are.
@@ -165,7 +160,8 @@ impl Columns {
         }
     }
 
-    /// Reads the facts of a request.
+    /// Reads the facts of a request. Allocates only for a text that is malformed or unusually
+    /// spelled (a sign, an upper-case digest, more than 18 digits): a few short strings for each.
     ///
     /// # Errors
     /// The first source whose text is malformed.
@@ -197,7 +193,7 @@ impl Columns {
     /// The first source whose text is malformed.
     pub fn values(&self, view: &impl RequestView, principal: &Principal) -> Result<Facts, BadFact> {
         let mut facts = Facts::new();
-        for column in &self.columns {
+        for column in self.columns.iter() {
             let value = if let Origin::Request(Source::BodyBytes) = column.origin {
                 view.body_bytes()
                     .map(|bytes| Value::Number(i64::try_from(bytes).unwrap_or(i64::MAX)))
@@ -273,17 +269,19 @@ impl Column {
                     utf8.into_iter().take(length)
                 }))
             }))),
-            Reader::Symbols(symbols) => {
-                match symbols.iter().position(|symbol| symbol == text) {
-                    Some(rank) => Ok(i64::try_from(rank).ok()),
-                    // Spaces around it, or a fault that the vocabulary words.
-                    None => self.other(text),
-                }
-            }
-            Reader::Other => self.other(text),
+            Reader::Fingerprint => match reading::fingerprint(text) {
+                Some(text) => Ok(Some(self.text_rank(text))),
+                None => self.other(text),
+            },
+            reader => match reader.number(text) {
+                Some(number) => Ok(Some(number)),
+                // A spelling that only the vocabulary reads, or a fault that it words.
+                None => self.other(text),
+            },
         }
     }
 
+    #[cold]
     fn other(&self, text: &str) -> Result<Option<i64>, BadFact> {
         Ok(self.value_of(text)?.map(|value| match value {
             Value::Number(number) => number,
