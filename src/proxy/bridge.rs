@@ -365,7 +365,7 @@ async fn answer_http1(
         stream: &connection.stream,
         watch: &connection.watch,
         overdue: Overdue::StopBoth,
-        decoder: Decoder::new(head.framing),
+        decoder: Decoder::within(head.framing, shared.worker.body_limits),
         at: head.len,
         buffer,
     };
@@ -405,6 +405,7 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     let known = matches!(framing, Framing::Length(_)) && !shared.grpc;
     let terms = Terms {
         clock: &worker.clock,
+        limits: worker.body_limits,
         patience: Patience::Service(worker.settings.timeouts.stream_idle_ms),
         send_ms: worker.settings.timeouts.client_body_idle_ms,
         bytes_max: u64::MAX,
@@ -437,6 +438,7 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
     };
     let terms = Terms {
         clock: &worker.clock,
+        limits: worker.body_limits,
         patience,
         send_ms: idle,
         bytes_max: shared.call.body_bytes_max(worker),
@@ -625,7 +627,7 @@ pub async fn from_http1(
             stream: &downstream.stream,
             watch: &downstream.watch,
             overdue: Overdue::StopReceiving,
-            decoder: Decoder::new(framing),
+            decoder: Decoder::within(framing, worker.body_limits),
             buffer: input.clone(),
             at: head.len,
         }),

@@ -91,7 +91,7 @@ pub async fn relay(
         let refusal = Refusal::new(Reason::Internal, "the exchange has no connection");
         return RelayEnd::Refused { refusal, input, body_taken: false };
     };
-    let mut decoder = Decoder::new(head.framing);
+    let mut decoder = Decoder::within(head.framing, worker.body_limits);
     let mut first = worker.buffers.small();
     let plan = RequestPlan { drops: call.request_drops(), ..RequestPlan::new(head, &[]) };
     let sent = match first_send(&mut first, &input, head, &plan, &call, &mut decoder) {
@@ -401,7 +401,7 @@ async fn relay_answer(
     let mut out = shared.worker.buffers.small();
     write::response_head(&mut out, buffer.get(HEAD_ROOM..).unwrap_or_default(), head, &plan);
     let body_at = HEAD_ROOM + head.len;
-    let mut decoder = Decoder::new(head.framing);
+    let mut decoder = Decoder::within(head.framing, shared.worker.body_limits);
     let mut outgoing = Outgoing { framing: plan.framing, extra: false };
     let begun = if outgoing.is_plain(head.framing) {
         let end = outgoing.plain(&mut decoder, buffer, body_at);

@@ -5,12 +5,11 @@ use super::budget::Budget;
 use super::http2_view::{forbidden_in_trailers, line_bytes, padded};
 use super::timed::{Elapsed, Timer, until};
 use crate::http1::body::{Decoder, Event};
-use crate::http1::chunked::{CHUNK_END, ChunkHead, Trailers};
+use crate::http1::chunked::{BodyLimits, CHUNK_END, ChunkHead, Trailers};
 use crate::io::buffers::HEAD_BYTES;
 use crate::io::clock::Clock;
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::stream::Stream;
-use crate::wire::limits::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -109,6 +108,8 @@ pub type Frames = Rc<Cell<u32>>;
 pub struct Terms<'a> {
     /// The worker's clock.
     pub clock: &'a Clock,
+    /// Bounds of trailers.
+    pub limits: BodyLimits,
     /// How long the source may be waited for.
     pub patience: Patience,
     /// How long the sink may take for one piece, in milliseconds.
@@ -150,7 +151,7 @@ impl Http2Source {
         whole && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
     }
 
-    async fn next(&mut self, deadline_ms: u64) -> Result<Piece, BodyFault> {
+    async fn next(&mut self, deadline_ms: u64, limits: &BodyLimits) -> Result<Piece, BodyFault> {
         if self.unreleased > 0 {
             // What was taken has been passed on: only now may the sender send as much again.
             let _ = self.body.flow_control().release_capacity(self.unreleased);
@@ -172,7 +173,7 @@ impl Http2Source {
                 let body = &mut self.body;
                 match until(&self.timer, deadline_ms, poll_fn(|cx| body.poll_trailers(cx))).await {
                     Err(Elapsed) => Err(BodyFault::Timeout),
-                    Ok(Ok(Some(trailers))) => allowed(trailers).map(Piece::Trailers),
+                    Ok(Ok(Some(trailers))) => allowed(trailers, limits).map(Piece::Trailers),
                     Ok(Ok(None)) => Ok(Piece::End),
                     Ok(Err(error)) if self.ended_early(&error) => Ok(Piece::End),
                     Ok(Err(error)) => Err(fault_of(&error)),
@@ -191,9 +192,11 @@ fn fault_of(error: &h2::Error) -> BodyFault {
 }
 
 /// Trailers without the fields that may not stand there, within the bounds of HTTP/1.1's.
-fn allowed(mut trailers: HeaderMap) -> Result<HeaderMap, BodyFault> {
+fn allowed(mut trailers: HeaderMap, limits: &BodyLimits) -> Result<HeaderMap, BodyFault> {
     let bytes: usize = trailers.iter().map(|(name, value)| line_bytes(name, value)).sum();
-    if trailers.len() > TRAILER_FIELDS_MAX || bytes > TRAILER_BYTES_MAX {
+    if trailers.len() > usize::from(limits.trailer_fields_max)
+        || bytes > limits.trailer_bytes_max as usize
+    {
         return Err(BodyFault::Malformed("the trailers are too large"));
     }
     if trailers.values().any(|value| padded(value.as_bytes())) {
@@ -272,7 +275,7 @@ impl Source<'_> {
             Self::Http2(source) => {
                 let now = terms.clock.now_ms();
                 let deadline = terms.patience.deadline(now).min(terms.until_ms);
-                let piece = source.next(deadline).await?;
+                let piece = source.next(deadline, &terms.limits).await?;
                 if let Piece::Data(data, _) = &piece {
                     terms.patience.received(terms.clock.now_ms(), data.len());
                 }

@@ -12,6 +12,7 @@ use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
 use crate::http1::HeadLimits;
+use crate::http1::chunked::BodyLimits;
 use crate::http1::request::RequestHead;
 use crate::http1::response::ResponseHead;
 use crate::io::buffers::Buffers;
@@ -44,6 +45,8 @@ pub struct Worker {
     pub scratch: RefCell<Scratch>,
     /// Bounds of one HTTP/1.1 head.
     pub head_limits: HeadLimits,
+    /// Bounds of what a body holds besides its content.
+    pub body_limits: BodyLimits,
     /// Request heads for reuse.
     pub heads: Shelf<RequestHead>,
     /// Response heads for reuse.
@@ -78,6 +81,13 @@ impl Worker {
             target_bytes_max: settings.limits.target_bytes_max,
             fields_max: settings.limits.fields_max,
         };
+        let body_limits = BodyLimits {
+            chunk_extension_bytes_max: u16::try_from(settings.limits.chunk_extension_bytes_max)
+                .unwrap_or(u16::MAX),
+            trailer_fields_max: u16::try_from(settings.limits.trailer_fields_max)
+                .unwrap_or(u16::MAX),
+            trailer_bytes_max: u32::try_from(settings.limits.trailer_bytes_max).unwrap_or(u32::MAX),
+        };
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
@@ -91,6 +101,7 @@ impl Worker {
             lane: RefCell::new(Lane::new(index)),
             scratch: RefCell::default(),
             head_limits,
+            body_limits,
             heads: Shelf::default(),
             answers: Shelf::default(),
             additions: Shelf::default(),

@@ -473,6 +473,52 @@ async fn bodies_above_the_limit_are_a_413_however_they_are_framed() {
     }
 }
 
+/// The operator's bounds on what a body holds besides its content, over both versions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_and_chunk_extensions_keep_to_the_configured_bounds() {
+    let more = "[limits]\ntrailer_fields_max = 2\ntrailer_bytes_max = \"100B\"\n\
+                chunk_extension_bytes_max = \"10B\"\n";
+    for up in BOTH {
+        let origin = Served::start(up, |request| async move {
+            match whole(request.into_body()).await {
+                Ok(_) => Response::new(full("whole")),
+                Err(_) => Response::builder().status(599).body(full("cut")).unwrap(),
+            }
+        })
+        .await;
+        let mut gateway = Gateway::start_with(origin.address, up, more);
+        let long = "x".repeat(120);
+        let few = [("x-a", "1"), ("x-b", "2")];
+        let many = [("x-a", "1"), ("x-b", "2"), ("x-c", "3")];
+        for down in BOTH {
+            let cases = [(&few[..], 200), (&many[..], 400), (&[("x-a", &*long)][..], 400)];
+            for (trailers, status) in cases {
+                let asked = request(down, "POST", "/")
+                    .header("trailer", "x-a, x-b, x-c")
+                    .body(parts(vec![Bytes::from("x")], trailers))
+                    .unwrap();
+                let (head, ..) = call(gateway.address, down, asked).await.unwrap();
+                assert_eq!(head.status, status, "{down:?} to {up:?}: {trailers:?}");
+            }
+        }
+        let address = gateway.address;
+        let chunks = tokio::task::spawn_blocking(move || {
+            // From the `;` to the CR.
+            [9, 10].map(|bytes| {
+                let extension = format!(";{}", "e".repeat(bytes - 1));
+                let request = format!(
+                    "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
+                     Transfer-Encoding: chunked\r\n\r\n1{extension}\r\nx\r\n\
+                     1{extension}\r\ny\r\n0\r\n\r\n"
+                );
+                exchange(address, request.as_bytes(), usize::MAX).status()
+            })
+        });
+        assert_eq!(chunks.await.unwrap(), [Some(200), Some(400)], "to {up:?}");
+        gateway.assert_sound();
+    }
+}
+
 /// Row 32: connections above the bound are closed; those below it are served on.
 #[test]
 fn row_32_connections_above_the_bound_are_closed_and_the_others_served() {
