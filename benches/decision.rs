@@ -33,7 +33,7 @@ impl Set {
         let facts = (0..64).map(|_| facts(&snapshot, &mut rng)).collect();
         let states: Vec<State> =
             snapshot.services().iter().map(|_| State::new(true, false, rng.u8(..8))).collect();
-        let epoch = Epoch::new(1, states);
+        let epoch = Epoch::new(1, states).leveled(&snapshot);
         let order = (0..1 << 16).map(|_| rng.u32(..capabilities as u32)).collect();
         Self { snapshot, epoch, facts, order }
     }
