@@ -35,6 +35,8 @@ struct State {
     in_flight: Cell<usize>,
     closed: Cell<bool>,
     stream: RefCell<Option<Rc<Stream>>>,
+    /// When the last exchange began.
+    used_ms: Cell<u64>,
     /// Exchanges begun and DATA frames sent that the meter has not been told of.
     frames: Frames,
 }
@@ -185,6 +187,7 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
         .min_by_key(|shared| shared.state.in_flight.get())?;
     let before = free.state.in_flight.get();
     free.state.in_flight.set(before + 1);
+    free.state.used_ms.set(worker.clock.now_ms());
     let frames = Rc::clone(&free.state.frames);
     // A service may answer an exchange with a frame or two that do nothing by themselves.
     frames.set(frames.get().saturating_add(1));
@@ -223,7 +226,8 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         .handshake::<_, Bytes>(duplex)
         .await
         .map_err(|error| NoConnection::Refused(io::Error::other(error)))?;
-    let state = Rc::new(State { frames, ..State::default() });
+    let used_ms = Cell::new(worker.clock.now_ms());
+    let state = Rc::new(State { frames, used_ms, ..State::default() });
     *state.stream.borrow_mut() = Some(stream);
     let driven = Rc::clone(&state);
     let counted = Rc::clone(worker);
@@ -238,6 +242,14 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         }
     });
     Ok(Shared { sender, state })
+}
+
+/// Lets go of connections that no exchange has used for `idle_ms`.
+pub fn prune(endpoint: &Endpoint, now_ms: u64, idle_ms: u64) {
+    let mut slot = endpoint.http2.borrow_mut();
+    slot.connections.retain(|Shared { state, .. }| {
+        state.in_flight.get() > 0 || now_ms.saturating_sub(state.used_ms.get()) < idle_ms
+    });
 }
 
 /// The largest flow-control window (RFC 9113 6.9.1).

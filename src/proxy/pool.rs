@@ -138,6 +138,7 @@ impl Pool {
                 .idle
                 .borrow_mut()
                 .retain(|idle| now_ms.saturating_sub(idle.since_ms) < self.limits.idle_ms);
+            super::http2_client::prune(endpoint, now_ms, self.limits.idle_ms);
         }
     }
 

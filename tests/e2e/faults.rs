@@ -359,6 +359,79 @@ async fn an_answer_that_stalls_is_cut_off() {
     }
 }
 
+/// Row 25: a reader that takes nothing has its time, and then its call is over at the origin too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_25_a_reader_that_takes_nothing_is_cut_off_after_its_time() {
+    for up in BOTH {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ended);
+        let origin = Served::start(up, move |_| {
+            let counted = Arc::clone(&counted);
+            async move {
+                let (sender, body) = channel();
+                tokio::spawn(async move {
+                    let part = Bytes::from(vec![b'x'; 65_536]);
+                    while sender.send(Ok(Frame::data(part.clone()))).await.is_ok() {}
+                    counted.fetch_add(1, Ordering::SeqCst);
+                });
+                Response::new(body)
+            }
+        })
+        .await;
+        let more = "[timeouts]\nclient_body_idle = \"300ms\"\n";
+        let mut gateway = Gateway::start_with(origin.address, up, more);
+        for (count, down) in BOTH.into_iter().enumerate() {
+            let mut caller = Caller::connect(gateway.address, down).await;
+            let asked = request(down, "GET", "/").body(empty()).unwrap();
+            let answer = caller.send(asked).await.unwrap();
+            within(async {
+                while ended.load(Ordering::SeqCst) <= count {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+            // And what it reads then does not look whole.
+            assert!(within(whole(answer.into_body())).await.is_err(), "{down:?} to {up:?}");
+        }
+        gateway.assert_sound();
+    }
+}
+
+/// Row 24 from the other side: a service that floods loses its connection, and nobody else notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_24_a_service_that_floods_loses_its_connection() {
+    use support::h2::{ACK, PING, PREFACE, SETTINGS, frame};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let cut = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&cut);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut preface = vec![0; PREFACE.len()];
+            stream.read_exact(&mut preface).unwrap();
+            assert_eq!(preface, PREFACE);
+            let settings = [frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])].concat();
+            stream.write_all(&settings).unwrap();
+            let flood = frame(PING, 0, 0, &[0; 8]).repeat(2_000);
+            let _ = stream.write_all(&flood);
+            // Its end comes whether it stops or not.
+            let mut chunk = [0; 4096];
+            while matches!(stream.read(&mut chunk), Ok(1..)) {}
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut gateway = Gateway::start(address, Protocol::H2c);
+    for (count, down) in BOTH.into_iter().enumerate() {
+        let asked = request(down, "POST", "/").body(full("x")).unwrap();
+        let (head, ..) = call(gateway.address, down, asked).await.unwrap();
+        assert_eq!(head.status, 502, "{down:?}");
+        eventually("the flooding connection is cut", || cut.load(Ordering::SeqCst) > count);
+    }
+    gateway.assert_sound();
+}
+
 /// Row 27: from the first byte of the head, or of the connection, to its end.
 #[test]
 fn row_27_heads_that_come_too_slowly_are_a_408() {
