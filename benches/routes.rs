@@ -1,6 +1,5 @@
 //! How long is a route's lookup among many, and does it matter which? Nothing of it may allocate.
 #![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
-#![expect(clippy::indexing_slicing, reason = "a bench may stop where it stands")]
 #![expect(clippy::panic, reason = "a bench may stop where it stands")]
 #![expect(dead_code, reason = "the benches share their landscapes")]
 

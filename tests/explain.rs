@@ -1,5 +1,7 @@
 //! `caio explain` as a function: what it says of the example configuration, and its exit codes.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use caio::cli::check::{FINE, USAGE, WRONG};
 use caio::cli::explain::{HELP, run};
 use caio::cli::style::Output;

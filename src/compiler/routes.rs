@@ -139,8 +139,7 @@ fn check_path(id: &str, path: &PathPattern, problems: &mut Problems) {
     }
 }
 
-/// The templates of a host are looked up shape by shape, so there may not be too many of one
-/// length.
+/// The templates of a host are looked up shape by shape, so their shapes of one length are bounded.
 fn check_shapes(rules: &[Rule], problems: &mut Problems) {
     let mut shapes: BTreeMap<(&Option<HostPattern>, usize), BTreeSet<u32>> = BTreeMap::new();
     for rule in rules {

@@ -11,13 +11,15 @@
 
 #[path = "decision/mutants.rs"]
 mod mutants;
+#[path = "decision/tables.rs"]
+mod tables;
 #[path = "decision/world.rs"]
 mod world;
 
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::{Disagreement, certify};
 use caio::compiler::{compile, compile_with};
-use caio::config::model::{Condition, Operation};
+use caio::config::model::{Condition, Operation, Route};
 use caio::contract::logic::{AttributeId, Facts};
 use caio::decide::requirement::{Interner, Tokens, Unavailable, read};
 use caio::decide::{Choice, HeaderNeeds, Question, Stage, Verdict, decide, reference};
@@ -391,6 +393,34 @@ fn routes_and_what_is_bound_to_them_are_found_as_by_reading_all_of_them() {
     );
 }
 
+/// The request that a tie gives as its example: `POST /a/x, host: x.org, x-v: 1`.
+struct Example {
+    method: String,
+    path: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Example {
+    fn of(what: &str) -> Self {
+        let text = what.split_once("matches `").unwrap().1.split_once('`').unwrap().0;
+        let mut parts = text.split(", ");
+        let (method, path) = parts.next().unwrap().split_once(' ').unwrap();
+        let fields = parts.map(|field| field.split_once(": ").unwrap());
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { method: method.to_owned(), path: path.to_owned(), fields }
+    }
+
+    fn is_of(&self, route: &Route) -> bool {
+        let value = |wanted: &str| self.fields.iter().find(|(name, _)| name == wanted);
+        operation_matches(&route.operation, &self.method, &self.path)
+            && host_matches(route.host.as_ref(), &value("host").unwrap().1)
+            && route
+                .headers
+                .iter()
+                .all(|(name, meant)| value(name).is_some_and(|it| it.1 == *meant))
+    }
+}
+
 #[test]
 fn two_routes_that_tie_do_not_compile_and_both_are_named() {
     let mut ties = 0;
@@ -410,6 +440,17 @@ fn two_routes_that_tie_do_not_compile_and_both_are_named() {
         let tie = tie.unwrap_or_else(|| panic!("seed {seed}: {problems:?}"));
         assert!(tie.what.contains("equally specific"), "{tie}");
         ties += 1;
+        let example = Example::of(&tie.what);
+        let between = |text: &str, after: &str| {
+            let rest = text.split_once(after).unwrap().1;
+            rest.split_once('`').unwrap().0.to_owned()
+        };
+        let two = [between(&tie.subject, "route `"), between(&tie.what, "so does route `")];
+        assert_ne!(two[0], two[1]);
+        for id in two {
+            let route = world.routes.iter().find(|route| route.id == id).unwrap();
+            assert!(example.is_of(route), "seed {seed}: {tie} and {route:?}");
+        }
         // A different method makes it a route of its own.
         if let Some(last) = world.routes.last_mut() {
             last.operation.method = Some("MKCOL".to_owned());
