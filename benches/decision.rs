@@ -13,7 +13,7 @@ use caio::snapshot::vector::FactVector;
 use caio::snapshot::{CapabilityId, NeedsId, Snapshot};
 use divan::{Bencher, black_box};
 use std::sync::OnceLock;
-use support::{World, contracts, facts, without_allocation};
+use support::{Call, World, contracts, facts, route_path, routed_contracts, without_allocation};
 
 fn main() {
     divan::main();
@@ -33,7 +33,7 @@ impl Set {
         let facts = (0..64).map(|_| facts(&snapshot, &mut rng)).collect();
         let states: Vec<State> =
             snapshot.services().iter().map(|_| State::new(true, false, rng.u8(..8))).collect();
-        let epoch = Epoch::new(1, states);
+        let epoch = Epoch::new(1, states).leveled(&snapshot);
         let order = (0..1 << 16).map(|_| rng.u32(..capabilities as u32)).collect();
         Self { snapshot, epoch, facts, order }
     }
@@ -119,4 +119,72 @@ fn recheck(bencher: Bencher<'_, '_>) {
         let (turn, choice) = &chosen[at];
         black_box(certify(&set.snapshot, &set.epoch, &set.question(*turn), choice).is_ok())
     });
+}
+
+/// Everything that one request asks of the landscape: who calls, which route, what is required,
+/// which facts, which service, and that again; 10 000 services, 100 000 routes, six facts.
+struct Whole {
+    snapshot: Snapshot,
+    epoch: Epoch,
+}
+
+const ROUTES: usize = 100_000;
+
+impl Whole {
+    fn shared() -> &'static Self {
+        static WHOLE: OnceLock<Whole> = OnceLock::new();
+        WHOLE.get_or_init(|| {
+            let snapshot = routed_contracts(1_000, 10, World::Satisfiable, ROUTES);
+            let mut rng = fastrand::Rng::with_seed(5);
+            let states: Vec<State> =
+                snapshot.services().iter().map(|_| State::new(true, false, rng.u8(..8))).collect();
+            Self { snapshot, epoch: Epoch::new(1, states) }
+        })
+    }
+
+    fn settle(&self, call: &Call, facts: &mut FactVector) -> bool {
+        let snapshot = &self.snapshot;
+        let principal = snapshot.principal([127, 0, 0, 1].into());
+        let Ok(route) = snapshot.route(call) else { return false };
+        let Some(needs) = snapshot.needs(&route, principal.class) else { return false };
+        if snapshot.facts(route.capability, call, principal, facts).is_err() {
+            return false;
+        }
+        let question = Question {
+            capability: route.capability,
+            needs,
+            header: None,
+            facts,
+            seed: snapshot.seed(call, principal, b"0123456789abcdef"),
+            tried: &[],
+        };
+        match decide(snapshot, &self.epoch, &question) {
+            Verdict::Route(choice) => certify(snapshot, &self.epoch, &question, &choice).is_ok(),
+            Verdict::Deny(_) => false,
+        }
+    }
+}
+
+/// The same request again and again.
+#[divan::bench(sample_size = 4096)]
+fn whole_request_warm(bencher: Bencher<'_, '_>) {
+    let whole = Whole::shared();
+    let call = Call { path: route_path(77_777) };
+    let mut facts = FactVector::default();
+    assert!(whole.settle(&call, &mut facts), "the request is refused");
+    without_allocation("a request", || {
+        black_box(whole.settle(&call, &mut facts));
+    });
+    bencher.bench_local(|| black_box(whole.settle(black_box(&call), &mut facts)));
+}
+
+/// A random route each time; the request itself has just been read.
+#[divan::bench(sample_size = 256, sample_count = 4000)]
+fn whole_request_cold(bencher: Bencher<'_, '_>) {
+    let whole = Whole::shared();
+    let mut rng = fastrand::Rng::with_seed(6);
+    let mut facts = FactVector::default();
+    bencher
+        .with_inputs(|| Call { path: route_path(rng.usize(..ROUTES)) })
+        .bench_local_refs(|call| black_box(whole.settle(black_box(call), &mut facts)));
 }

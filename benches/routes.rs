@@ -42,7 +42,7 @@ fn one_route(bencher: Bencher<'_, '_>, number: usize) {
 }
 
 /// A random route each time, so that memory is cold; the request itself has just been read.
-#[divan::bench(sample_size = 8192)]
+#[divan::bench(sample_size = 256, sample_count = 4000)]
 fn any_route(bencher: Bencher<'_, '_>) {
     snapshot();
     let mut rng = fastrand::Rng::with_seed(3);

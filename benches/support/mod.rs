@@ -60,6 +60,21 @@ pub(crate) enum World {
 /// `capabilities` × `candidates` services; each demands six attributes, promises two, and every
 /// capability has a route that needs both.
 pub(crate) fn contracts(capabilities: usize, candidates: usize, world: World) -> Snapshot {
+    routed_contracts(capabilities, candidates, world, capabilities)
+}
+
+/// The path of a route of [`routed_contracts`].
+pub(crate) fn route_path(number: usize) -> String {
+    format!("/v1/services/{number:06}")
+}
+
+/// The same with that many routes, each to the next capability in turn.
+pub(crate) fn routed_contracts(
+    capabilities: usize,
+    candidates: usize,
+    world: World,
+    count: usize,
+) -> Snapshot {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut services = Vec::new();
     let mut routes = Vec::new();
@@ -93,15 +108,14 @@ pub(crate) fn contracts(capabilities: usize, candidates: usize, world: World) ->
                 tier: u8::from(candidate % 4 == 0),
             });
         }
+    }
+    for number in 0..count {
         routes.push(Route {
-            id: format!("r{capability:05}"),
+            id: format!("r{number:06}"),
             host: None,
-            operation: Operation {
-                method: None,
-                path: PathPattern::Exact(format!("/v1/{capability}")),
-            },
+            operation: Operation { method: None, path: PathPattern::Exact(route_path(number)) },
             headers: Vec::new(),
-            capability: name,
+            capability: format!("capability{:05}/1", number % capabilities),
             needs: vec![condition(vec![atom(6, 0, 80)]), condition(vec![atom(7, 0, 90)])],
             body_bytes_max: None,
             timeout_ms: None,
@@ -191,8 +205,9 @@ impl RequestView for Call {
     fn path(&self) -> &str {
         &self.path
     }
-    fn header(&self, _name: &str) -> Option<&str> {
-        None
+    fn header(&self, name: &str) -> Option<&str> {
+        // The six facts of a request, as headers.
+        name.strip_prefix("x-f").map(|_| "417")
     }
     fn body_bytes(&self) -> Option<u64> {
         Some(1024)

@@ -96,6 +96,7 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
 /// Waits for a signal or a fault, then for the workers.
 pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>) -> io::Result<u8> {
     while process::termination().is_none() && !gateway.worker_ended() {
+        gateway.look_at_memory();
         process::pause(Duration::from_millis(100));
     }
     if let Some(signal) = process::termination() {

@@ -1,7 +1,7 @@
 //! The decision over cells: words of candidates through the chain of filters, then the lowest key.
 
 use super::{Choice, Denial, Key, Question, Stage, Verdict};
-use crate::balance::epoch::Epoch;
+use crate::balance::epoch::{BUCKET_MAX, Epoch, Levels};
 use crate::snapshot::block::Block;
 use crate::snapshot::bound::Bound;
 use crate::snapshot::cell::{Cell, bits, contradict};
@@ -12,10 +12,11 @@ use std::borrow::Cow;
 /// Decides a question. Allocates nothing, unless the header was not bound to the capability first.
 pub fn decide(snapshot: &Snapshot, epoch: &Epoch, question: &Question<'_>) -> Verdict {
     let decided = match snapshot.blocks.get(question.capability) {
-        Some(block) => Run::new(snapshot, epoch, question, block).decide(),
-        None => snapshot
-            .capability_entry(question.capability)
-            .and_then(|capability| Run::new(snapshot, epoch, question, &capability.cell).decide()),
+        Some(block) => Run::new(snapshot, epoch, question, block, None).decide(),
+        None => snapshot.capability_entry(question.capability).and_then(|capability| {
+            let levels = epoch.levels(snapshot, question.capability);
+            Run::new(snapshot, epoch, question, &capability.cell, levels).decide()
+        }),
     };
     // No such capability. Needs of another one are a fault of the caller: nobody is known to meet
     // them.
@@ -117,6 +118,7 @@ struct Run<'a, R> {
     epoch: &'a Epoch,
     question: &'a Question<'a>,
     roster: R,
+    levels: Option<&'a Levels>,
     header: Option<Cow<'a, Bound>>,
 }
 
@@ -127,12 +129,13 @@ impl<'a, R: Roster> Run<'a, R> {
         epoch: &'a Epoch,
         question: &'a Question<'a>,
         roster: R,
+        levels: Option<&'a Levels>,
     ) -> Self {
         let header = question.header.and_then(|header| {
             let capability = snapshot.capability_entry(question.capability)?;
             Some(header.bound(question.capability, capability))
         });
-        Self { snapshot, epoch, question, roster, header }
+        Self { snapshot, epoch, question, roster, levels, header }
     }
 
     #[inline]
@@ -178,7 +181,10 @@ impl<'a, R: Roster> Run<'a, R> {
             }
             // INVARIANT: candidates are sorted by tier first, so after one of a higher tier than
             // the best one's, none is better.
-            bits(word).all(|bit| self.candidate(number, bit, found))
+            match self.levels {
+                Some(levels) if word != 0 => self.least_loaded(number, word, levels, found),
+                _ => bits(word).all(|bit| self.candidate(number, bit, found)),
+            }
         });
     }
 
@@ -255,6 +261,32 @@ impl<'a, R: Roster> Run<'a, R> {
         };
         if best.is_none_or(|best| key < best) {
             found.best = Some((key, u32::try_from(place).unwrap_or(u32::MAX)));
+        }
+        true
+    }
+
+    /// The same of a word, whose least loaded are looked at and no others.
+    fn least_loaded(&self, number: usize, word: u64, levels: &Levels, found: &mut Found) -> bool {
+        let tier = |bit: u32| self.roster.who(number * 64 + bit as usize).map(|(_, tier)| tier);
+        let (lowest, highest) = (tier(word.trailing_zeros()), tier(63 - word.leading_zeros()));
+        let (Some(lowest), true) = (lowest, lowest == highest) else {
+            // Within a word of two tiers, load does not come first.
+            return bits(word).all(|bit| self.candidate(number, bit, found));
+        };
+        let most = match found.best {
+            Some((best, _)) if best.tier < lowest => return false,
+            Some((best, _)) => best.bucket,
+            None => BUCKET_MAX,
+        };
+        for bucket in 0..=most {
+            let group = word & levels.row(number, bucket);
+            bits(group).for_each(|bit| {
+                self.candidate(number, bit, found);
+            });
+            // Otherwise all of the group were tried before.
+            if group != 0 && found.best.is_some_and(|(best, _)| best.bucket == bucket) {
+                break;
+            }
         }
         true
     }

@@ -149,6 +149,8 @@ reasons! {
     DeadlineExceeded = "deadline.exceeded", 504, 4, Caller, Close, "The caller's deadline passed";
     /// A bound on connections or requests in flight is reached.
     Overload = "overload.connections", 503, 14, Operator, Close, "The gateway is at its limit";
+    /// The process holds nearly all the memory it may (`limits.memory_bytes_max`).
+    MemoryShort = "overload.memory", 503, 14, Operator, Close, "The gateway is short of memory";
     /// The gateway is being drained.
     GatewayDraining = "overload.draining", 503, 14, Operator, Close, "The gateway is going away";
     /// A fault of the gateway itself; the connection's work was abandoned.
@@ -188,10 +190,14 @@ impl Refusal {
             | Reason::Draining
             | Reason::AuditUnavailable
             | Reason::Overload
+            | Reason::MemoryShort
             | Reason::GatewayDraining => Some(1),
             _ => None,
         };
-        Self { reason, detail: detail.into(), stage: None, allow: None, retry_after }
+        // RFC 9110 15.5.6: a 405 says what is allowed; here, what a gateway serves at all.
+        let served = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        let allow = (reason == Reason::MethodRefused).then(|| served.to_owned());
+        Self { reason, detail: detail.into(), stage: None, allow, retry_after }
     }
 
     /// The RFC 9457 body.

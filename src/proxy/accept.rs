@@ -47,6 +47,10 @@ fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
         worker.counters.shed.add(1);
         return;
     }
+    let Some(place) = worker.addresses.take(peer.ip()) else {
+        worker.counters.shed.add(1);
+        return;
+    };
     worker.counters.open.add(1);
     let worker = Rc::clone(worker);
     monoio::spawn(async move {
@@ -54,6 +58,7 @@ fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
         if served.is_err() {
             worker.counters.panics.add(1);
         }
+        drop(place);
         worker.counters.open.sub(1);
     });
 }

@@ -185,6 +185,17 @@ pub fn begin(
         opening.filled = true;
         opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
     }
+    if worker.is_short_of_memory() {
+        return Err(Refusal::new(Reason::MemoryShort, "try again in a moment"));
+    }
+    if view.method() == "TRACE" {
+        // It would echo what the gateway adds (RFC 9110 9.3.8).
+        return Err(Refusal::new(Reason::MethodRefused, "TRACE is not served"));
+    }
+    if view.authority().is_empty() {
+        let detail = "name the host, also in HTTP/1.0: calls are routed by it";
+        return Err(Refusal::new(Reason::AuthorityInvalid, detail));
+    }
     let Landscape { snapshot, epoch, .. } = &*opening.landscape;
     let inquiry = Inquiry {
         principal: snapshot.principal(opening.arrival.peer),

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod accept;
+pub mod addresses;
 pub mod both;
 pub mod bridge;
 pub mod budget;

@@ -1,6 +1,7 @@
 //! One worker: a thread, its ring, and everything it owns. Nothing here is shared with another
 //! thread except the published landscape, the stop flag and the totals.
 
+use super::addresses::Addresses;
 use super::counters::Counters;
 use super::gateway::Shared;
 use super::landscape::Landscape;
@@ -52,6 +53,8 @@ pub struct Worker {
     pub answers: Shelf<ResponseHead>,
     /// Added fields for reuse.
     pub additions: Shelf<Rc<Additions>>,
+    /// Connections by address.
+    pub addresses: Addresses,
     turn: Cell<usize>,
     trusted: Vec<(IpAddr, u8)>,
     shared: Arc<Shared>,
@@ -87,6 +90,7 @@ impl Worker {
         };
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
+        let addresses = Addresses::new(settings.limits.connections_per_address_max);
         Rc::new(Self {
             settings,
             clock: Clock::new(),
@@ -101,6 +105,7 @@ impl Worker {
             heads: Shelf::default(),
             answers: Shelf::default(),
             additions: Shelf::default(),
+            addresses,
             turn: Cell::new(0),
             trusted,
             shared,
@@ -142,6 +147,11 @@ impl Worker {
     /// Whether the process is going away.
     pub fn draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether memory is short: new requests are refused.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.shared.short_of_memory.load(Ordering::Relaxed)
     }
 
     /// Whether the process was asked to go away; every tick.

@@ -9,6 +9,8 @@
     reason = "a law that cannot go on has failed, and says where"
 )]
 
+#[path = "decision/mutants.rs"]
+mod mutants;
 #[path = "decision/world.rs"]
 mod world;
 
@@ -120,6 +122,7 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
         assert_eq!(snapshot.digest(), rows.digest());
         for round in 0..80 {
             let epoch = random_epoch(&mut rng, &snapshot);
+            let leveled = epoch.clone().leveled(&rows);
             let mut asked = Asked::random(&mut rng, &world, &snapshot);
             let expected = asked.judge(&snapshot, &epoch).verdict;
             if let Some(header) = asked.header.as_mut().filter(|_| round % 2 == 0) {
@@ -128,6 +131,7 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
             asked.ask(&snapshot, |question| {
                 assert_eq!(decide(&snapshot, &epoch, question), expected, "seed {seed}");
                 assert_eq!(decide(&rows, &epoch, question), expected, "rows, seed {seed}");
+                assert_eq!(decide(&rows, &leveled, question), expected, "levels, seed {seed}");
                 match &expected {
                     Verdict::Route(choice) => {
                         routed += 1;

@@ -337,7 +337,8 @@ impl World {
         rng.choice(&service.contract.offers).unwrap().capability.clone()
     }
 
-    fn ids(&self, promised: bool) -> Vec<AttributeId> {
+    /// The attributes of promises, or those of facts.
+    pub(crate) fn ids(&self, promised: bool) -> Vec<AttributeId> {
         let attributes = self.vocabulary.attributes().iter().zip(0..);
         attributes
             .filter(|(attribute, _)| (attribute.side == Side::Promise) == promised)
@@ -345,7 +346,8 @@ impl World {
             .collect()
     }
 
-    fn is_text(&self, id: AttributeId) -> bool {
+    /// Whether an attribute's values are texts.
+    pub(crate) fn is_text(&self, id: AttributeId) -> bool {
         matches!(self.vocabulary.attribute(id).unwrap().domain, Set::Texts(_))
     }
 

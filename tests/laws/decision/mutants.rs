@@ -1,0 +1,179 @@
+//! Engines with one deliberate fault each: the real engine, asked of a landscape, an epoch or facts
+//! as the faulty one would read them. Each fault must show, and whatever it lets through that is
+//! unsound must fail the re-check.
+
+use super::world::World;
+use super::{Asked, eligible, random_epoch, rounds};
+use caio::balance::epoch::{Epoch, State};
+use caio::certify::certify;
+use caio::compiler::compile;
+use caio::contract::logic::{AttributeId, Mode};
+use caio::contract::set::{Numbers, Set, Texts, Value};
+use caio::decide::{Choice, Verdict, decide, reference};
+use caio::snapshot::{ServiceId, Snapshot};
+use fastrand::Rng;
+
+/// What a faulty engine decides with.
+struct Setting<'a> {
+    world: &'a World,
+    snapshot: &'a Snapshot,
+    epoch: &'a Epoch,
+    asked: &'a Asked,
+    judgement: &'a reference::Judgement,
+}
+
+/// Whom a faulty engine chooses; `None` refuses.
+type Mutant = (&'static str, fn(&Setting<'_>) -> Option<ServiceId>);
+
+const MUTANTS: [Mutant; 10] = [
+    ("the candidate after the best", |it| {
+        let best = chosen(&it.judgement.verdict)?;
+        let place = it.judgement.appraisals.iter().position(|one| one.service == best)?;
+        it.judgement.appraisals.get(place + 1).map(|one| one.service)
+    }),
+    ("a clause is its last literal", |it| {
+        let mut world = it.world.clone();
+        let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
+        for demand in offers.flat_map(|offer| &mut offer.demands) {
+            for clause in &mut demand.cnf.clauses {
+                clause.atoms.drain(..clause.atoms.len().saturating_sub(1));
+            }
+        }
+        of_world(it, &world)
+    }),
+    ("health is ignored", |it| {
+        of_states(it, |state| State::new(true, state.drained(), state.bucket()))
+    }),
+    ("drain is ignored", |it| {
+        of_states(it, |state| State::new(state.healthy(), false, state.bucket()))
+    }),
+    ("load is ignored", |it| {
+        of_states(it, |state| State::new(state.healthy(), state.drained(), 0))
+    }),
+    ("what is unknown is zero", |it| {
+        let mut facts = it.asked.facts.clone();
+        for id in it.world.ids(false) {
+            let zero = match it.world.is_text(id) {
+                true => Value::Text("".into()),
+                false => Value::Number(0),
+            };
+            facts.entry(id).or_insert(zero);
+        }
+        let asked = Asked {
+            facts,
+            tried: it.asked.tried.clone(),
+            header: it.asked.header.clone(),
+            ..*it.asked
+        };
+        engine(it.snapshot, it.epoch, &asked)
+    }),
+    ("what is not promised is promised", |it| {
+        let mut world = it.world.clone();
+        let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
+        for offer in offers {
+            for id in it.world.ids(true) {
+                if !offer.promises.iter().any(|mode| mode.then.contains_key(&id)) {
+                    let then = [(id, one_value(it.world, id))].into();
+                    offer.promises.push(Mode { then, ..Mode::default() });
+                }
+            }
+        }
+        of_world(it, &world)
+    }),
+    ("the tier is ignored", |it| {
+        let mut world = it.world.clone();
+        world.services.iter_mut().for_each(|service| service.tier = 0);
+        of_world(it, &world)
+    }),
+    ("the first eligible is the best", |it| eligible(it.judgement).first().copied()),
+    ("earlier attempts are forgotten", |it| {
+        let asked = Asked {
+            facts: it.asked.facts.clone(),
+            tried: Vec::new(),
+            header: it.asked.header.clone(),
+            ..*it.asked
+        };
+        engine(it.snapshot, it.epoch, &asked)
+    }),
+];
+
+fn chosen(verdict: &Verdict) -> Option<ServiceId> {
+    match verdict {
+        Verdict::Route(choice) => Some(choice.service),
+        Verdict::Deny(_) => None,
+    }
+}
+
+fn engine(snapshot: &Snapshot, epoch: &Epoch, asked: &Asked) -> Option<ServiceId> {
+    asked.ask(snapshot, |question| chosen(&decide(snapshot, epoch, question)))
+}
+
+/// Services are numbered by their ids, so the same ones have the same numbers in another world.
+fn of_world(it: &Setting<'_>, world: &World) -> Option<ServiceId> {
+    engine(&compile(&world.parts()).unwrap(), it.epoch, it.asked)
+}
+
+fn of_states(it: &Setting<'_>, read: fn(State) -> State) -> Option<ServiceId> {
+    let services = (0..).zip(it.snapshot.services());
+    let states: Vec<State> =
+        services.map(|(number, _)| read(it.epoch.state(ServiceId(number)))).collect();
+    engine(it.snapshot, &Epoch::new(it.epoch.number(), states), it.asked)
+}
+
+fn one_value(world: &World, id: AttributeId) -> Set {
+    match world.is_text(id) {
+        true => Set::Texts(Texts::exactly(["ab"])),
+        false => Set::Numbers(Numbers::new([(2, 2)])),
+    }
+}
+
+#[test]
+fn every_faulty_engine_is_caught_and_none_gets_past_the_recheck() {
+    let mut differs = [0u32; MUTANTS.len()];
+    let mut unsound = [0u32; MUTANTS.len()];
+    for seed in rounds(20) {
+        let mut rng = Rng::with_seed(seed);
+        let world = World::random(&mut rng);
+        let snapshot = compile(&world.parts()).unwrap();
+        for _ in 0..10 {
+            let epoch = random_epoch(&mut rng, &snapshot);
+            let asked = Asked::random(&mut rng, &world, &snapshot);
+            let judgement = asked.judge(&snapshot, &epoch);
+            let right = chosen(&judgement.verdict);
+            assert_eq!(engine(&snapshot, &epoch, &asked), right, "seed {seed}");
+            let setting = Setting {
+                world: &world,
+                snapshot: &snapshot,
+                epoch: &epoch,
+                asked: &asked,
+                judgement: &judgement,
+            };
+            for ((at, (name, mutant)), differs) in MUTANTS.iter().enumerate().zip(&mut differs) {
+                let wrong = mutant(&setting);
+                *differs += u32::from(wrong != right);
+                let Some(service) = wrong.filter(|_| wrong != right) else { continue };
+                let place = judgement.appraisals.iter().position(|one| one.service == service);
+                let place = place.unwrap();
+                let one = &judgement.appraisals[place];
+                let candidate = u32::try_from(place).unwrap();
+                let choice = Choice { service, key: one.key, candidate };
+                let passed =
+                    asked.ask(&snapshot, |it| certify(&snapshot, &epoch, it, &choice).is_ok());
+                // Who passes satisfies everything, and is only not the best: the reference tells.
+                assert_eq!(passed, one.failure.is_none(), "seed {seed}: {name}");
+                unsound[at] += u32::from(!passed);
+            }
+        }
+    }
+    for (((name, _), differs), unsound) in MUTANTS.iter().zip(differs).zip(unsound) {
+        assert!(differs > 0, "nobody notices that {name}");
+        // These refuse too many or prefer another, and never let through whom they must not.
+        let sound = [
+            "a clause is its last literal",
+            "load is ignored",
+            "the tier is ignored",
+            "the first eligible is the best",
+        ];
+        assert_eq!(unsound == 0, sound.contains(name), "{name}: {unsound} of {differs}");
+    }
+}
