@@ -136,6 +136,46 @@ fn early_hints_are_relayed_before_the_answer_and_counted() {
     gateway.assert_sound();
 }
 
+/// An early answer must survive the bytes that its caller is still sending: closing at once would
+/// reset the connection and take the answer with it.
+#[test]
+fn an_early_answer_reaches_a_caller_that_reads_only_after_it_has_sent_all() {
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = origin.local_addr().unwrap();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for stream in origin.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut chunk = [0; 1024];
+                let _ = stream.read(&mut chunk);
+                let _ = stream.write_all(
+                    b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+                );
+                while matches!(stream.read(&mut chunk), Ok(1..)) {}
+            });
+        }
+    });
+    let gateway = Gateway::start(address, Protocol::Http1);
+    // What is refused by the gateway itself, and what by the origin.
+    for (path, length) in [("/", 200_000), ("/", 60_000), ("/%2f", 200_000)] {
+        for round in 0..20 {
+            let mut wire = Wire::connect(gateway.address);
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n"
+            );
+            wire.send(head.as_bytes());
+            for part in vec![b'x'; length].chunks(10_000) {
+                wire.send(part);
+            }
+            let (bytes, _) = wire.read_until(PATIENCE, |bytes| bytes.len() > 12);
+            let status = bytes.get(..12).unwrap_or_default();
+            let expected = if path == "/" { b"HTTP/1.1 403" } else { b"HTTP/1.1 400" };
+            assert_eq!(status, expected, "{path}, {length} bytes, round {round}");
+        }
+    }
+}
+
 #[test]
 fn an_absolute_target_names_the_host_and_the_origin_sees_one_form() {
     let origin = Origin::echo();
