@@ -14,7 +14,7 @@
 //!     decide       which services are eligible, which one, why; why not the others
 //!  3  compiler     config + contracts → snapshot, or every reason why not
 //!     snapshot     the immutable landscape, and its lookups
-//!  2  config  identity
+//!  2  config       what an operator writes, typed; every fault at once
 //!     contract     the logic: values, sets, atoms, clauses, promises, entailment
 //!  1  http1        sans-IO codec on httparse
 //!     http2        what h2 hides from us, seen at the byte level: frame meter

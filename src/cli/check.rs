@@ -2,6 +2,7 @@
 
 use super::disk::Disk;
 use super::loading::{Loaded, load};
+use super::progress::while_it_takes;
 use super::style::Output;
 use crate::wire::fault::{Fault, quoted};
 use std::collections::BTreeSet;
@@ -52,7 +53,7 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(USAGE);
         }
     };
-    match load(&Disk, &path) {
+    match while_it_takes("reading and compiling", || load(&Disk, &path)) {
         Ok(loaded) => {
             summary(&path, &loaded, out)?;
             Ok(FINE)

@@ -3,6 +3,7 @@
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
+use super::progress::while_it_takes;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::decide::explain::{Explanation, asked};
@@ -93,7 +94,7 @@ fn explain(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::R
             return Ok(USAGE);
         }
     };
-    let snapshot = match load(&Disk, &request.config) {
+    let snapshot = match while_it_takes("reading and compiling", || load(&Disk, &request.config)) {
         Ok(loaded) => loaded.snapshot,
         Err(faults) => {
             report(&faults, err)?;

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod disk;
 pub mod explain;
 pub mod loading;
+pub mod progress;
 #[cfg(feature = "serve")]
 pub mod run;
 pub mod style;

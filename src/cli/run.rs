@@ -3,6 +3,7 @@
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
+use super::progress::while_it_takes;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::io::process;
@@ -46,7 +47,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(USAGE);
         }
     };
-    let loaded = match load(&Disk, &path) {
+    let loaded = match while_it_takes("reading and compiling", || load(&Disk, &path)) {
         Ok(loaded) => loaded,
         Err(faults) => {
             report(&faults, err)?;
@@ -95,6 +96,7 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
 /// Waits for a signal or a fault, then for the workers.
 pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>) -> io::Result<u8> {
     while process::termination().is_none() && !gateway.worker_ended() {
+        gateway.look_at_memory();
         process::pause(Duration::from_millis(100));
     }
     if let Some(signal) = process::termination() {

@@ -110,6 +110,11 @@ pub struct Limits {
     pub h2_useless_frames_max: u32,
     /// Connections of callers on one worker.
     pub connections_per_worker_max: usize,
+    /// Of these, connections from one address; IPv6 callers are counted by their /64.
+    pub connections_per_address_max: usize,
+    /// Resident memory of the process above nine tenths of which new requests are refused; 0 takes
+    /// the limit of the process's cgroup, where it has one.
+    pub memory_bytes_max: u64,
     /// Requests on one connection before it is closed politely.
     pub requests_per_connection_max: u64,
     /// Connections of one worker to one endpoint.
@@ -203,6 +208,8 @@ impl Default for Limits {
             h2_local_resets_max: 1024,
             h2_useless_frames_max: 150,
             connections_per_worker_max: 16_384,
+            connections_per_address_max: 16_384,
+            memory_bytes_max: 0,
             requests_per_connection_max: 100_000,
             upstream_connections_per_endpoint_max: 1024,
             upstream_idle_per_endpoint_max: 128,
@@ -385,6 +392,9 @@ fn read_limits(mut table: Table<'_>, faults: &mut Faults) -> Limits {
     count(t, "h2_useless_frames_max", 10..=1_000_000, &mut l.h2_useless_frames_max, faults);
     let connections = &mut l.connections_per_worker_max;
     count(t, "connections_per_worker_max", 1..=1_000_000, connections, faults);
+    let address = &mut l.connections_per_address_max;
+    count(t, "connections_per_address_max", 1..=1_000_000, address, faults);
+    bytes(t, "memory_bytes_max", 0..=1 << 50, &mut l.memory_bytes_max, faults);
     let requests = &mut l.requests_per_connection_max;
     count(t, "requests_per_connection_max", 1..=1 << 40, requests, faults);
     let upstream = &mut l.upstream_connections_per_endpoint_max;

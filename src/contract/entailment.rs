@@ -5,7 +5,8 @@
 //! a product (`tests/proofs/Caio.v`, `entailment_exact`); clauses that every value satisfies are
 //! not in a normal form over promises, so an absent promise never entails anything.
 //!
-//! A text and its reverse are two attributes that do not vary freely. There the rule stays sound but
+//! A text and its reverse are two attributes that do not vary freely. There the rule stays sound
+//! but
 //! does not see everything: a promised suffix entails that suffix, and no inequality of the text.
 
 use super::logic::{AttributeId, Clause, Cnf, Facts, Mode, PromiseBox};

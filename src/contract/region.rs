@@ -22,8 +22,8 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// Numbers the leaves depth first, in the order given. What lies deeper than [`REGION_DEPTH_MAX`] is
-    /// taken as a leaf; the reader refuses such a tree before.
+    /// Numbers the leaves depth first, in the order given. What lies deeper than
+    /// [`REGION_DEPTH_MAX`] is taken as a leaf; the reader refuses such a tree before.
     pub fn new(tops: &[Region]) -> Self {
         let mut built = Self {
             leaves: Vec::new(),

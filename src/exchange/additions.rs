@@ -59,6 +59,10 @@ impl<'a> std::ops::Deref for List<'a> {
     }
 }
 
+fn for_response(name: &str) -> bool {
+    matches!(name, "X-Request-ID" | "CAIO-Decision")
+}
+
 impl Additions {
     /// The fields of a request that has just arrived.
     pub fn fill(&mut self, view: &impl Inbound, arrival: &Arrival, wanted: Wanted) {
@@ -105,7 +109,18 @@ impl Additions {
 
     /// What the caller is told with the answer: the request's id and the decision.
     pub fn response(&self) -> List<'_> {
-        self.list(0, |name| matches!(name, "X-Request-ID" | "CAIO-Decision"))
+        self.list(0, for_response)
+    }
+
+    /// The text that [`Additions::places`] point into.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Names, and where their values are; of the response's fields only, or of all.
+    pub fn places(&self, response: bool) -> impl Iterator<Item = (&'static str, Range<usize>)> {
+        let fields = self.fields.iter().take(self.count);
+        fields.filter(move |(name, _)| !response || for_response(name)).cloned()
     }
 
     fn list(&self, from: usize, wanted: impl Fn(&str) -> bool) -> List<'_> {

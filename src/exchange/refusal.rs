@@ -83,9 +83,9 @@ reasons! {
     /// The HTTP version is not 1.0, 1.1 or 2.
     VersionUnsupported = "version.unsupported", 505, 13, Caller, Close,
         "The HTTP version is not supported";
-    /// The request target is longer than `limits.target_bytes`.
+    /// The request target is longer than `limits.target_bytes_max`.
     TargetTooLong = "target.too_long", 414, 13, Caller, Close, "The request target is too long";
-    /// The head or its number of fields exceeds `limits.head_bytes` or `limits.fields`.
+    /// The head or its number of fields exceeds `limits.head_bytes_max` or `limits.fields_max`.
     HeaderTooLarge = "header.too_large", 431, 8, Caller, Close, "The header section is too large";
     /// The body is longer than the route allows.
     BodyTooLarge = "body.too_large", 413, 8, Caller, Close, "The body is too large";
@@ -95,7 +95,7 @@ reasons! {
     /// The head did not arrive within `timeouts.client_header`.
     HeaderTimeout = "header.timeout", 408, 4, Caller, Close, "The request head came too slowly";
     /// The body stalled longer than `timeouts.client_body_idle` or came below
-    /// `limits.body_bytes_per_second`.
+    /// `timeouts.client_body_bytes_per_second_min`.
     BodyTimeout = "body.timeout", 408, 4, Caller, Close, "The request body came too slowly";
     /// A gRPC call whose content-type is not `application/grpc`, or whose timeout cannot be read.
     GrpcInvalid = "grpc.invalid", 415, 13, Caller, Keep, "The gRPC call is malformed";
@@ -149,6 +149,8 @@ reasons! {
     DeadlineExceeded = "deadline.exceeded", 504, 4, Caller, Close, "The caller's deadline passed";
     /// A bound on connections or requests in flight is reached.
     Overload = "overload.connections", 503, 14, Operator, Close, "The gateway is at its limit";
+    /// The process holds nearly all the memory it may (`limits.memory_bytes_max`).
+    MemoryShort = "overload.memory", 503, 14, Operator, Close, "The gateway is short of memory";
     /// The gateway is being drained.
     GatewayDraining = "overload.draining", 503, 14, Operator, Close, "The gateway is going away";
     /// A fault of the gateway itself; the connection's work was abandoned.
@@ -188,10 +190,14 @@ impl Refusal {
             | Reason::Draining
             | Reason::AuditUnavailable
             | Reason::Overload
+            | Reason::MemoryShort
             | Reason::GatewayDraining => Some(1),
             _ => None,
         };
-        Self { reason, detail: detail.into(), stage: None, allow: None, retry_after }
+        // RFC 9110 15.5.6: a 405 says what is allowed; here, what a gateway serves at all.
+        let served = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        let allow = (reason == Reason::MethodRefused).then(|| served.to_owned());
+        Self { reason, detail: detail.into(), stage: None, allow, retry_after }
     }
 
     /// The RFC 9457 body.
@@ -261,6 +267,13 @@ mod tests {
             assert!(row.code.split('.').count() == 2, "{}", row.code);
             assert!((400..600).contains(&row.status) && row.grpc <= 16, "{}", row.code);
         }
+    }
+
+    #[test]
+    fn the_readme_shows_the_table() {
+        let readme = include_str!("../../README.md");
+        let table = refusals_markdown();
+        assert!(readme.contains(&table), "README.md is to contain:\n{table}");
     }
 
     #[test]

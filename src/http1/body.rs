@@ -1,7 +1,7 @@
 //! One decoder for every framing of a message body.
 
 use super::Framing;
-use super::chunked::{self, Chunk, Trailers};
+use super::chunked::{self, BodyLimits, Chunk, Trailers};
 use super::malformed::Malformed;
 use std::ops::Range;
 
@@ -39,6 +39,15 @@ impl Decoder {
             Framing::Length(length) => Self::Length(length),
             Framing::Chunked => Self::Chunked(chunked::Decoder::default()),
             Framing::Close => Self::Close,
+        }
+    }
+
+    /// The same with bounds for what a chunked body holds besides its content.
+    #[must_use]
+    pub fn within(framing: Framing, limits: BodyLimits) -> Self {
+        match framing {
+            Framing::Chunked => Self::Chunked(chunked::Decoder::within(limits)),
+            framing => Self::new(framing),
         }
     }
 

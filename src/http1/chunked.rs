@@ -12,7 +12,9 @@ use super::fields::{collect, fault_of};
 use super::malformed::Malformed;
 use super::scan::HeadLimits;
 use crate::wire::field::{Field, Kind, KindSet, is_token_byte};
-use crate::wire::limits::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
+use crate::wire::limits::{
+    CHUNK_EXTENSION_BYTES_MAX, HEAD_FIELDS_CEILING, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
+};
 use std::ops::Range;
 
 /// The hexadecimal digits of a size, leading zeros among them: 15 stay below 2^60.
@@ -89,6 +91,28 @@ enum Extension {
     AfterValue,
 }
 
+/// Bounds of what a chunked body holds besides its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Bytes of one chunk's extensions, from the `;` to the CR; those of all chunks together have a
+    /// bound of their own.
+    pub chunk_extension_bytes_max: u16,
+    /// Fields of the trailers; at most [`HEAD_FIELDS_CEILING`] are ever accepted.
+    pub trailer_fields_max: u16,
+    /// Bytes of the trailers.
+    pub trailer_bytes_max: u32,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            chunk_extension_bytes_max: CHUNK_EXTENSION_BYTES_MAX as u16,
+            trailer_fields_max: TRAILER_FIELDS_MAX as u16,
+            trailer_bytes_max: TRAILER_BYTES_MAX as u32,
+        }
+    }
+}
+
 /// What one step of the decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
@@ -107,11 +131,20 @@ pub struct Decoder {
     digits: u8,
     /// The size being read, then the data bytes still due.
     left: u64,
+    /// Bytes of extensions, of all chunks so far and of this one.
     extension_bytes: u16,
+    chunk_extension_bytes: u16,
+    limits: BodyLimits,
     trailers: Option<Box<Trailers>>,
 }
 
 impl Decoder {
+    /// A decoder with these bounds.
+    #[must_use]
+    pub fn within(limits: BodyLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Takes bytes from the start of `buf`: how many were used, and what was found. `Data` always
     /// ends at the last byte used. Call again with the rest until `NeedMore` or `End`.
     ///
@@ -183,6 +216,7 @@ impl Decoder {
             }
             (State::SizeLf, b'\n') => {
                 self.digits = 0;
+                self.chunk_extension_bytes = 0;
                 Ok(if self.left == 0 { State::Trailers } else { State::Data })
             }
             (State::SizeLf, _) => Err(Malformed::ChunkSize),
@@ -194,7 +228,10 @@ impl Decoder {
 
     fn count_extension_byte(&mut self) -> Result<(), Malformed> {
         self.extension_bytes = self.extension_bytes.saturating_add(1);
-        if usize::from(self.extension_bytes) > CHUNK_EXTENSION_BYTES_MAX {
+        self.chunk_extension_bytes = self.chunk_extension_bytes.saturating_add(1);
+        if usize::from(self.extension_bytes) > CHUNK_EXTENSION_BYTES_MAX
+            || self.chunk_extension_bytes > self.limits.chunk_extension_bytes_max
+        {
             return Err(Malformed::ChunkExtensionsTooLarge);
         }
         Ok(())
@@ -212,7 +249,7 @@ impl Decoder {
         }
         let section = &mut self.trailers.get_or_insert_default().bytes;
         for (at, byte) in buf.iter().enumerate() {
-            if section.len() >= TRAILER_BYTES_MAX {
+            if section.len() >= self.limits.trailer_bytes_max as usize {
                 return Err(Malformed::TrailersTooLarge);
             }
             section.push(*byte);
@@ -237,8 +274,10 @@ impl Decoder {
             self.trailers = None;
             return Ok(());
         }
-        let mut slots = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
-        let (len, headers) = match httparse::parse_headers(&trailers.bytes, &mut slots) {
+        let mut slots = [httparse::EMPTY_HEADER; HEAD_FIELDS_CEILING];
+        let most = usize::from(self.limits.trailer_fields_max).min(slots.len());
+        let slots = slots.get_mut(..most).unwrap_or_default();
+        let (len, headers) = match httparse::parse_headers(&trailers.bytes, slots) {
             Ok(httparse::Status::Complete(found)) => found,
             Ok(httparse::Status::Partial) => return Err(Malformed::Trailer),
             Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TrailersTooLarge),

@@ -15,7 +15,8 @@ pub type Added<'a> = (&'a [u8], &'a [u8]);
 /// How a request goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestPlan<'a> {
-    /// What is not copied besides hop-by-hop fields; [`REQUEST_DROPS`] unless the sender is trusted.
+    /// What is not copied besides hop-by-hop fields; [`REQUEST_DROPS`] unless the sender is
+    /// trusted.
     pub drops: KindSet,
     /// How the body will be framed: [`RequestHead::framing`] unless the gateway changes it.
     pub framing: Framing,

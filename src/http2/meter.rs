@@ -192,6 +192,11 @@ impl Meter {
         self.forgive(frames);
     }
 
+    /// Whether a header block has begun and is not complete.
+    pub fn is_inside_block(&self) -> bool {
+        self.block.is_some()
+    }
+
     /// The highest stream that this peer began, for a GOAWAY.
     pub fn last_stream_id(&self) -> u32 {
         self.highest

@@ -1,11 +1,12 @@
 //! Time as values: milliseconds since the process's own beginning, and wall time for ids.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A worker's clocks and its source of random bits for ids.
 pub struct Clock {
-    origin: Instant,
+    origin_ms: u64,
+    wall_offset_ms: Cell<u64>,
     state: Cell<u64>,
 }
 
@@ -20,22 +21,29 @@ impl Clock {
             // Early boot without entropy: time and address still differ between workers.
             state ^= wall_ms() ^ (std::ptr::from_ref(&seed) as u64).rotate_left(32);
         }
-        Self { origin: Instant::now(), state: Cell::new(state) }
+        let clock = Self {
+            origin_ms: monotonic_ms(),
+            wall_offset_ms: Cell::new(0),
+            state: Cell::new(state),
+        };
+        clock.follow_wall();
+        clock
     }
 
-    /// Monotonic milliseconds since the clock was made.
+    /// Monotonic milliseconds since the clock was made, at the resolution of the kernel's tick (1
+    /// to 4 ms): deadlines are swept far more rarely than that.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Monotonic microseconds since the clock was made.
-    pub fn now_us(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+        monotonic_ms().saturating_sub(self.origin_ms)
     }
 
     /// Wall time in milliseconds since 1970; evidence in ids, never an input of a decision.
     pub fn wall_ms(&self) -> u64 {
-        wall_ms()
+        self.now_ms().wrapping_add(self.wall_offset_ms.get())
+    }
+
+    /// Takes over what the wall clock was set to; once a tick is enough for ids.
+    pub fn follow_wall(&self) {
+        self.wall_offset_ms.set(wall_ms().wrapping_sub(self.now_ms()));
     }
 
     /// 64 bits for request ids and span ids (splitmix64; not for secrets).
@@ -53,6 +61,15 @@ impl Default for Clock {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn monotonic_ms() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct is writable and lives across the call; the clock exists since Linux
+    // 2.6.32.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
 }
 
 fn wall_ms() -> u64 {

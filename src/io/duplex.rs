@@ -6,10 +6,11 @@
 //!   poll_flush  waits for the send in flight, swaps the two buffers, submits ONE send
 //! ```
 //! Whatever is received passes a [`Tap`] first, which may count it, and may end the connection:
-//! the bytes before the offence are still delivered.
+//! the bytes before the offence are still delivered, and what was written before it is still sent,
+//! so that whatever is sent next begins a frame.
 
 use super::buffers::BODY_BYTES;
-use super::stream::Stream;
+use super::stream::{Receiving, Stream};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -21,6 +22,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub trait Tap {
     /// How many of `bytes` may be delivered. Fewer than all ends the connection after them.
     fn inspect(&mut self, bytes: &[u8]) -> usize;
+
+    /// Whether the connection is to end although nothing more was received.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Lets everything pass.
@@ -30,7 +36,6 @@ impl Tap for () {
     }
 }
 
-type Receiving = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
 type Sending = Pin<Box<dyn Future<Output = (io::Result<()>, Vec<u8>)>>>;
 
 /// Bytes that may wait for a send; above it the writer waits. Two full body buffers: one on its
@@ -107,7 +112,8 @@ impl<T: Tap + Unpin> AsyncRead for Duplex<T> {
                 this.taken += count;
                 return Poll::Ready(Ok(()));
             }
-            if this.offended {
+            if this.offended || this.tap.is_over() {
+                ready!(this.drive(cx))?;
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData)));
             }
             if this.ended {

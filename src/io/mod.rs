@@ -7,6 +7,7 @@ pub mod buffers;
 pub mod clock;
 pub mod deadline;
 pub mod duplex;
+pub mod isolate;
 pub mod listener;
 pub mod process;
 pub mod ring;

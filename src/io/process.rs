@@ -88,3 +88,21 @@ pub fn stderr_is_terminal() -> bool {
 pub fn pause(time: std::time::Duration) {
     std::thread::sleep(time);
 }
+
+/// Resident memory of this process; 0 where it cannot be read.
+pub fn resident_bytes() -> u64 {
+    // The second number is resident pages (proc(5), /proc/pid/statm).
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    // SAFETY: asks for a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.saturating_mul(page.unsigned_abs())
+}
+
+/// The memory limit of this process's cgroup (version 2), where it has one.
+pub fn cgroup_memory_bytes_max() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let path = format!("/sys/fs/cgroup{}/memory.max", group.trim_end_matches('/'));
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}

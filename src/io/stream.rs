@@ -4,9 +4,16 @@ use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 use std::cell::UnsafeCell;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+/// A receive in flight that owns what it needs.
+pub type Receiving = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
 
 /// A connected stream. Reads and writes take `&self`, so that both directions can be in flight from
 /// one task.
@@ -67,6 +74,14 @@ impl Stream {
         (result, buffer)
     }
 
+    /// A receive that is submitted now and awaited later; `None` when it is over already: the peer
+    /// ended, or spoke unasked.
+    pub fn receive_ahead(self: &Rc<Self>, buffer: Vec<u8>) -> Option<Receiving> {
+        let stream = Rc::clone(self);
+        let mut receiving: Receiving = Box::pin(async move { stream.read(buffer).await });
+        is_waiting(&mut receiving).then_some(receiving)
+    }
+
     /// Sends `buffer[from..]` whole, in as many sends as it takes.
     pub async fn write(&self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
         let (mut at, end) = (from, buffer.len());
@@ -117,18 +132,6 @@ impl Stream {
         };
     }
 
-    /// Whether an idle connection was closed or spoken on by its peer: anything readable on a
-    /// connection that owes us nothing makes it unusable.
-    pub fn is_stale(&self) -> bool {
-        let mut byte = 0u8;
-        // SAFETY: one writable byte; MSG_PEEK takes nothing, MSG_DONTWAIT never blocks.
-        let got = unsafe {
-            libc::recv(self.fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-        };
-        let would_block = got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
-        !would_block
-    }
-
     fn inner(&self) -> &TcpStream {
         // SAFETY: no `&mut` outlives the expression that makes it (see `inner_mut`).
         unsafe { &*self.inner.get() }
@@ -142,4 +145,9 @@ impl Stream {
         // the same argument as monoio's own `Split for TcpStream`.
         unsafe { &mut *self.inner.get() }
     }
+}
+
+/// Whether a receive ahead still waits. One that is over must not be awaited again.
+pub fn is_waiting(receiving: &mut Receiving) -> bool {
+    receiving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }

@@ -1,11 +1,11 @@
 //! Accepting connections, telling HTTP/2 from HTTP/1.1, and isolating each.
 
-use super::isolate::Isolated;
 use super::worker::Worker;
 use super::{http1_server, http2_server};
-use crate::io::buffers::HEAD_BYTES;
+use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
 use crate::io::deadline::{Overdue, Watch};
+use crate::io::isolate::Isolated;
 use crate::io::listener::Listener;
 use crate::io::stream::Stream;
 use std::net::SocketAddr;
@@ -47,6 +47,10 @@ fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
         worker.counters.shed.add(1);
         return;
     }
+    let Some(place) = worker.addresses.take(peer.ip()) else {
+        worker.counters.shed.add(1);
+        return;
+    };
     worker.counters.open.add(1);
     let worker = Rc::clone(worker);
     monoio::spawn(async move {
@@ -54,6 +58,7 @@ fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
         if served.is_err() {
             worker.counters.panics.add(1);
         }
+        drop(place);
         worker.counters.open.sub(1);
     });
 }
@@ -64,7 +69,7 @@ async fn serve(worker: Rc<Worker>, stream: Stream, peer: SocketAddr) {
     let header_ms = worker.settings.timeouts.client_header_ms;
     downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     downstream.watch.idle(true);
-    let mut received = Vec::with_capacity(HEAD_BYTES);
+    let mut received = Vec::with_capacity(IDLE_BYTES);
     while received.len() < PREFACE.len() && PREFACE.starts_with(&received) {
         let (result, buffer) = downstream.stream.read(received).await;
         received = buffer;

@@ -10,12 +10,13 @@ use super::call::Call;
 use super::headers;
 use super::http1_relay::RelayEnd;
 use super::http2_client::{Http2Call, Ticket};
+use super::http2_view::padded;
 use super::pieces::{
-    BodyFault, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink, Source,
-    Terms, pump,
+    BodyFault, Frames, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink,
+    Source, Terms, pump,
 };
-use super::pool::Connection;
-use super::timed::{Elapsed, until};
+use super::pool::{Connection, HEAD_ROOM};
+use super::timed::{Elapsed, Timer, until};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::body::Decoder;
@@ -23,8 +24,7 @@ use crate::http1::request::{Method, RequestHead};
 use crate::http1::response::{self, ResponseHead};
 use crate::http1::write::Persistence;
 use crate::http1::{Cursor, Framing, Parsed, Version};
-use crate::io::buffers::HEAD_BYTES;
-use crate::io::deadline::{Overdue, Watch};
+use crate::io::deadline::Overdue;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -46,8 +46,8 @@ pub enum Upstream {
 pub enum Reply<'a> {
     /// An HTTP/1.1 connection, the request's head, and whether the gateway keeps the connection.
     Http1(&'a Downstream, &'a RequestHead, bool),
-    /// An HTTP/2 stream, and the deadline for sending on it.
-    Http2(&'a mut SendResponse<Bytes>, Option<Watch>),
+    /// An HTTP/2 stream, and for sending on it: its deadline, and where frames are counted.
+    Http2(&'a mut SendResponse<Bytes>, Option<(Timer, Frames)>),
 }
 
 /// How a bridged exchange ended.
@@ -56,7 +56,8 @@ pub enum End {
     Done(u16, bool),
     /// Nothing was sent to the caller.
     Refuse(Refusal),
-    /// Nothing was sent, and the service did nothing with the request: it can be sent again.
+    /// Nothing was sent to the caller, the service did nothing with the request, and all of it is
+    /// still here: it can be sent again.
     Again,
     /// Cut off after the answer had begun; the caller's side was reset where it could be.
     Broken,
@@ -75,6 +76,8 @@ struct Shared<'a> {
     worker: &'a Rc<Worker>,
     call: &'a Call,
     uploaded: Cell<bool>,
+    /// The head of the answer has come.
+    answered: Cell<bool>,
     fault: Cell<Option<PumpFault>>,
     method: Method,
     grpc: bool,
@@ -115,16 +118,23 @@ pub async fn run(
         worker,
         call,
         uploaded: Cell::new(matches!(source, Source::Empty)),
+        answered: Cell::new(false),
         fault: Cell::new(None),
         method: Method::of(request.method().as_str().as_bytes()),
         grpc,
         until_ms,
     };
-    match upstream {
+    let end = match upstream {
         Upstream::Http2(ticket) => over_http2(&shared, ticket, request, source, reply).await,
         Upstream::Http1(connection) => {
-            over_http1(&shared, *connection, request, source, reply).await
+            // Boxed: what every stream of the other kind would carry room for otherwise.
+            Box::pin(over_http1(&shared, *connection, request, source, reply)).await
         }
+    };
+    match end {
+        // Where the body was not read to its end nobody knows where the next request begins.
+        End::Done(status, keep) => End::Done(status, keep && shared.uploaded.get()),
+        end => end,
     }
 }
 
@@ -136,31 +146,33 @@ async fn over_http2(
     reply: &mut Reply<'_>,
 ) -> End {
     let worker = shared.worker;
-    let watch = worker.deadlines.watch(-1);
+    let timer = worker.timer();
     let deadline = shared.response_deadline();
     let sender = &mut ticket.sender;
-    match until(&watch, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
+    match until(&timer, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return End::Again,
+        Ok(Err(_)) => {
+            // It is going away: what was not sent on it may be sent on another.
+            ticket.retire();
+            return End::Again;
+        }
         Err(Elapsed) => return End::Refuse(timeout()),
     }
     let empty = matches!(source, Source::Empty);
     let Ok((response, stream)) = ticket.sender.send_request(request, empty) else {
+        ticket.retire();
         return End::Again;
     };
-    if empty {
+    let frames = Rc::clone(&ticket.frames);
+    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.timer(), frames));
+    // Pinned in place: each move of it would be another copy in every stream's state.
+    let mut answer = pin!(answer_http2(shared, response, &timer, reply, empty));
+    let end = if empty {
         // Nothing to upload: the sending half is only kept to end the stream early.
-        let mut stream = stream;
-        let end = answer_http2(shared, response, &watch, reply, true).await;
-        if !matches!(end, End::Done(..)) {
-            stream.send_reset(h2::Reason::CANCEL);
-        }
-        return end;
-    }
-    let mut sink = Sink::Http2(Http2Sink::new(stream, worker.deadlines.watch(-1)));
-    let end = {
-        let answer = answer_http2(shared, response, &watch, reply, false);
-        first_of(answer, upload(shared, source, &mut sink)).await
+        answer.await
+    } else {
+        let upload = upload(shared, source, &mut sink);
+        first_of(answer.as_mut(), Box::pin(upload)).await
     };
     if !matches!(end, End::Done(..)) || !shared.uploaded.get() {
         sink.abort(h2::Reason::CANCEL);
@@ -172,7 +184,7 @@ async fn over_http2(
 async fn answer_http2(
     shared: &Shared<'_>,
     mut response: h2::client::ResponseFuture,
-    watch: &Watch,
+    timer: &Timer,
     reply: &mut Reply<'_>,
     empty: bool,
 ) -> End {
@@ -182,7 +194,7 @@ async fn answer_http2(
         let uploaded = shared.uploaded.get();
         let bound = if uploaded { shared.response_deadline() } else { shared.until_ms };
         let step = until(
-            watch,
+            timer,
             bound,
             poll_fn(|cx| {
                 if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
@@ -214,11 +226,16 @@ async fn answer_http2(
     };
     let (parts, body) = head.into_parts();
     let ended = body.is_end_stream();
+    if parts.headers.values().any(|value| padded(value.as_bytes())) {
+        let detail = "a field value begins or ends with white space";
+        return End::Refuse(Refusal::new(Reason::UpstreamFraming, detail));
+    }
     let framing = headers::framing_of(&parts.headers, ended);
     let source = if ended {
         Source::Empty
     } else {
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1)))
+        let length = headers::length_of(&parts.headers);
+        Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
     let mut answer = Answer { status: parts.status, headers: parts.headers, source, framing };
     deliver(shared, &mut answer, reply).await
@@ -253,13 +270,22 @@ async fn over_http1(
             watch: &connection.watch,
             chunked,
             silent: false,
+            shared: true,
         });
         let answer = answer_http1(shared, &connection, reply);
-        first_of(answer, upload(shared, source, &mut sink)).await
+        let upload = async {
+            upload(shared, source, &mut sink).await;
+            if shared.uploaded.get() && !shared.answered.get() {
+                // The time for the answer begins with the request's end.
+                connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
+            }
+        };
+        first_of(pin!(answer), pin!(upload)).await
     };
     match end {
         End::Done(..) if reusable && shared.uploaded.get() => {
-            shared.worker.pool.put_back(connection, shared.now());
+            let buffer = shared.worker.buffers.take();
+            shared.worker.pool.put_back(connection, buffer, shared.now());
             end
         }
         // As in the short way: a stale connection, and a request that may be repeated.
@@ -286,7 +312,13 @@ async fn answer_http1(
     connection: &Connection,
     reply: &mut Reply<'_>,
 ) -> (End, bool) {
-    let mut buffer = Vec::with_capacity(4 * HEAD_BYTES);
+    let (first, mut buffer) = connection.receive_first(&shared.worker.buffers).await;
+    match first {
+        Ok(1..) => {}
+        _ if connection.watch.fired() => return (End::Refuse(timeout()), false),
+        _ => return (End::Refuse(aborted()), false),
+    }
+    buffer.drain(..HEAD_ROOM);
     let mut head = ResponseHead::default();
     let mut interim = 0;
     let mut cursor = Cursor::default();
@@ -327,12 +359,13 @@ async fn answer_http1(
         }
     }
     connection.watch.disarm();
+    shared.answered.set(true);
     let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
     let source = Http1Source {
         stream: &connection.stream,
         watch: &connection.watch,
         overdue: Overdue::StopBoth,
-        decoder: Decoder::new(head.framing),
+        decoder: Decoder::within(head.framing, shared.worker.body_limits),
         at: head.len,
         buffer,
     };
@@ -372,6 +405,7 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     let known = matches!(framing, Framing::Length(_)) && !shared.grpc;
     let terms = Terms {
         clock: &worker.clock,
+        limits: worker.body_limits,
         patience: Patience::Service(worker.settings.timeouts.stream_idle_ms),
         send_ms: worker.settings.timeouts.client_body_idle_ms,
         bytes_max: u64::MAX,
@@ -381,7 +415,8 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     match pump(&mut answer.source, sink, terms, missing).await {
         Ok(_) => End::Done(status, keep),
         Err(fault) => {
-            let timed = fault == PumpFault::Source(BodyFault::Timeout);
+            // The upload may have met the deadline first and ended the stream.
+            let timed = matches!(fault, PumpFault::Source(_)) && shared.now() >= shared.until_ms;
             if shared.grpc && timed && sink.deadline_exceeded() {
                 return End::Done(status, keep);
             }
@@ -403,6 +438,7 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
     };
     let terms = Terms {
         clock: &worker.clock,
+        limits: worker.body_limits,
         patience,
         send_ms: idle,
         bytes_max: shared.call.body_bytes_max(worker),
@@ -418,11 +454,13 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
 }
 
 /// Runs both until the answer has ended; an upload that still runs is dropped then.
-async fn first_of<A: Future, B: Future>(answer: A, upload: B) -> A::Output {
-    let (mut answer, mut upload) = (pin!(answer), pin!(upload));
+async fn first_of<A: Future>(
+    mut answer: Pin<&mut A>,
+    mut upload: impl Future + Unpin,
+) -> A::Output {
     let mut uploading = true;
     poll_fn(|cx| {
-        if uploading && upload.as_mut().poll(cx).is_ready() {
+        if uploading && Pin::new(&mut upload).poll(cx).is_ready() {
             uploading = false;
         }
         answer.as_mut().poll(cx)
@@ -523,8 +561,8 @@ impl Reply<'_> {
                 *head.status_mut() = status;
                 *head.headers_mut() = fields;
                 let stream = respond.send_response(head, empty).ok()?;
-                let watch = watch.take()?;
-                Some(((!empty).then(|| Sink::Http2(Http2Sink::new(stream, watch))), true))
+                let (watch, frames) = watch.take()?;
+                Some(((!empty).then(|| Sink::Http2(Http2Sink::new(stream, watch, frames))), true))
             }
             Self::Http1(downstream, asked, keep) => {
                 let old = asked.version == Version::Http10;
@@ -537,7 +575,8 @@ impl Reply<'_> {
                     _ => Framing::Chunked,
                 };
                 let ends = stated == Framing::Close;
-                let kept = *keep && asked.keep_alive && !ends && shared.uploaded.get();
+                // A drain that began meanwhile is told as early as can be.
+                let kept = *keep && asked.keep_alive && !ends && !shared.worker.draining();
                 let persistence = match (kept, old) {
                     (false, _) => Persistence::Close,
                     (true, true) => Persistence::KeepAlive,
@@ -553,6 +592,7 @@ impl Reply<'_> {
                     watch: &downstream.watch,
                     chunked: stated == Framing::Chunked,
                     silent: bodiless,
+                    shared: false,
                 });
                 Some(((!empty).then_some(sink), kept))
             }
@@ -587,7 +627,7 @@ pub async fn from_http1(
             stream: &downstream.stream,
             watch: &downstream.watch,
             overdue: Overdue::StopReceiving,
-            decoder: Decoder::new(framing),
+            decoder: Decoder::within(framing, worker.body_limits),
             buffer: input.clone(),
             at: head.len,
         }),
@@ -604,7 +644,7 @@ pub async fn from_http1(
             call.finish(worker, status);
             RelayEnd::Done { keep, rest }
         }
-        End::Again if none => {
+        End::Again if !call.is_repeat() => {
             call.finish(worker, 0);
             RelayEnd::Stale { input }
         }

@@ -22,6 +22,10 @@ use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
+use crate::wire::grpc::is_grpc;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -46,7 +50,6 @@ pub struct Begun {
     certified: Certified,
     recorded: Recorded,
     protocol: Protocol,
-    grpc: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
 }
@@ -59,9 +62,42 @@ pub struct Call {
     begun_ms: u64,
     trusted: bool,
     may_repeat: bool,
+    is_repeat: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     server: ServerField,
+    text: OnceCell<Bytes>,
+}
+
+/// Whom added fields are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// The called service.
+    Service,
+    /// The caller.
+    Caller,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
+const DECISION: HeaderName = HeaderName::from_static("caio-decision");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The names of [`Additions`] as HTTP/2 writes them, without looking them up byte by byte.
+fn http2_name(name: &str) -> Option<HeaderName> {
+    Some(match name {
+        "X-Request-ID" => REQUEST_ID,
+        "traceparent" => TRACE,
+        "CAIO-Decision" => DECISION,
+        "X-Forwarded-For" => FORWARDED_FOR,
+        "X-Forwarded-Proto" => FORWARDED_PROTO,
+        "X-Forwarded-Host" => FORWARDED_HOST,
+        "Forwarded" => http::header::FORWARDED,
+        "Via" => http::header::VIA,
+        other => HeaderName::from_bytes(other.as_bytes()).ok()?,
+    })
 }
 
 /// Why there is no connection.
@@ -149,6 +185,17 @@ pub fn begin(
         opening.filled = true;
         opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
     }
+    if worker.is_short_of_memory() {
+        return Err(Refusal::new(Reason::MemoryShort, "try again in a moment"));
+    }
+    if view.method() == "TRACE" {
+        // It would echo what the gateway adds (RFC 9110 9.3.8).
+        return Err(Refusal::new(Reason::MethodRefused, "TRACE is not served"));
+    }
+    if view.authority().is_empty() {
+        let detail = "name the host, also in HTTP/1.0: calls are routed by it";
+        return Err(Refusal::new(Reason::AuthorityInvalid, detail));
+    }
     let Landscape { snapshot, epoch, .. } = &*opening.landscape;
     let inquiry = Inquiry {
         principal: snapshot.principal(opening.arrival.peer),
@@ -170,6 +217,12 @@ pub fn begin(
         let detail = format!("at most {most} bytes are taken here");
         return Err(Refusal::new(Reason::BodyTooLarge, detail));
     }
+    let grpc = snapshot.speaks_grpc(settled.route.capability);
+    if grpc && !view.header("content-type").is_some_and(|given| is_grpc(given.as_bytes())) {
+        // gRPC over HTTP/2, Requests: such an operation is called with gRPC's content type.
+        let detail = "this operation is called with content-type application/grpc";
+        return Err(Refusal::new(Reason::GrpcInvalid, detail));
+    }
     let unavailable = || Refusal::new(Reason::AuditUnavailable, "too many outcomes are open");
     let recorded =
         worker.lane.borrow_mut().record(&settled.certified).map_err(|_| unavailable())?;
@@ -186,7 +239,6 @@ pub fn begin(
         certified: settled.certified,
         recorded,
         protocol: service.protocol,
-        grpc: snapshot.speaks_grpc(settled.route.capability),
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
     })
@@ -196,11 +248,6 @@ impl Begun {
     /// How the service is spoken to.
     pub fn protocol(&self) -> Protocol {
         self.protocol
-    }
-
-    /// Whether the operation is a gRPC one.
-    pub fn is_grpc(&self) -> bool {
-        self.grpc
     }
 
     /// One of the service's endpoints, in turn.
@@ -230,9 +277,11 @@ impl Begun {
             begun_ms: opening.begun_ms,
             trusted: opening.arrival.sender == Sender::Trusted,
             may_repeat: opening.idempotent && !opening.retried_stale,
+            is_repeat: opening.retried_stale,
             body_bytes_max,
             timeout_ms,
             server: worker.settings.forwarding.server,
+            text: OnceCell::new(),
         }
     }
 
@@ -258,7 +307,22 @@ impl Begun {
     }
 }
 
-/// An HTTP/1.1 connection for the decision.
+/// An idle HTTP/1.1 connection for the decision; the decision back where there is none.
+///
+/// # Errors
+/// The decision, for [`connect`].
+pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
+    if opening.retried_stale {
+        return Err(begun);
+    }
+    let endpoint = begun.endpoint(worker, opening);
+    match endpoint.and_then(|endpoint| worker.pool.idle(&endpoint, opening.begun_ms)) {
+        Some(idle) => Ok(begun.into_call(worker, opening, Some(idle))),
+        None => Err(begun),
+    }
+}
+
+/// A new HTTP/1.1 connection for the decision.
 ///
 /// # Errors
 /// What is to follow from its absence.
@@ -270,11 +334,6 @@ pub async fn connect(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    if !opening.retried_stale
-        && let Some(idle) = worker.pool.idle(&endpoint, opening.begun_ms)
-    {
-        return Ok(begun.into_call(worker, opening, Some(idle)));
-    }
     match worker.pool.connect(&endpoint, &worker.deadlines, &worker.counters).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
         Err(why) => {
@@ -298,6 +357,19 @@ impl Call {
     /// Fields to add to the response.
     pub fn response_fields(&self) -> List<'_> {
         self.additions.response()
+    }
+
+    /// The same for HTTP/2, as header values that share one buffer.
+    pub fn added(&self, towards: Towards) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let text = self.text.get_or_init(|| Bytes::copy_from_slice(self.additions.text()));
+        let response = towards == Towards::Caller;
+        self.additions.places(response).filter_map(move |(name, place)| {
+            let name = http2_name(name)?;
+            let mut value = HeaderValue::from_maybe_shared(text.slice(place)).ok()?;
+            // Values that never come again only push useful ones out of the peer's table.
+            value.set_sensitive(name == REQUEST_ID || name == TRACE || name == DECISION);
+            Some((name, value))
+        })
     }
 
     /// The request's id.
@@ -341,6 +413,11 @@ impl Call {
     /// Whether the request may be sent again after a connection died without an answer.
     pub fn may_repeat(&self) -> bool {
         self.may_repeat
+    }
+
+    /// Whether the request was sent before, on a connection that turned out to be stale.
+    pub fn is_repeat(&self) -> bool {
+        self.is_repeat
     }
 
     /// The exchange's end: its one outcome.

@@ -23,6 +23,8 @@ pub struct Shared {
     pub published: ArcSwap<Published>,
     /// Counts publications, so that a worker sees a new one for the price of a load.
     pub version: AtomicU64,
+    /// Set while the process holds nearly all the memory it may.
+    pub short_of_memory: AtomicBool,
     /// Set once, to drain.
     pub stop: AtomicBool,
 }
@@ -53,6 +55,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<Result<(), ring::RingUnavailable>>>,
     addresses: Vec<SocketAddr>,
+    memory_bytes_max: u64,
 }
 
 impl Gateway {
@@ -66,10 +69,15 @@ impl Gateway {
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let (addresses, sockets) = bind_all(&settings, count)?;
         let pin = settings.process.pin;
+        let memory_bytes_max = match settings.limits.memory_bytes_max {
+            0 => process::cgroup_memory_bytes_max().unwrap_or(0),
+            bytes => bytes,
+        };
         let shared = Arc::new(Shared {
             settings,
             published: ArcSwap::from_pointee(published),
             version: AtomicU64::new(1),
+            short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let mut workers = Vec::with_capacity(count);
@@ -84,12 +92,19 @@ impl Gateway {
                 })?;
             workers.push(spawned);
         }
-        Ok(Self { shared, workers, addresses })
+        Ok(Self { shared, workers, addresses, memory_bytes_max })
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Compares the process's memory with its bound; to be called now and then, not by a worker.
+    pub fn look_at_memory(&self) {
+        let bound = self.memory_bytes_max;
+        let short = bound > 0 && process::resident_bytes() > bound / 10 * 9;
+        self.shared.short_of_memory.store(short, Ordering::Relaxed);
     }
 
     /// Asks every worker to drain.
@@ -173,6 +188,7 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
     let mut beats: u64 = 0;
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
+        worker.clock.follow_wall();
         worker.deadlines.sweep(worker.clock.now_ms());
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {

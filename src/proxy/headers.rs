@@ -1,7 +1,7 @@
 //! Heads between the two header models: ranges into a buffer (HTTP/1.1) and `http::HeaderMap`
 //! (HTTP/2). What may pass is decided by the same sets of kinds on either side.
 
-use super::call::Call;
+use super::call::{Call, Towards};
 use super::http2_view::{Http2Head, passes};
 use crate::config::settings::{ServerField, Settings};
 use crate::exchange::refusal::{Reason, Refusal};
@@ -9,7 +9,7 @@ use crate::http1::Framing;
 use crate::http1::request::RequestHead;
 use crate::http1::response::ResponseHead;
 use crate::http1::write::{self, Persistence};
-use crate::wire::field::{Field, HOP_BY_HOP, KindSet, RESPONSE_DROPS};
+use crate::wire::field::{Field, HOP_BY_HOP, Kind, KindSet, RESPONSE_DROPS};
 use crate::wire::grpc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
@@ -42,6 +42,9 @@ pub fn missing_trailers() -> HeaderMap {
 }
 
 fn retain(headers: &mut HeaderMap, drops: KindSet) {
+    if headers.keys().all(|name| passes(name, drops)) {
+        return;
+    }
     let bad: Vec<HeaderName> =
         headers.keys().filter(|name| !passes(name, drops)).cloned().collect();
     for name in bad {
@@ -64,19 +67,21 @@ fn put(headers: &mut HeaderMap, name: &[u8], value: &[u8], append: bool) {
 
 /// The fields of a request for the next hop, from an HTTP/2 caller.
 pub fn from_http2(
-    head: Http2Head,
+    head: &Http2Head,
     call: &Call,
     timeout_ns: Option<u64>,
 ) -> Result<Request<()>, Refusal> {
-    let target = head.target();
-    let trailers = head.headers.get("te").is_some_and(|te| te.as_bytes() == b"trailers");
-    let length = head.headers.get(header::CONTENT_LENGTH).cloned();
-    let Http2Head { method, mut headers, authority, .. } = head;
-    retain(&mut headers, call.request_drops());
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, length);
+    let drops = call.request_drops();
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + ADDED_MAX);
+    for (name, value) in &head.headers {
+        if passes(name, drops) {
+            headers.append(name, value.clone());
+        }
     }
-    if trailers {
+    if let Some(length) = head.headers.get(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, length.clone());
+    }
+    if head.headers.get(header::TE).is_some_and(|te| te.as_bytes() == b"trailers") {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     if let Some(nanos) = timeout_ns {
@@ -84,11 +89,14 @@ pub fn from_http2(
         grpc::push_timeout(&mut text, nanos);
         put(&mut headers, b"grpc-timeout", &text, false);
     }
-    for (name, value) in call.request_fields().iter() {
-        put(&mut headers, name, value, true);
+    for (name, value) in call.added(Towards::Service) {
+        headers.append(name, value);
     }
-    assemble(method, &authority, &target, headers)
+    assemble(head.method.clone(), &head.authority, &head.target(), headers)
 }
+
+/// Room for what the gateway adds.
+const ADDED_MAX: usize = 10;
 
 /// The fields of a request for an HTTP/2 service, from an HTTP/1.1 caller.
 pub fn http2_request(
@@ -111,8 +119,8 @@ pub fn http2_request(
     if head.te_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    for (name, value) in call.request_fields().iter() {
-        put(&mut headers, name, value, true);
+    for (name, value) in call.added(Towards::Service) {
+        headers.append(name, value);
     }
     assemble(method, &text(head.authority(buffer)), &target, headers)
 }
@@ -154,16 +162,13 @@ pub fn from_http1(head: &ResponseHead, buffer: &[u8], call: &Call) -> (StatusCod
 
 /// Takes out what an answer may not say and adds what the gateway says.
 pub fn finish_response(headers: &mut HeaderMap, call: &Call, settings: &Settings) {
-    let length = headers.remove(header::CONTENT_LENGTH);
-    retain(headers, call.response_drops());
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, length);
-    }
+    // The length stays where it is: it is restated, or taken out, with the framing.
+    retain(headers, call.response_drops().without(KindSet::of(&[Kind::ContentLength])));
     if settings.forwarding.server == ServerField::Replace {
         headers.insert(header::SERVER, HeaderValue::from_static("caio"));
     }
-    for (name, value) in call.response_fields().iter() {
-        put(headers, name, value, false);
+    for (name, value) in call.added(Towards::Caller) {
+        headers.insert(name, value);
     }
 }
 
@@ -174,8 +179,14 @@ pub fn finish_interim(headers: &mut HeaderMap) {
 
 /// States a known length.
 pub fn state_length(headers: &mut HeaderMap, framing: Framing) {
-    if let Framing::Length(length) = framing {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    match framing {
+        Framing::Length(length) if length_of(headers) == Some(length) => {}
+        Framing::Length(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::None | Framing::Chunked | Framing::Close => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::both::both;
 use super::budget::Budget;
 use super::call::Call;
 use super::http1_server::refusal_of;
-use super::pool::Connection;
+use super::pool::{Connection, HEAD_ROOM};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::body::{Decoder, Event};
@@ -54,10 +54,6 @@ pub enum RelayEnd {
     },
 }
 
-/// Room before the answer's head for what the gateway adds to it. Ids, decision and connection
-/// fields take about 250 bytes; a longer head is moved, not cut.
-const HEAD_ROOM: usize = 512;
-
 /// What the two directions know of each other.
 struct Shared<'a> {
     worker: &'a Rc<Worker>,
@@ -95,13 +91,13 @@ pub async fn relay(
         let refusal = Refusal::new(Reason::Internal, "the exchange has no connection");
         return RelayEnd::Refused { refusal, input, body_taken: false };
     };
-    let mut decoder = Decoder::new(head.framing);
+    let mut decoder = Decoder::within(head.framing, worker.body_limits);
     let mut first = worker.buffers.small();
     let plan = RequestPlan { drops: call.request_drops(), ..RequestPlan::new(head, &[]) };
     let sent = match first_send(&mut first, &input, head, &plan, &call, &mut decoder) {
         Ok(sent) => sent,
         Err(fault) => {
-            worker.pool.put_back(connection, worker.clock.now_ms());
+            worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
             worker.buffers.put_small(first);
             call.finish(worker, 0);
             return RelayEnd::Refused { refusal: refusal_of(fault), input, body_taken: false };
@@ -127,7 +123,8 @@ pub async fn relay(
     } else if whole {
         (answer(&shared, keep).await, Vec::new())
     } else {
-        both(answer(&shared, keep), upload(&shared, decoder, sent.body)).await
+        // Boxed: few requests stream their bodies, and idle connections should not hold the room.
+        Box::pin(both(answer(&shared, keep), upload(&shared, decoder, sent.body))).await
     };
     let shared_fault = shared.fault.take();
     let uploaded = shared.uploaded.get();
@@ -211,7 +208,7 @@ fn conclude(
         Answer::Whole { status, reusable, keep } => {
             call.finish(worker, status);
             if reusable && uploaded {
-                worker.pool.put_back(connection, worker.clock.now_ms());
+                worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
             }
             let rest = if whole {
                 input.drain(..sent.end.min(input.len()));
@@ -311,10 +308,12 @@ impl Shared<'_> {
 
 /// Reads the answer and relays it.
 async fn answer(shared: &Shared<'_>, keep: bool) -> Answer {
-    let mut buffer = shared.worker.buffers.take();
-    buffer.resize(HEAD_ROOM, 0);
     let mut head = shared.worker.answers.take();
-    let end = answer_into(shared, keep, &mut buffer, &mut head).await;
+    let (first, mut buffer) = shared.connection.receive_first(&shared.worker.buffers).await;
+    let end = match first {
+        Ok(1..) => answer_into(shared, keep, &mut buffer, &mut head).await,
+        _ => Answer::Nothing,
+    };
     shared.worker.buffers.put(buffer);
     shared.worker.answers.put(head);
     // The upload, if it still runs, waits for bytes or room that nobody needs any more.
@@ -335,14 +334,6 @@ async fn answer_into(
     let mut interim = 0;
     let mut cursor = Cursor::default();
     loop {
-        if buffer.len() == buffer.capacity() {
-            buffer.reserve(buffer.len());
-        }
-        let (result, back) = shared.connection.stream.read(std::mem::take(buffer)).await;
-        *buffer = back;
-        if !matches!(result, Ok(1..)) {
-            return Answer::Nothing;
-        }
         loop {
             let bytes = buffer.get(HEAD_ROOM..).unwrap_or_default();
             if bytes.is_empty() {
@@ -360,13 +351,21 @@ async fn answer_into(
                     if interim > shared.worker.settings.limits.interim_responses_max {
                         return Answer::Interim;
                     }
-                    if !relay_interim(shared, buffer, head).await {
+                    if !Box::pin(relay_interim(shared, buffer, head)).await {
                         return Answer::Cut;
                     }
                     buffer.drain(HEAD_ROOM..HEAD_ROOM + len);
                     cursor = Cursor::default();
                 }
             }
+        }
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(buffer.len());
+        }
+        let (result, back) = shared.connection.stream.read(std::mem::take(buffer)).await;
+        *buffer = back;
+        if !matches!(result, Ok(1..)) {
+            return Answer::Nothing;
         }
     }
 }
@@ -391,6 +390,8 @@ async fn relay_answer(
     head: &ResponseHead,
 ) -> Answer {
     let added = shared.call.response_fields();
+    // A drain that began meanwhile is told as early as can be.
+    let keep = keep && !shared.worker.draining();
     let plan = ResponsePlan::new(head, shared.head, keep, &added);
     let plan = ResponsePlan { drops: shared.call.response_drops(), ..plan };
     if !matches!(head.framing, Framing::Length(_) | Framing::None) {
@@ -400,7 +401,7 @@ async fn relay_answer(
     let mut out = shared.worker.buffers.small();
     write::response_head(&mut out, buffer.get(HEAD_ROOM..).unwrap_or_default(), head, &plan);
     let body_at = HEAD_ROOM + head.len;
-    let mut decoder = Decoder::new(head.framing);
+    let mut decoder = Decoder::within(head.framing, shared.worker.body_limits);
     let mut outgoing = Outgoing { framing: plan.framing, extra: false };
     let begun = if outgoing.is_plain(head.framing) {
         let end = outgoing.plain(&mut decoder, buffer, body_at);

@@ -18,7 +18,7 @@ use crate::exchange::refusal::{After, Reason, Refusal};
 use crate::exchange::view::Http1View;
 use crate::http1::request::{self, RequestHead};
 use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
-use crate::io::buffers::HEAD_BYTES;
+use crate::io::buffers::{HEAD_BYTES, IDLE_BYTES};
 use crate::io::deadline::Overdue;
 use crate::wire::limits::LINGER_BYTES_MAX;
 use std::rc::Rc;
@@ -26,29 +26,31 @@ use std::rc::Rc;
 /// Serves the connection to its end; `input` was received already.
 pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8>) {
     let mut served: u64 = 0;
-    let mut head = worker.heads.take();
     loop {
-        match next_head(&worker, &downstream, input, &mut head, served > 0).await {
-            NextHead::Head(bytes) => input = bytes,
+        let head = match next_head(&worker, &downstream, input, served > 0).await {
+            NextHead::Head(bytes, head) => {
+                input = bytes;
+                head
+            }
             NextHead::End => break,
             NextHead::Refuse(refusal) => {
                 worker.counters.requests.add(1);
-                reply::http1(&worker, &downstream, None, &refusal, After::Close).await;
-                linger(&worker, &downstream).await;
+                Box::pin(reply::http1(&worker, &downstream, None, &refusal, After::Close)).await;
+                Box::pin(linger(&worker, &downstream)).await;
                 break;
             }
-        }
+        };
         served += 1;
         let last = served >= worker.settings.limits.requests_per_connection_max;
         worker.counters.requests.add(1);
         worker.counters.in_flight.add(1);
-        // Boxed, so that an idle connection holds only this loop's state.
-        let ended = Box::pin(exchange(&worker, &downstream, &head, input, last)).await;
+        let ended = exchange(&worker, &downstream, &head, input, last).await;
         worker.counters.in_flight.sub(1);
+        worker.heads.put(head);
         match ended {
             Ended::Keep(rest) => input = rest,
             Ended::Linger => {
-                linger(&worker, &downstream).await;
+                Box::pin(linger(&worker, &downstream)).await;
                 break;
             }
             Ended::Reset => {
@@ -57,11 +59,12 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
             }
         }
     }
-    worker.heads.put(head);
 }
 
 enum NextHead {
-    Head(Vec<u8>),
+    /// What was received, and the head at its start. Heads are held only while they are used: their
+    /// fields take more room than all else of an idle connection.
+    Head(Vec<u8>, RequestHead),
     End,
     Refuse(Refusal),
 }
@@ -80,24 +83,25 @@ async fn next_head(
     worker: &Worker,
     downstream: &Downstream,
     mut input: Vec<u8>,
-    head: &mut RequestHead,
     keeping: bool,
 ) -> NextHead {
     let mut cursor = Cursor::default();
-    if input.is_empty() && input.capacity() != HEAD_BYTES {
-        input = Vec::with_capacity(HEAD_BYTES);
+    if input.is_empty() && input.capacity() != IDLE_BYTES {
+        input = Vec::with_capacity(IDLE_BYTES);
     }
     let timeouts = &worker.settings.timeouts;
     let mut armed_for_head = !keeping;
     loop {
         if !input.is_empty() {
-            match request::parse(&input, &worker.head_limits, &mut cursor, head) {
-                Parsed::Complete(_) => {
-                    downstream.watch.idle(false);
-                    return NextHead::Head(input);
-                }
-                Parsed::Malformed(fault) => return NextHead::Refuse(refusal_of(fault)),
-                Parsed::Incomplete => {}
+            let mut head = worker.heads.take();
+            let parsed = request::parse(&input, &worker.head_limits, &mut cursor, &mut head);
+            if let Parsed::Complete(_) = parsed {
+                downstream.watch.idle(false);
+                return NextHead::Head(input, head);
+            }
+            worker.heads.put(head);
+            if let Parsed::Malformed(fault) = parsed {
+                return NextHead::Refuse(refusal_of(fault));
             }
             if !armed_for_head {
                 // From the first byte of the head, not from the last: a drip does not prolong it.
@@ -162,10 +166,15 @@ async fn attempts(
             call::begin(worker, opening, &view)
         };
         let outcome = match begun {
-            Ok(begun) => {
-                let protocol = begun.protocol();
-                match protocol {
-                    Protocol::Http1 => match call::connect(worker, begun, opening).await {
+            Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
+            Ok(begun) => match begun.protocol() {
+                Protocol::Http1 => {
+                    // The common way is not boxed: it is short, and every request takes it.
+                    let connected = match call::idle(worker, begun, opening) {
+                        Ok(call) => Ok(call),
+                        Err(begun) => Box::pin(call::connect(worker, begun, opening)).await,
+                    };
+                    match connected {
                         Ok(call) => {
                             http1_relay::relay(worker, downstream, head, input, call, keep).await
                         }
@@ -173,19 +182,23 @@ async fn attempts(
                         Err(call::Failed::Refuse(refusal)) => {
                             RelayEnd::Refused { refusal, input, body_taken: false }
                         }
-                    },
-                    Protocol::Http2 => match http2_client::begin(worker, begun, opening).await {
+                    }
+                }
+                Protocol::Http2 => {
+                    match Box::pin(http2_client::begin(worker, begun, opening)).await {
                         Ok(call) => {
-                            bridge::from_http1(worker, downstream, head, input, call, keep).await
+                            Box::pin(bridge::from_http1(
+                                worker, downstream, head, input, call, keep,
+                            ))
+                            .await
                         }
                         Err(call::Failed::Reroute) => continue,
                         Err(call::Failed::Refuse(refusal)) => {
                             RelayEnd::Refused { refusal, input, body_taken: false }
                         }
-                    },
+                    }
                 }
-            }
-            Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
+            },
         };
         match outcome {
             RelayEnd::Done { keep: true, rest } => return Ended::Keep(rest),
@@ -197,7 +210,7 @@ async fn attempts(
                 input = back;
             }
             RelayEnd::Refused { refusal, input, body_taken } => {
-                return refuse(
+                return Box::pin(refuse(
                     worker,
                     downstream,
                     head,
@@ -205,7 +218,7 @@ async fn attempts(
                     input,
                     body_taken,
                     keep,
-                )
+                ))
                 .await;
             }
         }

@@ -1,11 +1,13 @@
 //! HTTP/2 connections to services: few, shared by many streams.
 
 use super::call::{Begun, Call, Failed, Opening};
+use super::pieces::Frames;
 use super::pool::{Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
+use crate::http2::{Meter, MeterLimits, Role};
 use crate::io::clock::within_ms;
-use crate::io::duplex::Duplex;
+use crate::io::duplex::{Duplex, Tap};
 use crate::io::stream::Stream;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
@@ -33,13 +35,46 @@ struct State {
     in_flight: Cell<usize>,
     closed: Cell<bool>,
     stream: RefCell<Option<Rc<Stream>>>,
+    /// When the last exchange began.
+    used_ms: Cell<u64>,
+    /// Exchanges begun and DATA frames sent that the meter has not been told of.
+    frames: Frames,
+}
+
+/// Judges what a service sends, as a caller's connection judges what it sends.
+struct Judged {
+    meter: Meter,
+    frames: Frames,
+    worker: Rc<Worker>,
+}
+
+impl Tap for Judged {
+    fn inspect(&mut self, bytes: &[u8]) -> usize {
+        self.meter.sent(self.frames.take());
+        match self.meter.feed(bytes, self.worker.clock.now_ms()) {
+            Ok(()) => bytes.len(),
+            Err(abuse) => {
+                self.worker.counters.abuses.add(1);
+                abuse.safe.min(bytes.len())
+            }
+        }
+    }
 }
 
 /// A place for one stream; counts until dropped.
 pub struct Ticket {
     /// Sends the one request.
     pub sender: SendRequest<Bytes>,
+    /// Counts the DATA frames that are sent for it.
+    pub frames: Frames,
     state: Rc<State>,
+}
+
+impl Ticket {
+    /// The connection takes no more streams: those it has run on, none is added.
+    pub fn retire(&self) {
+        self.state.closed.set(true);
+    }
 }
 
 impl Drop for Ticket {
@@ -68,7 +103,12 @@ pub async fn begin(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    match ticket(worker, &endpoint).await {
+    let ticket = match free_place(worker, &endpoint) {
+        Some(ticket) => Ok(ticket),
+        // Boxed: connecting is rare, and its state large.
+        None => Box::pin(ticket(worker, &endpoint)).await,
+    };
+    match ticket {
         Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
         Err(why) => {
             worker.counters.reroutes.add(1);
@@ -140,11 +180,18 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let free = slot
         .connections
         .iter()
-        .filter(|shared| full || shared.state.in_flight.get() < most)
+        .filter(|shared| {
+            let most = shared.sender.current_max_send_streams().clamp(1, most.max(1));
+            full || shared.state.in_flight.get() < most
+        })
         .min_by_key(|shared| shared.state.in_flight.get())?;
     let before = free.state.in_flight.get();
     free.state.in_flight.set(before + 1);
-    Some(Ticket { sender: free.sender.clone(), state: Rc::clone(&free.state) })
+    free.state.used_ms.set(worker.clock.now_ms());
+    let frames = Rc::clone(&free.state.frames);
+    // A service may answer an exchange with a frame or two that do nothing by themselves.
+    frames.set(frames.get().saturating_add(1));
+    Some(Ticket { sender: free.sender.clone(), frames, state: Rc::clone(&free.state) })
 }
 
 async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
@@ -156,10 +203,22 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         .map_err(NoConnection::Refused)?;
     let stream = Rc::new(stream);
     let limits = &worker.settings.limits;
-    let duplex = Duplex::new(Rc::clone(&stream), (), Vec::new());
+    let meter_limits =
+        MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
+    let frames = Frames::default();
+    let judged = Judged {
+        meter: Meter::new(meter_limits, Role::Upstream),
+        frames: Rc::clone(&frames),
+        worker: Rc::clone(worker),
+    };
+    let duplex = Duplex::new(Rc::clone(&stream), judged, Vec::new());
+    // Many callers share the connection. Were its window smaller than those of its streams
+    // together, a few callers that do not read would hold up all others.
+    let streams = limits.h2_stream_window_bytes.saturating_mul(limits.h2_streams_max);
+    let window = limits.h2_connection_window_bytes.max(streams).min(WINDOW_BYTES_MAX);
     let (sender, connection) = h2::client::Builder::new()
         .initial_window_size(limits.h2_stream_window_bytes)
-        .initial_connection_window_size(limits.h2_connection_window_bytes)
+        .initial_connection_window_size(window)
         .max_header_list_size(limits.h2_header_list_bytes_max)
         .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
         .max_local_error_reset_streams(Some(limits.h2_local_resets_max as usize))
@@ -167,13 +226,14 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
         .handshake::<_, Bytes>(duplex)
         .await
         .map_err(|error| NoConnection::Refused(io::Error::other(error)))?;
-    let state = Rc::new(State::default());
+    let used_ms = Cell::new(worker.clock.now_ms());
+    let state = Rc::new(State { frames, used_ms, ..State::default() });
     *state.stream.borrow_mut() = Some(stream);
     let driven = Rc::clone(&state);
     let counted = Rc::clone(worker);
     monoio::spawn(async move {
         // The connection's own end shows in its streams; what remains is to stop using it.
-        if super::isolate::Isolated::new(connection).await.is_err() {
+        if crate::io::isolate::Isolated::new(connection).await.is_err() {
             counted.counters.panics.add(1);
         }
         driven.closed.set(true);
@@ -183,6 +243,17 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
     });
     Ok(Shared { sender, state })
 }
+
+/// Lets go of connections that no exchange has used for `idle_ms`.
+pub fn prune(endpoint: &Endpoint, now_ms: u64, idle_ms: u64) {
+    let mut slot = endpoint.http2.borrow_mut();
+    slot.connections.retain(|Shared { state, .. }| {
+        state.in_flight.get() > 0 || now_ms.saturating_sub(state.used_ms.get()) < idle_ms
+    });
+}
+
+/// The largest flow-control window (RFC 9113 6.9.1).
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 
 /// Lets go of an endpoint's connections: each ends when its last stream does.
 pub fn clear(endpoint: &Endpoint) {

@@ -6,14 +6,14 @@ use super::call::{self, Begun, Call, Failed, Opening};
 use super::headers;
 use super::http2_client;
 use super::http2_view::Http2Head;
-use super::isolate::Isolated;
-use super::pieces::{Http2Source, Source};
+use super::pieces::{Frames, Http2Source, Source};
 use super::worker::Worker;
 use crate::config::model::Protocol;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http2::{Abuse, Meter, MeterLimits, Role, goaway_frame};
-use crate::io::deadline::Overdue;
+use crate::io::deadline::{Overdue, Watch};
 use crate::io::duplex::{Duplex, Tap};
+use crate::io::isolate::Isolated;
 use crate::wire::grpc;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
@@ -25,13 +25,21 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 /// What a connection's streams share.
 struct Connection {
     meter: RefCell<Meter>,
+    /// DATA frames sent that the meter has not been told of.
+    frames: Frames,
     abuse: Cell<Option<Abuse>>,
     streams: Cell<usize>,
+    /// When the last stream ended.
+    quiet_since_ms: Cell<u64>,
+    /// By when a header block that has begun is to be complete.
+    block_until_ms: Cell<u64>,
+    /// The task that drives the connection.
+    driver: RefCell<Option<Waker>>,
     worker: Rc<Worker>,
     peer: SocketAddr,
 }
@@ -40,13 +48,67 @@ struct Watched(Rc<Connection>);
 
 impl Tap for Watched {
     fn inspect(&mut self, bytes: &[u8]) -> usize {
-        let now = self.0.worker.clock.now_ms();
-        match self.0.meter.borrow_mut().feed(bytes, now) {
+        let connection = &*self.0;
+        let now = connection.worker.clock.now_ms();
+        let mut meter = connection.meter.borrow_mut();
+        meter.sent(connection.frames.take());
+        let judged = meter.feed(bytes, now);
+        if !meter.is_inside_block() {
+            connection.block_until_ms.set(u64::MAX);
+        } else if connection.block_until_ms.get() == u64::MAX {
+            // From its first byte, not from its last: a drip does not prolong it.
+            let wait = connection.worker.settings.timeouts.client_header_ms;
+            connection.block_until_ms.set(now.saturating_add(wait));
+        }
+        match judged {
             Ok(()) => bytes.len(),
             Err(abuse) => {
                 let safe = abuse.safe.min(bytes.len());
-                self.0.abuse.set(Some(abuse));
+                connection.abuse.set(Some(abuse));
                 safe
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.abuse.get().is_some()
+    }
+}
+
+/// How a stream ended, as the meter counts it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// With a complete answer.
+    Completed,
+    /// In another way.
+    Aborted,
+    /// Reset by h2 for the caller's fault.
+    ProvokedReset,
+}
+
+impl Connection {
+    /// Counts a stream's end, and ends a connection whose streams end badly too often.
+    fn stream_ended(&self, fate: Fate) {
+        self.streams.set(self.streams.get().saturating_sub(1));
+        self.quiet_since_ms.set(self.worker.clock.now_ms());
+        let mut meter = self.meter.borrow_mut();
+        let judged = match fate {
+            Fate::Completed => {
+                meter.exchange_completed();
+                Ok(())
+            }
+            Fate::Aborted => {
+                meter.exchange_aborted();
+                Ok(())
+            }
+            Fate::ProvokedReset => meter.exchange_provoked_reset(),
+        };
+        if let Err(abuse) = judged
+            && self.abuse.get().is_none()
+        {
+            self.abuse.set(Some(abuse));
+            if let Some(driver) = self.driver.borrow_mut().take() {
+                driver.wake();
             }
         }
     }
@@ -59,8 +121,12 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
     let connection = Rc::new(Connection {
         meter: RefCell::new(Meter::new(meter_limits, Role::Downstream)),
+        frames: Frames::default(),
         abuse: Cell::new(None),
         streams: Cell::new(0),
+        quiet_since_ms: Cell::new(worker.clock.now_ms()),
+        block_until_ms: Cell::new(u64::MAX),
+        driver: RefCell::new(None),
         worker: Rc::clone(&worker),
         peer: downstream.peer,
     });
@@ -102,100 +168,196 @@ async fn drive(
     http2: &mut h2::server::Connection<Duplex<Watched>, Bytes>,
 ) {
     let worker = &connection.worker;
-    let timeouts = &worker.settings.timeouts;
-    let mut leaving = false;
+    let mut stage = Stage::Open;
     let mut served: u64 = 0;
     let watch = &downstream.watch;
     watch.idle(true);
-    rearm(connection, watch, timeouts.idle_client_ms);
+    let mut until_ms = rearm(connection, watch, worker.settings.timeouts.idle_client_ms);
     loop {
-        let accepted = poll_fn(|cx| {
-            if let Poll::Ready(accepted) = http2.poll_accept(cx) {
-                return Poll::Ready(Some(accepted));
-            }
-            watch.register(cx.waker());
-            if watch.fired() { Poll::Ready(None) } else { Poll::Pending }
-        })
-        .await;
-        match accepted {
-            Some(Some(Ok((request, respond)))) => {
+        match next(connection, watch, http2, until_ms).await {
+            Next::Stream(request, respond) => {
                 served += 1;
                 spawn(connection, request, respond);
-                rearm(connection, watch, timeouts.idle_client_ms);
-                if served >= worker.settings.limits.requests_per_connection_max && !leaving {
-                    leaving = true;
+                if served >= worker.settings.limits.requests_per_connection_max
+                    && stage == Stage::Open
+                {
+                    stage = Stage::Leaving;
                     http2.graceful_shutdown();
                 }
             }
-            Some(Some(Err(_)) | None) => return,
-            None if connection.streams.get() > 0 && !worker.draining() => {
-                // Not idle: the deadline was for a connection without streams.
-                rearm(connection, watch, timeouts.idle_client_ms);
+            Next::Ended => return,
+            // No header block may take longer than an HTTP/1.1 head.
+            Next::BlockOverdue => {
+                stage = Stage::Cut;
+                connection.block_until_ms.set(u64::MAX);
+                http2.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+                until_ms = rearm(connection, watch, GOODBYE_MS);
             }
-            None if leaving => return,
-            None => {
-                // GOAWAY(2^31-1), then GOAWAY(last): no call is lost (RFC 9113 6.8).
-                leaving = true;
-                http2.graceful_shutdown();
+            Next::Overdue if stage == Stage::Cut => return,
+            Next::Overdue => {
+                let quiet_ms = connection.quiet_until_ms();
+                if !worker.draining() && quiet_ms > worker.clock.now_ms() {
+                    until_ms = rearm(connection, watch, quiet_ms - worker.clock.now_ms());
+                    continue;
+                }
+                if stage == Stage::Last {
+                    return;
+                }
+                if stage == Stage::Open {
+                    // GOAWAY(2^31-1), then GOAWAY(last): no call is lost (RFC 9113 6.8).
+                    http2.graceful_shutdown();
+                }
+                stage = Stage::Last;
                 watch.idle(false);
-                rearm(connection, watch, timeouts.drain_ms);
+                until_ms = rearm(connection, watch, worker.settings.timeouts.drain_ms);
             }
         }
     }
 }
 
-fn rearm(connection: &Connection, watch: &crate::io::deadline::Watch, ms: u64) {
-    watch.reset();
-    watch.arm(connection.worker.clock.now_ms().saturating_add(ms), Overdue::Wake);
+/// How far a connection is on its way out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It takes streams.
+    Open,
+    /// It has served its share; the streams it has run to their ends.
+    Leaving,
+    /// It idles or the process drains: what is left has the time of a drain.
+    Last,
+    /// The last frame is on its way.
+    Cut,
 }
 
-fn spawn(connection: &Rc<Connection>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for one statement")]
+enum Next {
+    Stream(Request<RecvStream>, SendResponse<Bytes>),
+    Ended,
+    Overdue,
+    BlockOverdue,
+}
+
+/// The next thing that happens on the connection.
+async fn next(
+    connection: &Connection,
+    watch: &Watch,
+    http2: &mut h2::server::Connection<Duplex<Watched>, Bytes>,
+    until_ms: u64,
+) -> Next {
+    let mut goodbye = false;
+    poll_fn(|cx| {
+        match http2.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                return Poll::Ready(Next::Stream(request, respond));
+            }
+            Poll::Ready(_) => return Poll::Ready(Next::Ended),
+            Poll::Pending => {}
+        }
+        if connection.abuse.get().is_some() {
+            // What was written is still on its way, to a peer that may not read.
+            if !std::mem::replace(&mut goodbye, true) {
+                watch.reset();
+                watch.arm(connection.worker.clock.now_ms() + GOODBYE_MS, Overdue::StopBoth);
+            }
+            return Poll::Pending;
+        }
+        connection.register(cx.waker());
+        watch.register(cx.waker());
+        if watch.fired() {
+            let overdue = connection.block_until_ms.get() <= connection.worker.clock.now_ms();
+            return Poll::Ready(if overdue { Next::BlockOverdue } else { Next::Overdue });
+        }
+        watch.arm(until_ms.min(connection.block_until_ms.get()), Overdue::Wake);
+        Poll::Pending
+    })
+    .await
+}
+
+impl Connection {
+    fn register(&self, waker: &Waker) {
+        let mut driver = self.driver.borrow_mut();
+        match driver.as_mut() {
+            Some(driver) => driver.clone_from(waker),
+            None => *driver = Some(waker.clone()),
+        }
+    }
+
+    /// Until when the connection is not idle.
+    fn quiet_until_ms(&self) -> u64 {
+        let idle_ms = self.worker.settings.timeouts.idle_client_ms;
+        let since = if self.streams.get() > 0 {
+            self.worker.clock.now_ms()
+        } else {
+            self.quiet_since_ms.get()
+        };
+        since.saturating_add(idle_ms)
+    }
+}
+
+fn rearm(connection: &Connection, watch: &Watch, ms: u64) -> u64 {
+    let until_ms = connection.worker.clock.now_ms().saturating_add(ms);
+    watch.reset();
+    watch.arm(until_ms, Overdue::Wake);
+    until_ms
+}
+
+fn spawn(
+    connection: &Rc<Connection>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
     let connection = Rc::clone(connection);
     connection.streams.set(connection.streams.get() + 1);
     monoio::spawn(async move {
         let worker = Rc::clone(&connection.worker);
         worker.counters.requests.add(1);
         worker.counters.in_flight.add(1);
-        let whole = Isolated::new(exchange(&worker, connection.peer, request, respond)).await;
+        let ended = Isolated::new(exchange(&connection, request, &mut respond)).await;
         worker.counters.in_flight.sub(1);
-        let mut meter = connection.meter.borrow_mut();
-        match whole {
-            Ok(true) => meter.exchange_completed(),
-            Ok(false) => meter.exchange_aborted(),
-            Err(()) => {
-                worker.counters.panics.add(1);
-                meter.exchange_aborted();
-            }
-        }
-        drop(meter);
-        connection.streams.set(connection.streams.get().saturating_sub(1));
+        let fate = ended.unwrap_or_else(|()| {
+            worker.counters.panics.add(1);
+            respond.send_reset(Code::INTERNAL_ERROR);
+            Fate::Aborted
+        });
+        connection.stream_ended(fate);
     });
 }
 
-/// One stream; whether a complete response was sent.
+/// One stream.
 async fn exchange(
-    worker: &Rc<Worker>,
-    peer: SocketAddr,
+    connection: &Connection,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-) -> bool {
+    respond: &mut SendResponse<Bytes>,
+) -> Fate {
+    let worker = &connection.worker;
     let (parts, body) = request.into_parts();
-    let mut opening = Opening::new(worker, peer.ip());
-    let grpc_call = headers::is_grpc(&parts.headers);
-    let ended = match prepare(parts, body.is_end_stream(), grpc_call) {
-        Ok(prepared) => attempts(worker, &mut opening, prepared, body, &mut respond).await,
+    let mut opening = Opening::new(worker, connection.peer.ip());
+    let grpc = headers::is_grpc(&parts.headers);
+    let length = headers::length_of(&parts.headers);
+    let mut source = if body.is_end_stream() {
+        Source::Empty
+    } else {
+        Source::Http2(Http2Source::new(body, worker.timer(), length))
+    };
+    let ended = match prepare(worker, parts, matches!(source, Source::Empty), grpc) {
+        Ok(prepared) => attempts(connection, &mut opening, prepared, &mut source, respond).await,
         Err(refusal) => Ended::Refuse(refusal),
     };
     let whole = match ended {
         Ended::Whole => true,
-        Ended::Refuse(refusal) => refuse(worker, &opening, &mut respond, grpc_call, &refusal),
-        Ended::Broken => {
-            respond.send_reset(Code::INTERNAL_ERROR);
-            false
-        }
+        Ended::Refuse(refusal) => refuse(worker, &opening, respond, grpc, &refusal),
+        Ended::Broken => false,
     };
     opening.end(worker);
-    whole
+    if whole {
+        return Fate::Completed;
+    }
+    if let Source::Http2(source) = &mut source
+        && source.was_at_fault()
+    {
+        return Fate::ProvokedReset;
+    }
+    respond.send_reset(Code::INTERNAL_ERROR);
+    Fate::Aborted
 }
 
 /// How a stream ends.
@@ -213,8 +375,8 @@ struct Prepared {
     timeout_ns: Option<u64>,
 }
 
-fn prepare(parts: Parts, ended: bool, grpc: bool) -> Result<Prepared, Refusal> {
-    let head = Http2Head::new(parts, ended)?;
+fn prepare(worker: &Worker, parts: Parts, ended: bool, grpc: bool) -> Result<Prepared, Refusal> {
+    let head = Http2Head::new(parts, ended, &worker.head_limits)?;
     let timeout_ns = match head.headers.get("grpc-timeout") {
         Some(text) if grpc => Some(grpc::parse_timeout(text.as_bytes()).ok_or_else(|| {
             Refusal::new(Reason::GrpcInvalid, "grpc-timeout is not digits and a unit")
@@ -225,22 +387,16 @@ fn prepare(parts: Parts, ended: bool, grpc: bool) -> Result<Prepared, Refusal> {
 }
 
 async fn attempts(
-    worker: &Rc<Worker>,
+    connection: &Connection,
     opening: &mut Opening,
     prepared: Prepared,
-    body: RecvStream,
+    source: &mut Source<'_>,
     respond: &mut SendResponse<Bytes>,
 ) -> Ended {
+    let worker = &connection.worker;
     let Prepared { head, grpc, timeout_ns } = prepared;
-    let empty = body.is_end_stream();
-    let mut source = if empty {
-        Source::Empty
-    } else {
-        Source::Http2(Http2Source::new(body, worker.deadlines.watch(-1)))
-    };
     loop {
-        let begun = call::begin(worker, opening, &head);
-        let begun = match begun.and_then(|begun| check_grpc(begun, grpc)) {
+        let begun = match call::begin(worker, opening, &head) {
             Ok(begun) => begun,
             Err(refusal) => return Ended::Refuse(refusal),
         };
@@ -250,19 +406,20 @@ async fn attempts(
             Err(Failed::Refuse(refusal)) => return Ended::Refuse(refusal),
         };
         let bounds = Bounds::new(worker, &call, opening, grpc, timeout_ns);
-        let request = match headers::from_http2(head.clone(), &call, bounds.left_ns) {
+        let request = match headers::from_http2(&head, &call, bounds.left_ns) {
             Ok(request) => request,
             Err(refusal) => return Ended::Refuse(refusal),
         };
         let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms };
-        let mut reply = Reply::Http2(respond, Some(worker.deadlines.watch(-1)));
-        let end = bridge::run(worker, &call, upstream, outgoing, &mut source, &mut reply).await;
+        let frames = Rc::clone(&connection.frames);
+        let mut reply = Reply::Http2(respond, Some((worker.timer(), frames)));
+        let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
         let status = match end {
             End::Done(status, _) => {
                 call.finish(worker, status);
                 return Ended::Whole;
             }
-            End::Again if empty && !opening.was_stale() => {
+            End::Again if !opening.was_stale() => {
                 call.finish(worker, 0);
                 worker.counters.stale_retries.add(1);
                 opening.stale();
@@ -272,10 +429,7 @@ async fn attempts(
                 let detail = "the service ended without an answer";
                 Refusal::new(Reason::UpstreamAborted, detail)
             }
-            End::Refuse(refusal) if refusal.reason == Reason::UpstreamTimeout => {
-                bounds.explain(worker, refusal)
-            }
-            End::Refuse(refusal) => refusal,
+            End::Refuse(refusal) => bounds.explain(worker, refusal),
             End::Broken => {
                 call.finish(worker, 0);
                 return Ended::Broken;
@@ -316,20 +470,16 @@ impl Bounds {
     }
 
     fn explain(&self, worker: &Worker, refusal: Refusal) -> Refusal {
-        if self.left_ns.is_some() && worker.clock.now_ms() >= self.until_ms {
+        // Either direction may have met the deadline first and ended the other.
+        let ended = matches!(
+            refusal.reason,
+            Reason::UpstreamTimeout | Reason::BodyTimeout | Reason::UpstreamAborted
+        );
+        if ended && self.left_ns.is_some() && worker.clock.now_ms() >= self.until_ms {
             return Refusal::new(Reason::DeadlineExceeded, "grpc-timeout has passed");
         }
         refusal
     }
-}
-
-/// A gRPC operation is called with gRPC's content type (gRPC over HTTP/2, Requests).
-fn check_grpc(begun: Begun, grpc: bool) -> Result<Begun, Refusal> {
-    if begun.is_grpc() && !grpc {
-        let detail = "this operation is called with content-type application/grpc";
-        return Err(Refusal::new(Reason::GrpcInvalid, detail));
-    }
-    Ok(begun)
 }
 
 async fn connect(
@@ -343,7 +493,10 @@ async fn connect(
             Ok((begun.call, Upstream::Http2(begun.ticket)))
         }
         Protocol::Http1 => {
-            let mut call = call::connect(worker, begun, opening).await?;
+            let mut call = match call::idle(worker, begun, opening) {
+                Ok(call) => call,
+                Err(begun) => Box::pin(call::connect(worker, begun, opening)).await?,
+            };
             let Some(connection) = call.take_connection() else {
                 let detail = "the exchange has no connection";
                 return Err(Failed::Refuse(Refusal::new(Reason::Internal, detail)));

@@ -2,9 +2,10 @@
 
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
+use crate::http1::HeadLimits;
 use crate::snapshot::request::RequestView;
 use crate::wire::authority;
-use crate::wire::field::{Kind, classify};
+use crate::wire::field::{Kind, KindSet, classify};
 use crate::wire::target::{self, Canonical};
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -26,6 +27,9 @@ pub struct Http2Head {
     pub query: Option<String>,
     /// The declared body length; 0 where the stream ended with the head.
     pub body_bytes: Option<u64>,
+    /// The kinds of the fields there are: most that are asked for are not, and looking each up
+    /// would cost more than classifying all once.
+    present: KindSet,
 }
 
 impl Http2Head {
@@ -33,12 +37,13 @@ impl Http2Head {
     ///
     /// # Errors
     /// The refusal, before any service is contacted.
-    pub fn new(parts: Parts, ended: bool) -> Result<Self, Refusal> {
+    pub fn new(parts: Parts, ended: bool, limits: &HeadLimits) -> Result<Self, Refusal> {
         if parts.method == http::Method::CONNECT {
             return Err(Refusal::new(Reason::MethodRefused, "CONNECT is not served"));
         }
+        check_fields(&parts.headers, limits)?;
         let (authority, host) = authority_of(&parts)?;
-        let (path, query) = target_of(&parts)?;
+        let (path, query) = target_of(&parts, limits)?;
         let body_bytes = if ended { Some(0) } else { length_of(&parts.headers)? };
         if parts.headers.contains_key(header::EXPECT)
             && !parts
@@ -50,7 +55,9 @@ impl Http2Head {
             return Err(Refusal::new(Reason::ExpectationUnknown, "only 100-continue is known"));
         }
         let Parts { method, headers, .. } = parts;
-        Ok(Self { method, headers, host, authority, path, query, body_bytes })
+        let kinds = headers.keys().map(|name| classify(name.as_str().as_bytes()));
+        let present = kinds.fold(KindSet::default(), |set, kind| set.with(KindSet::of(&[kind])));
+        Ok(Self { method, headers, host, authority, path, query, body_bytes, present })
     }
 
     /// Path and query for the next hop.
@@ -64,6 +71,9 @@ impl Http2Head {
 
 impl Inbound for Http2Head {
     fn each_value(&self, name: &str, with: &mut dyn FnMut(&[u8])) {
+        if !self.present.contains(classify(name.as_bytes())) {
+            return;
+        }
         for value in self.headers.get_all(name) {
             with(value.as_bytes());
         }
@@ -73,7 +83,10 @@ impl Inbound for Http2Head {
         self.authority.as_bytes()
     }
 
-    fn only(&self, _kind: Kind, name: &str) -> Option<&[u8]> {
+    fn only(&self, kind: Kind, name: &str) -> Option<&[u8]> {
+        if !self.present.contains(kind) {
+            return None;
+        }
         let mut values = self.headers.get_all(name).iter();
         let first = values.next()?;
         if values.next().is_some() { None } else { Some(first.as_bytes()) }
@@ -102,6 +115,42 @@ impl RequestView for Http2Head {
     fn body_bytes(&self) -> Option<u64> {
         self.body_bytes
     }
+}
+
+/// The same bounds as for HTTP/1.1, and what h2 lets pass: the fields may be written as HTTP/1.1.
+fn check_fields(headers: &HeaderMap, limits: &HeadLimits) -> Result<(), Refusal> {
+    let too_large = |what: &'static str| Err(Refusal::new(Reason::HeaderTooLarge, what));
+    if headers.len() > limits.fields_max {
+        return too_large("there are more fields than `limits.fields_max` allows");
+    }
+    let mut total: usize = 0;
+    for (name, value) in headers {
+        if padded(value.as_bytes()) {
+            let detail = "a field value begins or ends with white space";
+            return Err(Refusal::new(Reason::HeaderInvalid, detail));
+        }
+        let line = line_bytes(name, value);
+        if line > limits.line_bytes_max {
+            return too_large("a field is longer than `limits.line_bytes_max` allows");
+        }
+        total = total.saturating_add(line);
+    }
+    if total > limits.head_bytes_max {
+        return too_large("the fields are longer than `limits.head_bytes_max` allows");
+    }
+    Ok(())
+}
+
+/// The bytes of a field as a line of HTTP/1.1: with `: ` and CRLF.
+pub fn line_bytes(name: &http::HeaderName, value: &http::HeaderValue) -> usize {
+    name.as_str().len().saturating_add(value.len()).saturating_add(4)
+}
+
+/// Whether a value begins or ends with white space, which makes a message malformed
+/// (RFC 9113 8.2.1).
+pub fn padded(value: &[u8]) -> bool {
+    let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    white(value.first()) || white(value.last())
 }
 
 /// The authority and its host. `Host` may stand beside `:authority` only if it says the same
@@ -138,10 +187,18 @@ fn authority_of(parts: &Parts) -> Result<(String, String), Refusal> {
     }
 }
 
-fn target_of(parts: &Parts) -> Result<(String, Option<String>), Refusal> {
+fn target_of(parts: &Parts, limits: &HeadLimits) -> Result<(String, Option<String>), Refusal> {
+    if parts.uri.clone().into_parts().path_and_query.is_none() {
+        // h2 asks for it only beside an `:authority`.
+        return Err(Refusal::new(Reason::TargetInvalid, "there is no :path"));
+    }
     let text = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if text == "*" && parts.method == http::Method::OPTIONS {
         return Ok(("*".to_owned(), None));
+    }
+    if text.len() > limits.target_bytes_max {
+        let detail = "the target is longer than `limits.target_bytes_max` allows";
+        return Err(Refusal::new(Reason::TargetTooLong, detail));
     }
     let mut scratch = Vec::new();
     let found = target::canonical(text.as_bytes(), &mut scratch).map_err(|_| {

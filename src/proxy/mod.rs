@@ -8,6 +8,7 @@
 //! ```
 
 pub mod accept;
+pub mod addresses;
 pub mod both;
 pub mod bridge;
 pub mod budget;
@@ -20,7 +21,6 @@ pub mod http1_server;
 pub mod http2_client;
 pub mod http2_server;
 pub mod http2_view;
-pub mod isolate;
 pub mod landscape;
 pub mod pieces;
 pub mod pool;

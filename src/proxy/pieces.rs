@@ -2,10 +2,10 @@
 //! back-pressure, bounded waits, and trailers.
 
 use super::budget::Budget;
-use super::http2_view::forbidden_in_trailers;
-use super::timed::{Elapsed, until};
+use super::http2_view::{forbidden_in_trailers, line_bytes, padded};
+use super::timed::{Elapsed, Timer, until};
 use crate::http1::body::{Decoder, Event};
-use crate::http1::chunked::{CHUNK_END, ChunkHead, Trailers};
+use crate::http1::chunked::{BodyLimits, CHUNK_END, ChunkHead, Trailers};
 use crate::io::buffers::HEAD_BYTES;
 use crate::io::clock::Clock;
 use crate::io::deadline::{Overdue, Watch};
@@ -13,7 +13,11 @@ use crate::io::stream::Stream;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::future::poll_fn;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 /// A part of a body.
 #[derive(Debug)]
@@ -91,14 +95,21 @@ pub struct Http1Source<'a> {
 /// A body on an HTTP/2 stream.
 pub struct Http2Source {
     body: RecvStream,
-    watch: Watch,
+    timer: Timer,
     unreleased: usize,
+    /// What is still to come, where the sender has said so.
+    left: Option<u64>,
 }
+
+/// DATA frames with content that were sent on a connection, until its meter takes note of them.
+pub type Frames = Rc<Cell<u32>>;
 
 /// What a pump needs besides its two ends.
 pub struct Terms<'a> {
     /// The worker's clock.
     pub clock: &'a Clock,
+    /// Bounds of trailers.
+    pub limits: BodyLimits,
     /// How long the source may be waited for.
     pub patience: Patience,
     /// How long the sink may take for one piece, in milliseconds.
@@ -110,33 +121,61 @@ pub struct Terms<'a> {
 }
 
 impl Http2Source {
-    /// A source over a stream's receiving half.
-    pub fn new(body: RecvStream, watch: Watch) -> Self {
-        Self { body, watch, unreleased: 0 }
+    /// A source over a stream's receiving half; `length` is the stated one.
+    pub fn new(body: RecvStream, timer: Timer, length: Option<u64>) -> Self {
+        Self { body, timer, unreleased: 0, left: length }
     }
 
-    async fn next(&mut self, deadline_ms: u64) -> Result<Piece, BodyFault> {
+    /// Whether h2 has reset the stream for a fault of its sender that only h2 sees: content that
+    /// contradicts its stated length, or that exceeds the window. To be asked at the stream's end:
+    /// what was not yet taken of the body is dropped.
+    pub fn was_at_fault(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match self.body.poll_data(&mut cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => {
+                    let fault = [h2::Reason::PROTOCOL_ERROR, h2::Reason::FLOW_CONTROL_ERROR];
+                    return error.is_library()
+                        && error.reason().is_some_and(|reason| fault.contains(&reason));
+                }
+                Poll::Ready(None) | Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// Whether the sender ended the stream on purpose behind a whole message: a service does so to
+    /// stop the upload of what it does not need (RFC 9113 8.1).
+    fn ended_early(&self, error: &h2::Error) -> bool {
+        let whole = matches!(self.left, None | Some(0));
+        whole && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    }
+
+    async fn next(&mut self, deadline_ms: u64, limits: &BodyLimits) -> Result<Piece, BodyFault> {
         if self.unreleased > 0 {
             // What was taken has been passed on: only now may the sender send as much again.
             let _ = self.body.flow_control().release_capacity(self.unreleased);
             self.unreleased = 0;
         }
         let body = &mut self.body;
-        let next = until(&self.watch, deadline_ms, poll_fn(|cx| body.poll_data(cx))).await;
+        let next = until(&self.timer, deadline_ms, poll_fn(|cx| body.poll_data(cx))).await;
         match next {
             Err(Elapsed) => Err(BodyFault::Timeout),
             Ok(Some(Ok(data))) => {
                 self.unreleased = data.len();
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                 let last = self.body.is_end_stream();
                 Ok(Piece::Data(data, last))
             }
+            Ok(Some(Err(error))) if self.ended_early(&error) => Ok(Piece::End),
             Ok(Some(Err(error))) => Err(fault_of(&error)),
             Ok(None) => {
                 let body = &mut self.body;
-                match until(&self.watch, deadline_ms, poll_fn(|cx| body.poll_trailers(cx))).await {
+                match until(&self.timer, deadline_ms, poll_fn(|cx| body.poll_trailers(cx))).await {
                     Err(Elapsed) => Err(BodyFault::Timeout),
-                    Ok(Ok(Some(trailers))) => Ok(Piece::Trailers(allowed(trailers))),
+                    Ok(Ok(Some(trailers))) => allowed(trailers, limits).map(Piece::Trailers),
                     Ok(Ok(None)) => Ok(Piece::End),
+                    Ok(Err(error)) if self.ended_early(&error) => Ok(Piece::End),
                     Ok(Err(error)) => Err(fault_of(&error)),
                 }
             }
@@ -152,14 +191,23 @@ fn fault_of(error: &h2::Error) -> BodyFault {
     }
 }
 
-/// Trailers without the fields that may not stand there.
-fn allowed(mut trailers: HeaderMap) -> HeaderMap {
+/// Trailers without the fields that may not stand there, within the bounds of HTTP/1.1's.
+fn allowed(mut trailers: HeaderMap, limits: &BodyLimits) -> Result<HeaderMap, BodyFault> {
+    let bytes: usize = trailers.iter().map(|(name, value)| line_bytes(name, value)).sum();
+    if trailers.len() > usize::from(limits.trailer_fields_max)
+        || bytes > limits.trailer_bytes_max as usize
+    {
+        return Err(BodyFault::Malformed("the trailers are too large"));
+    }
+    if trailers.values().any(|value| padded(value.as_bytes())) {
+        return Err(BodyFault::Malformed("a trailer's value begins or ends with white space"));
+    }
     let bad: Vec<HeaderName> =
         trailers.keys().filter(|name| forbidden_in_trailers(name)).cloned().collect();
     for name in bad {
         trailers.remove(name);
     }
-    trailers
+    Ok(trailers)
 }
 
 impl Http1Source<'_> {
@@ -227,7 +275,7 @@ impl Source<'_> {
             Self::Http2(source) => {
                 let now = terms.clock.now_ms();
                 let deadline = terms.patience.deadline(now).min(terms.until_ms);
-                let piece = source.next(deadline).await?;
+                let piece = source.next(deadline, &terms.limits).await?;
                 if let Piece::Data(data, _) = &piece {
                     terms.patience.received(terms.clock.now_ms(), data.len());
                 }
@@ -255,12 +303,15 @@ pub struct Http1Sink<'a> {
     pub chunked: bool,
     /// Whether content is left out (an answer to HEAD).
     pub silent: bool,
+    /// Whether the deadline of a send is left to stand: somebody reads from the same connection.
+    pub shared: bool,
 }
 
 /// A body on an HTTP/2 stream.
 pub struct Http2Sink {
     stream: SendStream<Bytes>,
-    watch: Watch,
+    timer: Timer,
+    frames: Frames,
 }
 
 /// The receiver does not take it: it went away, or is too slow.
@@ -269,8 +320,8 @@ pub struct SinkGone;
 
 impl Http2Sink {
     /// A sink over a stream's sending half.
-    pub fn new(stream: SendStream<Bytes>, watch: Watch) -> Self {
-        Self { stream, watch }
+    pub fn new(stream: SendStream<Bytes>, timer: Timer, frames: Frames) -> Self {
+        Self { stream, timer, frames }
     }
 
     async fn data(&mut self, mut data: Bytes, last: bool, until_ms: u64) -> Result<(), SinkGone> {
@@ -279,7 +330,7 @@ impl Http2Sink {
             let mut room = self.stream.capacity();
             if room == 0 {
                 let stream = &mut self.stream;
-                let granted = until(&self.watch, until_ms, poll_fn(|cx| stream.poll_capacity(cx)));
+                let granted = until(&self.timer, until_ms, poll_fn(|cx| stream.poll_capacity(cx)));
                 room = match granted.await {
                     Ok(Some(Ok(room))) => room,
                     _ => return Err(SinkGone),
@@ -287,6 +338,7 @@ impl Http2Sink {
             }
             let part = data.split_to(room.min(data.len()));
             let end = last && data.is_empty();
+            self.frames.set(self.frames.get().saturating_add(1));
             self.stream.send_data(part, end).map_err(|_| SinkGone)?;
             if end {
                 return Ok(());
@@ -308,7 +360,9 @@ impl Http1Sink<'_> {
         }
         self.watch.arm(until_ms, Overdue::StopBoth);
         let (result, _) = self.stream.write(bytes, 0).await;
-        self.watch.disarm();
+        if !self.shared {
+            self.watch.disarm();
+        }
         result.map_err(|_| SinkGone)
     }
 
@@ -361,6 +415,15 @@ impl Sink<'_> {
                 }
                 Piece::End => sink.data(Bytes::new(), true, until_ms).await,
             },
+        }
+    }
+
+    /// Ready when the receiver has given up on the stream; an HTTP/1.1 one tells with the next
+    /// send.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(_) => Poll::Pending,
+            Self::Http2(sink) => sink.stream.poll_reset(cx).map(|_| ()),
         }
     }
 
@@ -418,7 +481,7 @@ pub async fn pump(
 ) -> Result<Ended, PumpFault> {
     let mut total: u64 = 0;
     loop {
-        let mut piece = source.next(&mut terms).await.map_err(PumpFault::Source)?;
+        let mut piece = next_unless_gone(source, sink, &mut terms).await?;
         if let Some(trailers) = &missing {
             piece = match piece {
                 Piece::Data(data, true) => {
@@ -428,6 +491,10 @@ pub async fn pump(
                     Piece::Trailers(trailers.clone())
                 }
                 Piece::End => Piece::Trailers(trailers.clone()),
+                Piece::Trailers(mut found) if !found.contains_key("grpc-status") => {
+                    found.extend(trailers.clone());
+                    Piece::Trailers(found)
+                }
                 piece => piece,
             };
         }
@@ -448,4 +515,21 @@ pub async fn pump(
             return Ok(ended);
         }
     }
+}
+
+/// The next piece; [`PumpFault::Sink`] as soon as nobody wants it any more, which ends a stream
+/// that
+/// is silent too. A receive in flight may be dropped then: a body that was not relayed whole takes
+/// its connection with it.
+async fn next_unless_gone(
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+    terms: &mut Terms<'_>,
+) -> Result<Piece, PumpFault> {
+    let mut next = pin!(source.next(terms));
+    poll_fn(|cx| match next.as_mut().poll(cx) {
+        Poll::Ready(piece) => Poll::Ready(piece.map_err(PumpFault::Source)),
+        Poll::Pending => sink.poll_gone(cx).map(|()| Err(PumpFault::Sink)),
+    })
+    .await
 }

@@ -2,9 +2,10 @@
 //! shared by many streams.
 
 use super::counters::Counters;
+use crate::io::buffers::Buffers;
 use crate::io::clock::{Clock, within_ms};
 use crate::io::deadline::{Deadlines, Watch};
-use crate::io::stream::Stream;
+use crate::io::stream::{Receiving, Stream, is_waiting};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -23,6 +24,10 @@ pub struct PoolLimits {
     /// Of these, how many may idle.
     pub idle_max: usize,
 }
+
+/// Room before an answer's head for what the gateway adds to it. Ids, decision and connection
+/// fields take about 250 bytes; a longer head is moved, not cut.
+pub const HEAD_ROOM: usize = 512;
 
 /// Everything one worker holds open to services.
 pub struct Pool {
@@ -48,11 +53,13 @@ struct Idle {
 /// An HTTP/1.1 connection to a service, checked out for one exchange.
 pub struct Connection {
     /// The stream.
-    pub stream: Stream,
+    pub stream: Rc<Stream>,
     /// Its deadline.
     pub watch: Watch,
     /// Whether it served an exchange before: then it may have gone stale.
     pub reused: bool,
+    /// A receive that waits since the connection went idle, behind [`HEAD_ROOM`] bytes of room.
+    ahead: Cell<Option<Receiving>>,
     place: Place,
 }
 
@@ -86,18 +93,17 @@ impl Pool {
         }))
     }
 
-    /// The most recently used idle connection that is still good. Anything readable on an idle
-    /// connection (its end, or bytes nobody asked for) makes it unusable: such bytes must never
-    /// become the answer to another request.
+    /// The most recently used idle connection that is still good. A receive waits on every idle
+    /// connection: when it has ended, the service closed, or sent bytes that nobody asked for,
+    /// which must never become the answer to another request.
     pub fn idle(&self, endpoint: &Endpoint, now_ms: u64) -> Option<Connection> {
-        while let Some(Idle { connection, since_ms }) = endpoint.idle.borrow_mut().pop() {
-            if now_ms.saturating_sub(since_ms) < self.limits.idle_ms
-                && !connection.stream.is_stale()
-            {
+        loop {
+            let Idle { mut connection, since_ms } = endpoint.idle.borrow_mut().pop()?;
+            let waits = connection.ahead.get_mut().as_mut().is_some_and(is_waiting);
+            if waits && now_ms.saturating_sub(since_ms) < self.limits.idle_ms {
                 return Some(connection);
             }
         }
-        None
     }
 
     /// A new connection.
@@ -121,7 +127,8 @@ impl Pool {
             .ok_or(NoConnection::Timeout)?
             .map_err(NoConnection::Refused)?;
         let watch = deadlines.watch(stream.fd());
-        Ok(Connection { stream, watch, reused: false, place })
+        let (stream, ahead) = (Rc::new(stream), Cell::new(None));
+        Ok(Connection { stream, watch, reused: false, ahead, place })
     }
 
     /// Closes what has idled too long; called now and then.
@@ -131,18 +138,27 @@ impl Pool {
                 .idle
                 .borrow_mut()
                 .retain(|idle| now_ms.saturating_sub(idle.since_ms) < self.limits.idle_ms);
+            super::http2_client::prune(endpoint, now_ms, self.limits.idle_ms);
         }
     }
 
-    /// Puts a connection back after a whole exchange that left it reusable.
-    pub fn put_back(&self, mut connection: Connection, now_ms: u64) {
+    /// Puts a connection back after a whole exchange that left it reusable. `buffer` is for what it
+    /// receives next.
+    pub fn put_back(&self, mut connection: Connection, mut buffer: Vec<u8>, now_ms: u64) {
         let endpoint = Rc::clone(&connection.place.0);
         let mut idle = endpoint.idle.borrow_mut();
-        if idle.len() < self.limits.idle_max && !connection.watch.fired() {
-            connection.reused = true;
-            connection.watch.disarm();
-            idle.push(Idle { connection, since_ms: now_ms });
+        if idle.len() >= self.limits.idle_max || connection.watch.fired() {
+            return;
         }
+        if connection.ahead.get_mut().is_none() {
+            buffer.clear();
+            buffer.resize(HEAD_ROOM, 0);
+            let Some(ahead) = connection.stream.receive_ahead(buffer) else { return };
+            connection.ahead.set(Some(ahead));
+        }
+        connection.reused = true;
+        connection.watch.disarm();
+        idle.push(Idle { connection, since_ms: now_ms });
     }
 
     /// Closes every idle connection.
@@ -178,6 +194,18 @@ impl Connection {
     /// The endpoint it goes to.
     pub fn endpoint(&self) -> &Rc<Endpoint> {
         &self.place.0
+    }
+
+    /// The first receive of an exchange, behind [`HEAD_ROOM`] bytes of room.
+    pub async fn receive_first(&self, buffers: &Buffers) -> (io::Result<usize>, Vec<u8>) {
+        match self.ahead.take() {
+            Some(ahead) => ahead.await,
+            None => {
+                let mut buffer = buffers.take();
+                buffer.resize(HEAD_ROOM, 0);
+                self.stream.read(buffer).await
+            }
+        }
     }
 
     /// Sets the time by which the operation in flight must have ended.

@@ -1,36 +1,59 @@
 //! A bound on how long a droppable future may wait, at the price of two stores.
 
-use crate::io::deadline::{Overdue, Watch};
+use crate::io::deadline::{Deadlines, Overdue, Watch};
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 /// The deadline passed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// Awaits `future` until `deadline_ms` of the watch's clock. Only for futures that may be dropped
+/// A deadline that costs nothing until it is waited for: most futures are ready at once.
+pub struct Timer {
+    table: Rc<Deadlines>,
+    watch: OnceCell<Watch>,
+}
+
+impl Timer {
+    /// A timer of this table.
+    pub fn new(table: &Rc<Deadlines>) -> Self {
+        Self { table: Rc::clone(table), watch: OnceCell::new() }
+    }
+}
+
+/// Awaits `future` until `deadline_ms` of the table's clock. Only for futures that may be dropped
 /// without losing bytes (h2's are; receives of our own are not).
 ///
 /// # Errors
 /// [`Elapsed`] when the deadline passed first.
 pub async fn until<F: Future>(
-    watch: &Watch,
+    timer: &Timer,
     deadline_ms: u64,
     future: F,
 ) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    watch.reset();
-    watch.arm(deadline_ms, Overdue::Wake);
-    let output = poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending if watch.fired() => Poll::Ready(Err(Elapsed)),
-        Poll::Pending => {
-            watch.register(cx.waker());
-            Poll::Pending
+    let mut armed = false;
+    let output = poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
         }
+        let watch = timer.watch.get_or_init(|| timer.table.watch(-1));
+        if !armed {
+            armed = true;
+            watch.reset();
+            watch.arm(deadline_ms, Overdue::Wake);
+        } else if watch.fired() {
+            return Poll::Ready(Err(Elapsed));
+        }
+        watch.register(cx.waker());
+        Poll::Pending
     })
     .await;
-    watch.disarm();
+    if let Some(watch) = timer.watch.get() {
+        watch.disarm();
+    }
     output
 }

@@ -1,15 +1,18 @@
 //! One worker: a thread, its ring, and everything it owns. Nothing here is shared with another
 //! thread except the published landscape, the stop flag and the totals.
 
+use super::addresses::Addresses;
 use super::counters::Counters;
 use super::gateway::Shared;
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
+use super::timed::Timer;
 use crate::audit::lane::Lane;
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
 use crate::http1::HeadLimits;
+use crate::http1::chunked::BodyLimits;
 use crate::http1::request::RequestHead;
 use crate::http1::response::ResponseHead;
 use crate::io::buffers::Buffers;
@@ -42,12 +45,16 @@ pub struct Worker {
     pub scratch: RefCell<Scratch>,
     /// Bounds of one HTTP/1.1 head.
     pub head_limits: HeadLimits,
+    /// Bounds of what a body holds besides its content.
+    pub body_limits: BodyLimits,
     /// Request heads for reuse.
     pub heads: Shelf<RequestHead>,
     /// Response heads for reuse.
     pub answers: Shelf<ResponseHead>,
     /// Added fields for reuse.
     pub additions: Shelf<Rc<Additions>>,
+    /// Connections by address.
+    pub addresses: Addresses,
     turn: Cell<usize>,
     trusted: Vec<(IpAddr, u8)>,
     shared: Arc<Shared>,
@@ -74,8 +81,16 @@ impl Worker {
             target_bytes_max: settings.limits.target_bytes_max,
             fields_max: settings.limits.fields_max,
         };
+        let body_limits = BodyLimits {
+            chunk_extension_bytes_max: u16::try_from(settings.limits.chunk_extension_bytes_max)
+                .unwrap_or(u16::MAX),
+            trailer_fields_max: u16::try_from(settings.limits.trailer_fields_max)
+                .unwrap_or(u16::MAX),
+            trailer_bytes_max: u32::try_from(settings.limits.trailer_bytes_max).unwrap_or(u32::MAX),
+        };
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
+        let addresses = Addresses::new(settings.limits.connections_per_address_max);
         Rc::new(Self {
             settings,
             clock: Clock::new(),
@@ -86,9 +101,11 @@ impl Worker {
             lane: RefCell::new(Lane::new(index)),
             scratch: RefCell::default(),
             head_limits,
+            body_limits,
             heads: Shelf::default(),
             answers: Shelf::default(),
             additions: Shelf::default(),
+            addresses,
             turn: Cell::new(0),
             trusted,
             shared,
@@ -122,9 +139,19 @@ impl Worker {
         turn
     }
 
+    /// A deadline for futures that can be dropped.
+    pub fn timer(&self) -> Timer {
+        Timer::new(&self.deadlines)
+    }
+
     /// Whether the process is going away.
     pub fn draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether memory is short: new requests are refused.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.shared.short_of_memory.load(Ordering::Relaxed)
     }
 
     /// Whether the process was asked to go away; every tick.

@@ -62,7 +62,8 @@ pub const CELL_INTERVALS_MAX: usize = 256;
 /// A browser that leaves a page cancels every stream it has open, so this is above the 128 streams
 /// a listener allows at once; the rapid reset of CVE-2023-44487 needs thousands.
 pub const H2_USELESS_FRAMES_MAX: u32 = 150;
-/// Useless frames forgiven per second: a client that pings ten times a second is strange, not hostile.
+/// Useless frames forgiven per second: a client that pings ten times a second is strange, not
+/// hostile.
 pub const H2_USELESS_REFILL_PER_SECOND: u32 = 10;
 /// Body bytes received that forgive one useless frame: below this the frame would cost us more to
 /// handle than the bytes did.

@@ -2,10 +2,10 @@
 
 use crate::world::{self, CAIO};
 use caio::cli::disk::Disk;
+use caio::cli::loading;
 use caio::config::load;
 use caio::config::model::{Interface, PathPattern, Protocol};
 use caio::config::settings::Settings;
-use caio::identity::Callers;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -112,10 +112,12 @@ fn the_example_is_accepted() {
     assert_eq!(configuration.services[0].contract.offers[0].promises.len(), 3);
     assert_eq!(configuration.requirements.len(), 2);
     assert_eq!(configuration.routes[0].timeout_ms, Some(2000));
-    let callers = Callers::new(&configuration.callers, &configuration.vocabulary);
-    let principal = callers.identify("10.20.3.4".parse().unwrap());
-    assert_eq!(principal.id, "spiffe://clinic/records");
-    assert!(principal.facts.len() > callers.anonymous().facts.len());
+    let loaded = loading::load(&Disk, &root("config/example/caio.toml")).unwrap();
+    let principal = loaded.snapshot.principal("10.20.3.4".parse().unwrap());
+    assert_eq!(&*principal.id, "spiffe://clinic/records");
+    assert_eq!(principal.facts.len(), 1);
+    let stranger = loaded.snapshot.principal("10.21.3.4".parse().unwrap());
+    assert_eq!(&*stranger.id, "anonymous");
 }
 
 #[test]

@@ -18,7 +18,8 @@ fn a_plain_request_is_forwarded_byte_for_byte() {
 fn a_request_that_dribbles_in_is_the_same_request() {
     for sent in [
         &b"POST /a HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\n\r\nabc"[..],
-        b"\r\nGET /%7ea?x=[] HTTP/1.1\r\nHost: EXAMPLE.org:80\r\nConnection: x, close\r\nX:\r\n\r\n",
+        b"\r\nGET /%7ea?x=[] HTTP/1.1\r\nHost: EXAMPLE.org:80\r\n\
+          Connection: x, close\r\nX:\r\n\r\n",
         b"OPTIONS * HTTP/1.0\r\n\r\n",
         b"GET http://A.b/c?d HTTP/1.1\r\nTE: trailers\r\nHost: a.b:80\r\n\r\nGET / HTTP/1.1\r\n",
     ] {

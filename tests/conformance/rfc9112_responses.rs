@@ -1,4 +1,5 @@
-//! RFC 9112: responses, as strict as requests, because what an origin garbles a caller must not see.
+//! RFC 9112: responses, as strict as requests, because what an origin garbles a caller must not
+//! see.
 
 use crate::harness::response;
 use caio::http1::request::Method;

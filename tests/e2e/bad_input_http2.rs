@@ -464,6 +464,199 @@ fn row_6_malformed_requests_never_reach_the_origin() {
     assert_serves_h2(&gateway);
 }
 
+/// The value of a response's field.
+fn field(ended: &Ended, stream: u32, wanted: &str) -> Option<String> {
+    let frame = ended.head(stream)?;
+    let mut fields = Vec::new();
+    let mut decoder = httlib_hpack::Decoder::with_dynamic_size(4096);
+    decoder.decode(&mut frame.payload.clone(), &mut fields).expect("the head decodes");
+    let (_, value, _) = fields.iter().find(|(name, ..)| name == wanted.as_bytes())?;
+    String::from_utf8(value.clone()).ok()
+}
+
+/// What the protocol library lets pass is refused with a code of the table, and to a gRPC caller as
+/// trailers only.
+#[test]
+fn row_6_what_the_library_lets_pass_is_refused_with_its_code() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let long = format!("/{}", "a".repeat(9_000));
+    let line = "a".repeat(17_000);
+    let part = "a".repeat(11_000);
+    let fields = |more: &[(&str, &str)]| head("POST", "/marked", more);
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("space before", fields(&[("x-a", " b")]), "header.invalid"),
+        ("space behind", fields(&[("x-a", "b ")]), "header.invalid"),
+        ("tab before", fields(&[("x-a", "\tb")]), "header.invalid"),
+        ("tab behind", fields(&[("x-a", "b\t")]), "header.invalid"),
+        ("only a space", fields(&[("x-a", " ")]), "header.invalid"),
+        (
+            "userinfo",
+            block(&[
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":authority", b"user@a.example"),
+                (b":path", b"/marked"),
+            ]),
+            "authority.invalid",
+        ),
+        (
+            "userinfo in Host",
+            block(&[
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":path", b"/marked"),
+                (b"host", b"user@a.example"),
+            ]),
+            "authority.invalid",
+        ),
+        (
+            "neither authority nor Host",
+            block(&[(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/marked")]),
+            "authority.invalid",
+        ),
+        (
+            "no path and no authority",
+            block(&[(b":method", b"POST"), (b":scheme", b"http"), (b"host", b"a.example")]),
+            "target.invalid",
+        ),
+        ("target too long", head("POST", &long, &[]), "target.too_long"),
+        ("line too long", fields(&[("x-a", &line)]), "header.too_large"),
+        ("head too long", fields(&[("x-a", &part), ("x-b", &part), ("x-c", &part)]), ""),
+    ];
+    for (name, block, code) in cases {
+        for grpc in [false, true] {
+            let mut block = block.clone();
+            if grpc {
+                block.extend(h2::block(&[(b"content-type", b"application/grpc")]));
+            }
+            let mut bytes = Vec::new();
+            let last = block.chunks(16_384).count() - 1;
+            for (at, part) in block.chunks(16_384).enumerate() {
+                let kind = if at == 0 { h2::HEADERS } else { h2::CONTINUATION };
+                let end_stream = if at == 0 { h2::END_STREAM } else { 0 };
+                let end_headers = if at == last { h2::END_HEADERS } else { 0 };
+                bytes.extend(frame(kind, end_stream | end_headers, 1, part));
+            }
+            let mut connection = Connection::open(gateway.address);
+            connection.send(&bytes);
+            let ended = connection.until_stream_ends(1);
+            if code.is_empty() {
+                // Beyond what we announced, h2 answers by itself.
+                assert_eq!(status(&ended, 1), Some(431), "{name}: {ended:?}");
+                continue;
+            }
+            let told = field(&ended, 1, "caio-refusal");
+            assert_eq!(told.as_deref(), Some(code), "{name}: {ended:?}");
+            assert!(field(&ended, 1, "x-request-id").is_some(), "{name}");
+            if grpc {
+                assert_eq!(status(&ended, 1), Some(200), "{name}: trailers only");
+                assert!(field(&ended, 1, "grpc-status").is_some(), "{name}: {ended:?}");
+            } else {
+                assert!(matches!(status(&ended, 1), Some(400 | 414 | 431)), "{name}: {ended:?}");
+            }
+            gateway.assert_sound();
+        }
+    }
+    assert_serves_h2(&gateway);
+    assert!(!origin.has_seen(b"marked"), "nothing reached the origin");
+}
+
+#[test]
+fn row_6_trailers_with_white_space_around_a_value_complete_no_message() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let mut connection = Connection::open(gateway.address);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &head("POST", "/marked", &[])));
+    connection.send(&frame(h2::DATA, 0, 1, b"hello"));
+    let trailers = block(&[(b"x-sum", b" 1")]);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS | h2::END_STREAM, 1, &trailers));
+    let ended = connection.until_stream_ends(1);
+    assert_eq!(status(&ended, 1), Some(400), "{ended:?}");
+    gateway.assert_sound();
+    assert_serves_h2(&gateway);
+    let whole = |request: &support::strict::Request| request.target == "/marked" && request.whole;
+    assert!(!origin.requests().iter().any(whole), "a message was completed at the origin");
+}
+
+const TIMEOUTS: &str = "[timeouts]\nclient_header = \"300ms\"\nidle_client = \"300ms\"\n\
+                        drain = \"300ms\"\n";
+
+#[test]
+fn row_27_a_header_block_that_stalls_ends_the_connection() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start_with(
+        origin.address,
+        Protocol::Http1,
+        "[timeouts]\nclient_header = \"300ms\"\n",
+    );
+    let mut connection = Connection::open(gateway.address);
+    connection.send(&frame(h2::HEADERS, 0, 1, &head("GET", "/marked", &[])));
+    let ended = connection.until_end();
+    assert_told("stalled block", &ended, CALM);
+    gateway.assert_sound();
+    assert!(!origin.has_seen(b"marked"));
+    assert_serves_h2(&gateway);
+}
+
+/// Row 29: an idle connection is told to go in two steps and closed, PINGs or not; a call that is
+/// sent between the two steps is served.
+#[test]
+fn row_29_an_idle_connection_ends_gracefully_and_loses_no_call() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, TIMEOUTS);
+    let mut connection = Connection::open(gateway.address);
+    assert!(connection.call(1, &head("GET", "/healthy", &[])));
+    let end = connection.read_until(support::PATIENCE, |frame| frame.kind == h2::GOAWAY);
+    assert_eq!(end, End::Open, "a first GOAWAY comes");
+    // It does not refuse anything yet; this call crossed it on the way.
+    connection.send(&frame(
+        h2::HEADERS,
+        h2::END_HEADERS | h2::END_STREAM,
+        3,
+        &head("GET", "/healthy", &[]),
+    ));
+    let answered = |frame: &h2::Frame| frame.stream == 3 && frame.flags & h2::END_STREAM != 0;
+    let end = connection.read_until(support::PATIENCE, answered);
+    assert_eq!(end, End::Open, "the call that crossed the first GOAWAY is served");
+    // The gateway's PING measures that the caller has seen the first GOAWAY.
+    connection.send(&frame(h2::PING, h2::ACK, 0, &connection.ping_payload()));
+    let ended = connection.until_end();
+    let goaways: Vec<u32> = ended
+        .frames
+        .iter()
+        .filter(|frame| frame.kind == h2::GOAWAY)
+        .map(|frame| u32::from_be_bytes(frame.payload[..4].try_into().unwrap()))
+        .collect();
+    assert_eq!(goaways, [0x7fff_ffff, 3], "{ended:?}");
+    assert_eq!(ended.goaway(), Some(0), "NO_ERROR");
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_29_pings_do_not_keep_an_idle_connection() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, TIMEOUTS);
+    let mut connection = Connection::open(gateway.address);
+    // A PING for each answer, well below what would be a flood.
+    let mut goaway = false;
+    for count in 0..100_u64 {
+        if !connection.send(&frame(h2::PING, 0, 0, &count.to_be_bytes())) {
+            break;
+        }
+        let wanted = |frame: &h2::Frame| frame.kind == h2::GOAWAY;
+        let patience = std::time::Duration::from_millis(50);
+        if connection.read_for(patience, wanted) != Some(false) {
+            goaway = true;
+            break;
+        }
+    }
+    assert!(goaway, "five seconds of PINGs are idling");
+    let ended = connection.until_end();
+    assert_eq!(ended.goaway(), Some(0), "NO_ERROR: {ended:?}");
+    gateway.assert_sound();
+}
+
 #[test]
 fn row_6_pseudo_fields_in_trailers_end_the_connection_and_no_message_is_completed() {
     let origin = Origin::echo();

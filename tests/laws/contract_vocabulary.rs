@@ -23,7 +23,8 @@ fn every_fault_of_a_vocabulary_is_reported_at_once_with_its_place() {
         "[[attributes]]\nname = \"a\"\nside = \"requst\"\ntype = \"bool\"\n\
          [[attributes]]\nname = \"B\"\nside = \"promise\"\ntype = \"bol\"\nsymbols = []\n\
          [[attributes]]\nname = \"C\"\nside = \"promise\"\ntype = \"bool\"\nunits = 1\n\
-         [[attributes]]\nname = \"d\"\nside = \"request\"\ntype = \"tail\"\ngrid = [\"2s\", \"1s\"]\n\
+         [[attributes]]\nname = \"d\"\nside = \"request\"\ntype = \"tail\"\n\
+         grid = [\"2s\", \"1s\"]\n\
          source = \"header:X-A\"\n\
          [[attributes]]\nside = \"promise\"\ntype = \"decimal\"\nscale = 12\n",
     );
@@ -102,7 +103,8 @@ fn a_vocabulary_that_spreads_too_far_is_refused() {
         let symbols: Vec<_> = (0..512).map(|symbol| format!("\"s{symbol}\"")).collect();
         let _ = write!(
             text,
-            "[[attributes]]\nname = \"a{set}\"\nside = \"promise\"\ntype = \"set\"\nsymbols = [{}]\n",
+            "[[attributes]]\nname = \"a{set}\"\nside = \"promise\"\ntype = \"set\"\n\
+             symbols = [{}]\n",
             symbols.join(", ")
         );
     }

@@ -31,7 +31,8 @@ impl Folder {
         for service in services {
             let (name, address, tier) = (service.file, service.address, service.tier);
             text.push_str(&format!(
-                "\n[[services]]\ncontract = \"{name}\"\nendpoints = [\"{address}\"]\ntier = {tier}\n"
+                "\n[[services]]\ncontract = \"{name}\"\nendpoints = [\"{address}\"]\n\
+                 tier = {tier}\n"
             ));
             fs::write(folder.0.join(name), service.contract)?;
         }

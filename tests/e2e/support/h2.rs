@@ -168,6 +168,38 @@ impl Connection {
         }
     }
 
+    /// Like [`Self::read_until`], but nothing coming is no failure: whether a frame was `wanted`,
+    /// or
+    /// `None` at the end of the connection.
+    pub fn read_for(
+        &mut self,
+        patience: Duration,
+        wanted: impl Fn(&Frame) -> bool,
+    ) -> Option<bool> {
+        let deadline = Instant::now() + patience;
+        let mut chunk = vec![0; 16_384];
+        loop {
+            while let Some(frame) = self.take() {
+                let found = wanted(&frame);
+                self.seen.push(frame);
+                if found {
+                    return Some(true);
+                }
+            }
+            match self.wire.read(&mut chunk, deadline) {
+                Ok(count) => self.pending.extend(&chunk[..count]),
+                Err(End::Open) => return Some(false),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// What the last PING of the gateway carried, to be sent back.
+    pub fn ping_payload(&self) -> Vec<u8> {
+        let ping = |frame: &&Frame| frame.kind == PING && frame.flags & ACK == 0;
+        self.seen.iter().rev().find(ping).expect("the gateway sent a PING").payload.clone()
+    }
+
     fn take(&mut self) -> Option<Frame> {
         let head: [u8; 9] = self.pending.get(..9)?.try_into().unwrap();
         let [a, b, c, kind, flags, w, x, y, z] = head;

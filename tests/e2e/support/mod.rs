@@ -16,6 +16,7 @@
 
 pub mod h2;
 pub mod origin;
+pub mod peers;
 pub mod strict;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -59,14 +60,14 @@ impl Drop for Scratch {
     }
 }
 
-/// How the gateway speaks to the one service behind it.
-#[derive(Clone, Copy)]
+/// How a peer is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
     H2c,
 }
 
-const VOCABULARY: &str = r#"vocabulary = "caio-vocabulary/1"
+pub const VOCABULARY: &str = r#"vocabulary = "caio-vocabulary/1"
 version = "1.0.0"
 
 [[attributes]]
@@ -86,11 +87,18 @@ capability = "test.echo/1"
 interface = { http = ["* /*"] }
 "#;
 
+impl Protocol {
+    /// The word of the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::H2c => "h2c",
+        }
+    }
+}
+
 fn config(origin: SocketAddr, protocol: Protocol, more: &str) -> String {
-    let protocol = match protocol {
-        Protocol::Http1 => "http1",
-        Protocol::H2c => "h2c",
-    };
+    let protocol = protocol.word();
     format!(
         r#"config = "caio/1"
 vocabulary = "vocabulary.toml"
@@ -135,6 +143,20 @@ impl Gateway {
     /// The same with `more` at the end of the process file.
     pub fn start_with(origin: SocketAddr, protocol: Protocol, more: &str) -> Self {
         let (scratch, file) = configuration(origin, protocol, more);
+        Self::launch(scratch, &file)
+    }
+
+    /// Starts `caio run` on files of a test's own; `caio.toml` is the process file.
+    pub fn start_on(files: &[(&str, &str)]) -> Self {
+        let scratch = Scratch::new();
+        for (name, text) in files {
+            scratch.write(name, text);
+        }
+        let file = scratch.path().join("caio.toml");
+        Self::launch(scratch, &file)
+    }
+
+    fn launch(scratch: Scratch, file: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
             .arg("run")
             .arg("-c")
@@ -174,6 +196,32 @@ impl Gateway {
         let said = self.output.lock().unwrap();
         assert!(ended.is_none(), "the gateway ended with {ended:?}; it said:\n{said}");
         assert!(!said.contains("panicked at"), "the gateway panicked:\n{said}");
+    }
+
+    /// What the process has written so far.
+    pub fn said(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
+        assert!(sent.expect("`kill` runs").success());
+    }
+
+    /// Waits for the process to end by itself; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut ended = None;
+        eventually("the gateway ends", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.and_then(|status| status.code())
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
 
     /// The process id, for tests that send signals or read `/proc`.
@@ -219,6 +267,22 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("listening on ")?;
     let words = after.split(|c: char| c.is_whitespace() || "\"',;()".contains(c));
     words.map(|word| word.trim_start_matches("http://")).find_map(|word| word.parse().ok())
+}
+
+/// Looks again until `holds`, or fails the test when patience is at its end.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    // Waiting on a channel nobody sends on is how a thread pauses between two looks.
+    let (_keep, nothing) = mpsc::channel::<()>();
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        let _ = nothing.recv_timeout(Duration::from_millis(5));
+    }
+}
+
+/// An address that refuses connections: nobody listens there any more.
+pub fn nowhere() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A connection whose reads and writes all have a deadline.
