@@ -81,6 +81,14 @@ fn one_capability_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
     Set::new(1, candidates, World::Satisfiable).bench(bencher);
 }
 
+/// The same with nobody loaded, so that the hash of everyone eligible decides.
+#[divan::bench(args = [512, 4_096], sample_size = 64, sample_count = 1000)]
+fn one_capability_of_one_load(bencher: Bencher<'_, '_>, candidates: usize) {
+    let mut set = Set::new(1, candidates, World::Satisfiable);
+    set.epoch = Epoch::default().leveled(&set.snapshot);
+    set.bench(bencher);
+}
+
 /// Every candidate fails at the last row.
 #[divan::bench(args = [32, 4_096, 65_536], sample_size = 64, sample_count = 1000)]
 fn denial_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
