@@ -70,19 +70,27 @@ impl Set {
 }
 
 /// 10 candidates each.
-#[divan::bench(args = [1, 100, 1_000, 10_000], sample_size = 8192)]
+#[divan::bench(args = [1, 100, 1_000, 10_000], sample_size = 512, sample_count = 1000)]
 fn ten_candidates_by_capabilities(bencher: Bencher<'_, '_>, capabilities: usize) {
     Set::new(capabilities, 10, World::Satisfiable).bench(bencher);
 }
 
 /// One capability.
-#[divan::bench(args = [8, 32, 64, 512, 4_096], sample_size = 512)]
+#[divan::bench(args = [8, 32, 64, 512, 4_096], sample_size = 64, sample_count = 1000)]
 fn one_capability_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
     Set::new(1, candidates, World::Satisfiable).bench(bencher);
 }
 
+/// The same with nobody loaded, so that the hash of everyone eligible decides.
+#[divan::bench(args = [512, 4_096], sample_size = 64, sample_count = 1000)]
+fn one_capability_of_one_load(bencher: Bencher<'_, '_>, candidates: usize) {
+    let mut set = Set::new(1, candidates, World::Satisfiable);
+    set.epoch = Epoch::default().leveled(&set.snapshot);
+    set.bench(bencher);
+}
+
 /// Every candidate fails at the last row.
-#[divan::bench(args = [32, 4_096, 65_536], sample_size = 512)]
+#[divan::bench(args = [32, 4_096, 65_536], sample_size = 64, sample_count = 1000)]
 fn denial_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
     let set = Set::new(1, candidates, World::Denying);
     assert!(matches!(set.decide(0), Verdict::Deny(_)));
@@ -97,7 +105,7 @@ fn denial_by_candidates(bencher: Bencher<'_, '_>, candidates: usize) {
 }
 
 /// The re-check of what was chosen, memory cold, among 10 candidates of 1 000 capabilities.
-#[divan::bench(sample_size = 4096)]
+#[divan::bench(sample_size = 256, sample_count = 1000)]
 fn recheck(bencher: Bencher<'_, '_>) {
     static SET: OnceLock<Set> = OnceLock::new();
     let set = SET.get_or_init(|| Set::new(1_000, 10, World::Satisfiable));
@@ -166,7 +174,7 @@ impl Whole {
 }
 
 /// The same request again and again.
-#[divan::bench(sample_size = 4096)]
+#[divan::bench(sample_size = 256, sample_count = 1000)]
 fn whole_request_warm(bencher: Bencher<'_, '_>) {
     let whole = Whole::shared();
     let call = Call { path: route_path(77_777) };

@@ -6,8 +6,9 @@ use super::{NeedsNumbers, Parts, Problems, named};
 use crate::config::model::{
     Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route, Service,
 };
+use crate::snapshot::cut::shape;
 use crate::snapshot::pattern::{host_text, operation_text};
-use crate::snapshot::table::{Rule, shape};
+use crate::snapshot::table::Rule;
 use crate::snapshot::{Capability, CapabilityId, NeedsId, RouteEntry, RouteId};
 use crate::wire::limits::{
     HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX,

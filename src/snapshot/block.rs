@@ -22,6 +22,8 @@ use super::{CapabilityId, NeedsId, ServiceId};
 /// Words of a cache line; every block begins with one.
 const LINE: usize = 8;
 const HEAD: usize = 3;
+/// Lines that a decision asks for at once: those of some twenty candidates.
+const LINES_TOUCHED: usize = 24;
 
 /// The packed cells of one landscape.
 #[derive(Clone, Debug, Default)]
@@ -145,11 +147,19 @@ impl<'a> Block<'a> {
         word >> (bit % 64) << above >> above
     }
 
+    /// Asks for all lines of the block at once: what follows would wait for one after the other.
+    #[inline]
+    fn touch(&self) {
+        let lines = self.words.iter().step_by(LINE).take(LINES_TOUCHED);
+        std::hint::black_box(lines.fold(0, |all, word| all | word));
+    }
+
     /// The candidates whose packed demands the facts satisfy.
     #[inline]
     pub(crate) fn satisfied(&self, facts: &FactVector) -> u64 {
         let mut all = u64::MAX >> (64 - self.len().clamp(1, 64));
         let mut clause = 0;
+        self.touch();
         for slot in self.words.get(HEAD..HEAD + self.slots()).unwrap_or(&[]) {
             let column = (slot & 0xff) as usize;
             let count = (slot >> 16 & 0xffff) as usize;

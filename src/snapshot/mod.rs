@@ -6,6 +6,7 @@
 pub(crate) mod block;
 pub(crate) mod bound;
 pub mod cell;
+pub(crate) mod cut;
 pub mod flat;
 pub mod hash;
 pub mod pattern;
