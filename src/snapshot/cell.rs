@@ -3,7 +3,7 @@
 //! For every clause slot and column there is one row of bits per elementary interval of the column
 //! (Lakshman and Stiliadis, SIGCOMM 1998): a clause is the OR of the rows that the facts select,
 //! the demands are the AND of the slots, 64 candidates an instruction. A cell of up to 64
-//! candidates is packed into a [`super::block`]; of a larger one the rows stay here.
+//! candidates is packed into a block; of a larger one the rows stay here.
 //!
 //! What does not fit exactly (a slot or an interval too many) is kept as plain clauses too and
 //! checked for the survivors.
