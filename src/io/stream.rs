@@ -3,7 +3,7 @@
 use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ pub type Receiving = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>
 /// one task.
 pub struct Stream {
     inner: UnsafeCell<TcpStream>,
+    stopped: Cell<bool>,
 }
 
 impl Stream {
@@ -27,7 +28,7 @@ impl Stream {
     pub fn new(inner: TcpStream) -> Self {
         // A socket that died already fails its first read too; nothing to add here.
         let _ = inner.set_nodelay(true);
-        Self { inner: UnsafeCell::new(inner) }
+        Self { inner: UnsafeCell::new(inner), stopped: Cell::new(false) }
     }
 
     /// Connects; the caller bounds the time with [`super::clock::within_ms`].
@@ -107,8 +108,14 @@ impl Stream {
 
     /// Ends receiving: a receive in flight completes, sending goes on.
     pub fn stop_receiving(&self) {
+        self.stopped.set(true);
         // SAFETY: as above.
         unsafe { libc::shutdown(self.fd(), libc::SHUT_RD) };
+    }
+
+    /// Whether receiving was ended from here: an end that is read then may not be the peer's.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.get()
     }
 
     /// Ends both ways and completes whatever is in flight.

@@ -19,6 +19,7 @@ use crate::exchange::view::Http1View;
 use crate::http1::request::{self, RequestHead};
 use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
 use crate::io::buffers::{HEAD_BYTES, IDLE_BYTES};
+use crate::io::clock::sleep_ms;
 use crate::io::deadline::Overdue;
 use crate::wire::limits::LINGER_BYTES_MAX;
 use std::rc::Rc;
@@ -277,6 +278,7 @@ pub fn refusal_of(fault: Malformed) -> Refusal {
 /// Closes so that the peer can read what was sent: a close with unread bytes would be a reset.
 pub async fn linger(worker: &Worker, downstream: &Downstream) {
     downstream.stream.finish();
+    let stopped = downstream.stream.is_stopped() || downstream.watch.fired();
     let until = worker.clock.now_ms() + LINGER_MS;
     downstream.watch.reset();
     downstream.watch.arm(until, Overdue::StopBoth);
@@ -288,10 +290,14 @@ pub async fn linger(worker: &Worker, downstream: &Downstream) {
         buffer = back;
         match result {
             Ok(count @ 1..) => discarded += count,
+            // Where receiving was stopped an end says nothing: more may come, and be reset.
+            Ok(0) if stopped && worker.clock.now_ms() < until => sleep_ms(LINGER_BEAT_MS).await,
             _ => return,
         }
     }
 }
 
+/// How often a connection whose receiving was stopped is looked at.
+const LINGER_BEAT_MS: u64 = 20;
 /// How long a closed connection may still be read.
 const LINGER_MS: u64 = 1_000;

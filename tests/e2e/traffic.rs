@@ -197,8 +197,13 @@ async fn an_answer_that_comes_while_the_caller_still_sends_arrives() {
         let gateway = Gateway::start(origin.address, up);
         let (sender, body) = channel();
         let feeding = tokio::spawn(async move {
-            // Ends when nobody takes the rest.
-            while sender.send(Ok(Frame::data(pattern(16_384)))).await.is_ok() {}
+            // More than a window and less than a closing connection still reads; then silence.
+            for _ in 0..8 {
+                if sender.send(Ok(Frame::data(pattern(16_384)))).await.is_err() {
+                    return;
+                }
+            }
+            sender.closed().await;
         });
         let asked = request(down, "POST", "/upload").body(body).unwrap();
         let (head, got, _) = call(gateway.address, down, asked).await.unwrap();
