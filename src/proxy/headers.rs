@@ -92,7 +92,8 @@ pub fn from_http2(
     for (name, value) in call.added(Towards::Service) {
         headers.append(name, value);
     }
-    assemble(head.method.clone(), &head.authority, &head.target(), headers)
+    let unsendable = |_| Refusal::new(Reason::TargetInvalid, "the target cannot be sent on");
+    Ok(request_of(head.method.clone(), head.forwarded().map_err(unsendable)?, headers))
 }
 
 /// Room for what the gateway adds.
@@ -137,11 +138,15 @@ fn assemble(
         .path_and_query(target)
         .build()
         .map_err(|_| Refusal::new(Reason::TargetInvalid, "the target cannot be sent on"))?;
+    Ok(request_of(method, uri, headers))
+}
+
+fn request_of(method: http::Method, uri: Uri, headers: HeaderMap) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    Ok(request)
+    request
 }
 
 fn copied(fields: &[Field], buffer: &[u8], drops: KindSet) -> HeaderMap {

@@ -8,7 +8,7 @@ use crate::wire::authority;
 use crate::wire::field::{Kind, KindSet, classify};
 use crate::wire::target::{self, Canonical};
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 
 /// A canonical head: the same bytes are matched, authorised, forwarded and recorded.
 #[derive(Clone)]
@@ -17,14 +17,14 @@ pub struct Http2Head {
     pub method: http::Method,
     /// Every field as received.
     pub headers: HeaderMap,
-    /// The canonical host, without port.
-    pub host: String,
-    /// The canonical authority.
-    pub authority: String,
-    /// The canonical path.
-    pub path: String,
-    /// The query as sent.
-    pub query: Option<String>,
+    /// The target as sent; what of it was not canonical stands in `authority` and `target`.
+    uri: Uri,
+    /// The canonical authority, where it is not the one in `uri`.
+    authority: Option<String>,
+    /// Where the host ends within the canonical authority.
+    host_len: usize,
+    /// The canonical path and query, where they are not those in `uri`, and where the path ends.
+    target: Option<(String, usize)>,
     /// The declared body length; 0 where the stream ended with the head.
     pub body_bytes: Option<u64>,
     /// The kinds of the fields there are: most that are asked for are not, and looking each up
@@ -42,8 +42,8 @@ impl Http2Head {
             return Err(Refusal::new(Reason::MethodRefused, "CONNECT is not served"));
         }
         check_fields(&parts.headers, limits)?;
-        let (authority, host) = authority_of(&parts)?;
-        let (path, query) = target_of(&parts, limits)?;
+        let (authority, host_len) = authority_of(&parts)?;
+        let target = target_of(&parts, limits)?;
         let body_bytes = if ended { Some(0) } else { length_of(&parts.headers)? };
         if parts.headers.contains_key(header::EXPECT)
             && !parts
@@ -54,18 +54,29 @@ impl Http2Head {
         {
             return Err(Refusal::new(Reason::ExpectationUnknown, "only 100-continue is known"));
         }
-        let Parts { method, headers, .. } = parts;
+        let Parts { method, headers, uri, .. } = parts;
         let kinds = headers.keys().map(|name| classify(name.as_str().as_bytes()));
         let present = kinds.fold(KindSet::default(), |set, kind| set.with(KindSet::of(&[kind])));
-        Ok(Self { method, headers, host, authority, path, query, body_bytes, present })
+        Ok(Self { method, headers, uri, authority, host_len, target, body_bytes, present })
     }
 
-    /// Path and query for the next hop.
-    pub fn target(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
-        }
+    /// The canonical target for the next hop; shares the received one's bytes where it can.
+    ///
+    /// # Errors
+    /// When the target cannot be written, which canonical parts always can.
+    pub fn forwarded(&self) -> Result<Uri, http::Error> {
+        let sent = self.uri.clone().into_parts();
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.authority = match &self.authority {
+            Some(text) => Some(text.parse()?),
+            None => sent.authority,
+        };
+        parts.path_and_query = match &self.target {
+            Some((text, _)) => Some(text.parse()?),
+            None => sent.path_and_query,
+        };
+        Ok(Uri::from_parts(parts)?)
     }
 }
 
@@ -80,7 +91,8 @@ impl Inbound for Http2Head {
     }
 
     fn authority(&self) -> &[u8] {
-        self.authority.as_bytes()
+        let sent = || self.uri.authority().map_or("", http::uri::Authority::as_str);
+        self.authority.as_deref().unwrap_or_else(sent).as_bytes()
     }
 
     fn only(&self, kind: Kind, name: &str) -> Option<&[u8]> {
@@ -99,11 +111,15 @@ impl RequestView for Http2Head {
     }
 
     fn host(&self) -> &str {
-        &self.host
+        let host = Inbound::authority(self).get(..self.host_len).unwrap_or_default();
+        std::str::from_utf8(host).unwrap_or_default()
     }
 
     fn path(&self) -> &str {
-        &self.path
+        match &self.target {
+            Some((text, end)) => text.get(..*end).unwrap_or_default(),
+            None => self.uri.path(),
+        }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -155,46 +171,47 @@ pub fn padded(value: &[u8]) -> bool {
 
 /// The authority and its host. `Host` may stand beside `:authority` only if it says the same
 /// (RFC 9113 8.3.1).
-fn authority_of(parts: &Parts) -> Result<(String, String), Refusal> {
+fn authority_of(parts: &Parts) -> Result<(Option<String>, usize), Refusal> {
     let refuse = |what: &'static str| Refusal::new(Reason::AuthorityInvalid, what);
-    let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes().to_vec());
+    let named = parts.uri.authority().map(http::uri::Authority::as_str);
     let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let host = hosts.next().map(|value| value.as_bytes().to_vec());
+    let host = hosts.next().map(http::HeaderValue::as_bytes);
     if hosts.next().is_some() {
         return Err(refuse("there is more than one Host"));
     }
-    let canonical = |text: &[u8]| -> Result<(String, String), Refusal> {
-        let mut scratch = Vec::new();
+    let mut scratch = Vec::new();
+    let mut canonical = |text: &[u8]| -> Result<(String, usize), Refusal> {
+        scratch.clear();
         let found = authority::canonical(text, &mut scratch)
             .map_err(|_| refuse("the authority is not a host with perhaps a port"))?;
         let bytes = if found.in_scratch { &scratch[..] } else { text };
         let whole = bytes.get(found.start..found.end).unwrap_or_default();
-        let host = bytes.get(found.start..found.host_end).unwrap_or_default();
-        let owned = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok((owned(whole), owned(host)))
+        Ok((String::from_utf8_lossy(whole).into_owned(), found.host_end - found.start))
     };
     match (named, host) {
-        (Some(named), Some(host)) => {
-            let named = canonical(&named)?;
-            if canonical(&host)? == named {
-                Ok(named)
-            } else {
-                Err(refuse("Host and :authority differ"))
+        (Some(named), host) => {
+            let (text, host_len) = canonical(named.as_bytes())?;
+            if let Some(host) = host
+                && canonical(host)?.0 != text
+            {
+                return Err(refuse("Host and :authority differ"));
             }
+            Ok(((text != named).then_some(text), host_len))
         }
-        (Some(only), None) | (None, Some(only)) => canonical(&only),
+        (None, Some(host)) => canonical(host).map(|(text, host_len)| (Some(text), host_len)),
         (None, None) => Err(refuse("there is neither :authority nor Host")),
     }
 }
 
-fn target_of(parts: &Parts, limits: &HeadLimits) -> Result<(String, Option<String>), Refusal> {
+fn target_of(parts: &Parts, limits: &HeadLimits) -> Result<Option<(String, usize)>, Refusal> {
+    // An absent path shows only here: `Uri::path` says `/` for it.
     if parts.uri.clone().into_parts().path_and_query.is_none() {
         // h2 asks for it only beside an `:authority`.
         return Err(Refusal::new(Reason::TargetInvalid, "there is no :path"));
     }
     let text = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if text == "*" && parts.method == http::Method::OPTIONS {
-        return Ok(("*".to_owned(), None));
+        return Ok(None);
     }
     if text.len() > limits.target_bytes_max {
         let detail = "the target is longer than `limits.target_bytes_max` allows";
@@ -204,13 +221,19 @@ fn target_of(parts: &Parts, limits: &HeadLimits) -> Result<(String, Option<Strin
     let found = target::canonical(text.as_bytes(), &mut scratch).map_err(|_| {
         Refusal::new(Reason::TargetInvalid, "the path cannot be brought into canonical form")
     })?;
-    let owned = |part: Canonical| match part {
-        Canonical::Input(from, to) => text.get(from..to).unwrap_or_default().to_owned(),
+    let piece = |part: Canonical| match part {
+        Canonical::Input(from, to) => text.get(from..to).unwrap_or_default(),
         Canonical::Scratch(from, to) => {
-            String::from_utf8_lossy(scratch.get(from..to).unwrap_or_default()).into_owned()
+            std::str::from_utf8(scratch.get(from..to).unwrap_or_default()).unwrap_or_default()
         }
     };
-    Ok((owned(found.path), found.query.map(owned)))
+    let path = piece(found.path);
+    let canonical = match found.query.map(piece) {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let end = path.len();
+    Ok((canonical != text).then_some((canonical, end)))
 }
 
 fn length_of(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
