@@ -67,6 +67,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
+    gateway.look_at_memory();
     writeln!(out.writer, "caio: {services} services, snapshot {digest}")?;
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
