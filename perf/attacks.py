@@ -21,9 +21,11 @@ import struct
 import sys
 import time
 
-# How long one hostile connection is held by the attacker; every deadline of a proxy in these
-# scenarios is shorter, so that one that is left is one that the proxy keeps.
+# How long one hostile connection is held by the attacker; the deadlines of the proxies in these
+# scenarios are shorter, so that one that is left is one that the proxy keeps.
 LIFE_SECONDS = 6.0
+# For bodies that drip: a least rate is judged over ten seconds, by those who have one.
+DRIP_LIFE_SECONDS = 13.0
 CONNECT_SECONDS = 3.0
 RECEIVE_BYTES = 65536
 LOOK_SECONDS = 0.2
@@ -156,7 +158,7 @@ BAD_CHUNKS = (
 
 
 def unread_answers(_):
-    yield b"GET /64k HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50, LIFE_SECONDS
+    yield b"GET /1m HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50, LIFE_SECONDS
 
 
 def flood(one, each=250, pause=0.25):
@@ -225,10 +227,13 @@ def provoked_resets(number):
         first = b""
 
 
-def zero_window(_):
-    settings = struct.pack(">HI", 4, 0)
-    yield opening(settings) + b"".join(
-        request(stream, "/64k") for stream in itertools.islice(streams(), 40)), LIFE_SECONDS
+def zero_window(count, path):
+    """Answers asked for, and SETTINGS_INITIAL_WINDOW_SIZE of 0 for them."""
+    asked = b"".join(request(stream, path) for stream in itertools.islice(streams(), count))
+
+    def script(_):
+        yield opening(struct.pack(">HI", 4, 0)) + asked, LIFE_SECONDS
+    return script
 
 
 def half_block(_):
@@ -253,6 +258,7 @@ class Attack:
     reads: bool = True
     # How each ending is told apart, where connections differ.
     kinds: tuple = ("",)
+    life: float = LIFE_SECONDS
     # When the sink ends a connection by itself: about when a careful proxy would.
     sink_ms: int = 0
 
@@ -267,11 +273,12 @@ FLOOD = {"rate": 20, "most": 10}
 ATTACKS = {
     "h1-header-drip": Attack("a header field every 0.4 s (slowloris)", header_drip, **SLOW),
     "h1-silence": Attack("connections that say nothing", silence, **SLOW),
-    "h1-body-drip": Attack("a byte of body every 0.4 s", body_drip, 100, 200, sink_ms=4000),
+    "h1-body-drip": Attack("a byte of body every 0.4 s", body_drip, 100, 200,
+                           life=DRIP_LIFE_SECONDS, sink_ms=10_000),
     "h1-bad-heads": Attack("malformed heads", cycled(b"", BAD_HEADS), **BURST),
     "h1-bad-chunks": Attack("malformed chunks", cycled(
         UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n", BAD_CHUNKS), **BURST),
-    "h1-unread": Attack("fifty answers of 64 KiB asked for and not read", unread_answers, 50, 200,
+    "h1-unread": Attack("fifty answers of 1 MiB asked for and not read", unread_answers, 50, 200,
                         reads=False, sink_ms=4000),
     "h2-rapid-reset": Attack("streams begun and reset at once", rapid_reset, **FLOOD),
     "h2-continuation-empty": Attack("empty CONTINUATION", continuations(0), **FLOOD),
@@ -284,11 +291,14 @@ ATTACKS = {
                             on_a_stream(lambda s: frame(DATA, 0, s)), **FLOOD),
     "h2-made-reset": Attack("resets that the server is made to send (MadeYouReset)",
                             provoked_resets, kinds=tuple(PROVOCATIONS), **FLOOD),
-    "h2-zero-window": Attack("forty answers of 64 KiB and no window for them", zero_window, 20, 20,
-                             sink_ms=4000),
+    "h2-zero-window": Attack("forty answers of 1 MiB and no window for them",
+                             zero_window(40, "/1m"), 20, 20, sink_ms=4000),
+    # Two thousand streams: more than a gateway may open connections to one origin.
+    "h2-hoard": Attack("a hundred answers of 64 KiB and no window for them",
+                       zero_window(100, "/64k"), 20, 20, sink_ms=4000),
     "h2-half-block": Attack("a field block that never goes on", half_block, **SLOW),
     "h2-body-drip": Attack("ten bodies, a byte of each every 0.4 s", h2_body_drip, 50, 50,
-                           sink_ms=4000),
+                           life=DRIP_LIFE_SECONDS, sink_ms=10_000),
 }
 
 
@@ -349,7 +359,7 @@ async def send(one, script, tally):
     except OSError:
         # Whoever waits for the end sees what was said last.
         pass
-    await asyncio.sleep(LIFE_SECONDS)
+    await asyncio.Future()
 
 
 async def attack_once(attack, number, h2, port, until, tally):
@@ -367,7 +377,7 @@ async def attack_once(attack, number, h2, port, until, tally):
         reader = attack.reader(h2)
         sender = asyncio.create_task(send(one, attack.script(number), tally))
         end = asyncio.create_task(receive(one, reader) if attack.reads else look(one))
-        left = min(begun + LIFE_SECONDS, until) - begun
+        left = min(begun + attack.life, until) - begun
         await asyncio.wait([end], timeout=max(0, left))
         sender.cancel()
         await asyncio.gather(sender, return_exceptions=True)
@@ -380,7 +390,7 @@ async def attack_once(attack, number, h2, port, until, tally):
         else:
             end.cancel()
             await asyncio.gather(end, return_exceptions=True)
-            if time.monotonic() - begun >= LIFE_SECONDS - LOOK_SECONDS:
+            if time.monotonic() - begun >= attack.life - LOOK_SECONDS:
                 tally.endings[f"{kind}{reader.told()}, kept"] += 1
             else:
                 tally.unjudged += 1

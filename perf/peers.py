@@ -8,10 +8,9 @@ nobody by default, starts anew (the load sends none); Envoy also puts Via into r
 import json
 import os
 
-BODIES = {"1k": 1024, "64k": 65536}
-# Deadlines beside attacks: the same for all, and short, so that a run sees what they end. The last is
-# of a whole exchange, which CAIO alone has.
-ATTACK_HEAD_SECONDS, ATTACK_BODY_SECONDS, ATTACK_STALL_SECONDS, ATTACK_WHOLE_SECONDS = 2, 2, 3, 5
+BODIES = {"1k": 1024, "64k": 65536, "1m": 1 << 20}
+# Deadlines beside attacks: the same for all, and short, so that a run sees what they end.
+ATTACK_HEAD_SECONDS, ATTACK_BODY_SECONDS, ATTACK_STALL_SECONDS = 2, 2, 3
 # Never reached in a run: a proxy that closes and reopens connections measures the kernel.
 FOREVER_REQUESTS = 1_000_000_000
 FOREVER_SECONDS = 3600
@@ -249,7 +248,7 @@ side = "promise"
 type = "region"
 tree = { eu = ["eu-west", "eu-north"], us = ["us-east"] }
 """)
-    files = ["GET /1k", "GET /64k", "POST /upload"]
+    files = ["GET /1k", "GET /64k", "GET /1m", "POST /upload"]
     listed = [("rig.west", "rig.file/1", files, "eu-west"),
               ("rig.east", "rig.file/1", files, "us-east")]
     listed += [(f"rig.other{number}", f"rig.other{number}/1", [f"GET /other/{number}"], "eu-west")
@@ -282,7 +281,6 @@ capability = "rig.file/1"
 client_header = "{ATTACK_HEAD_SECONDS}s"
 client_body_idle = "{ATTACK_BODY_SECONDS}s"
 stream_idle = "{ATTACK_STALL_SECONDS}s"
-request = "{ATTACK_WHOLE_SECONDS}s"
 """
     return [program, "run", "-c", write(folder, "caio.toml", f"""{CONFIG}vocabulary = "vocabulary.toml"
 include = {json.dumps(parts)}

@@ -256,7 +256,8 @@ def tally_of(process, seconds):
 def measure_attacked(process, scenario, port, target, name, rate, options, folder):
     """Paced load at the proxy, while the attack is aimed at the target port."""
     # At least long enough that the attacker sees each of its first connections to an end.
-    seconds = max(options.duration + ATTACK_LEAD_SECONDS, attacks.LIFE_SECONDS + 2)
+    life = attacks.ATTACKS[name].life
+    seconds = max(options.duration + ATTACK_LEAD_SECONDS, life + 2)
     before = process.resident_bytes()
     with contextlib.ExitStack() as stack:
         attacker = python_process(stack, folder, f"attack {name}", options, name, target, seconds)
@@ -264,7 +265,7 @@ def measure_attacked(process, scenario, port, target, name, rate, options, folde
         time.sleep(ATTACK_LEAD_SECONDS)
         figures = measure_beside(process, scenario, port, rate, options, folder)
         if target == port:
-            figures["attack"] = tally_of(attacker, seconds + attacks.LIFE_SECONDS + 10)
+            figures["attack"] = tally_of(attacker, seconds + 10)
     process.check()
     # Ended connections are freed by now; what stays is a leak, or an allocator's reserve.
     time.sleep(ATTACK_LEAD_SECONDS)
