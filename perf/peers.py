@@ -1,9 +1,9 @@
 """The origin and the proxies, each set up as its own users would for speed, with equal features:
-keep-alive on both sides, no access log, one worker, and the same fields added to each request as CAIO
-adds by default: X-Forwarded-For, -Proto and -Host, X-Request-ID (a fresh one, told to the caller too)
-and Via. What differs: CAIO also adds `traceparent` and its decision, which the others have no cheap
-means for; nginx and HAProxy continue an X-Forwarded-For that the caller sent where CAIO, trusting
-nobody by default, starts anew (the load sends none); Envoy also puts Via into responses."""
+keep-alive on both sides, no access log, one worker, and the same fields added to each request as
+CAIO adds by default: X-Forwarded-For, -Proto and -Host, X-Request-ID (a fresh one, told to the caller
+too) and Via. What differs: CAIO also adds `traceparent` and its decision, which the others have no
+cheap means for; nginx and HAProxy continue an X-Forwarded-For that the caller sent where CAIO,
+trusting nobody by default, starts anew (the load sends none); Envoy also puts Via into responses."""
 
 import json
 import os

@@ -75,8 +75,9 @@ ATTACK_RULES = """\
 The load is paced at well below what any proxy reaches. *Quiet* is that load alone, *control* the same
 beside the attack's generator aimed at a sink, *attacked* beside the attack itself; the generator
 shares its cores with the load, so attacked ÷ control is what the proxy does, and attacked ÷ quiet
-what the callers of this machine saw. Latencies are medians of rounds, in µs. *Without a core* is the
-share of the attacked window in which the proxy could have run and another program had its core:
+what the callers of this machine saw. Latencies are medians of rounds, in µs, with the lowest and
+highest of p99 in brackets. What else runs on a machine only ever adds to a latency, so where rounds
+differ widely the ratio of the lowest ones says more. *Without a core* is the share of the attacked window in which the proxy could have run and another program had its core:
 where it is more than a few percent, the latencies are that program's. Deadlines are shortened, the
 same for all, so that the window sees them end connections."""
 
@@ -97,14 +98,17 @@ def attack_rows(name, proxies):
         quiet, control, attacked = (one["phases"][key] for key in ("quiet", "control", "attacked"))
         median = lambda rounds, key, digits=0: number(median_of(rounds, key), digits)
         p99 = [median_of(rounds, "p99_us") for rounds in (quiet, control, attacked)]
+        lowest = [min((part["p99_us"] for part in rounds if part["p99_us"]), default=0)
+                  for rounds in (quiet, control, attacked)]
         errors = ["/".join(str(sum(part["errors"] for part in rounds))
                            for rounds in (quiet, control, attacked))]
         share = lambda rounds, key: number(100 * (median_of(rounds, key) or 0), 0)
         lasted = [{"s": part["attack"]["lasted_p50_s"]} for part in attacked]
         yield [
             name, proxy, median(quiet, "p50_us"), median(attacked, "p50_us"),
-            *(number(value, 0) for value in p99), median(quiet, "p999_us"),
-            median(attacked, "p999_us"), ratio(p99[2], p99[0]), ratio(p99[2], p99[1]), *errors,
+            *(spread(rounds, "p99_us", 0) for rounds in (quiet, control, attacked)),
+            median(quiet, "p999_us"), median(attacked, "p999_us"), ratio(p99[2], p99[0]),
+            ratio(p99[2], p99[1]), ratio(lowest[2], min(lowest[:2])), *errors,
             f"{share(quiet, 'cpu_share')}/{share(attacked, 'cpu_share')}",
             share(attacked, "waited_share"),
             f"{number(attacked[0]['resident_before_mib'])}/"
@@ -118,7 +122,7 @@ def attack_rows(name, proxies):
 def attack_table(attacks):
     head = ["attack", "proxy", "p50 quiet", "p50 attacked", "p99 quiet", "p99 control",
             "p99 attacked", "p99.9 quiet", "p99.9 attacked", "p99 ÷ quiet", "p99 ÷ control",
-            "errors quiet/control/attacked", "CPU % quiet/attacked", "% without a core",
+            "lowest ÷ lowest unattacked", "errors quiet/control/attacked", "CPU % quiet/attacked", "% without a core",
             "MiB before/peak/after", "hostile connections", "lasted s", "how they ended"]
     return table(head, [row for name, proxies in attacks.items()
                         for row in attack_rows(name, proxies)])

@@ -306,7 +306,8 @@ def run_attacks(result, scenario, running, options, folder):
             check_answer(name, scenario, port, options, folder)
             p99 = {phase: report.median_of(list_, "p99_us") for phase, list_ in phases.items()}
             say(f"  {key} {name}: p99 " + ", ".join(
-                f"{phase} {value:.0f} µs" for phase, value in p99.items())
+                f"{phase} {report.number(value, 0)} µs" for phase, value in p99.items())
+                + f", {sum(one['errors'] for one in phases['attacked'])} errors"
                 + f"; {report.endings(phases['attacked'])}")
 
 

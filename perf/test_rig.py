@@ -222,6 +222,12 @@ class Scripts(unittest.TestCase):
         return asyncio.run(both())
 
 
+class Latencies(unittest.TestCase):
+    def test_only_what_was_answered_counts(self):
+        lines = ["10 200 90\n", "11 503 1\n", "12 -1 2\n", "13 304 80\n"]
+        self.assertEqual(measure.answered_times(lines), [80, 90])
+
+
 class Report(unittest.TestCase):
     def test_ratios_are_of_medians_of_the_same_run(self):
         def rounds(*costs):
@@ -247,7 +253,7 @@ class Report(unittest.TestCase):
                   "attacked": [window(300, 4), window(300, 4), window(999, 4)]}
         page = report.attack_table({"a": {"caio": {"title": "t", "phases": phases}}})
         row = page.splitlines()[-1]
-        self.assertIn("| 3.00 | 1.50 | 0/0/12 |", row)
+        self.assertIn("| 3.00 | 1.50 | 3.00 | 0/0/12 |", row)
         self.assertIn("12 400, closed; 9 no word, kept; 6 too short to tell", row)
 
     def test_without_a_peer_there_is_no_ratio(self):
