@@ -1,10 +1,16 @@
 """The origin and the proxies, each set up as its own users would for speed, with equal features:
-keep-alive on both sides, forwarding headers added, no access log, one worker."""
+keep-alive on both sides, no access log, one worker, and the same fields added to each request as
+CAIO adds by default: X-Forwarded-For, -Proto and -Host, X-Request-ID (a fresh one, told to the caller
+too) and Via. What differs: CAIO also adds `traceparent` and its decision, which the others have no
+cheap means for; nginx and HAProxy continue an X-Forwarded-For that the caller sent where CAIO,
+trusting nobody by default, starts anew (the load sends none); Envoy also puts Via into responses."""
 
 import json
 import os
 
-BODIES = {"1k": 1024, "64k": 65536}
+BODIES = {"1k": 1024, "64k": 65536, "1m": 1 << 20}
+# Deadlines beside attacks: the same for all, and short, so that a run sees what they end.
+ATTACK_HEAD_SECONDS, ATTACK_BODY_SECONDS, ATTACK_STALL_SECONDS = 2, 2, 3
 # Never reached in a run: a proxy that closes and reopens connections measures the kernel.
 FOREVER_REQUESTS = 1_000_000_000
 FOREVER_SECONDS = 3600
@@ -67,6 +73,13 @@ def origin(folder, http1_port, http2_port):
     listen 127.0.0.1:{http2_port} http2 backlog=4096;
     http2_max_concurrent_streams 1024;
     root {root};
+    # Answers only when the whole body is there, so that a slow body is slow for the proxy too.
+    location /upload {{
+      proxy_method GET;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_pass http://127.0.0.1:{http1_port}/1k;
+    }}
     # The many paths of the route scenarios all answer with the small file.
     location /r/ {{ try_files /1k =404; }}
   }}
@@ -77,19 +90,24 @@ def origin(folder, http1_port, http2_port):
 
 def nginx(folder, scenario, port, origin_port, large_buffers=False):
     listen = " http2" if scenario.front == "h2" else ""
-    forward = """proxy_pass http://origin;
+    forward = f"""proxy_pass http://origin;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;"""
+      {nginx_fields("proxy")}"""
     if scenario.origin == "h2":
         # The only way in which nginx speaks HTTP/2 to an origin.
-        forward = """grpc_pass grpc://origin;
-      grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      grpc_set_header X-Forwarded-Proto $scheme;"""
+        forward = f"""grpc_pass grpc://origin;
+      {nginx_fields("grpc")}"""
     # As shipped, an answer above 32 KiB may pass through a file; with these it stays in memory.
     buffers = "  proxy_buffers 32 8k;\n  proxy_max_temp_file_size 0;\n" if large_buffers else ""
+    if scenario.kind == "attack":
+        # A body that is gathered first would not reach the origin at all.
+        buffers += f"""  client_header_timeout {ATTACK_HEAD_SECONDS}s;
+  client_body_timeout {ATTACK_BODY_SECONDS}s;
+  send_timeout {ATTACK_STALL_SECONDS}s;
+  proxy_request_buffering off;
+"""
     write(folder, "nginx.conf", nginx_head(folder, "nginx") + buffers + f"""  http2_max_concurrent_streams 1024;
   upstream origin {{
     server 127.0.0.1:{origin_port};
@@ -108,9 +126,23 @@ def nginx(folder, scenario, port, origin_port, large_buffers=False):
     return nginx_command(folder, "nginx")
 
 
+def nginx_fields(module):
+    """What CAIO adds; `$http_host` is also what HTTP/2 says as `:authority`."""
+    fields = {
+        "X-Forwarded-For": "$proxy_add_x_forwarded_for", "X-Forwarded-Proto": "$scheme",
+        "X-Forwarded-Host": "$http_host", "X-Request-ID": "$request_id", "Via": '"1.1 nginx"',
+    }
+    lines = [f"{module}_set_header {name} {value};" for name, value in fields.items()]
+    return "\n      ".join(lines + ["add_header X-Request-ID $request_id always;"])
+
+
 def haproxy(folder, scenario, port, origin_port):
     front = " proto h2" if scenario.front == "h2" else ""
     back = " proto h2" if scenario.origin == "h2" else ""
+    client, head = f"{FOREVER_SECONDS}s", ""
+    if scenario.kind == "attack":
+        client = f"{ATTACK_STALL_SECONDS}s"
+        head = f"\n  timeout http-request {ATTACK_HEAD_SECONDS}s"
     path = write(folder, "haproxy.cfg", f"""global
   nbthread 1
   no strict-limits
@@ -119,7 +151,7 @@ def haproxy(folder, scenario, port, origin_port):
 defaults
   mode http
   timeout connect 5s
-  timeout client {FOREVER_SECONDS}s
+  timeout client {client}{head}
   timeout server {FOREVER_SECONDS}s
   timeout http-keep-alive {FOREVER_SECONDS}s
   http-reuse always
@@ -127,6 +159,11 @@ defaults
 frontend front
   bind 127.0.0.1:{port}{front} backlog 4096
   http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  unique-id-format %[uuid()]
+  unique-id-header X-Request-ID
+  http-request add-header Via "1.1 haproxy"
+  http-response set-header X-Request-ID %[unique-id]
   default_backend back
 backend back
   server origin 127.0.0.1:{origin_port}{back} pool-max-conn -1
@@ -142,10 +179,15 @@ def envoy(folder, scenario, port, origin_port, program="envoy"):
         "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "front",
         "codec_type": "HTTP2" if scenario.front == "h2" else "HTTP1",
-        "generate_request_id": False,
+        "generate_request_id": True,
+        "always_set_request_id_in_response": True,
+        "via": "1.1 envoy",
         "use_remote_address": True,
         "route_config": {"virtual_hosts": [{
             "name": "all", "domains": ["*"],
+            "request_headers_to_add": [
+                {"header": {"key": "x-forwarded-host", "value": "%REQ(:authority)%"}},
+            ],
             "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "origin"}}],
         }]},
         "http_filters": [{
@@ -206,7 +248,7 @@ side = "promise"
 type = "region"
 tree = { eu = ["eu-west", "eu-north"], us = ["us-east"] }
 """)
-    files = ["GET /1k", "GET /64k"]
+    files = ["GET /1k", "GET /64k", "GET /1m", "POST /upload"]
     listed = [("rig.west", "rig.file/1", files, "eu-west"),
               ("rig.east", "rig.file/1", files, "us-east")]
     listed += [(f"rig.other{number}", f"rig.other{number}/1", [f"GET /other/{number}"], "eu-west")
@@ -232,6 +274,14 @@ capability = "rig.file/1"
     for start in range(0, len(entries), PART_ENTRIES):
         parts.append(f"part{start}.toml")
         write(folder, parts[-1], CONFIG + "".join(entries[start:start + PART_ENTRIES]))
+    timeouts = ""
+    if scenario.kind == "attack":
+        timeouts = f"""
+[timeouts]
+client_header = "{ATTACK_HEAD_SECONDS}s"
+client_body_idle = "{ATTACK_BODY_SECONDS}s"
+stream_idle = "{ATTACK_STALL_SECONDS}s"
+"""
     return [program, "run", "-c", write(folder, "caio.toml", f"""{CONFIG}vocabulary = "vocabulary.toml"
 include = {json.dumps(parts)}
 
@@ -240,7 +290,7 @@ workers = 1
 
 [limits]
 requests_per_connection_max = {FOREVER_REQUESTS}
-
+{timeouts}
 [[listeners]]
 address = "127.0.0.1:{port}"
 

@@ -71,6 +71,69 @@ def idle_table(proxies):
                   "resident MiB with them"], rows)
 
 
+ATTACK_RULES = """\
+The load is paced at well below what any proxy reaches. *Quiet* is that load alone, *control* the same
+beside the attack's generator aimed at a sink, *attacked* beside the attack itself; the generator
+shares its cores with the load, so attacked ÷ control is what the proxy does, and attacked ÷ quiet
+what the callers of this machine saw. Latencies are medians of rounds, in µs, with the lowest and
+highest of p99 in brackets. What else runs on a machine only ever adds to a latency, so where rounds
+differ widely the ratio of the lowest ones says more. *Without a core* is the share of the attacked window in which the proxy could have run and another program had its core:
+where it is more than a few percent, the latencies are that program's. Deadlines are shortened, the
+same for all, so that the window sees them end connections."""
+
+
+def endings(rounds):
+    """How an attack's connections ended, over all rounds, the most frequent first."""
+    total, kept = {}, 0
+    for one in rounds:
+        kept += one["attack"]["unjudged"] + one["attack"]["refused"]
+        for how, count in one["attack"]["endings"].items():
+            total[how] = total.get(how, 0) + count
+    parts = [f"{count} {how}" for how, count in sorted(total.items(), key=lambda at: -at[1])]
+    return "; ".join(parts + ([f"{kept} too short to tell"] if kept else [])) or "none"
+
+
+def attack_rows(name, proxies):
+    for proxy, one in proxies.items():
+        quiet, control, attacked = (one["phases"][key] for key in ("quiet", "control", "attacked"))
+        median = lambda rounds, key, digits=0: number(median_of(rounds, key), digits)
+        p99 = [median_of(rounds, "p99_us") for rounds in (quiet, control, attacked)]
+        lowest = [min((part["p99_us"] for part in rounds if part["p99_us"]), default=0)
+                  for rounds in (quiet, control, attacked)]
+        errors = ["/".join(str(sum(part["errors"] for part in rounds))
+                           for rounds in (quiet, control, attacked))]
+        share = lambda rounds, key: number(100 * (median_of(rounds, key) or 0), 0)
+        lasted = [{"s": part["attack"]["lasted_p50_s"]} for part in attacked]
+        yield [
+            name, proxy, median(quiet, "p50_us"), median(attacked, "p50_us"),
+            *(spread(rounds, "p99_us", 0) for rounds in (quiet, control, attacked)),
+            median(quiet, "p999_us"), median(attacked, "p999_us"), ratio(p99[2], p99[0]),
+            ratio(p99[2], p99[1]), ratio(lowest[2], min(lowest[:2])), *errors,
+            f"{share(quiet, 'cpu_share')}/{share(attacked, 'cpu_share')}",
+            share(attacked, "waited_share"),
+            f"{number(attacked[0]['resident_before_mib'])}/"
+            f"{number(max(part['resident_peak_mib'] for part in attacked))}/"
+            f"{number(attacked[-1]['resident_after_mib'])}",
+            str(sum(part["attack"]["begun"] for part in attacked)),
+            number(median_of(lasted, "s"), 2), endings(attacked),
+        ]
+
+
+def attack_table(attacks):
+    head = ["attack", "proxy", "p50 quiet", "p50 attacked", "p99 quiet", "p99 control",
+            "p99 attacked", "p99.9 quiet", "p99.9 attacked", "p99 ÷ quiet", "p99 ÷ control",
+            "lowest ÷ lowest unattacked", "errors quiet/control/attacked", "CPU % quiet/attacked", "% without a core",
+            "MiB before/peak/after", "hostile connections", "lasted s", "how they ended"]
+    return table(head, [row for name, proxies in attacks.items()
+                        for row in attack_rows(name, proxies)])
+
+
+def attack_notes(attacks):
+    titles = {name: next(iter(proxies.values()))["title"]
+              for name, proxies in attacks.items() if proxies}
+    return "\n".join(f"- `{name}`: {title}." for name, title in titles.items())
+
+
 def scale_note(proxies):
     """What size costs: the same binary with a large landscape, against its own small one."""
     small = median_of(proxies.get("caio", []), "cpu_us")
@@ -99,7 +162,11 @@ def page(result, raw_name):
         if scenario.get("direct"):
             rate = number(scenario["direct"]["requests_per_second"], 0)
             out += [f"The origin alone, asked directly, answers {rate} requests per second.", ""]
-        out.append(idle_table(proxies) if scenario["kind"] == "idle" else load_table(proxies))
+        if scenario["kind"] == "attack":
+            attacks = scenario.get("attacks", {})
+            out += [ATTACK_RULES, "", attack_notes(attacks), "", attack_table(attacks)]
+        else:
+            out.append(idle_table(proxies) if scenario["kind"] == "idle" else load_table(proxies))
         if scenario.get("paced"):
             out += ["", "Open loop, the same offered rate for all (half of what the slowest "
                     "reached):", "", paced_table(scenario["paced"])]

@@ -3,6 +3,7 @@
 
     python3 perf/rig.py                                   everything that is installed
     python3 perf/rig.py --scenario h1-1k --duration 10 --rounds 5
+    python3 perf/rig.py --scenario h2-attacked --duration 4 --rounds 3 --proxy caio
 
 Needs Python's standard library alone and installs nothing; what is missing is named with the
 command that installs it. Everything runs on loopback, from a temporary folder, on free ports.
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 
+import attacks
 import measure
 import peers
 import report
@@ -38,6 +40,10 @@ CONNECTIONS = 64
 H2_CONNECTIONS, H2_STREAMS = 16, 32
 IDLE_CONNECTIONS = 10_000
 START_SECONDS_MAX = 30
+# What part of the slowest proxy's full rate is offered beside attacks: enough to feel a slow-down,
+# and not so much that a queue grows without one.
+ATTACKED_SHARE = 0.4
+ATTACK_LEAD_SECONDS = 1
 # HAProxy reserves two for each connection that it may ever have.
 DESCRIPTORS = 65_536
 
@@ -76,6 +82,12 @@ SCENARIOS = {
         path="/r/99999", routes=100_000),
     "services-10k": Scenario(
         "As h1-1k, with 10 000 services.", proxies=("caio", "caio-services"), services=10_000),
+    "h1-attacked": Scenario(
+        "Paced HTTP/1.1 beside one attack after another.", kind="attack",
+        proxies=("caio", "nginx", "haproxy")),
+    "h2-attacked": Scenario(
+        "Paced HTTP/2, forwarded as HTTP/1.1, beside one attack after another.", front="h2",
+        kind="attack", proxies=("caio", "nginx", "haproxy")),
 }
 
 
@@ -210,6 +222,95 @@ def measure_idle(process, scenario, port):
             "empty_mib": empty / 2**20, "full_mib": full / 2**20}
 
 
+def measure_beside(process, scenario, port, rate, options, folder):
+    """One window of paced load, and what the proxy spent in it on everything it did."""
+    spent, waited = sum(process.cpu_seconds()), process.waited_seconds()
+    start = time.monotonic()
+    figures = measure_paced(process, scenario, port, rate, options, folder)
+    seconds = time.monotonic() - start
+    figures["cpu_share"] = (sum(process.cpu_seconds()) - spent) / seconds
+    figures["waited_share"] = (process.waited_seconds() - waited) / seconds
+    return figures
+
+
+def python_process(stack, folder, name, options, *arguments):
+    command = [sys.executable, os.path.join(HERE, "attacks.py"), *map(str, arguments)]
+    process = Process(name, command, options.load_cores, os.path.join(folder, f"{name}.log"))
+    stack.callback(process.stop)
+    return process
+
+
+def tally_of(process, seconds):
+    """What an attack printed of itself once its time was over."""
+    try:
+        code = process.child.wait(seconds)
+    except subprocess.TimeoutExpired as late:
+        raise RigError(f"{process.name} did not end in time") from late
+    with open(process.log) as log:
+        lines = log.read().splitlines()
+    if code != 0 or not lines:
+        raise RigError(f"{process.name} ended with {code}:\n" + "\n".join(lines[-8:]))
+    return json.loads(lines[-1])
+
+
+def measure_attacked(process, scenario, port, target, name, rate, options, folder):
+    """Paced load at the proxy, while the attack is aimed at the target port."""
+    # At least long enough that the attacker sees each of its first connections to an end.
+    life = attacks.ATTACKS[name].life
+    seconds = max(options.duration + ATTACK_LEAD_SECONDS, life + 2)
+    before = process.resident_bytes()
+    with contextlib.ExitStack() as stack:
+        attacker = python_process(stack, folder, f"attack {name}", options, name, target, seconds)
+        peak = stack.enter_context(measure.Peak(process))
+        time.sleep(ATTACK_LEAD_SECONDS)
+        figures = measure_beside(process, scenario, port, rate, options, folder)
+        if target == port:
+            figures["attack"] = tally_of(attacker, seconds + 10)
+    process.check()
+    # Ended connections are freed by now; what stays is a leak, or an allocator's reserve.
+    time.sleep(ATTACK_LEAD_SECONDS)
+    figures.update(resident_before_mib=before / 2**20, resident_peak_mib=peak.bytes / 2**20,
+                   resident_after_mib=process.resident_bytes() / 2**20)
+    return figures
+
+
+def run_attacks(result, scenario, running, options, folder):
+    """Quiet, then the same attack at a sink (its generator alone), then at the proxy, and again;
+    at last once more quiet."""
+    result["attacks"] = {}
+    slowest = min(one["requests"] / one["seconds"] for one in (
+        load(scenario, port, path_for(name, scenario), options.warmup, options, folder)[0]
+        for name, (_, port) in running.items()))
+    rate = slowest * ATTACKED_SHARE
+    say(f"  paced at {rate:.0f} requests/s")
+    for key, attack in attacks.ATTACKS.items():
+        if not key.startswith(scenario.front) or options.attack and key not in options.attack:
+            continue
+        result["attacks"][key] = {}
+        for name, (process, port) in running.items():
+            phases = {"quiet": [], "control": [], "attacked": []}
+            result["attacks"][key][name] = {"title": attack.title, "phases": phases}
+            with contextlib.ExitStack() as stack:
+                (sink_port,) = free_ports(1)
+                sink = python_process(
+                    stack, folder, "sink", options, "sink", sink_port, attack.sink_ms)
+                wait_for_port(sink, sink_port)
+                shared = (scenario, port)
+                for _ in range(options.rounds):
+                    phases["quiet"].append(
+                        measure_beside(process, *shared, rate, options, folder))
+                    for phase, target in (("control", sink_port), ("attacked", port)):
+                        phases[phase].append(measure_attacked(
+                            process, *shared, target, key, rate, options, folder))
+                phases["quiet"].append(measure_beside(process, *shared, rate, options, folder))
+            check_answer(name, scenario, port, options, folder)
+            p99 = {phase: report.median_of(list_, "p99_us") for phase, list_ in phases.items()}
+            say(f"  {key} {name}: p99 " + ", ".join(
+                f"{phase} {report.number(value, 0)} µs" for phase, value in p99.items())
+                + f", {sum(one['errors'] for one in phases['attacked'])} errors"
+                + f"; {report.endings(phases['attacked'])}")
+
+
 def available(options):
     """Each proxy that can run, and why each other one cannot."""
     programs = {"caio": options.caio, "nginx": "nginx", "haproxy": "haproxy",
@@ -269,6 +370,10 @@ def run_scenario(key, scenario, options, found, missing):
                 result["proxies"][name] = [figures]
                 say(f"  {name}: {figures['bytes_per_connection']:.0f} bytes a connection")
             return result
+        if scenario.kind == "attack":
+            if running:
+                run_attacks(result, scenario, running, options, folder)
+            return result
         figures, output = load(scenario, origin_port, path_for("direct", scenario),
                                options.warmup, options, folder)
         figures.update(requests_per_second=figures["requests"] / figures["seconds"], output=output)
@@ -309,7 +414,9 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS),
-                        help="may be repeated; all when absent")
+                        help="may be repeated; all but the attacked ones when absent")
+    parser.add_argument("--attack", action="append", choices=sorted(attacks.ATTACKS),
+                        help="of an attacked scenario; may be repeated; all when absent")
     parser.add_argument("--proxy", action="append", choices=["caio", "nginx", "haproxy", "envoy"],
                         help="may be repeated; all that are found when absent")
     parser.add_argument("--duration", type=int, default=10, help="seconds of one measurement")
@@ -361,9 +468,11 @@ def main(arguments):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     raise_descriptors()
-    keys = options.scenario or list(SCENARIOS)
+    keys = options.scenario or [key for key, one in SCENARIOS.items() if one.kind != "attack"]
     tools = {"nginx"} | {"h2load" if SCENARIOS[key].front == "h2" else "wrk" for key in keys
-                         if SCENARIOS[key].kind == "load"}
+                         if SCENARIOS[key].kind != "idle"}
+    if any(SCENARIOS[key].kind == "attack" for key in keys):
+        tools.add("h2load")
     absent = sorted(tool for tool in tools if not shutil.which(tool))
     if absent:
         for tool in absent:

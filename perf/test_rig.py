@@ -1,6 +1,8 @@
 """The rig's own arithmetic, and that it leaves nothing behind: python3 -m unittest -v, in perf/."""
 
+import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -11,6 +13,7 @@ import time
 import tomllib
 import unittest
 
+import attacks
 import measure
 import peers
 import report
@@ -137,6 +140,94 @@ class Rig(unittest.TestCase):
                     rig.wait_for_port(process, closed.getsockname()[1])
 
 
+class Scripts(unittest.TestCase):
+    def test_a_frame_says_its_length_kind_flags_and_stream(self):
+        self.assertEqual(attacks.frame(attacks.PING, 1, 5, b"12345678"),
+                         b"\0\0\x08\x06\x01\0\0\0\x05" + b"12345678")
+
+    def test_the_code_of_a_goaway_is_read_in_any_split(self):
+        said = (attacks.frame(attacks.SETTINGS, 0, 0, b"\0" * 6)
+                + attacks.frame(attacks.RST_STREAM, 0, 1, b"\0\0\0\x08")
+                + attacks.frame(attacks.DATA, 0, 1, b"\x07" * 20)
+                + attacks.frame(attacks.GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\x0bcalm down"))
+        for size in range(1, len(said) + 1):
+            reader = attacks.FrameReader()
+            for start in range(0, len(said), size):
+                reader.feed(said[start:start + size])
+            self.assertEqual(reader.told(), "GOAWAY ENHANCE_YOUR_CALM", size)
+            self.assertEqual(reader.resets, 1, size)
+
+    def test_silence_is_no_word(self):
+        self.assertEqual(attacks.FrameReader().told(), "no word")
+        self.assertEqual(attacks.StatusReader().told(), "no word")
+
+    def test_a_status_in_a_body_is_no_status(self):
+        reader = attacks.StatusReader()
+        reader.feed(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        reader.feed(b"body HTTP/1.1 200 OK")
+        self.assertEqual(reader.told(), "408")
+
+    def test_no_attack_sends_more_than_its_share_of_the_core(self):
+        for name, attack in attacks.ATTACKS.items():
+            for number in range(len(attacks.PROVOCATIONS)):
+                with self.subTest(name, number=number):
+                    seconds = sent = 0
+                    for data, pause in itertools.islice(attack.script(number), 20):
+                        sent, seconds = sent + len(data), seconds + pause
+                    opened = min(attack.rate * attacks.LIFE_SECONDS, attack.most)
+                    self.assertLess(opened * sent / max(seconds, 1), 40e6)
+
+    def test_every_stream_of_a_reset_flood_is_new(self):
+        seen = []
+        for data, _ in itertools.islice(attacks.rapid_reset(0), 3):
+            data = data.removeprefix(attacks.opening())
+            while data:
+                length, kind = int.from_bytes(data[:3], "big"), data[3]
+                if kind == attacks.HEADERS:
+                    seen.append(int.from_bytes(data[5:9], "big"))
+                data = data[9 + length:]
+        self.assertEqual(seen, list(range(1, 1500, 2)))
+
+    def test_every_attack_belongs_to_an_attacked_scenario(self):
+        fronts = {one.front for one in rig.SCENARIOS.values() if one.kind == "attack"}
+        self.assertEqual({name.split("-")[0] for name in attacks.ATTACKS}, fronts)
+
+    def test_a_connection_that_is_answered_and_closed_is_counted_so(self):
+        async def answer(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        attack = attacks.Attack("", attacks.cycled(b"", [b"a\r\n\r\n"]), rate=50, most=1)
+        tally = self.attacked(attack, answer, 0.5)
+        self.assertGreater(tally.begun, 1)
+        self.assertEqual(set(tally.endings), {"400, closed"})
+        self.assertEqual(tally.endings["400, closed"] + tally.unjudged, tally.begun)
+
+    def test_a_connection_that_is_kept_is_too_young_to_judge(self):
+        async def keep(reader, _):
+            await reader.read()
+
+        tally = self.attacked(attacks.Attack("", attacks.silence, rate=50, most=3), keep, 0.3)
+        self.assertEqual((tally.begun, tally.unjudged, tally.figures()["ended"]), (3, 3, 0))
+
+    def attacked(self, attack, serve, seconds):
+        async def both():
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            tally = await attacks.run(attack, False, port, seconds)
+            server.close()
+            return tally
+
+        return asyncio.run(both())
+
+
+class Latencies(unittest.TestCase):
+    def test_only_what_was_answered_counts(self):
+        lines = ["10 200 90\n", "11 503 1\n", "12 -1 2\n", "13 304 80\n"]
+        self.assertEqual(measure.answered_times(lines), [80, 90])
+
+
 class Report(unittest.TestCase):
     def test_ratios_are_of_medians_of_the_same_run(self):
         def rounds(*costs):
@@ -149,6 +240,21 @@ class Report(unittest.TestCase):
         row = next(line for line in page.splitlines() if line.startswith("| caio"))
         self.assertIn("9.0 (8.0–16.0)", row)
         self.assertIn("| 0.50 | 0.25 |", row)
+
+    def test_an_attack_is_told_against_quiet_and_against_its_generator_alone(self):
+        def window(p99, ended=0):
+            return dict(p50_us=1, p99_us=p99, p999_us=3, errors=ended, cpu_share=0.5,
+                        waited_share=0.01, resident_before_mib=1.0, resident_peak_mib=2.0,
+                        resident_after_mib=1.5, attack=dict(
+                            begun=9, refused=1, unjudged=1, lasted_p50_s=0.25,
+                            endings={"400, closed": ended, "no word, kept": 3}))
+
+        phases = {"quiet": [window(100), window(100)], "control": [window(200)],
+                  "attacked": [window(300, 4), window(300, 4), window(999, 4)]}
+        page = report.attack_table({"a": {"caio": {"title": "t", "phases": phases}}})
+        row = page.splitlines()[-1]
+        self.assertIn("| 3.00 | 1.50 | 3.00 | 0/0/12 |", row)
+        self.assertIn("12 400, closed; 9 no word, kept; 6 too short to tell", row)
 
     def test_without_a_peer_there_is_no_ratio(self):
         self.assertEqual(report.ratio(1.0, None), "–")
