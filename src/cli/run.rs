@@ -58,8 +58,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::raise_descriptor_limit();
     let digest = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
-    let published =
-        Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(Epoch::default()) };
+    let epoch = Epoch::default().leveled(&loaded.snapshot);
+    let published = Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(epoch) };
     let gateway = match Gateway::start(loaded.configuration.settings, published) {
         Ok(gateway) => gateway,
         Err(error) => {
