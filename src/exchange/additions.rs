@@ -30,6 +30,8 @@ pub struct Wanted {
 pub struct Arrival {
     /// The peer.
     pub peer: IpAddr,
+    /// The version it was received in, as `Via` says it (RFC 9110 7.6.3).
+    pub version: &'static str,
     /// Whether its own forwarding fields are believed.
     pub sender: Sender,
     /// Milliseconds since 1970.
@@ -86,7 +88,10 @@ impl Additions {
             });
         }
         if wanted.via {
-            self.add("Via", |text| text.extend_from_slice(b"1.1 caio"));
+            self.add("Via", |text| {
+                text.extend_from_slice(arrival.version.as_bytes());
+                text.extend_from_slice(b" caio");
+            });
         }
         self.decision = self.count;
     }

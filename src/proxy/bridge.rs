@@ -420,7 +420,11 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
             if shared.grpc && timed && sink.deadline_exceeded() {
                 return End::Done(status, keep);
             }
-            sink.abort(h2::Reason::INTERNAL_ERROR);
+            // A reader that is too slow is let go; an answer that broke off is our side's fault.
+            sink.abort(match fault {
+                PumpFault::Sink => h2::Reason::CANCEL,
+                PumpFault::Source(_) => h2::Reason::INTERNAL_ERROR,
+            });
             End::Broken
         }
     }

@@ -109,8 +109,8 @@ pub enum Failed {
 }
 
 impl Opening {
-    /// A request from `peer`, under the landscape of this moment.
-    pub fn new(worker: &Worker, peer: IpAddr) -> Self {
+    /// A request from `peer` in this version of HTTP, under the landscape of this moment.
+    pub fn new(worker: &Worker, peer: IpAddr, version: &'static str) -> Self {
         let trusted = &worker.settings.forwarding.trusted_proxies;
         let sender = if trusted.is_empty() { Sender::Untrusted } else { worker.sender(peer) };
         Self {
@@ -118,6 +118,7 @@ impl Opening {
             additions: worker.additions.take(),
             arrival: Arrival {
                 peer,
+                version,
                 sender,
                 wall_ms: worker.clock.wall_ms(),
                 random: [worker.clock.random(), worker.clock.random()],

@@ -147,7 +147,11 @@ async fn exchange(
 ) -> Ended {
     downstream.watch.disarm();
     let keep = head.keep_alive && !last && !worker.draining();
-    let mut opening = Opening::new(worker, downstream.peer.ip());
+    let version = match head.version {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+    };
+    let mut opening = Opening::new(worker, downstream.peer.ip(), version);
     let ended = attempts(worker, downstream, head, &mut opening, input, keep).await;
     opening.end(worker);
     ended

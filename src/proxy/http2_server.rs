@@ -330,7 +330,7 @@ async fn exchange(
 ) -> Fate {
     let worker = &connection.worker;
     let (parts, body) = request.into_parts();
-    let mut opening = Opening::new(worker, connection.peer.ip());
+    let mut opening = Opening::new(worker, connection.peer.ip(), "2.0");
     let grpc = headers::is_grpc(&parts.headers);
     let length = headers::length_of(&parts.headers);
     let mut source = if body.is_end_stream() {
