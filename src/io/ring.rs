@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::OnceLock;
 
 /// Submission queue entries of one worker. Completions get four times as many (`CQ_FACTOR`), so
 /// that a burst of completions with a full queue of submissions behind it never overflows.
@@ -34,14 +35,27 @@ impl std::fmt::Display for RingUnavailable {
 impl std::error::Error for RingUnavailable {}
 
 /// Flags that measured best on CPU per request. SINGLE_ISSUER: only the worker's own thread
-/// submits. COOP_TASKRUN: completions wait for the next system call instead of interrupting.
-/// Not DEFER_TASKRUN: while tasks are runnable the runtime only submits, and completions of a busy
-/// worker would wait.
-fn builder() -> io_uring::Builder {
+/// submits. DEFER_TASKRUN (Linux 6.1): completions wait until the worker asks for them, about a
+/// tenth less time per request than COOP_TASKRUN, which older kernels get. Its price is a house
+/// rule: while tasks are runnable the runtime only submits, and completions wait, so no task may
+/// yield by waking itself; long loops hand over through the ring or a timer (`tests/e2e/platform.rs`
+/// holds that).
+fn builder(deferred: bool) -> io_uring::Builder {
     let mut builder = io_uring::IoUring::builder();
-    builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    builder.setup_single_issuer();
+    if deferred {
+        builder.setup_defer_taskrun();
+    } else {
+        builder.setup_coop_taskrun().setup_taskrun_flag();
+    }
     builder.setup_cqsize(SQ_ENTRIES * CQ_FACTOR);
     builder
+}
+
+/// Whether this kernel knows DEFER_TASKRUN; asked once.
+fn defers() -> bool {
+    static DEFERS: OnceLock<bool> = OnceLock::new();
+    *DEFERS.get_or_init(|| builder(true).build(SQ_ENTRIES).is_ok())
 }
 
 /// Whether a worker's ring can be set up on this machine; builds one and drops it.
@@ -49,7 +63,7 @@ fn builder() -> io_uring::Builder {
 /// # Errors
 /// The reason in one line, with what to change.
 pub fn probe() -> Result<(), RingUnavailable> {
-    builder().build(SQ_ENTRIES).map(drop).map_err(RingUnavailable)
+    builder(defers()).build(SQ_ENTRIES).map(drop).map_err(RingUnavailable)
 }
 
 /// Runs `main` to its end on a new runtime of the calling thread. The ring is built here, inside
@@ -61,7 +75,7 @@ pub fn run<F: Future>(main: F) -> Result<F::Output, RingUnavailable> {
     let mut runtime =
         monoio::RuntimeBuilder::<monoio::time::TimeDriver<monoio::IoUringDriver>>::new()
             .with_entries(SQ_ENTRIES)
-            .uring_builder(builder())
+            .uring_builder(builder(defers()))
             .build()
             .map_err(RingUnavailable)?;
     Ok(runtime.block_on(main))
