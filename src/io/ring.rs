@@ -38,8 +38,8 @@ impl std::error::Error for RingUnavailable {}
 /// submits. DEFER_TASKRUN (Linux 6.1): completions wait until the worker asks for them, about a
 /// tenth less time per request than COOP_TASKRUN, which older kernels get. Its price is a house
 /// rule: while tasks are runnable the runtime only submits, and completions wait, so no task may
-/// yield by waking itself; long loops hand over through the ring or a timer (`tests/e2e/platform.rs`
-/// holds that).
+/// yield by waking itself; long loops hand over through the ring or a timer
+/// (`tests/e2e/platform.rs` holds that).
 fn builder(deferred: bool) -> io_uring::Builder {
     let mut builder = io_uring::IoUring::builder();
     builder.setup_single_issuer();
