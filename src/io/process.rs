@@ -77,12 +77,6 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// Whether standard error is a terminal.
-pub fn stderr_is_terminal() -> bool {
-    use std::io::IsTerminal;
-    std::io::stderr().is_terminal()
-}
-
 /// Lets the calling thread, which must not be a worker, wait.
 #[expect(clippy::disallowed_methods, reason = "the main thread serves nobody while it waits")]
 pub fn pause(time: std::time::Duration) {

@@ -44,22 +44,6 @@ impl Stream {
         self.inner().as_raw_fd()
     }
 
-    /// The peer's address.
-    ///
-    /// # Errors
-    /// When the peer is gone.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.inner().peer_addr()
-    }
-
-    /// The local address.
-    ///
-    /// # Errors
-    /// When the socket is gone.
-    pub fn local(&self) -> io::Result<SocketAddr> {
-        self.inner().local_addr()
-    }
-
     /// Receives into the spare capacity behind `buffer`'s bytes; `Ok(0)` is the peer's end. The
     /// buffer comes back whatever happens. There must be spare capacity.
     pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {

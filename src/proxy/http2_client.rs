@@ -254,8 +254,3 @@ pub fn prune(endpoint: &Endpoint, now_ms: u64, idle_ms: u64) {
 
 /// The largest flow-control window (RFC 9113 6.9.1).
 const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
-
-/// Lets go of an endpoint's connections: each ends when its last stream does.
-pub fn clear(endpoint: &Endpoint) {
-    endpoint.http2.borrow_mut().connections.clear();
-}

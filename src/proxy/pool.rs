@@ -3,7 +3,7 @@
 
 use super::counters::Counters;
 use crate::io::buffers::Buffers;
-use crate::io::clock::{Clock, within_ms};
+use crate::io::clock::within_ms;
 use crate::io::deadline::{Deadlines, Watch};
 use crate::io::stream::{Receiving, Stream, is_waiting};
 use std::cell::{Cell, RefCell};
@@ -206,10 +206,5 @@ impl Connection {
                 self.stream.read(buffer).await
             }
         }
-    }
-
-    /// Sets the time by which the operation in flight must have ended.
-    pub fn until(&self, clock: &Clock, ms: u64) {
-        self.watch.arm(clock.now_ms().saturating_add(ms), crate::io::deadline::Overdue::StopBoth);
     }
 }

@@ -115,7 +115,7 @@ impl Worker {
         })
     }
 
-    /// The landscape for a new exchange, which keeps it to its end. One relaxed load in the common
+    /// The landscape for a new exchange, which keeps it to its end. One atomic load in the common
     /// case; a new version is adopted here, between two exchanges.
     pub fn landscape(&self) -> Rc<Landscape> {
         let version = self.shared.version.load(Ordering::Acquire);
