@@ -8,6 +8,8 @@ use crate::wire::target::TargetFault;
 pub enum Malformed {
     /// The first line is not `method SP target SP version`, or not a status line.
     StartLine,
+    /// The first line names another protocol in the place of the version, `RTSP/1.0`.
+    Foreign,
     /// A version other than HTTP/1.0 and HTTP/1.1.
     Version,
     /// `CONNECT`, which this gateway does not serve.
@@ -122,9 +124,12 @@ impl Malformed {
     #[must_use]
     pub const fn family(self) -> Family {
         match self {
-            Self::StartLine | Self::LineEnd | Self::FieldName | Self::FieldValue | Self::Status => {
-                Family::HeaderSyntax
-            }
+            Self::StartLine
+            | Self::Foreign
+            | Self::LineEnd
+            | Self::FieldName
+            | Self::FieldValue
+            | Self::Status => Family::HeaderSyntax,
             Self::Version => Family::Version,
             Self::Connect => Family::Method,
             Self::LengthAndCoding
@@ -171,6 +176,7 @@ impl Malformed {
     pub const fn what(self) -> &'static str {
         match self {
             Self::StartLine => "the first line of the message is malformed",
+            Self::Foreign => "the first line is of another protocol than HTTP",
             Self::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
             Self::Connect => "the method CONNECT is not served",
             Self::LineEnd => "a line does not end in CR LF",

@@ -415,6 +415,9 @@ fn start_line_fault(input: &[u8], error: httparse::Error) -> Malformed {
                 _ => Malformed::Version,
             }
         }
+        (Some(version), None) if !version.is_empty() && !has_scheme(version, b"HTTP") => {
+            Malformed::Foreign
+        }
         _ => Malformed::StartLine,
     }
 }

@@ -57,6 +57,10 @@ pub enum AbuseKind {
     PseudoInTrailers,
     /// A malformed header block in more than one frame.
     MalformedBlock,
+    /// A message that goes on behind the end which its sender gave it (RFC 9113 5.1).
+    StreamClosed,
+    /// A second head that ends nothing, where only trailers may follow (RFC 9113 8.1).
+    SecondHead,
 }
 
 impl AbuseKind {
@@ -65,13 +69,15 @@ impl AbuseKind {
         match self {
             Self::Useless(_) | Self::Continuations | Self::HeaderBlock => Code::EnhanceYourCalm,
             Self::Compression(_) => Code::CompressionError,
+            Self::StreamClosed => Code::StreamClosed,
             Self::Preface
             | Self::Sequence
             | Self::Padding
             | Self::PushPromise
             | Self::SelfDependency
             | Self::PseudoInTrailers
-            | Self::MalformedBlock => Code::ProtocolError,
+            | Self::MalformedBlock
+            | Self::SecondHead => Code::ProtocolError,
         }
     }
 
@@ -84,12 +90,13 @@ impl AbuseKind {
             Self::Useless(_) => "glitches",
             Self::Continuations | Self::HeaderBlock => "header-limit",
             Self::Compression(_) => "compression",
-            Self::PseudoInTrailers | Self::MalformedBlock => "h2-malformed",
+            Self::PseudoInTrailers | Self::MalformedBlock | Self::SecondHead => "h2-malformed",
             Self::Preface
             | Self::Sequence
             | Self::Padding
             | Self::PushPromise
-            | Self::SelfDependency => "h2-protocol",
+            | Self::SelfDependency
+            | Self::StreamClosed => "h2-protocol",
         }
     }
 }

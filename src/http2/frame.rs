@@ -33,6 +33,8 @@ pub(crate) mod flag {
 pub enum Code {
     /// 0x1: the peer broke the protocol.
     ProtocolError,
+    /// 0x5: the peer goes on behind its own end of a stream.
+    StreamClosed,
     /// 0x9: the peer's field compression makes no sense.
     CompressionError,
     /// 0xb: the peer makes us work for nothing.
@@ -44,6 +46,7 @@ impl Code {
     pub const fn number(self) -> u32 {
         match self {
             Self::ProtocolError => 0x1,
+            Self::StreamClosed => 0x5,
             Self::CompressionError => 0x9,
             Self::EnhanceYourCalm => 0xb,
         }

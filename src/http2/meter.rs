@@ -341,6 +341,11 @@ impl Meter {
         let head = self.head;
         let end = head.has(flag::END_STREAM);
         let known = if end { self.open.close(head.stream) } else { self.open.is_open(head.stream) };
+        // h2 ignores it where it has reset the stream itself, so that what it says would depend on
+        // who was first.
+        if !known && self.role == Role::Downstream && self.open.was_closed(head.stream) {
+            return Err(AbuseKind::StreamClosed);
+        }
         // DATA on a stream that never began ends the connection in h2; on one that is over it
         // only costs us a reset each.
         if !known && head.stream <= self.highest && !self.open.forgot_some() {
@@ -401,6 +406,15 @@ impl Meter {
         let forgotten = self.role == Role::Downstream && self.open.forgot_some();
         let trailers = !begins && (forgotten || self.open.is_open(head.stream));
         let end_stream = head.has(flag::END_STREAM);
+        if !begins && self.role == Role::Downstream && !forgotten {
+            // As above.
+            if self.open.was_closed(head.stream) {
+                return Err(AbuseKind::StreamClosed);
+            }
+            if trailers && !end_stream {
+                return Err(AbuseKind::SecondHead);
+            }
+        }
         // A second block that ends nothing, or one on a stream that is over, costs us a reset.
         if !begins && self.role == Role::Downstream && !(trailers && end_stream) {
             self.useless(Glitch::StreamError)?;

@@ -8,7 +8,14 @@ pub(crate) struct OpenStreams {
     ids: Vec<u32>,
     /// Some stream was forgotten to stay within the bound.
     forgot: bool,
+    /// The ids that were closed last, in a ring; 0 is none.
+    closed: [u32; CLOSED_REMEMBERED],
+    closed_next: usize,
 }
+
+/// Closed ids that are remembered. A peer that sends on after its own end does so at once; what
+/// comes later h2 still answers by itself.
+const CLOSED_REMEMBERED: usize = 16;
 
 impl OpenStreams {
     /// Remembers `id`; beyond the bound the oldest id is forgotten.
@@ -29,8 +36,17 @@ impl OpenStreams {
         let found = self.ids.binary_search(&id);
         if let Ok(at) = found {
             self.ids.remove(at);
+            if let Some(place) = self.closed.get_mut(self.closed_next % CLOSED_REMEMBERED) {
+                *place = id;
+            }
+            self.closed_next = self.closed_next.wrapping_add(1);
         }
         found.is_ok()
+    }
+
+    /// Whether the peer has just ended its message on `id` itself.
+    pub(crate) fn was_closed(&self, id: u32) -> bool {
+        id != 0 && self.closed.contains(&id)
     }
 
     /// Whether `id` is open as far as is remembered.
@@ -65,6 +81,17 @@ mod tests {
             }
         }
         assert!(!list.forgot_some());
+    }
+
+    #[test]
+    fn who_was_closed_is_known_for_a_while() {
+        let mut list = OpenStreams::default();
+        assert!(!list.close(1) && !list.was_closed(1) && !list.was_closed(0));
+        for id in 1..=CLOSED_REMEMBERED as u32 + 1 {
+            list.open(id);
+            assert!(list.close(id) && list.was_closed(id));
+        }
+        assert!(!list.was_closed(1) && list.was_closed(2));
     }
 
     #[test]

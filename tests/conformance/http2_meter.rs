@@ -65,7 +65,7 @@ fn flood(next: impl Fn(u32) -> Vec<u8>) -> (u32, AbuseKind) {
 #[test]
 fn every_flood_of_useless_frames_is_told_to_calm_down_within_two_hundred() {
     type Next = fn(u32) -> Vec<u8>;
-    let floods: [(Glitch, Next); 17] = [
+    let floods: [(Glitch, Next); 16] = [
         (Glitch::Ping, |_| frame(PING, 0, 0, &[0; 8])),
         (Glitch::Ping, |_| frame(PING, 1, 0, &[0; 8])),
         (Glitch::Settings, |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])),
@@ -89,16 +89,11 @@ fn every_flood_of_useless_frames_is_told_to_calm_down_within_two_hundred() {
         (Glitch::StreamError, |n| {
             frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 3, &[0x82, 0x82, 0x87, 0x84])
         }),
-        // MadeYouReset: DATA behind the end of its stream, and a second head.
+        // MadeYouReset: DATA behind the end of its stream.
         (Glitch::StreamError, |n| {
             let id = 2 * n + 3;
             let head = frame(HEADERS, END_HEADERS | END_STREAM, id, HEAD);
             [head, frame(DATA, 0, id, b"more")].concat()
-        }),
-        (Glitch::StreamError, |n| {
-            let id = 2 * n + 3;
-            let head = frame(HEADERS, END_HEADERS, id, HEAD);
-            [head, frame(HEADERS, END_HEADERS, id, &[0x90])].concat()
         }),
     ];
     for (glitch, next) in floods {
@@ -107,6 +102,26 @@ fn every_flood_of_useless_frames_is_told_to_calm_down_within_two_hundred() {
         assert_eq!(kind.code(), Code::EnhanceYourCalm);
         assert!((100..=200).contains(&count), "{glitch:?} after {count}");
     }
+}
+
+#[test]
+fn a_message_that_goes_on_behind_its_own_end_ends_the_connection() {
+    let begun = || frame(HEADERS, END_HEADERS, 1, HEAD);
+    let ends = [frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), frame(DATA, END_STREAM, 1, b"all")];
+    let more = [frame(DATA, 0, 1, b"more"), frame(HEADERS, END_HEADERS | END_STREAM, 1, HEAD)];
+    for end in &ends {
+        for more in &more {
+            let mut meter = meter();
+            meter.feed(&[begun(), end.clone()].concat(), 0).unwrap();
+            let found = meter.feed(more, 0).unwrap_err();
+            assert_eq!(found, Abuse { kind: AbuseKind::StreamClosed, safe: 0 });
+            assert_eq!(found.code(), Code::StreamClosed);
+        }
+    }
+    let mut meter = meter();
+    meter.feed(&begun(), 0).unwrap();
+    let found = meter.feed(&frame(HEADERS, END_HEADERS, 1, &[0x90]), 0).unwrap_err();
+    assert_eq!((found.kind, found.code()), (AbuseKind::SecondHead, Code::ProtocolError));
 }
 
 #[test]

@@ -209,6 +209,16 @@ fn other_versions_are_answered_505() {
 }
 
 #[test]
+fn other_protocols_are_told_apart_from_broken_http() {
+    for line in ["INVITE sip:a@b SIP/2.0", "OPTIONS * RTSP/1.0", "NOT HTTP/2 PREFACE"] {
+        assert_eq!(fault(format!("{line}\r\n\r\n").as_bytes()), Malformed::Foreign, "{line}");
+    }
+    for line in ["GET / http/1.1", "GET / HTTP/1.x", "GET / HTTP", "GET /", "GET / ", "GET  / X"] {
+        assert_eq!(fault(format!("{line}\r\n\r\n").as_bytes()), Malformed::StartLine, "{line}");
+    }
+}
+
+#[test]
 fn connections_persist_as_the_version_and_the_options_say() {
     for (version, connection, expected) in [
         ("1.1", "", true),
