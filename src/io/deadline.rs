@@ -7,6 +7,10 @@
 //! waking a task. The owner then sees [`Watch::fired`].
 //!
 //! A deadline fires up to one tick late, never early.
+//!
+//! An owner that waits for its caller may say what it keeps from others meanwhile
+//! ([`Watch::keeps`]). When that runs out, those who have waited longest are ended as if their
+//! deadlines had passed ([`Deadlines::release`]): who does not read gives way to who does.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
@@ -36,13 +40,21 @@ struct Entry {
     action: Cell<Overdue>,
     fd: Cell<RawFd>,
     waker: RefCell<Option<Waker>>,
+    /// What the owner keeps from others while it waits, and since when.
+    keeps: Cell<Option<(Kept, u64)>>,
 }
+
+/// The number of something scarce that owners keep: an endpoint's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept(pub u32);
 
 /// All deadlines of one worker.
 #[derive(Debug, Default)]
 pub struct Deadlines {
     table: RefCell<Vec<Option<Rc<Entry>>>>,
     free: RefCell<Vec<usize>>,
+    /// When it was swept last.
+    swept_ms: Cell<u64>,
 }
 
 /// One owner's deadline; leaves the table on drop.
@@ -71,6 +83,7 @@ impl Deadlines {
             action: Cell::new(Overdue::Wake),
             fd: Cell::new(fd),
             waker: RefCell::new(None),
+            keeps: Cell::new(None),
         });
         let mut table = self.table.borrow_mut();
         let slot = match self.free.borrow_mut().pop() {
@@ -90,26 +103,43 @@ impl Deadlines {
 
     /// Acts on every entry that is overdue at `now_ms`; returns how many.
     pub fn sweep(&self, now_ms: u64) -> usize {
+        self.swept_ms.set(now_ms.max(self.swept_ms.get()));
         let mut wakers = Vec::new();
         let mut overdue = 0;
         for entry in self.table.borrow().iter().flatten() {
             if entry.deadline_ms.get() > now_ms || entry.fired.get() {
                 continue;
             }
-            entry.fired.set(true);
             overdue += 1;
-            match entry.action.get() {
-                Overdue::StopReceiving => shutdown(entry.fd.get(), libc::SHUT_RD),
-                Overdue::StopBoth => shutdown(entry.fd.get(), libc::SHUT_RDWR),
-                Overdue::Wake => {}
-            }
-            wakers.extend(entry.waker.borrow_mut().take());
+            wakers.extend(entry.fire());
         }
         // Outside the borrow: a woken task may make or drop watches at once.
         for waker in wakers {
             waker.wake();
         }
         overdue
+    }
+
+    /// Ends those who keep `kept` and have waited for their callers since `before_ms` or longer, as
+    /// if their deadlines had passed: the longest first, `most` of them. Returns how many.
+    pub fn release(&self, kept: Kept, before_ms: u64, most: usize) -> usize {
+        let mut waiting: Vec<(u64, Rc<Entry>)> = Vec::new();
+        for entry in self.table.borrow().iter().flatten() {
+            if let Some((what, since_ms)) = entry.keeps.get()
+                && what == kept
+                && since_ms <= before_ms
+                && !entry.fired.get()
+            {
+                waiting.push((since_ms, Rc::clone(entry)));
+            }
+        }
+        waiting.sort_by_key(|(since_ms, _)| *since_ms);
+        waiting.truncate(most);
+        let wakers: Vec<Waker> = waiting.iter().filter_map(|(_, entry)| entry.fire()).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+        waiting.len()
     }
 
     /// Acts on every entry whose owner is idle, as if its deadline had passed: for a drain.
@@ -133,16 +163,37 @@ impl Deadlines {
     }
 }
 
+impl Entry {
+    /// Acts on it; whom to wake once the table is not borrowed any more.
+    fn fire(&self) -> Option<Waker> {
+        self.fired.set(true);
+        self.keeps.set(None);
+        match self.action.get() {
+            Overdue::StopReceiving => shutdown(self.fd.get(), libc::SHUT_RD),
+            Overdue::StopBoth => shutdown(self.fd.get(), libc::SHUT_RDWR),
+            Overdue::Wake => {}
+        }
+        self.waker.borrow_mut().take()
+    }
+}
+
 impl Watch {
     /// Sets the deadline and what happens then; replaces an earlier one.
     pub fn arm(&self, deadline_ms: u64, action: Overdue) {
         self.entry.deadline_ms.set(deadline_ms);
         self.entry.action.set(action);
+        self.entry.keeps.set(None);
+    }
+
+    /// Says that the wait which was just armed is for a caller, and what it keeps from others.
+    pub fn keeps(&self, kept: Kept) {
+        self.entry.keeps.set(Some((kept, self.table.swept_ms.get())));
     }
 
     /// No deadline.
     pub fn disarm(&self) {
         self.entry.deadline_ms.set(NEVER);
+        self.entry.keeps.set(None);
     }
 
     /// Whether the deadline has passed and was acted on; stays so.
@@ -209,5 +260,25 @@ mod tests {
         assert_eq!(table.len(), 2, "the slot is used again");
         drop((second, third));
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn who_waits_longest_for_its_caller_gives_way_first() {
+        let table = Deadlines::new();
+        let watches: Vec<Watch> = (0..5).map(|_| table.watch(-1)).collect();
+        for (at, watch) in watches.iter().enumerate() {
+            table.sweep(at as u64 * 100);
+            watch.arm(NEVER, Overdue::Wake);
+            watch.keeps(Kept(if at == 1 { 8 } else { 7 }));
+        }
+        watches[0].arm(NEVER, Overdue::Wake);
+        assert_eq!(table.release(Kept(7), 300, 1), 1);
+        let fired = |table: &[Watch]| table.iter().map(Watch::fired).collect::<Vec<_>>();
+        let one = [false, false, true, false, false];
+        assert_eq!(fired(&watches), one, "not who was armed anew, nor who keeps another thing");
+        assert_eq!(table.release(Kept(7), 300, 9), 1, "the last one has not waited as long");
+        assert_eq!(fired(&watches), [false, false, true, true, false]);
+        watches[4].disarm();
+        assert_eq!(table.release(Kept(7), 400, 9), 0, "nor who waits no more");
     }
 }

@@ -14,6 +14,9 @@ use std::rc::Rc;
 /// The client connection preface of RFC 9113 3.4.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Its first line: nobody begins so who does not mean HTTP/2.
+const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
 /// A caller's connection.
 pub struct Downstream {
     /// The stream.
@@ -80,6 +83,9 @@ async fn serve(worker: Rc<Worker>, stream: Stream, peer: SocketAddr) {
     }
     if received.starts_with(PREFACE) {
         Box::pin(http2_server::serve(worker, downstream, received)).await;
+    } else if received.starts_with(PREFACE_LINE) {
+        // RFC 9113 3.4: it meant HTTP/2, and is told in HTTP/2 what was wrong.
+        Box::pin(http2_server::refuse_preface(&worker, &downstream)).await;
     } else {
         http1_server::serve(worker, downstream, received).await;
     }

@@ -5,6 +5,7 @@
 //! body pumped back. Whoever fails first ends both sides so that neither looks whole.
 
 use super::accept::Downstream;
+use super::answering::Reply;
 use super::budget::Budget;
 use super::call::Call;
 use super::headers;
@@ -12,8 +13,8 @@ use super::http1_relay::RelayEnd;
 use super::http2_client::{Http2Call, Ticket};
 use super::http2_view::padded;
 use super::pieces::{
-    BodyFault, Frames, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink,
-    Source, Terms, pump,
+    BodyFault, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink, Source,
+    Terms, pump,
 };
 use super::pool::{Connection, HEAD_ROOM};
 use super::timed::{Elapsed, Timer, until};
@@ -22,17 +23,15 @@ use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::body::Decoder;
 use crate::http1::request::{Method, RequestHead};
 use crate::http1::response::{self, ResponseHead};
-use crate::http1::write::Persistence;
-use crate::http1::{Cursor, Framing, Parsed, Version};
+use crate::http1::{Cursor, Framing, Parsed};
 use crate::io::deadline::Overdue;
 use bytes::Bytes;
-use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response, StatusCode};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 /// The called side of one exchange.
 pub enum Upstream {
@@ -40,14 +39,6 @@ pub enum Upstream {
     Http1(Box<Connection>),
     /// A place on an HTTP/2 connection.
     Http2(Ticket),
-}
-
-/// The caller's side of one exchange.
-pub enum Reply<'a> {
-    /// An HTTP/1.1 connection, the request's head, and whether the gateway keeps the connection.
-    Http1(&'a Downstream, &'a RequestHead, bool),
-    /// An HTTP/2 stream, and for sending on it: its deadline, and where frames are counted.
-    Http2(&'a mut SendResponse<Bytes>, Option<(Timer, Frames)>),
 }
 
 /// How a bridged exchange ended.
@@ -72,12 +63,15 @@ struct Answer<'a> {
     framing: Framing,
 }
 
-struct Shared<'a> {
-    worker: &'a Rc<Worker>,
+/// What the directions of one exchange know of each other.
+pub(super) struct Shared<'a> {
+    pub(super) worker: &'a Rc<Worker>,
     call: &'a Call,
     uploaded: Cell<bool>,
     /// The head of the answer has come.
     answered: Cell<bool>,
+    /// The upload waits for the caller.
+    receiving: Cell<bool>,
     fault: Cell<Option<PumpFault>>,
     method: Method,
     grpc: bool,
@@ -85,12 +79,20 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.worker.clock.now_ms()
     }
 
     fn response_deadline(&self) -> u64 {
         self.now().saturating_add(self.call.response_ms(self.worker)).min(self.until_ms)
+    }
+
+    /// The time has passed without an answer: whose fault that is.
+    fn timeout(&self) -> Refusal {
+        if self.receiving.get() {
+            return Refusal::new(Reason::BodyTimeout, "the request body came too slowly");
+        }
+        Refusal::new(Reason::UpstreamTimeout, "no answer within the time")
     }
 }
 
@@ -119,6 +121,7 @@ pub async fn run(
         call,
         uploaded: Cell::new(matches!(source, Source::Empty)),
         answered: Cell::new(false),
+        receiving: Cell::new(false),
         fault: Cell::new(None),
         method: Method::of(request.method().as_str().as_bytes()),
         grpc,
@@ -156,7 +159,7 @@ async fn over_http2(
             ticket.retire();
             return End::Again;
         }
-        Err(Elapsed) => return End::Refuse(timeout()),
+        Err(Elapsed) => return End::Refuse(shared.timeout()),
     }
     let empty = matches!(source, Source::Empty);
     let Ok((response, stream)) = ticket.sender.send_request(request, empty) else {
@@ -210,7 +213,7 @@ async fn answer_http2(
             }),
         );
         match step.await {
-            Err(Elapsed) => return End::Refuse(timeout()),
+            Err(Elapsed) => return End::Refuse(shared.timeout()),
             Ok(Step::Uploaded) => {}
             Ok(Step::CallerGone) => return End::Broken,
             Ok(Step::Interim(head)) => {
@@ -259,11 +262,23 @@ async fn over_http1(
     let chunked = !whole && headers::length_of(request.headers()).is_none();
     let head = headers::http1_request_head(&request, chunked);
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
+    // Who waits for a caller now keeps a connection that others may need.
+    source.keep(connection.endpoint().kept());
+    reply.keep(connection.endpoint().kept());
     let (sent, _) = connection.stream.write(head, 0).await;
     let (end, reusable) = if sent.is_err() {
         (End::Refuse(aborted()), false)
     } else if whole {
-        answer_http1(shared, &connection, reply).await
+        match receive_head(shared, &connection, reply).await {
+            Ok(received) => match received.whole() {
+                // The whole answer is here: the service is done, however long the caller takes.
+                Some(body) => {
+                    return deliver_whole(shared, connection, (received, body), reply).await;
+                }
+                None => relay_http1(shared, &connection, received, reply).await,
+            },
+            Err(refusal) => (End::Refuse(refusal), false),
+        }
     } else {
         let mut sink = Sink::Http1(Http1Sink {
             stream: &connection.stream,
@@ -272,7 +287,12 @@ async fn over_http1(
             silent: false,
             shared: true,
         });
-        let answer = answer_http1(shared, &connection, reply);
+        let answer = async {
+            match receive_head(shared, &connection, reply).await {
+                Ok(received) => relay_http1(shared, &connection, received, reply).await,
+                Err(refusal) => (End::Refuse(refusal), false),
+            }
+        };
         let upload = async {
             upload(shared, source, &mut sink).await;
             if shared.uploaded.get() && !shared.answered.get() {
@@ -305,18 +325,46 @@ async fn over_http1(
     }
 }
 
-/// Awaits the answer's head on an HTTP/1.1 connection, relays it and its body; whether the
-/// connection is clean afterwards.
-async fn answer_http1(
+/// The head of an HTTP/1.1 answer, and what has come behind it.
+struct Received {
+    head: ResponseHead,
+    buffer: Vec<u8>,
+    status: StatusCode,
+    fields: HeaderMap,
+}
+
+impl Received {
+    /// How the body is framed towards the caller.
+    fn framing(&self) -> Framing {
+        match self.head.framing {
+            Framing::None => self.head.declared,
+            framing => framing,
+        }
+    }
+
+    /// The body, if all of it and nothing else is here.
+    fn whole(&self) -> Option<Bytes> {
+        let body = self.buffer.get(self.head.len..)?;
+        let length = match self.head.framing {
+            Framing::None => 0,
+            Framing::Length(length) => usize::try_from(length).ok()?,
+            Framing::Chunked | Framing::Close => return None,
+        };
+        (body.len() == length).then(|| Bytes::copy_from_slice(body))
+    }
+}
+
+/// Awaits the answer's head on an HTTP/1.1 connection; interim ones go to the caller.
+async fn receive_head(
     shared: &Shared<'_>,
     connection: &Connection,
     reply: &mut Reply<'_>,
-) -> (End, bool) {
+) -> Result<Received, Refusal> {
     let (first, mut buffer) = connection.receive_first(&shared.worker.buffers).await;
     match first {
         Ok(1..) => {}
-        _ if connection.watch.fired() => return (End::Refuse(timeout()), false),
-        _ => return (End::Refuse(aborted()), false),
+        _ if connection.watch.fired() => return Err(shared.timeout()),
+        _ => return Err(aborted()),
     }
     buffer.drain(..HEAD_ROOM);
     let mut head = ResponseHead::default();
@@ -330,14 +378,13 @@ async fn answer_http1(
         };
         match parsed {
             Parsed::Malformed(fault) => {
-                let refusal = Refusal::new(Reason::UpstreamFraming, fault.what());
-                return (End::Refuse(refusal), false);
+                return Err(Refusal::new(Reason::UpstreamFraming, fault.what()));
             }
             Parsed::Complete(_) if !head.is_interim() => break,
             Parsed::Complete(len) => {
                 interim += 1;
                 if interim > shared.worker.settings.limits.interim_responses_max {
-                    return (End::Refuse(interim_flood()), false);
+                    return Err(interim_flood());
                 }
                 let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
                 reply.interim(shared, status, &fields).await;
@@ -349,8 +396,8 @@ async fn answer_http1(
                 buffer = back;
                 match result {
                     Ok(1..) => {}
-                    _ if connection.watch.fired() => return (End::Refuse(timeout()), false),
-                    _ => return (End::Refuse(aborted()), false),
+                    _ if connection.watch.fired() => return Err(shared.timeout()),
+                    _ => return Err(aborted()),
                 }
                 if buffer.len() == buffer.capacity() {
                     buffer.reserve(buffer.len());
@@ -361,24 +408,49 @@ async fn answer_http1(
     connection.watch.disarm();
     shared.answered.set(true);
     let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
-    let source = Http1Source {
+    Ok(Received { head, buffer, status, fields })
+}
+
+/// Gives the connection back, then sends an answer that is wholly here.
+async fn deliver_whole(
+    shared: &Shared<'_>,
+    connection: Connection,
+    (received, body): (Received, Bytes),
+    reply: &mut Reply<'_>,
+) -> End {
+    let framing = received.framing();
+    let Received { head, buffer, status, fields } = received;
+    shared.worker.buffers.put(buffer);
+    if head.keep_alive {
+        let buffer = shared.worker.buffers.take();
+        shared.worker.pool.put_back(connection, buffer, shared.now());
+    }
+    let source = if body.is_empty() { Source::Empty } else { Source::Here(body) };
+    deliver(shared, &mut Answer { status, headers: fields, source, framing }, reply).await
+}
+
+/// Relays an answer as it comes; whether the connection is clean afterwards.
+async fn relay_http1(
+    shared: &Shared<'_>,
+    connection: &Connection,
+    received: Received,
+    reply: &mut Reply<'_>,
+) -> (End, bool) {
+    let framing = received.framing();
+    let Received { head, buffer, status, fields } = received;
+    let source = Source::Http1(Http1Source {
         stream: &connection.stream,
         watch: &connection.watch,
         overdue: Overdue::StopBoth,
         decoder: Decoder::within(head.framing, shared.worker.body_limits),
         at: head.len,
         buffer,
-    };
-    let framing = match head.framing {
-        Framing::None => head.declared,
-        framing => framing,
-    };
-    let source = Source::Http1(source);
+    });
     let mut answer = Answer { status, headers: fields, source, framing };
     let end = deliver(shared, &mut answer, reply).await;
     let clean = match &answer.source {
         Source::Http1(source) => source.decoder.is_done() && source.at == source.buffer.len(),
-        Source::Empty | Source::Http2(_) => false,
+        Source::Empty | Source::Here(_) | Source::Http2(_) => false,
     };
     (end, clean && head.keep_alive)
 }
@@ -411,6 +483,7 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
         bytes_max: u64::MAX,
         // A stream of unknown length is bounded by silence, and by the caller's own deadline.
         until_ms: if known || shared.grpc { shared.until_ms } else { u64::MAX },
+        receiving: &Cell::new(false),
     };
     match pump(&mut answer.source, sink, terms, missing).await {
         Ok(_) => End::Done(status, keep),
@@ -447,6 +520,7 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
         send_ms: idle,
         bytes_max: shared.call.body_bytes_max(worker),
         until_ms: shared.until_ms,
+        receiving: &shared.receiving,
     };
     match pump(source, sink, terms, None).await {
         Ok(_) => shared.uploaded.set(true),
@@ -501,10 +575,6 @@ fn refused(error: &h2::Error, empty: bool, shared: &Shared<'_>) -> End {
     End::Refuse(aborted())
 }
 
-fn timeout() -> Refusal {
-    Refusal::new(Reason::UpstreamTimeout, "no answer within the time")
-}
-
 fn aborted() -> Refusal {
     Refusal::new(Reason::UpstreamAborted, "the service ended without an answer")
 }
@@ -512,100 +582,6 @@ fn aborted() -> Refusal {
 fn interim_flood() -> Refusal {
     Refusal::new(Reason::UpstreamFraming, "too many interim responses")
 }
-
-impl Reply<'_> {
-    /// Whether the caller has given up on its stream.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Http1(..) => Poll::Pending,
-            Self::Http2(respond, _) => respond.poll_reset(cx).map(|_| ()),
-        }
-    }
-
-    async fn interim(&mut self, shared: &Shared<'_>, status: StatusCode, fields: &HeaderMap) {
-        match self {
-            Self::Http2(respond, _) => {
-                let mut head = Response::new(());
-                *head.status_mut() = status;
-                *head.headers_mut() = fields.clone();
-                headers::finish_interim(head.headers_mut());
-                // An interim response that cannot be sent is no loss: the final one tells.
-                let _ = respond.send_informational(head);
-            }
-            Self::Http1(downstream, asked, _) if asked.version == Version::Http11 => {
-                let mut fields = fields.clone();
-                headers::finish_interim(&mut fields);
-                let head = headers::http1_response_head(
-                    status,
-                    &fields,
-                    Framing::None,
-                    Persistence::Implied,
-                );
-                downstream.watch.arm(shared.now() + SEND_MS, Overdue::StopBoth);
-                let _ = downstream.stream.write(head, 0).await;
-                downstream.watch.disarm();
-            }
-            Self::Http1(..) => {}
-        }
-    }
-
-    /// Sends the head; where the body goes, unless there is none; whether the connection is kept.
-    async fn head(
-        &mut self,
-        shared: &Shared<'_>,
-        status: StatusCode,
-        mut fields: HeaderMap,
-        framing: Framing,
-        empty: bool,
-    ) -> Option<(Option<Sink<'_>>, bool)> {
-        match self {
-            Self::Http2(respond, watch) => {
-                headers::state_length(&mut fields, framing);
-                let mut head = Response::new(());
-                *head.status_mut() = status;
-                *head.headers_mut() = fields;
-                let stream = respond.send_response(head, empty).ok()?;
-                let (watch, frames) = watch.take()?;
-                Some(((!empty).then(|| Sink::Http2(Http2Sink::new(stream, watch, frames))), true))
-            }
-            Self::Http1(downstream, asked, keep) => {
-                let old = asked.version == Version::Http10;
-                let bodiless = asked.method == Method::Head || matches!(status.as_u16(), 204 | 304);
-                let stated = match framing {
-                    Framing::Length(length) => Framing::Length(length),
-                    _ if bodiless => Framing::None,
-                    _ if empty => Framing::Length(0),
-                    _ if old => Framing::Close,
-                    _ => Framing::Chunked,
-                };
-                let ends = stated == Framing::Close;
-                // A drain that began meanwhile is told as early as can be.
-                let kept = *keep && asked.keep_alive && !ends && !shared.worker.draining();
-                let persistence = match (kept, old) {
-                    (false, _) => Persistence::Close,
-                    (true, true) => Persistence::KeepAlive,
-                    (true, false) => Persistence::Implied,
-                };
-                let head = headers::http1_response_head(status, &fields, stated, persistence);
-                downstream.watch.arm(shared.now() + SEND_MS, Overdue::StopBoth);
-                let (sent, _) = downstream.stream.write(head, 0).await;
-                downstream.watch.disarm();
-                sent.ok()?;
-                let sink = Sink::Http1(Http1Sink {
-                    stream: &downstream.stream,
-                    watch: &downstream.watch,
-                    chunked: stated == Framing::Chunked,
-                    silent: bodiless,
-                    shared: false,
-                });
-                Some(((!empty).then_some(sink), kept))
-            }
-        }
-    }
-}
-
-/// For the send of one head to a caller.
-const SEND_MS: u64 = 30_000;
 
 /// One exchange of an HTTP/1.1 caller with an HTTP/2 service.
 pub async fn from_http1(
@@ -625,11 +601,13 @@ pub async fn from_http1(
         }
     };
     let none = head.framing == Framing::None;
+    // Of its own: the connection's is for what is sent to the caller meanwhile.
+    let watch = worker.deadlines.watch(downstream.stream.fd());
     let mut source = match head.framing {
         Framing::None => Source::Empty,
         framing => Source::Http1(Http1Source {
             stream: &downstream.stream,
-            watch: &downstream.watch,
+            watch: &watch,
             overdue: Overdue::StopReceiving,
             decoder: Decoder::within(framing, worker.body_limits),
             buffer: input.clone(),
@@ -641,7 +619,9 @@ pub async fn from_http1(
     let end = run(worker, &call, Upstream::Http2(ticket), outgoing, &mut source, &mut reply).await;
     let rest = match &source {
         Source::Http1(source) => source.buffer.get(source.at..).unwrap_or_default().to_vec(),
-        Source::Empty | Source::Http2(_) => input.get(head.len..).unwrap_or_default().to_vec(),
+        Source::Empty | Source::Here(_) | Source::Http2(_) => {
+            input.get(head.len..).unwrap_or_default().to_vec()
+        }
     };
     match end {
         End::Done(status, keep) => {

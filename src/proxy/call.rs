@@ -335,7 +335,7 @@ pub async fn connect(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    match worker.pool.connect(&endpoint, &worker.deadlines, &worker.counters).await {
+    match worker.pool.connect(worker, &endpoint, opening.retried_stale).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
         Err(why) => {
             worker.counters.reroutes.add(1);

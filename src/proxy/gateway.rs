@@ -190,6 +190,7 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
         sleep_ms(TICK_MS).await;
         worker.clock.follow_wall();
         worker.deadlines.sweep(worker.clock.now_ms());
+        worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {
             worker.pool.prune(worker.clock.now_ms());
@@ -211,6 +212,7 @@ async fn drain(worker: &Rc<Worker>, clock: &Clock) {
     while worker.counters.open.get() > 0 && clock.now_ms() < until {
         sleep_ms(DRAIN_BEAT_MS).await;
         worker.deadlines.sweep(clock.now_ms());
+        worker.pool.relieve(&worker.deadlines, clock.now_ms());
         worker.deadlines.end_idle();
     }
 }

@@ -67,6 +67,8 @@ struct Shared<'a> {
     fault: RefCell<Option<UploadFault>>,
     /// The answer has ended: the upload is to stop.
     answered: Cell<bool>,
+    /// The upload waits for the caller.
+    receiving: Cell<bool>,
     until_ms: Cell<u64>,
 }
 
@@ -112,6 +114,7 @@ pub async fn relay(
         uploaded: Cell::new(decoder.is_done()),
         fault: RefCell::new(None),
         answered: Cell::new(false),
+        receiving: Cell::new(false),
         until_ms: Cell::new(call.until_ms(worker)),
     };
     let whole = decoder.is_done();
@@ -297,11 +300,11 @@ impl Shared<'_> {
     }
 
     async fn send(&self, buffer: Vec<u8>, from: usize) -> (bool, Vec<u8>) {
-        self.downstream.watch.arm(self.send_deadline(), Overdue::StopBoth);
+        let watch = &self.downstream.watch;
+        watch.arm(self.send_deadline(), Overdue::StopBoth);
+        watch.keeps(self.connection.endpoint().kept());
         let (result, buffer) = self.downstream.stream.write(buffer, from).await;
-        if self.uploaded.get() {
-            self.downstream.watch.disarm();
-        }
+        watch.disarm();
         (result.is_ok(), buffer)
     }
 }
@@ -314,6 +317,10 @@ async fn answer(shared: &Shared<'_>, keep: bool) -> Answer {
         Ok(1..) => answer_into(shared, keep, &mut buffer, &mut head).await,
         _ => Answer::Nothing,
     };
+    if matches!(end, Answer::Nothing) && shared.receiving.get() && shared.connection.watch.fired() {
+        // The whole time passed, and it was the caller who let it.
+        *shared.fault.borrow_mut() = Some(UploadFault::Timeout);
+    }
     shared.worker.buffers.put(buffer);
     shared.worker.answers.put(head);
     // The upload, if it still runs, waits for bytes or room that nobody needs any more.
@@ -578,26 +585,35 @@ async fn upload(shared: &Shared<'_>, mut decoder: Decoder, sent: u64) -> Vec<u8>
     let mut total = sent;
     let mut buffer = shared.worker.buffers.take();
     let most = shared.call.body_bytes_max(shared.worker);
+    let stream = &shared.downstream.stream;
+    // Of its own: the connection's is for what is sent to the caller meanwhile.
+    let watch = shared.worker.deadlines.watch(stream.fd());
     let fault = loop {
         buffer.clear();
-        let now = shared.now();
-        shared.downstream.watch.arm(budget.deadline(now), Overdue::StopReceiving);
+        watch.arm(budget.deadline(shared.now()), Overdue::StopReceiving);
+        watch.keeps(shared.connection.endpoint().kept());
         shared.connection.watch.arm(shared.idle_deadline(), Overdue::StopBoth);
-        let (result, back) = shared.downstream.stream.read(buffer).await;
+        shared.receiving.set(true);
+        let (result, back) = stream.read(buffer).await;
+        shared.receiving.set(false);
+        watch.disarm();
         buffer = back;
         if shared.answered.get() {
             break None;
         }
         if !matches!(result, Ok(1..)) {
-            let fired = shared.downstream.watch.fired();
-            break Some(if fired { UploadFault::Timeout } else { UploadFault::CallerGone });
+            if watch.fired() {
+                // Said aloud: an end that is read from now on is not the caller's.
+                stream.stop_receiving();
+                break Some(UploadFault::Timeout);
+            }
+            break Some(UploadFault::CallerGone);
         }
         budget.received(shared.now(), buffer.len() as u64);
         match forward(shared, &mut decoder, &mut buffer, &mut total, most).await {
             Ok(Some(rest)) => {
                 shared.worker.buffers.put(buffer);
                 shared.uploaded.set(true);
-                shared.downstream.watch.disarm();
                 shared.connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
                 return rest;
             }
@@ -608,7 +624,7 @@ async fn upload(shared: &Shared<'_>, mut decoder: Decoder, sent: u64) -> Vec<u8>
     shared.worker.buffers.put(buffer);
     if let Some(fault) = fault {
         // No last chunk, no reuse: the service must not take the body for whole.
-        *shared.fault.borrow_mut() = Some(fault);
+        shared.fault.borrow_mut().get_or_insert(fault);
         shared.connection.stream.reset_on_close();
         shared.connection.stream.abort();
     }

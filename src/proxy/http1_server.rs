@@ -102,6 +102,11 @@ async fn next_head(
             }
             worker.heads.put(head);
             if let Parsed::Malformed(fault) = parsed {
+                if fault == Malformed::Foreign && !keeping {
+                    // Whoever begins so would take an answer in HTTP for one in its own protocol.
+                    worker.counters.refused.add(1);
+                    return NextHead::End;
+                }
                 return NextHead::Refuse(refusal_of(fault));
             }
             if !armed_for_head {
@@ -303,5 +308,5 @@ pub async fn linger(worker: &Worker, downstream: &Downstream) {
 
 /// How often a connection whose receiving was stopped is looked at.
 const LINGER_BEAT_MS: u64 = 20;
-/// How long a closed connection may still be read.
-const LINGER_MS: u64 = 1_000;
+/// How long a closed connection, or the body of a stream that was answered, may still be read.
+pub const LINGER_MS: u64 = 1_000;

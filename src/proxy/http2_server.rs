@@ -1,16 +1,19 @@
 //! A caller's HTTP/2 connection: h2 drives it, a meter watches its bytes, each stream is a task.
 
 use super::accept::Downstream;
-use super::bridge::{self, End, Outgoing, Reply, Upstream};
+use super::answering::Reply;
+use super::bridge::{self, End, Outgoing, Upstream};
 use super::call::{self, Begun, Call, Failed, Opening};
+use super::grpc_health;
 use super::headers;
+use super::http1_server::{LINGER_MS, linger};
 use super::http2_client;
 use super::http2_view::Http2Head;
-use super::pieces::{Frames, Http2Source, Source};
+use super::pieces::{Frames, Http2Sink, Http2Source, Source};
 use super::worker::Worker;
 use crate::config::model::Protocol;
 use crate::exchange::refusal::{Reason, Refusal};
-use crate::http2::{Abuse, Meter, MeterLimits, Role, goaway_frame};
+use crate::http2::{Abuse, AbuseKind, Meter, MeterLimits, Role, goaway_frame};
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::duplex::{Duplex, Tap};
 use crate::io::isolate::Isolated;
@@ -148,14 +151,24 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         drive(&connection, &downstream, &mut http2).await;
     }
     if let Some(abuse) = connection.abuse.take() {
-        worker.counters.abuses.add(1);
         let last = connection.meter.borrow().last_stream_id();
-        let frame = goaway_frame(last, abuse.code(), abuse.kind.reason());
-        downstream.watch.reset();
-        downstream.watch.arm(worker.clock.now_ms() + GOODBYE_MS, Overdue::StopBoth);
-        let _ = downstream.stream.write(frame, 0).await;
+        say_goodbye(&worker, &downstream, last, abuse.kind).await;
     }
-    super::http1_server::linger(&worker, &downstream).await;
+    linger(&worker, &downstream).await;
+}
+
+/// Ends a connection whose preface is wrong (RFC 9113 3.4).
+pub async fn refuse_preface(worker: &Worker, downstream: &Downstream) {
+    say_goodbye(worker, downstream, 0, AbuseKind::Preface).await;
+    linger(worker, downstream).await;
+}
+
+async fn say_goodbye(worker: &Worker, downstream: &Downstream, last: u32, kind: AbuseKind) {
+    worker.counters.abuses.add(1);
+    let frame = goaway_frame(last, kind.code(), kind.reason());
+    downstream.watch.reset();
+    downstream.watch.arm(worker.clock.now_ms() + GOODBYE_MS, Overdue::StopBoth);
+    let _ = downstream.stream.write(frame, 0).await;
 }
 
 /// For the last frame of a connection that is ended.
@@ -339,16 +352,31 @@ async fn exchange(
         Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
     let ended = match prepare(worker, parts, matches!(source, Source::Empty), grpc) {
+        Ok(prepared) if grpc && grpc_health::is_asked(worker, &prepared.head) => {
+            let frames = Rc::clone(&connection.frames);
+            match Box::pin(grpc_health::answer(worker, &mut source, respond, frames)).await {
+                true => Ended::Whole,
+                false => Ended::Broken,
+            }
+        }
         Ok(prepared) => attempts(connection, &mut opening, prepared, &mut source, respond).await,
         Err(refusal) => Ended::Refuse(refusal),
     };
     let whole = match ended {
         Ended::Whole => true,
-        Ended::Refuse(refusal) => refuse(worker, &opening, respond, grpc, &refusal),
+        // Boxed: a refusal is rare, and every stream would carry room for it.
+        Ended::Refuse(refusal) => {
+            Box::pin(refuse(connection, &opening, respond, grpc, &refusal)).await
+        }
         Ended::Broken => false,
     };
     opening.end(worker);
     if whole {
+        if let Source::Http2(source) = &mut source {
+            let until_ms = worker.clock.now_ms().saturating_add(LINGER_MS);
+            // Boxed: most uploads have ended by now.
+            Box::pin(source.discard(until_ms)).await;
+        }
         return Fate::Completed;
     }
     if let Source::Http2(source) = &mut source
@@ -507,13 +535,14 @@ async fn connect(
 }
 
 /// Sends a refusal: to a gRPC caller as trailers only, to others as a problem.
-fn refuse(
-    worker: &Worker,
+async fn refuse(
+    connection: &Connection,
     opening: &Opening,
     respond: &mut SendResponse<Bytes>,
     grpc: bool,
     refusal: &Refusal,
 ) -> bool {
+    let worker = &connection.worker;
     worker.counters.refused.add(1);
     let row = refusal.reason.row();
     let fresh = super::reply::fresh_id(worker);
@@ -550,11 +579,15 @@ fn refuse(
     }
     *head.status_mut() =
         StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    match respond.send_response(head, false) {
-        // A problem is small; h2 holds what the window does not take yet.
-        Ok(mut stream) => stream.send_data(body.into(), true).is_ok(),
-        Err(_) => false,
+    let Ok(stream) = respond.send_response(head, false) else { return false };
+    let mut sink = Http2Sink::new(stream, worker.timer(), Rc::clone(&connection.frames));
+    let idle_ms = worker.settings.timeouts.client_body_idle_ms;
+    let until_ms = worker.clock.now_ms().saturating_add(idle_ms);
+    if sink.data(body.into(), true, until_ms).await.is_err() {
+        sink.reset(Code::CANCEL);
+        return false;
     }
+    true
 }
 
 /// A call that is no gRPC call is told so in HTTP's words.

@@ -9,12 +9,14 @@
 
 pub mod accept;
 pub mod addresses;
+mod answering;
 pub mod both;
 pub mod bridge;
 pub mod budget;
 pub mod call;
 pub mod counters;
 pub mod gateway;
+mod grpc_health;
 pub mod headers;
 pub mod http1_relay;
 pub mod http1_server;

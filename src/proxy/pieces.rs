@@ -8,8 +8,9 @@ use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::{BodyLimits, CHUNK_END, ChunkHead, Trailers};
 use crate::io::buffers::HEAD_BYTES;
 use crate::io::clock::Clock;
-use crate::io::deadline::{Overdue, Watch};
+use crate::io::deadline::{Kept, Overdue, Watch};
 use crate::io::stream::Stream;
+use crate::wire::limits::LINGER_BYTES_MAX;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -70,6 +71,8 @@ impl Patience {
 pub enum Source<'a> {
     /// Nowhere: there is none.
     Empty,
+    /// Memory: all of it is here. Empty once it was taken.
+    Here(Bytes),
     /// An HTTP/1.1 connection.
     Http1(Http1Source<'a>),
     /// An HTTP/2 stream.
@@ -118,6 +121,8 @@ pub struct Terms<'a> {
     pub bytes_max: u64,
     /// The time by which all of it must have ended.
     pub until_ms: u64,
+    /// Set while the source is waited for.
+    pub receiving: &'a Cell<bool>,
 }
 
 impl Http2Source {
@@ -142,6 +147,25 @@ impl Http2Source {
                 Poll::Ready(None) | Poll::Pending => return false,
             }
         }
+    }
+
+    /// Reads on behind an answer that came early, and throws away what comes: a sender that can
+    /// finish need not be told to stop by a reset, which some take for the loss of the answer.
+    pub async fn discard(&mut self, until_ms: u64) {
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES_MAX && !self.body.is_end_stream() {
+            let Some(data) = self.content(until_ms).await else { return };
+            discarded += data.len();
+        }
+    }
+
+    /// The next content for the gateway itself; `None` where there is no more in time.
+    pub async fn content(&mut self, until_ms: u64) -> Option<Bytes> {
+        let body = &mut self.body;
+        let next = until(&self.timer, until_ms, poll_fn(|cx| body.poll_data(cx))).await;
+        let Ok(Some(Ok(data))) = next else { return None };
+        let _ = self.body.flow_control().release_capacity(data.len());
+        Some(data)
     }
 
     /// Whether the sender ended the stream on purpose behind a whole message: a service does so to
@@ -251,7 +275,13 @@ impl Http1Source<'_> {
                 terms.patience.received(terms.clock.now_ms(), count);
                 Ok(())
             }
-            _ if self.watch.fired() => Err(BodyFault::Timeout),
+            _ if self.watch.fired() => {
+                if self.overdue == Overdue::StopReceiving {
+                    // Said aloud: an end that is read from now on is not the sender's.
+                    self.stream.stop_receiving();
+                }
+                Err(BodyFault::Timeout)
+            }
             Ok(0) if self.decoder.close().is_ok() => Ok(()),
             _ => Err(BodyFault::Gone),
         }
@@ -268,9 +298,17 @@ fn header_map(trailers: &Trailers) -> HeaderMap {
 }
 
 impl Source<'_> {
+    /// Says what the exchange keeps from others while it waits for its caller.
+    pub fn keep(&self, kept: Kept) {
+        if let Self::Http2(source) = self {
+            source.timer.keep(kept);
+        }
+    }
+
     async fn next(&mut self, terms: &mut Terms<'_>) -> Result<Piece, BodyFault> {
         match self {
             Self::Empty => Ok(Piece::End),
+            Self::Here(body) => Ok(Piece::Data(std::mem::take(body), true)),
             Self::Http1(source) => source.next(terms).await,
             Self::Http2(source) => {
                 let now = terms.clock.now_ms();
@@ -324,7 +362,16 @@ impl Http2Sink {
         Self { stream, timer, frames }
     }
 
-    async fn data(&mut self, mut data: Bytes, last: bool, until_ms: u64) -> Result<(), SinkGone> {
+    /// Sends a piece of content as the receiver's window takes it.
+    ///
+    /// # Errors
+    /// When it does not take it in time, or went away.
+    pub async fn data(
+        &mut self,
+        mut data: Bytes,
+        last: bool,
+        until_ms: u64,
+    ) -> Result<(), SinkGone> {
         while !data.is_empty() {
             self.stream.reserve_capacity(data.len());
             let mut room = self.stream.capacity();
@@ -345,6 +392,14 @@ impl Http2Sink {
             }
         }
         if last { self.stream.send_data(Bytes::new(), true).map_err(|_| SinkGone) } else { Ok(()) }
+    }
+
+    /// Ends the message with trailers.
+    ///
+    /// # Errors
+    /// When the receiver went away.
+    pub fn trailers(&mut self, trailers: HeaderMap) -> Result<(), SinkGone> {
+        self.stream.send_trailers(trailers).map_err(|_| SinkGone)
     }
 
     /// Ends the stream so that nobody takes it for whole.
@@ -410,9 +465,7 @@ impl Sink<'_> {
             }
             Self::Http2(sink) => match piece {
                 Piece::Data(data, last) => sink.data(data, last, until_ms).await,
-                Piece::Trailers(trailers) => {
-                    sink.stream.send_trailers(trailers).map_err(|_| SinkGone)
-                }
+                Piece::Trailers(trailers) => sink.trailers(trailers),
                 Piece::End => sink.data(Bytes::new(), true, until_ms).await,
             },
         }
@@ -434,7 +487,7 @@ impl Sink<'_> {
             Self::Http2(sink) => {
                 let mut trailers = HeaderMap::new();
                 trailers.insert("grpc-status", HeaderValue::from_static("4"));
-                sink.stream.send_trailers(trailers).is_ok()
+                sink.trailers(trailers).is_ok()
             }
         }
     }
@@ -481,7 +534,9 @@ pub async fn pump(
 ) -> Result<Ended, PumpFault> {
     let mut total: u64 = 0;
     loop {
+        terms.receiving.set(true);
         let mut piece = next_unless_gone(source, sink, &mut terms).await?;
+        terms.receiving.set(false);
         if let Some(trailers) = &missing {
             piece = match piece {
                 Piece::Data(data, true) => {

@@ -1,16 +1,23 @@
 //! Connections to services, kept per worker: HTTP/1.1 ones idle between exchanges, HTTP/2 ones
 //! shared by many streams.
+//!
+//! An endpoint whose connections are all in use makes who comes next wait in line. Meanwhile those
+//! exchanges are ended that wait longest for callers who do not read, or do not send: a crowd of
+//! them must not take a service away from everyone else.
 
-use super::counters::Counters;
+use super::worker::Worker;
 use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
-use crate::io::deadline::{Deadlines, Watch};
+use crate::io::deadline::{Deadlines, Kept, Watch};
 use crate::io::stream::{Receiving, Stream, is_waiting};
+use crate::wire::limits::{RELEASED_SPARE, STALLED_MS, WAITING_PER_ENDPOINT_MAX};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 /// What bounds a pool; from the settings.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +46,10 @@ pub struct Pool {
 pub struct Endpoint {
     /// Where it listens.
     pub address: SocketAddr,
+    number: Kept,
     idle: RefCell<Vec<Idle>>,
     open: Cell<usize>,
+    line: Line,
     /// The HTTP/2 connection that new streams go to.
     pub(super) http2: RefCell<super::http2_client::Slot>,
 }
@@ -83,11 +92,14 @@ impl Pool {
     /// The endpoint at `address`.
     pub fn endpoint(&self, address: SocketAddr) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
+        let number = Kept(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
         Rc::clone(endpoints.entry(address).or_insert_with(|| {
             Rc::new(Endpoint {
                 address,
+                number,
                 idle: RefCell::default(),
                 open: Cell::new(0),
+                line: Line::default(),
                 http2: RefCell::default(),
             })
         }))
@@ -106,29 +118,67 @@ impl Pool {
         }
     }
 
-    /// A new connection.
+    /// A new connection; where the endpoint has its most, whichever is free first, unless only a
+    /// `fresh` one will do.
     ///
     /// # Errors
-    /// When the endpoint is full, slow or refuses.
+    /// When the endpoint stays full, is slow or refuses.
     pub async fn connect(
         &self,
+        worker: &Worker,
         endpoint: &Rc<Endpoint>,
-        deadlines: &Rc<Deadlines>,
-        counters: &Counters,
+        fresh: bool,
     ) -> Result<Connection, NoConnection> {
-        if endpoint.open.get() >= self.limits.open_max {
-            return Err(NoConnection::Full);
-        }
         // Counted before the wait, so that a slow endpoint cannot be stormed past its bound.
-        let place = Place::take(endpoint);
-        counters.upstream_connects.add(1);
+        let place = match Place::take(endpoint, self.limits.open_max) {
+            Some(place) => place,
+            None => match self.wait(worker, endpoint, fresh).await? {
+                Turn::Place(place) => place,
+                Turn::Idle(connection) => return Ok(*connection),
+            },
+        };
+        worker.counters.upstream_connects.add(1);
         let stream = within_ms(self.limits.connect_ms, Stream::connect(endpoint.address))
             .await
             .ok_or(NoConnection::Timeout)?
             .map_err(NoConnection::Refused)?;
-        let watch = deadlines.watch(stream.fd());
+        let watch = worker.deadlines.watch(stream.fd());
         let (stream, ahead) = (Rc::new(stream), Cell::new(None));
         Ok(Connection { stream, watch, reused: false, ahead, place })
+    }
+
+    /// Waits in line as long as a connect may take.
+    async fn wait(
+        &self,
+        worker: &Worker,
+        endpoint: &Rc<Endpoint>,
+        fresh: bool,
+    ) -> Result<Turn, NoConnection> {
+        if endpoint.line.len() >= WAITING_PER_ENDPOINT_MAX {
+            return Err(NoConnection::Full);
+        }
+        let waiting = Waiting::join(endpoint);
+        endpoint.relieve(&worker.deadlines, worker.clock.now_ms());
+        let turn = poll_fn(|cx| {
+            if !fresh && let Some(idle) = self.idle(endpoint, worker.clock.now_ms()) {
+                return Poll::Ready(Turn::Idle(Box::new(idle)));
+            }
+            match Place::take(endpoint, self.limits.open_max) {
+                Some(place) => Poll::Ready(Turn::Place(place)),
+                None => {
+                    waiting.register(cx.waker());
+                    Poll::Pending
+                }
+            }
+        });
+        within_ms(self.limits.connect_ms, turn).await.ok_or(NoConnection::Full)
+    }
+
+    /// Makes room at every endpoint that somebody waits for; called every tick.
+    pub fn relieve(&self, deadlines: &Deadlines, now_ms: u64) {
+        for endpoint in self.endpoints.borrow().values() {
+            endpoint.relieve(deadlines, now_ms);
+        }
     }
 
     /// Closes what has idled too long; called now and then.
@@ -159,6 +209,8 @@ impl Pool {
         connection.reused = true;
         connection.watch.disarm();
         idle.push(Idle { connection, since_ms: now_ms });
+        drop(idle);
+        endpoint.line.call_next();
     }
 
     /// Closes every idle connection.
@@ -174,19 +226,96 @@ impl Pool {
     }
 }
 
+impl Endpoint {
+    /// The number under which exchanges keep its connections.
+    pub fn kept(&self) -> Kept {
+        self.number
+    }
+
+    /// Ends as many exchanges that wait for their callers as others wait in line.
+    fn relieve(&self, deadlines: &Deadlines, now_ms: u64) {
+        let waiting = self.line.len();
+        if waiting > 0
+            && let Some(before_ms) = now_ms.checked_sub(STALLED_MS)
+        {
+            deadlines.release(self.number, before_ms, waiting + RELEASED_SPARE);
+        }
+    }
+}
+
+/// Whose turn it is, gets this.
+enum Turn {
+    Place(Place),
+    Idle(Box<Connection>),
+}
+
+/// Who waits for a connection, in the order of arrival.
+#[derive(Default)]
+struct Line {
+    joined: Cell<u64>,
+    wakers: RefCell<BTreeMap<u64, Option<Waker>>>,
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        self.wakers.borrow().len()
+    }
+
+    /// Wakes the first who was not woken yet.
+    fn call_next(&self) {
+        let next = self.wakers.borrow_mut().values_mut().find_map(Option::take);
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
+/// A place in the line, given up on drop.
+struct Waiting<'a> {
+    endpoint: &'a Endpoint,
+    number: u64,
+}
+
+impl<'a> Waiting<'a> {
+    fn join(endpoint: &'a Endpoint) -> Self {
+        let number = endpoint.line.joined.get();
+        endpoint.line.joined.set(number + 1);
+        endpoint.line.wakers.borrow_mut().insert(number, None);
+        Self { endpoint, number }
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.endpoint.line.wakers.borrow_mut().insert(self.number, Some(waker.clone()));
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let left = self.endpoint.line.wakers.borrow_mut().remove(&self.number);
+        // Called and gone without what it was called for: the next may have it.
+        if matches!(left, Some(None)) {
+            self.endpoint.line.call_next();
+        }
+    }
+}
+
 /// A counted place among an endpoint's open connections, given back on drop.
 struct Place(Rc<Endpoint>);
 
 impl Place {
-    fn take(endpoint: &Rc<Endpoint>) -> Self {
-        endpoint.open.set(endpoint.open.get() + 1);
-        Self(Rc::clone(endpoint))
+    fn take(endpoint: &Rc<Endpoint>, most: usize) -> Option<Self> {
+        let open = endpoint.open.get();
+        (open < most).then(|| {
+            endpoint.open.set(open + 1);
+            Self(Rc::clone(endpoint))
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.0.line.call_next();
     }
 }
 

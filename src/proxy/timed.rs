@@ -1,7 +1,7 @@
 //! A bound on how long a droppable future may wait, at the price of two stores.
 
-use crate::io::deadline::{Deadlines, Overdue, Watch};
-use std::cell::OnceCell;
+use crate::io::deadline::{Deadlines, Kept, Overdue, Watch};
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -15,12 +15,18 @@ pub struct Elapsed;
 pub struct Timer {
     table: Rc<Deadlines>,
     watch: OnceCell<Watch>,
+    keeps: Cell<Option<Kept>>,
 }
 
 impl Timer {
     /// A timer of this table.
     pub fn new(table: &Rc<Deadlines>) -> Self {
-        Self { table: Rc::clone(table), watch: OnceCell::new() }
+        Self { table: Rc::clone(table), watch: OnceCell::new(), keeps: Cell::new(None) }
+    }
+
+    /// Says that its waits are for a caller, and what they keep from others.
+    pub fn keep(&self, kept: Kept) {
+        self.keeps.set(Some(kept));
     }
 }
 
@@ -45,6 +51,9 @@ pub async fn until<F: Future>(
             armed = true;
             watch.reset();
             watch.arm(deadline_ms, Overdue::Wake);
+            if let Some(kept) = timer.keeps.get() {
+                watch.keeps(kept);
+            }
         } else if watch.fired() {
             return Poll::Ready(Err(Elapsed));
         }

@@ -120,6 +120,14 @@ const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 
 /// Bytes read and thrown away after a refusal that closes, so that the refusal itself is read.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// Requests that wait for one endpoint's connection in one worker; beyond it they are refused at
+/// once. As many as its connections by default: each then waits for one exchange, not for a crowd.
+pub const WAITING_PER_ENDPOINT_MAX: usize = 1024;
+/// Milliseconds that a caller may leave an exchange waiting while others wait for its connection. A
+/// round trip around the earth takes a fifth of this.
+pub const STALLED_MS: u64 = 1_000;
+/// Stalled exchanges ended at once beyond those that others wait for: room for who comes next.
+pub const RELEASED_SPARE: usize = 16;
 /// Bytes of body that h2 may hold for sending on one connection, beside its windows.
 pub const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes of one name: a service, a capability, an id. DNS allows 253 for a whole host.

@@ -13,7 +13,7 @@ mod support;
 
 use support::h2::{self, Connection, Ended, block, frame, head};
 use support::origin::Origin;
-use support::{End, Gateway, Protocol, assert_serves};
+use support::{End, Gateway, Protocol, Wire, assert_serves};
 
 /// Request ids of a client, in order.
 fn ids() -> impl Iterator<Item = u32> {
@@ -362,6 +362,26 @@ fn row_26_breaches_of_the_protocol_have_their_codes() {
         gateway.assert_sound();
     }
     assert_serves_h2(&gateway);
+}
+
+#[test]
+fn row_26_who_does_not_speak_http_is_not_answered_in_it() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let mut wire = Wire::connect(gateway.address);
+    wire.send(b"INVALID CONNECTION PREFACE\r\n\r\n");
+    let (bytes, end) = wire.read_until(support::PATIENCE, |_| false);
+    assert!(bytes.is_empty() && end == End::Closed, "{end:?}: {bytes:?}");
+    // A broken preface of HTTP/2 is a connection error of HTTP/2 (RFC 9113 3.4).
+    let mut wire = Wire::connect(gateway.address);
+    wire.send(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
+    let (bytes, end) = wire.read_until(support::PATIENCE, |_| false);
+    assert_eq!(bytes.get(3), Some(&h2::GOAWAY), "{bytes:?}");
+    assert_eq!(bytes.get(13..17), Some(&h2::PROTOCOL_ERROR.to_be_bytes()[..]), "{bytes:?}");
+    assert_ne!(end, End::Open);
+    assert_serves_h2(&gateway);
+    assert!(origin.requests().iter().all(|request| request.target == "/healthy"));
+    gateway.assert_sound();
 }
 
 #[test]

@@ -485,24 +485,61 @@ async fn row_28_bodies_that_stall_are_a_408_and_the_origin_s_side_is_aborted() {
             }
         })
         .await;
+        // Whether it is the wait for more that ends it, or the time for all of it.
+        for bound in ["client_body_idle", "request"] {
+            let more = format!("[timeouts]\n{bound} = \"300ms\"\n");
+            let mut gateway = Gateway::start_with(origin.address, up, &more);
+            for down in BOTH {
+                for sized in [true, false] {
+                    let (sender, body) = channel();
+                    let mut asked = request(down, "POST", "/");
+                    if sized {
+                        asked = asked.header("content-length", "100");
+                    }
+                    sender.send(Ok(Frame::data(Bytes::from("begun")))).await.unwrap();
+                    let asked = asked.body(body).unwrap();
+                    let (head, ..) = call(gateway.address, down, asked).await.unwrap();
+                    assert_eq!(head.status, 408, "{down:?} to {up:?}, {sized}, {bound}");
+                    assert_eq!(head.headers["caio-refusal"], "body.timeout");
+                    drop(sender);
+                }
+            }
+            gateway.assert_sound();
+        }
+        assert_eq!(whole_seen.load(Ordering::SeqCst), 0, "{up:?}: no body looked whole");
+    }
+}
+
+/// Row 28: an answer that streams does not prolong the wait for a body that stalls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_28_a_body_that_stalls_beside_a_streaming_answer_ends_the_exchange() {
+    for up in BOTH {
+        let origin = Served::start(up, |request| async move {
+            let (sender, body) = channel();
+            tokio::spawn(async move {
+                // Held, not read: the answer is all that moves.
+                let _held = request;
+                let part = Bytes::from("part");
+                while sender.send(Ok(Frame::data(part.clone()))).await.is_ok() {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            });
+            Response::new(body)
+        })
+        .await;
         let more = "[timeouts]\nclient_body_idle = \"300ms\"\n";
         let mut gateway = Gateway::start_with(origin.address, up, more);
         for down in BOTH {
-            for sized in [true, false] {
-                let (sender, body) = channel();
-                let mut asked = request(down, "POST", "/");
-                if sized {
-                    asked = asked.header("content-length", "100");
-                }
-                sender.send(Ok(Frame::data(Bytes::from("begun")))).await.unwrap();
-                let asked = asked.body(body).unwrap();
-                let (head, ..) = call(gateway.address, down, asked).await.unwrap();
-                assert_eq!(head.status, 408, "{down:?} to {up:?}, sized {sized}");
-                assert_eq!(head.headers["caio-refusal"], "body.timeout");
-                drop(sender);
-            }
+            let (sender, body) = channel();
+            sender.send(Ok(Frame::data(Bytes::from("begun")))).await.unwrap();
+            let asked = request(down, "POST", "/").body(body).unwrap();
+            let mut caller = Caller::connect(gateway.address, down).await;
+            let answer = within(caller.send(asked)).await.unwrap();
+            assert_eq!(answer.status(), 200, "{down:?} to {up:?}");
+            let whole = within(whole(answer.into_body())).await;
+            assert!(whole.is_err(), "{down:?} to {up:?}: it does not look whole");
+            drop(sender);
         }
-        assert_eq!(whole_seen.load(Ordering::SeqCst), 0, "{up:?}: no body looked whole");
         gateway.assert_sound();
     }
 }

@@ -427,3 +427,23 @@ async fn many_calls_at_once_share_connections() {
     }
     gateway.assert_sound();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_answers_for_its_own_health() {
+    let mut gateway = gateway(nowhere(), "");
+    let mut client = client(&gateway).await;
+    let check = |method: &str| -> PathAndQuery {
+        format!("/grpc.health.v1.Health/{method}").parse().unwrap()
+    };
+    let mut ask = async |method: &str, message: &'static [u8]| {
+        within(client.ready()).await.unwrap();
+        let asked = Request::new(Bytes::from_static(message));
+        within(client.unary(asked, check(method), BytesCodec)).await
+    };
+    let answer = ask("Check", b"").await.unwrap().into_inner();
+    assert_eq!(answer, Bytes::from_static(&[0x08, 1]), "SERVING");
+    assert_eq!(ask("Check", b"\x0a\x01x").await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(ask("Check", b"\xff").await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(ask("Watch", b"").await.unwrap_err().code(), Code::Unimplemented);
+    gateway.assert_sound();
+}

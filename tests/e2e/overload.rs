@@ -11,7 +11,11 @@
 
 mod support;
 
-use support::origin::Origin;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::h2::{self, Connection};
+use support::origin::{Answer, Origin};
 use support::{End, Gateway, PATIENCE, Protocol, Wire, exchange};
 
 const GET: &[u8] = b"GET /asked HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -71,5 +75,119 @@ fn what_a_gateway_does_not_serve_is_refused_before_the_origin_is_asked() {
         assert_eq!(refusal.field("allow").is_some(), status == 405, "{request:?}");
         assert!(!origin.has_seen(b"/marked"), "{request:?}");
     }
+    gateway.assert_sound();
+}
+
+/// SETTINGS_INITIAL_WINDOW_SIZE of zero: nothing of any answer is taken.
+fn no_window() -> Vec<u8> {
+    h2::frame(h2::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])
+}
+
+fn ask(connection: &mut Connection, stream: u32, flags: u8, head: &[u8]) {
+    connection.send(&h2::frame(h2::HEADERS, h2::END_HEADERS | flags, stream, head));
+}
+
+#[test]
+fn row_25_callers_who_do_not_read_or_send_give_way_to_those_who_do() {
+    let large = vec![b'x'; 8 << 20];
+    let origin = Origin::scripted(move |request| {
+        if request.target != "/large" {
+            return Answer::ok();
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", large.len());
+        Answer::raw([head.as_bytes(), &large].concat())
+    });
+    let more = "[limits]\nupstream_connections_per_endpoint_max = 4\n\
+                upstream_idle_per_endpoint_max = 1\n";
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, more);
+    let seen = |count: usize| {
+        support::eventually("the service is asked by the crowd", || {
+            origin.records().len() >= count
+        });
+    };
+    // Readers of HTTP/2 and HTTP/1.1 who do not read, and senders of both who do not send.
+    let mut reader = Connection::open(gateway.address);
+    ask(&mut reader, 1, h2::END_STREAM, &h2::head("GET", "/large", &[]));
+    seen(1);
+    let mut old_reader = Wire::connect(gateway.address);
+    old_reader.send(b"GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    seen(2);
+    let mut sender = Connection::open(gateway.address);
+    ask(&mut sender, 1, 0, &h2::head("POST", "/upload", &[("content-length", "10")]));
+    seen(3);
+    let mut old_sender = Wire::connect(gateway.address);
+    old_sender.send(b"POST /upload HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n");
+    seen(4);
+    support::assert_serves(gateway.address);
+    assert!(Connection::open(gateway.address).call(1, &h2::head("GET", "/", &[])));
+    // Who sent too little is told so; who did not read cannot be told and is cut off.
+    let refused = support::reply(&mut old_sender, PATIENCE);
+    assert_eq!(refused.status(), Some(408));
+    assert!(sender.until_stream_ends(1).head(1).is_some());
+    assert!(reader.until_stream_ends(1).reset(1).is_some());
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_25_an_answer_that_is_here_holds_no_connection_however_long_its_caller_takes() {
+    let origin = Origin::echo();
+    let more = "[limits]\nupstream_connections_per_endpoint_max = 1\n\
+                upstream_idle_per_endpoint_max = 1\n";
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, more);
+    let mut slow = Connection::open(gateway.address);
+    slow.send(&no_window());
+    ask(&mut slow, 1, h2::END_STREAM, &h2::head("GET", "/slow", &[]));
+    let head = slow.read_until(PATIENCE, |frame| frame.kind == h2::HEADERS);
+    assert_eq!(head, End::Open);
+    assert!(Connection::open(gateway.address).call(1, &h2::head("GET", "/", &[])));
+    // It was not cut off to make room: with a window, its content comes.
+    slow.send(&h2::frame(h2::WINDOW_UPDATE, 0, 1, &100u32.to_be_bytes()));
+    let ended = slow.until_stream_ends(1);
+    let content = ended.frames.iter().find(|frame| frame.kind == h2::DATA);
+    assert_eq!(content.map(|frame| &frame.payload[..]), Some(&b"ok"[..]), "{ended:?}");
+    gateway.assert_sound();
+}
+
+#[test]
+fn who_finds_every_connection_in_use_waits_its_turn() {
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let origin = Origin::scripted(move |request| {
+        if request.target == "/slow" {
+            let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        Answer::ok()
+    });
+    let more = "[limits]\nupstream_connections_per_endpoint_max = 1\n\
+                upstream_idle_per_endpoint_max = 1\n";
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, more);
+    let mut first = Wire::connect(gateway.address);
+    first.send(b"GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    support::eventually("the service is asked", || origin.has_seen(b"/slow"));
+    let mut second = Wire::connect(gateway.address);
+    second.send(GET);
+    let (early, end) = second.read_until(Duration::from_millis(300), |_| false);
+    assert!(early.is_empty() && end == End::Open, "not refused: {early:?}");
+    go.send(()).unwrap();
+    for wire in [&mut first, &mut second] {
+        let (bytes, end) = wire.read_until(PATIENCE, |bytes| bytes.ends_with(b"ok"));
+        assert_eq!(end, End::Open, "{bytes:?}");
+    }
+    assert_eq!(origin.records().len(), 1, "on one connection");
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_25_a_refusal_that_is_not_taken_ends_its_stream() {
+    let origin = Origin::echo();
+    let more = "[timeouts]\nclient_body_idle = \"300ms\"\n";
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, more);
+    let mut caller = Connection::open(gateway.address);
+    caller.send(&no_window());
+    ask(&mut caller, 1, h2::END_STREAM, &h2::head("TRACE", "/", &[]));
+    let ended = caller.until_stream_ends(1);
+    println!("{}", gateway.said());
+    assert!(ended.head(1).is_some(), "the refusal's head was sent: {ended:?}");
+    assert_eq!(ended.reset(1), Some(8), "CANCEL: {ended:?}");
     gateway.assert_sound();
 }
