@@ -3,6 +3,7 @@
 use super::Framing;
 use super::chunked::{self, BodyLimits, Chunk, Trailers};
 use super::malformed::Malformed;
+use crate::wire::field::Field;
 use std::ops::Range;
 
 /// What one step found.
@@ -47,6 +48,18 @@ impl Decoder {
     pub fn within(framing: Framing, limits: BodyLimits) -> Self {
         match framing {
             Framing::Chunked => Self::Chunked(chunked::Decoder::within(limits)),
+            framing => Self::new(framing),
+        }
+    }
+
+    /// The decoder of the body behind a head with these fields, which stand in `buf`.
+    #[must_use]
+    pub fn behind(framing: Framing, limits: BodyLimits, buf: &[u8], fields: &[Field]) -> Self {
+        match framing {
+            Framing::Chunked => {
+                let names = super::fields::nominated(buf, fields);
+                Self::Chunked(chunked::Decoder::within(limits).nominating(names))
+            }
             framing => Self::new(framing),
         }
     }

@@ -21,7 +21,7 @@ use std::ops::Range;
 const SIZE_DIGITS_MAX: u8 = 15;
 
 /// Fields that frame or route a message: in trailers they are an attack (RFC 9110 6.5.1).
-const REFUSED_IN_TRAILERS: KindSet = KindSet::of(&[
+pub const REFUSED_IN_TRAILERS: KindSet = KindSet::of(&[
     Kind::TransferEncoding,
     Kind::ContentLength,
     Kind::Host,
@@ -60,7 +60,7 @@ impl Trailers {
     pub fn forwarded(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields
             .iter()
-            .filter(|field| !DROPPED_FROM_TRAILERS.contains(field.kind))
+            .filter(|field| !field.nominated && !DROPPED_FROM_TRAILERS.contains(field.kind))
             .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 }
@@ -89,6 +89,8 @@ enum Extension {
     Quoted,
     Escaped,
     AfterValue,
+    /// White space behind a value: only another extension may follow.
+    Gap,
 }
 
 /// Bounds of what a chunked body holds besides its content.
@@ -136,6 +138,8 @@ pub struct Decoder {
     chunk_extension_bytes: u16,
     limits: BodyLimits,
     trailers: Option<Box<Trailers>>,
+    /// Names that the head's `Connection` calls fields of one hop.
+    nominated: Box<[Box<[u8]>]>,
 }
 
 impl Decoder {
@@ -143,6 +147,13 @@ impl Decoder {
     #[must_use]
     pub fn within(limits: BodyLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// The same, with the names that the head's `Connection` options call fields of one hop: such
+    /// trailers are not forwarded either (RFC 9110 7.6.1).
+    #[must_use]
+    pub fn nominating(self, names: Box<[Box<[u8]>]>) -> Self {
+        Self { nominated: names, ..self }
     }
 
     /// Takes bytes from the start of `buf`: how many were used, and what was found. `Data` always
@@ -286,7 +297,12 @@ impl Decoder {
         if len != trailers.bytes.len() {
             return Err(Malformed::Trailer);
         }
-        collect_trailers(&trailers.bytes, len, headers, &mut trailers.fields)
+        collect_trailers(&trailers.bytes, len, headers, &mut trailers.fields)?;
+        for field in &mut trailers.fields {
+            let name = field.name.of(&trailers.bytes);
+            field.nominated = self.nominated.iter().any(|option| option.eq_ignore_ascii_case(name));
+        }
+        Ok(())
     }
 }
 
@@ -316,7 +332,8 @@ fn extension_byte(extension: Extension, byte: u8) -> Result<State, Malformed> {
         (E::Quoted, b'"') => E::AfterValue,
         (E::Quoted, b'\\') => E::Escaped,
         (E::Quoted | E::Escaped, b'\t' | b' '..=b'~' | 0x80..) => E::Quoted,
-        (E::Name | E::Token | E::AfterValue, b';') => E::BeforeName,
+        (E::Token | E::AfterValue | E::Gap, b' ' | b'\t') => E::Gap,
+        (E::Name | E::AfterName | E::Token | E::AfterValue | E::Gap, b';') => E::BeforeName,
         (E::Name | E::Token | E::AfterValue, b'\r') => return Ok(State::SizeLf),
         _ => return Err(Malformed::ChunkExtension),
     };

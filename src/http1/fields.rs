@@ -192,6 +192,18 @@ impl Seen {
     }
 }
 
+/// The names that the `Connection` options among these fields call fields of one hop, whether a
+/// head holds such fields or its trailers may.
+pub(super) fn nominated(buf: &[u8], fields: &[Field]) -> Box<[Box<[u8]>]> {
+    let options = fields.iter().filter(|field| field.kind == Kind::Connection);
+    let names = options.flat_map(|field| list(field.value.of(buf)));
+    let about_itself = |option: &&[u8]| {
+        let words: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
+        words.iter().any(|word| option.eq_ignore_ascii_case(word))
+    };
+    names.filter(|option| !about_itself(option)).map(Into::into).collect()
+}
+
 fn nominate(
     buf: &[u8],
     fields: &mut [Field],

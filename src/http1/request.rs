@@ -415,7 +415,13 @@ fn start_line_fault(input: &[u8], error: httparse::Error) -> Malformed {
                 _ => Malformed::Version,
             }
         }
-        (Some(version), None) if !version.is_empty() && !has_scheme(version, b"HTTP") => {
+        // Of a line that is here whole only: the rest of it may say HTTP yet.
+        (Some(version), None)
+            if line.len() < input.len()
+                && !target.is_empty()
+                && !version.is_empty()
+                && !has_scheme(version, b"HTTP") =>
+        {
             Malformed::Foreign
         }
         _ => Malformed::StartLine,

@@ -56,14 +56,16 @@ pub fn parse(
     cursor: &mut Cursor,
     head: &mut ResponseHead,
 ) -> Parsed {
-    match cursor.look(buf, limits) {
+    // A status line has no target: the bound of every line holds for it too.
+    let lines = HeadLimits { target_bytes_max: limits.line_bytes_max, ..*limits };
+    match cursor.look(buf, &lines) {
         Look::Parse => {}
         Look::Wait => return Parsed::Incomplete,
         Look::Refuse(fault) => return Parsed::Malformed(fault),
     }
     match parse_now(buf, method, limits, head) {
         Ok(Some(len)) => Parsed::Complete(len),
-        Ok(None) => cursor.incomplete(buf, limits),
+        Ok(None) => cursor.incomplete(buf, &lines),
         Err(fault) => Parsed::Malformed(fault),
     }
 }
@@ -100,6 +102,9 @@ fn parse_now(
     head.status = code;
     head.version = if version == 0 { Version::Http10 } else { Version::Http11 };
     head.reason = reason(buf);
+    if head.reason.end as usize + 2 > limits.line_bytes_max {
+        return Err(Malformed::HeadTooLarge);
+    }
     let seen = collect(buf, len, response.headers, limits, &mut head.fields)?;
     // Nothing a response nominates is worth refusing it for: what is nominated is left out.
     let options = seen.options(buf, &mut head.fields, KindSet::default())?;

@@ -100,6 +100,8 @@ pub struct ResponsePlan<'a> {
     pub persistence: Persistence,
     /// Fields to add after the origin's.
     pub added: &'a [Added<'a>],
+    /// What `Date` says where the origin gave none (RFC 9110 6.6.1).
+    pub date: Option<&'a [u8]>,
 }
 
 impl<'a> ResponsePlan<'a> {
@@ -133,7 +135,7 @@ impl<'a> ResponsePlan<'a> {
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::Implied,
         };
-        Self { drops: RESPONSE_DROPS, framing, persistence, added }
+        Self { drops: RESPONSE_DROPS, framing, persistence, added, date: None }
     }
 }
 
@@ -148,6 +150,11 @@ pub fn response_head(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead, plan: &
     copy_fields(out, buf, &head.fields, plan.drops.with(ALWAYS_RESTATED));
     framing(out, plan.framing);
     persistence(out, plan.persistence);
+    if let Some(date) = plan.date
+        && !head.fields.iter().any(|field| field.kind == Kind::Date && !field.nominated)
+    {
+        field(out, b"Date", date);
+    }
     finish(out, plan.added);
 }
 

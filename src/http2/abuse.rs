@@ -57,6 +57,8 @@ pub enum AbuseKind {
     PseudoInTrailers,
     /// A malformed header block in more than one frame.
     MalformedBlock,
+    /// A `:path` with a `#`.
+    Fragment,
     /// A message that goes on behind the end which its sender gave it (RFC 9113 5.1).
     StreamClosed,
     /// A second head that ends nothing, where only trailers may follow (RFC 9113 8.1).
@@ -77,6 +79,7 @@ impl AbuseKind {
             | Self::SelfDependency
             | Self::PseudoInTrailers
             | Self::MalformedBlock
+            | Self::Fragment
             | Self::SecondHead => Code::ProtocolError,
         }
     }
@@ -90,7 +93,9 @@ impl AbuseKind {
             Self::Useless(_) => "glitches",
             Self::Continuations | Self::HeaderBlock => "header-limit",
             Self::Compression(_) => "compression",
-            Self::PseudoInTrailers | Self::MalformedBlock | Self::SecondHead => "h2-malformed",
+            Self::PseudoInTrailers | Self::MalformedBlock | Self::Fragment | Self::SecondHead => {
+                "h2-malformed"
+            }
             Self::Preface
             | Self::Sequence
             | Self::Padding

@@ -35,6 +35,9 @@ pub struct Seen {
     pub pseudo: bool,
     /// There is a `:status` whose value begins with `1`.
     pub interim: bool,
+    /// There is a `:path` with a `#`, which no target may hold (RFC 3986 3.3, RFC 9113 8.3.1), and
+    /// which the library behind us cuts off without a word.
+    pub fragment: bool,
     /// The block breaks RFC 9113 8.2.2 or 8.3: a connection-specific field, a `te` other than
     /// `trailers`, a pseudo-field that is unknown, repeated or behind a regular field.
     pub malformed: bool,
@@ -68,6 +71,8 @@ enum Value {
     Interim,
     /// Of `te`: it is exactly `trailers`.
     Trailers,
+    /// Of `:path`: it holds a `#`.
+    Fragment,
 }
 
 /// One entry of the dynamic table.
@@ -270,6 +275,7 @@ impl Fields {
         let text = from.string()?;
         let (value, value_bytes) = match name {
             Name::Pseudo(Pseudo::Status) | Name::Te => text.value(name)?,
+            Name::Pseudo(Pseudo::Path) => text.path()?,
             // Nothing depends on this value's length; whether its code is valid the decoder sees.
             _ if measure == Measure::No => (Value::Any, 0),
             _ => (Value::Any, text.length()?),
@@ -331,6 +337,7 @@ impl Tally {
                 self.pseudo |= bit;
                 self.seen.pseudo = true;
                 self.seen.interim |= value == Value::Interim;
+                self.seen.fragment |= value == Value::Fragment;
                 self.seen.malformed |= wrong;
             }
         }
@@ -412,6 +419,19 @@ impl Text<'_> {
     fn kind(&self) -> Result<(Name, u32), HpackFault> {
         let (name, length) = self.start(name_of)?;
         if length == 0 { Err(HpackFault::EmptyName) } else { Ok((name, length)) }
+    }
+
+    /// What matters of this value of a `:path`, and its length.
+    fn path(&self) -> Result<(Value, u32), HpackFault> {
+        let mut fragment = false;
+        let length = if self.huffman {
+            huffman::decode(self.bytes, |byte| fragment |= byte == b'#')
+                .ok_or(HpackFault::Huffman)?
+        } else {
+            fragment = self.bytes.contains(&b'#');
+            self.length()?
+        };
+        Ok((if fragment { Value::Fragment } else { Value::Any }, length))
     }
 
     /// What matters of this value of a field named `name`, and its length.

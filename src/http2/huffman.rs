@@ -79,7 +79,8 @@ const fn first() -> [(u8, u8); 256] {
     out
 }
 
-/// Decodes `coded`: calls `each` with every byte (0 for the rare ones whose code is above 8 bits)
+/// Decodes `coded`: calls `each` with every byte (0 for the rare ones whose code is above 8 bits, but
+/// for `#`)
 /// and returns how many there are; `None` for a code or padding that RFC 7541 5.2 forbids.
 pub(crate) fn decode(coded: &[u8], mut each: impl FnMut(u8)) -> Option<u32> {
     let (mut window, mut have, mut count) = (0_u64, 0_u32, 0_u32);
@@ -110,14 +111,16 @@ pub(crate) fn decode(coded: &[u8], mut each: impl FnMut(u8)) -> Option<u32> {
     }
 }
 
-/// The code at the front of 32 bits: its length and, up to 8 bits, its byte.
+/// The code at the front of 32 bits: its length and, up to 8 bits and of `#`, its byte.
 fn symbol(peek: u64) -> (u32, u8) {
     let front = usize::try_from(peek >> 24).unwrap_or(255);
     match FIRST.get(front) {
         Some(&(bits, byte)) if bits != 0 => (u32::from(bits), byte),
         _ => {
             let found = LIMITS.iter().find(|(_, limit)| peek < *limit);
-            (found.map_or(30, |&(bits, _)| bits), 0)
+            // The one longer code whose byte somebody asks for (RFC 7541 appendix B).
+            let byte = if peek >> 20 == 0xffa { b'#' } else { 0 };
+            (found.map_or(30, |&(bits, _)| bits), byte)
         }
     }
 }

@@ -496,6 +496,9 @@ impl Meter {
         if block.trailers && seen.pseudo {
             return Err(AbuseKind::PseudoInTrailers);
         }
+        if seen.fragment && self.role == Role::Downstream {
+            return Err(AbuseKind::Fragment);
+        }
         // In one frame h2 sees it and resets the stream, which harms the other streams less.
         if seen.malformed && block.continuations > 0 {
             return Err(AbuseKind::MalformedBlock);

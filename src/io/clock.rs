@@ -1,5 +1,6 @@
 //! Time as values: milliseconds since the process's own beginning, and wall time for ids.
 
+use crate::wire::date::{DATE_BYTES, imf_fixdate};
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +9,8 @@ pub struct Clock {
     origin_ms: u64,
     wall_offset_ms: Cell<u64>,
     state: Cell<u64>,
+    /// The wall time in seconds that was written last, and how HTTP writes it.
+    date: Cell<(u64, [u8; DATE_BYTES])>,
 }
 
 impl Clock {
@@ -25,6 +28,7 @@ impl Clock {
             origin_ms: monotonic_ms(),
             wall_offset_ms: Cell::new(0),
             state: Cell::new(state),
+            date: Cell::new((0, imf_fixdate(0))),
         };
         clock.follow_wall();
         clock
@@ -39,6 +43,18 @@ impl Clock {
     /// Wall time in milliseconds since 1970; evidence in ids, never an input of a decision.
     pub fn wall_ms(&self) -> u64 {
         self.now_ms().wrapping_add(self.wall_offset_ms.get())
+    }
+
+    /// The wall time as a `Date` field says it; written anew once a second.
+    pub fn date(&self) -> [u8; DATE_BYTES] {
+        let seconds = self.wall_ms() / 1000;
+        let (written, text) = self.date.get();
+        if written == seconds {
+            return text;
+        }
+        let text = imf_fixdate(seconds);
+        self.date.set((seconds, text));
+        text
     }
 
     /// Takes over what the wall clock was set to; once a tick is enough for ids.

@@ -72,6 +72,8 @@ pub(super) struct Shared<'a> {
     answered: Cell<bool>,
     /// The upload waits for the caller.
     receiving: Cell<bool>,
+    /// Some byte of an answer has come.
+    heard: Cell<bool>,
     fault: Cell<Option<PumpFault>>,
     method: Method,
     grpc: bool,
@@ -122,6 +124,7 @@ pub async fn run(
         uploaded: Cell::new(matches!(source, Source::Empty)),
         answered: Cell::new(false),
         receiving: Cell::new(false),
+        heard: Cell::new(false),
         fault: Cell::new(None),
         method: Method::of(request.method().as_str().as_bytes()),
         grpc,
@@ -313,6 +316,7 @@ async fn over_http1(
             if refusal.reason == Reason::UpstreamAborted
                 && connection.reused
                 && whole
+                && !shared.heard.get()
                 && shared.call.may_repeat() =>
         {
             End::Again
@@ -362,7 +366,7 @@ async fn receive_head(
 ) -> Result<Received, Refusal> {
     let (first, mut buffer) = connection.receive_first(&shared.worker.buffers).await;
     match first {
-        Ok(1..) => {}
+        Ok(1..) => shared.heard.set(true),
         _ if connection.watch.fired() => return Err(shared.timeout()),
         _ => return Err(aborted()),
     }
@@ -442,7 +446,7 @@ async fn relay_http1(
         stream: &connection.stream,
         watch: &connection.watch,
         overdue: Overdue::StopBoth,
-        decoder: Decoder::within(head.framing, shared.worker.body_limits),
+        decoder: Decoder::behind(head.framing, shared.worker.body_limits, &buffer, &head.fields),
         at: head.len,
         buffer,
     });
@@ -459,7 +463,7 @@ async fn relay_http1(
 async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply<'_>) -> End {
     let worker = shared.worker;
     let status = answer.status.as_u16();
-    headers::finish_response(&mut answer.headers, shared.call, &worker.settings);
+    headers::finish_response(&mut answer.headers, shared.call, worker);
     let bodiless = shared.method == Method::Head || matches!(status, 204 | 304);
     let empty = bodiless || matches!(answer.source, Source::Empty);
     let grpc_needs_trailers = shared.grpc
@@ -551,14 +555,19 @@ fn explained(shared: &Shared<'_>, end: End) -> End {
     let (End::Refuse(_), Some(PumpFault::Source(fault))) = (&end, shared.fault.get()) else {
         return end;
     };
-    End::Refuse(match fault {
+    refusal_of(fault).map_or(End::Broken, End::Refuse)
+}
+
+/// The refusal for a request's body; `None` where nobody is left to hear it.
+pub fn refusal_of(fault: BodyFault) -> Option<Refusal> {
+    Some(match fault {
         BodyFault::Malformed(what) => Refusal::new(Reason::FramingInvalid, what),
         BodyFault::Timeout => Refusal::new(Reason::BodyTimeout, "the request body came too slowly"),
         BodyFault::TooLarge => {
             let detail = "the request body is larger than the route allows";
             Refusal::new(Reason::BodyTooLarge, detail)
         }
-        BodyFault::Gone => return End::Broken,
+        BodyFault::Gone => return None,
     })
 }
 
@@ -609,7 +618,7 @@ pub async fn from_http1(
             stream: &downstream.stream,
             watch: &watch,
             overdue: Overdue::StopReceiving,
-            decoder: Decoder::within(framing, worker.body_limits),
+            decoder: Decoder::behind(framing, worker.body_limits, &input, &head.fields),
             buffer: input.clone(),
             at: head.len,
         }),

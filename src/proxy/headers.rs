@@ -3,7 +3,8 @@
 
 use super::call::{Call, Towards};
 use super::http2_view::{Http2Head, passes};
-use crate::config::settings::{ServerField, Settings};
+use super::worker::Worker;
+use crate::config::settings::ServerField;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::Framing;
 use crate::http1::request::RequestHead;
@@ -78,8 +79,15 @@ pub fn from_http2(
             headers.append(name, value.clone());
         }
     }
-    if let Some(length) = head.headers.get(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, length.clone());
+    if head.headers.contains_key(header::CONTENT_LENGTH)
+        && let Some(length) = head.body_bytes
+    {
+        // Written anew: what was sent may be another spelling of it.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if head.body_bytes == Some(0) {
+        // There is nothing to ask for (RFC 9110 10.1.1).
+        headers.remove(header::EXPECT);
     }
     if head.headers.get(header::TE).is_some_and(|te| te.as_bytes() == b"trailers") {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -166,11 +174,18 @@ pub fn from_http1(head: &ResponseHead, buffer: &[u8], call: &Call) -> (StatusCod
 }
 
 /// Takes out what an answer may not say and adds what the gateway says.
-pub fn finish_response(headers: &mut HeaderMap, call: &Call, settings: &Settings) {
+pub fn finish_response(headers: &mut HeaderMap, call: &Call, worker: &Worker) {
+    let settings = &worker.settings;
     // The length stays where it is: it is restated, or taken out, with the framing.
     retain(headers, call.response_drops().without(KindSet::of(&[Kind::ContentLength])));
     if settings.forwarding.server == ServerField::Replace {
         headers.insert(header::SERVER, HeaderValue::from_static("caio"));
+    }
+    if !headers.contains_key(header::DATE)
+        && let Ok(date) = HeaderValue::from_bytes(&worker.clock.date())
+    {
+        // RFC 9110 6.6.1: who has a clock adds what is missing.
+        headers.insert(header::DATE, date);
     }
     for (name, value) in call.added(Towards::Caller) {
         headers.insert(name, value);

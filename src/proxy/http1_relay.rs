@@ -93,16 +93,17 @@ pub async fn relay(
         let refusal = Refusal::new(Reason::Internal, "the exchange has no connection");
         return RelayEnd::Refused { refusal, input, body_taken: false };
     };
-    let mut decoder = Decoder::within(head.framing, worker.body_limits);
+    let mut decoder = Decoder::behind(head.framing, worker.body_limits, &input, &head.fields);
     let mut first = worker.buffers.small();
     let plan = RequestPlan { drops: call.request_drops(), ..RequestPlan::new(head, &[]) };
-    let sent = match first_send(&mut first, &input, head, &plan, &call, &mut decoder) {
+    let sent = first_send(&mut first, &input, head, &plan, &call, &mut decoder);
+    let sent = match sent.map_err(refusal_of).and_then(|sent| within_bound(worker, &call, sent)) {
         Ok(sent) => sent,
-        Err(fault) => {
+        Err(refusal) => {
             worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
             worker.buffers.put_small(first);
-            call.finish(worker, 0);
-            return RelayEnd::Refused { refusal: refusal_of(fault), input, body_taken: false };
+            call.finish(worker, refusal.reason.row().status);
+            return RelayEnd::Refused { refusal, input, body_taken: false };
         }
     };
     let shared = Shared {
@@ -141,6 +142,16 @@ struct Sent {
     /// Where the bytes of the request that are here end.
     end: usize,
 }
+
+/// A body of unknown length may be here whole, and too large, before any of it was sent.
+fn within_bound(worker: &Worker, call: &Call, sent: Sent) -> Result<Sent, Refusal> {
+    if sent.body > call.body_bytes_max(worker) {
+        return Err(Refusal::new(Reason::BodyTooLarge, BODY_TOO_LARGE));
+    }
+    Ok(sent)
+}
+
+const BODY_TOO_LARGE: &str = "the request body is larger than the route allows";
 
 /// The head and whatever of the body is here, in one buffer.
 fn first_send(
@@ -202,6 +213,7 @@ fn conclude(
     let reused = connection.reused;
     let timed_out = connection.watch.fired();
     let body_taken = !whole;
+    let silent = matches!(answer, Answer::Nothing);
     let refused = |call: Call, reason, detail: &'static str, input| {
         let refusal = Refusal::new(reason, detail);
         call.finish(worker, refusal.reason.row().status);
@@ -229,7 +241,7 @@ fn conclude(
         Answer::Interim => {
             refused(call, Reason::UpstreamFraming, "too many interim responses", input)
         }
-        Answer::Nothing => match fault {
+        Answer::Nothing | Answer::Begun => match fault {
             Some(UploadFault::Malformed(fault)) => {
                 let refusal = refusal_of(fault);
                 call.finish(worker, refusal.reason.row().status);
@@ -239,8 +251,7 @@ fn conclude(
                 refused(call, Reason::BodyTimeout, "the request body came too slowly", input)
             }
             Some(UploadFault::TooLarge) => {
-                let detail = "the request body is larger than the route allows";
-                refused(call, Reason::BodyTooLarge, detail, input)
+                refused(call, Reason::BodyTooLarge, BODY_TOO_LARGE, input)
             }
             Some(UploadFault::CallerGone) => {
                 call.finish(worker, 0);
@@ -252,7 +263,7 @@ fn conclude(
             // The service closed the idle connection while the request was on its way: RFC 9112
             // 9.3.1 allows to send it again where it is whole here and nothing was answered. A
             // method that is not idempotent may have been acted on, unless the service says so.
-            None if reused && whole && call.may_repeat() => {
+            None if reused && whole && call.may_repeat() && silent => {
                 call.finish(worker, 0);
                 RelayEnd::Stale { input }
             }
@@ -271,6 +282,8 @@ enum Answer {
     Cut,
     /// The service said nothing, nothing was sent.
     Nothing,
+    /// The service said something and ended before a whole head; nothing final was sent.
+    Begun,
     /// The service's head breaks the rules, nothing was sent.
     Malformed(Malformed),
     /// Interim responses without end, nothing final was sent.
@@ -317,7 +330,10 @@ async fn answer(shared: &Shared<'_>, keep: bool) -> Answer {
         Ok(1..) => answer_into(shared, keep, &mut buffer, &mut head).await,
         _ => Answer::Nothing,
     };
-    if matches!(end, Answer::Nothing) && shared.receiving.get() && shared.connection.watch.fired() {
+    if matches!(end, Answer::Nothing | Answer::Begun)
+        && shared.receiving.get()
+        && shared.connection.watch.fired()
+    {
         // The whole time passed, and it was the caller who let it.
         *shared.fault.borrow_mut() = Some(UploadFault::Timeout);
     }
@@ -372,7 +388,7 @@ async fn answer_into(
         let (result, back) = shared.connection.stream.read(std::mem::take(buffer)).await;
         *buffer = back;
         if !matches!(result, Ok(1..)) {
-            return Answer::Nothing;
+            return Answer::Begun;
         }
     }
 }
@@ -400,7 +416,8 @@ async fn relay_answer(
     // A drain that began meanwhile is told as early as can be.
     let keep = keep && !shared.worker.draining();
     let plan = ResponsePlan::new(head, shared.head, keep, &added);
-    let plan = ResponsePlan { drops: shared.call.response_drops(), ..plan };
+    let date = shared.worker.clock.date();
+    let plan = ResponsePlan { drops: shared.call.response_drops(), date: Some(&date), ..plan };
     if !matches!(head.framing, Framing::Length(_) | Framing::None) {
         // A stream of unknown length: bounded by silence, not in whole.
         shared.until_ms.set(u64::MAX);
@@ -408,8 +425,12 @@ async fn relay_answer(
     let mut out = shared.worker.buffers.small();
     write::response_head(&mut out, buffer.get(HEAD_ROOM..).unwrap_or_default(), head, &plan);
     let body_at = HEAD_ROOM + head.len;
-    let mut decoder = Decoder::within(head.framing, shared.worker.body_limits);
-    let mut outgoing = Outgoing { framing: plan.framing, extra: false };
+    let received = buffer.get(HEAD_ROOM..).unwrap_or_default();
+    let limits = shared.worker.body_limits;
+    let mut decoder = Decoder::behind(head.framing, limits, received, &head.fields);
+    // What a head states and what follows it differ where the answer has no body.
+    let framing = if head.framing == Framing::None { Framing::None } else { plan.framing };
+    let mut outgoing = Outgoing { framing, extra: false };
     let begun = if outgoing.is_plain(head.framing) {
         let end = outgoing.plain(&mut decoder, buffer, body_at);
         end.map(|end| {

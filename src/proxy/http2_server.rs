@@ -345,13 +345,33 @@ async fn exchange(
     let (parts, body) = request.into_parts();
     let mut opening = Opening::new(worker, connection.peer.ip(), "2.0");
     let grpc = headers::is_grpc(&parts.headers);
+    let head_only = parts.method == http::Method::HEAD;
     let length = headers::length_of(&parts.headers);
     let mut source = if body.is_end_stream() {
         Source::Empty
     } else {
         Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
-    let ended = match prepare(worker, parts, matches!(source, Source::Empty), grpc) {
+    let mut fault = None;
+    if length == Some(0)
+        && let Source::Http2(open) = &mut source
+    {
+        // Nothing may follow, and a service would take the message for whole: wait for its end.
+        let idle_ms = worker.settings.timeouts.client_body_idle_ms;
+        match Box::pin(open.ends(worker.clock.now_ms().saturating_add(idle_ms))).await {
+            Ok(true) => source = Source::Empty,
+            Ok(false) => {}
+            Err(found) => match bridge::refusal_of(found) {
+                Some(refusal) => fault = Some(refusal),
+                None => return Fate::Aborted,
+            },
+        }
+    }
+    let prepared = match fault {
+        None => prepare(worker, parts, matches!(source, Source::Empty), grpc),
+        Some(refusal) => Err(refusal),
+    };
+    let ended = match prepared {
         Ok(prepared) if grpc && grpc_health::is_asked(worker, &prepared.head) => {
             let frames = Rc::clone(&connection.frames);
             match Box::pin(grpc_health::answer(worker, &mut source, respond, frames)).await {
@@ -366,7 +386,7 @@ async fn exchange(
         Ended::Whole => true,
         // Boxed: a refusal is rare, and every stream would carry room for it.
         Ended::Refuse(refusal) => {
-            Box::pin(refuse(connection, &opening, respond, grpc, &refusal)).await
+            Box::pin(refuse(connection, &opening, respond, (grpc, head_only), &refusal)).await
         }
         Ended::Broken => false,
     };
@@ -539,7 +559,7 @@ async fn refuse(
     connection: &Connection,
     opening: &Opening,
     respond: &mut SendResponse<Bytes>,
-    grpc: bool,
+    (grpc, head_only): (bool, bool),
     refusal: &Refusal,
 ) -> bool {
     let worker = &connection.worker;
@@ -557,6 +577,7 @@ async fn refuse(
             fields.insert(name, value);
         }
     };
+    put("date", &worker.clock.date());
     put("x-request-id", id);
     put("caio-refusal", row.code.as_bytes());
     let wrong_type = grpc_type_refused(refusal, grpc);
@@ -579,6 +600,10 @@ async fn refuse(
     }
     *head.status_mut() =
         StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if head_only {
+        // RFC 9110 9.3.2: the fields of a problem, and no problem.
+        return respond.send_response(head, true).is_ok();
+    }
     let Ok(stream) = respond.send_response(head, false) else { return false };
     let mut sink = Http2Sink::new(stream, worker.timer(), Rc::clone(&connection.frames));
     let idle_ms = worker.settings.timeouts.client_body_idle_ms;

@@ -3,9 +3,11 @@
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
 use crate::http1::HeadLimits;
+use crate::http1::chunked::{DROPPED_FROM_TRAILERS, REFUSED_IN_TRAILERS};
 use crate::snapshot::request::RequestView;
 use crate::wire::authority;
 use crate::wire::field::{Kind, KindSet, classify};
+use crate::wire::limits::METHOD_BYTES_MAX;
 use crate::wire::target::{self, Canonical};
 use http::request::Parts;
 use http::{HeaderMap, Uri, header};
@@ -41,10 +43,21 @@ impl Http2Head {
         if parts.method == http::Method::CONNECT {
             return Err(Refusal::new(Reason::MethodRefused, "CONNECT is not served"));
         }
+        if parts.method.as_str().len() > METHOD_BYTES_MAX {
+            return Err(Refusal::new(Reason::MethodRefused, "the method is longer than any known"));
+        }
+        if !matches!(parts.uri.scheme_str(), None | Some("http" | "https")) {
+            return Err(Refusal::new(Reason::TargetInvalid, ":scheme is neither http nor https"));
+        }
         check_fields(&parts.headers, limits)?;
         let (authority, host_len) = authority_of(&parts)?;
         let target = target_of(&parts, limits)?;
-        let body_bytes = if ended { Some(0) } else { length_of(&parts.headers)? };
+        let stated = length_of(&parts.headers)?;
+        if ended && stated.is_some_and(|stated| stated > 0) {
+            let detail = "the stream ends before the stated length";
+            return Err(Refusal::new(Reason::FramingInvalid, detail));
+        }
+        let body_bytes = if ended { Some(0) } else { stated };
         if parts.headers.contains_key(header::EXPECT)
             && !parts
                 .headers
@@ -251,33 +264,9 @@ pub fn passes(name: &http::HeaderName, drops: crate::wire::field::KindSet) -> bo
     !drops.contains(classify(name.as_str().as_bytes()))
 }
 
-/// Fields that may not stand in trailers (RFC 9110 6.5.1): they frame, route or authorise.
+/// Fields that may not stand in trailers (RFC 9110 6.5.1): they frame, route or authorise, or only
+/// the gateway may write them. The same as in HTTP/1.1.
 pub fn forbidden_in_trailers(name: &http::HeaderName) -> bool {
-    matches!(
-        classify(name.as_str().as_bytes()),
-        Kind::Host
-            | Kind::Connection
-            | Kind::Te
-            | Kind::TransferEncoding
-            | Kind::ContentLength
-            | Kind::ContentType
-            | Kind::KeepAlive
-            | Kind::ProxyConnection
-            | Kind::ProxyAuth
-            | Kind::Upgrade
-            | Kind::Http2Settings
-            | Kind::Expect
-            | Kind::Trailer
-            | Kind::Authorization
-            | Kind::Cookie
-            | Kind::Twin
-            | Kind::XForwardedFor
-            | Kind::XForwardedProto
-            | Kind::XForwardedHost
-            | Kind::XForwardedOther
-            | Kind::Forwarded
-            | Kind::CaioCapability
-            | Kind::CaioRequire
-            | Kind::CaioOther
-    )
+    const FORBIDDEN: KindSet = DROPPED_FROM_TRAILERS.with(REFUSED_IN_TRAILERS);
+    FORBIDDEN.contains(classify(name.as_str().as_bytes()))
 }

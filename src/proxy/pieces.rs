@@ -159,6 +159,25 @@ impl Http2Source {
         }
     }
 
+    /// Waits for the end of content of which there is to be none; whether the stream has ended too
+    /// and no trailers follow.
+    ///
+    /// # Errors
+    /// There is some, or its end does not come by then.
+    pub async fn ends(&mut self, until_ms: u64) -> Result<bool, BodyFault> {
+        while !self.body.is_end_stream() {
+            let body = &mut self.body;
+            match until(&self.timer, until_ms, poll_fn(|cx| body.poll_data(cx))).await {
+                Err(Elapsed) => return Err(BodyFault::Timeout),
+                Ok(Some(Ok(data))) if data.is_empty() => {}
+                Ok(Some(Ok(_))) => return Err(BodyFault::Malformed(LENGTH_CONTRADICTED)),
+                Ok(Some(Err(error))) => return Err(fault_of(&error)),
+                Ok(None) => break,
+            }
+        }
+        Ok(self.body.is_end_stream())
+    }
+
     /// The next content for the gateway itself; `None` where there is no more in time.
     pub async fn content(&mut self, until_ms: u64) -> Option<Bytes> {
         let body = &mut self.body;
@@ -207,12 +226,10 @@ impl Http2Source {
     }
 }
 
+const LENGTH_CONTRADICTED: &str = "the body does not keep to its stated length";
+
 fn fault_of(error: &h2::Error) -> BodyFault {
-    if error.is_library() {
-        BodyFault::Malformed("the body does not keep to its stated length")
-    } else {
-        BodyFault::Gone
-    }
+    if error.is_library() { BodyFault::Malformed(LENGTH_CONTRADICTED) } else { BodyFault::Gone }
 }
 
 /// Trailers without the fields that may not stand there, within the bounds of HTTP/1.1's.

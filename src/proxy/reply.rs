@@ -25,7 +25,9 @@ pub async fn http1(
     let body = refusal.problem(id);
     let row = refusal.reason.row();
     let retry = refusal.retry_after.map(|seconds| seconds.to_string());
+    let date = worker.clock.date();
     let mut added: Vec<(&[u8], &[u8])> = vec![
+        (b"Date", &date),
         (b"Content-Type", b"application/problem+json"),
         (b"X-Request-ID", id.as_bytes()),
         (b"CAIO-Refusal", row.code.as_bytes()),

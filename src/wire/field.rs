@@ -206,6 +206,7 @@ pub const NEVER_NOMINATED: KindSet = KindSet::of(&[
     Kind::XClientCert,
     Kind::Authorization,
     Kind::Cookie,
+    Kind::Expect,
 ]);
 
 /// One field of a head, as ranges into the buffer it was parsed from.

@@ -1,6 +1,7 @@
 //! Layer 0: what every other layer speaks in. Limits, faults, documents, ids, names.
 
 pub mod authority;
+pub mod date;
 pub mod decimal;
 pub mod document;
 pub mod fault;

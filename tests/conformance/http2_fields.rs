@@ -169,6 +169,7 @@ fn judge(list: &[Field]) -> Seen {
             name if name.starts_with(':') => {
                 seen.pseudo = true;
                 seen.interim |= name == ":status" && value.starts_with(b"1");
+                seen.fragment |= name == ":path" && value.contains(&b'#');
                 let known = [":authority", ":method", ":path", ":protocol", ":scheme", ":status"];
                 seen.malformed |= !known.contains(&name)
                     || before.iter().any(|(other, _)| other == name.as_bytes())

@@ -276,3 +276,23 @@ fn answers_without_content_have_no_body() {
         assert!(head.keep_alive);
     }
 }
+
+#[test]
+fn an_expectation_is_not_one_hop_s_to_name() {
+    let sent = with("Connection: Expect\r\nExpect: 100-continue\r\nContent-Length: 3\r\n");
+    assert_eq!(fault(&sent).family(), Family::HopHeader);
+}
+
+#[test]
+fn trailers_that_connection_nominates_stay_behind() {
+    let sent = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop, close\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n";
+    let head = accepted(sent);
+    let limits = caio::http1::chunked::BodyLimits::default();
+    let mut decoder = Decoder::behind(head.framing, limits, sent, &head.fields);
+    let (_, event) = decoder.next(b"0\r\nx-hop: secret\r\nX-Sum: 1\r\n\r\n").unwrap();
+    assert_eq!(event, Event::End);
+    let mut out = Vec::new();
+    write_end(&mut out, decoder.take_trailers().as_deref());
+    assert_eq!(out, b"0\r\nX-Sum: 1\r\n\r\n");
+}

@@ -312,6 +312,19 @@ fn a_body_that_ends_early_is_truncated_and_never_complete() {
 }
 
 #[test]
+fn white_space_stands_around_extensions_but_not_behind_a_size() {
+    for head in ["5;a ;b", "5;a=b ;c", "5;a=\"b\" \t; c", "5; a = b ;c"] {
+        let sent = format!("{head}\r\nhello\r\n0\r\n\r\n").into_bytes();
+        let decoded = body(Framing::Chunked, &sent, sent.len());
+        assert_eq!(decoded, Ok((b"hello".to_vec(), 0)), "{head}");
+    }
+    for head in ["5 ;a", "5 ", "5;a ", "5;a=b ", "5;a=b c", "5;a=\"b\" c"] {
+        let sent = format!("{head}\r\nhello\r\n0\r\n\r\n").into_bytes();
+        assert!(body(Framing::Chunked, &sent, sent.len()).is_err(), "{head}");
+    }
+}
+
+#[test]
 fn extensions_of_one_body_are_bounded_together() {
     let many = |count: usize| {
         let mut sent = "1;extension=value-of-it\r\na\r\n".repeat(count);

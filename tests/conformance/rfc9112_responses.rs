@@ -1,9 +1,10 @@
 //! RFC 9112: responses, as strict as requests, because what an origin garbles a caller must not
 //! see.
 
-use crate::harness::response;
+use crate::harness::response as answered;
 use caio::http1::request::Method;
-use caio::http1::{Framing, Malformed, Parsed};
+use caio::http1::response::{self, ResponseHead};
+use caio::http1::{Cursor, Framing, HeadLimits, Malformed, Parsed};
 
 #[test]
 fn bad_answers_are_refused() {
@@ -43,14 +44,14 @@ fn bad_answers_are_refused() {
         "HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\n",
         "HTTP/1.1 103 X\r\nTransfer-Encoding: chunked\r\n\r\n",
     ] {
-        let (parsed, _) = response(answer.as_bytes(), Method::Get);
+        let (parsed, _) = answered(answer.as_bytes(), Method::Get);
         assert!(matches!(parsed, Parsed::Malformed(_)), "{answer:?} is {parsed:?}");
     }
 }
 
 #[test]
 fn a_switch_nobody_asked_for_is_named() {
-    let (parsed, _) = response(b"HTTP/1.1 101 X\r\n\r\n", Method::Get);
+    let (parsed, _) = answered(b"HTTP/1.1 101 X\r\n\r\n", Method::Get);
     assert_eq!(parsed, Parsed::Malformed(Malformed::UnaskedSwitch));
 }
 
@@ -79,7 +80,7 @@ fn bodies_end_where_rfc_9112_6_3_says() {
         ("HTTP/1.1 103 X\r\nLink: a\r\n\r\n", Framing::None, true),
         ("HTTP/1.1 599 \u{e9}t\u{e9}\r\nContent-Length: 1\r\n\r\n", Framing::Length(1), true),
     ] {
-        let (parsed, head) = response(answer.as_bytes(), Method::Get);
+        let (parsed, head) = answered(answer.as_bytes(), Method::Get);
         assert_eq!(parsed, Parsed::Complete(answer.len()), "{answer}");
         assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{answer}");
     }
@@ -89,7 +90,30 @@ fn bodies_end_where_rfc_9112_6_3_says() {
 fn reason_phrases_are_kept_as_sent() {
     for reason in ["", "OK", "I am \u{e9}", "two words"] {
         let answer = format!("HTTP/1.1 200 {reason}\r\nContent-Length: 1\r\n\r\nx");
-        let (_, head) = response(answer.as_bytes(), Method::Get);
+        let (_, head) = answered(answer.as_bytes(), Method::Get);
         assert_eq!(head.reason.of(answer.as_bytes()), reason.as_bytes());
+    }
+}
+
+#[test]
+fn a_status_line_has_the_bound_of_a_line_however_it_comes() {
+    let limits = HeadLimits::default();
+    for (phrase, legal) in [(9_000, true), (limits.line_bytes_max, false)] {
+        let sent = format!("HTTP/1.1 200 {}\r\n\r\n", "x".repeat(phrase)).into_bytes();
+        for piece in [sent.len(), 1000] {
+            let (mut cursor, mut head) = (Cursor::default(), ResponseHead::default());
+            let mut parsed = Parsed::Incomplete;
+            let mut end = 0;
+            while parsed == Parsed::Incomplete && end < sent.len() {
+                end = (end + piece).min(sent.len());
+                let bytes = &sent[..end];
+                parsed = response::parse(bytes, Method::Get, &limits, &mut cursor, &mut head);
+            }
+            let expected = match legal {
+                true => Parsed::Complete(sent.len()),
+                false => Parsed::Malformed(Malformed::HeadTooLarge),
+            };
+            assert_eq!(parsed, expected, "{phrase} in pieces of {piece}");
+        }
     }
 }

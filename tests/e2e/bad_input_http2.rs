@@ -717,3 +717,90 @@ fn row_6_content_that_contradicts_its_length_aborts_the_message_at_the_origin() 
     let whole = |request: &support::strict::Request| request.target == "/marked" && request.whole;
     assert!(!origin.requests().iter().any(whole), "a message was completed at the origin");
 }
+
+#[test]
+fn row_6_lengths_that_are_no_numbers_never_reach_the_origin() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    for lengths in [&[""][..], &["0", "0"], &["0", ""], &["+0"], &["00x"]] {
+        let fields: Vec<(&str, &str)> = lengths.iter().map(|it| ("content-length", *it)).collect();
+        let mut connection = Connection::open(gateway.address);
+        let flags = h2::END_HEADERS | h2::END_STREAM;
+        connection.send(&frame(h2::HEADERS, flags, 1, &head("POST", "/bad", &fields)));
+        let ended = connection.until_stream_ends(1);
+        let refused = status(&ended, 1) == Some(400) || ended.reset(1).is_some();
+        assert!(refused, "{lengths:?}: {ended:?}");
+    }
+    // What a stated length of zero leaves no room for is waited for, not sent on before it comes.
+    let mut connection = Connection::open(gateway.address);
+    let zero = head("POST", "/bad", &[("content-length", "0")]);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &zero));
+    connection.send(&frame(h2::DATA, h2::END_STREAM, 1, b"more"));
+    assert!(connection.until_stream_ends(1).reset(1).is_some());
+    let mut connection = Connection::open(gateway.address);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &zero));
+    connection.send(&frame(h2::DATA, h2::END_STREAM, 1, b""));
+    assert_eq!(status(&connection.until_stream_ends(1), 1), Some(200));
+    assert_serves_h2(&gateway);
+    assert_eq!(origin.requests().iter().filter(|request| request.target == "/bad").count(), 1);
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_5_targets_schemes_and_methods_that_http1_could_not_say_are_refused() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    for path in ["/p#frag", "/p?a#b", "#x"] {
+        let mut connection = Connection::open(gateway.address);
+        connection.send(&frame(h2::HEADERS, h2::END_HEADERS | 1, 1, &head("GET", path, &[])));
+        assert_eq!(connection.until_end().goaway(), Some(h2::PROTOCOL_ERROR), "{path}");
+    }
+    let long = "M".repeat(33);
+    for (method, scheme, expected) in [(&long[..], "http", 405), ("GET", "ftp", 400)] {
+        let fields: [(&[u8], &[u8]); 4] = [
+            (b":method", method.as_bytes()),
+            (b":scheme", scheme.as_bytes()),
+            (b":authority", b"a.example"),
+            (b":path", b"/bad"),
+        ];
+        let mut connection = Connection::open(gateway.address);
+        connection.send(&frame(h2::HEADERS, h2::END_HEADERS | 1, 1, &block(&fields)));
+        let ended = connection.until_stream_ends(1);
+        assert_eq!(status(&ended, 1), Some(expected), "{method} {scheme}: {ended:?}");
+    }
+    assert_serves_h2(&gateway);
+    assert!(!origin.has_seen(b"/bad") && !origin.has_seen(b"GET /p"));
+    gateway.assert_sound();
+}
+
+#[test]
+fn row_10_trailers_say_no_more_over_http2_than_over_http1() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let mut connection = Connection::open(gateway.address);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS, 1, &head("POST", "/t", &[])));
+    connection.send(&frame(h2::DATA, 0, 1, b"body"));
+    let spoofed = ["x-client-cert", "x-real-ip", "x-request-id", "traceparent", "via", "date"];
+    let fields: Vec<(&[u8], &[u8])> =
+        spoofed.iter().chain(&["x-sum"]).map(|name| (name.as_bytes(), &b"forged"[..])).collect();
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS | 1, 1, &block(&fields)));
+    assert_eq!(status(&connection.until_stream_ends(1), 1), Some(200));
+    assert!(origin.has_seen(b"x-sum: forged"));
+    for name in spoofed {
+        assert!(!origin.has_seen(format!("{name}: forged").as_bytes()), "{name}");
+    }
+    gateway.assert_sound();
+}
+
+#[test]
+fn a_refusal_of_a_head_request_has_no_content() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let mut connection = Connection::open(gateway.address);
+    let asked = head("HEAD", "/", &[("caio-capability", "nope/1")]);
+    connection.send(&frame(h2::HEADERS, h2::END_HEADERS | 1, 1, &asked));
+    let ended = connection.until_stream_ends(1);
+    assert_eq!(status(&ended, 1), Some(404));
+    assert!(ended.frames.iter().all(|frame| frame.kind != h2::DATA), "{ended:?}");
+    gateway.assert_sound();
+}

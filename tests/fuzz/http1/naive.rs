@@ -147,11 +147,14 @@ pub(crate) fn chunks(mut bytes: &[u8]) -> Result<(Vec<u8>, Fields, &[u8]), Not> 
     }
 }
 
-/// `*( ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`.
+/// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`, without the first BWS: there
+/// is none between a size and what follows it.
 fn extensions(mut rest: &[u8]) -> bool {
     let blanks = |text: &[u8]| text.iter().take_while(|b| **b == b' ' || **b == b'\t').count();
     let tokens = |text: &[u8]| text.iter().take_while(|b| token(&[**b])).count();
-    while let [b';', after @ ..] = rest {
+    let mut first = true;
+    while let [b';', after @ ..] = if first { rest } else { &rest[blanks(rest)..] } {
+        first = false;
         rest = &after[blanks(after)..];
         let name = tokens(rest);
         if name == 0 {
