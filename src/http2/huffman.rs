@@ -79,9 +79,9 @@ const fn first() -> [(u8, u8); 256] {
     out
 }
 
-/// Decodes `coded`: calls `each` with every byte (0 for the rare ones whose code is above 8 bits, but
-/// for `#`)
-/// and returns how many there are; `None` for a code or padding that RFC 7541 5.2 forbids.
+/// Decodes `coded`: calls `each` with every byte (0 for the rare ones whose code is above 8 bits,
+/// `#` excepted) and returns how many there are; `None` for a code or padding that RFC 7541 5.2
+/// forbids.
 pub(crate) fn decode(coded: &[u8], mut each: impl FnMut(u8)) -> Option<u32> {
     let (mut window, mut have, mut count) = (0_u64, 0_u32, 0_u32);
     let mut bytes = coded.iter();

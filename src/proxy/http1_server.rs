@@ -16,7 +16,7 @@ use super::{bridge, http2_client};
 use crate::config::model::Protocol;
 use crate::exchange::refusal::{After, Reason, Refusal};
 use crate::exchange::view::Http1View;
-use crate::http1::request::{self, RequestHead};
+use crate::http1::request::{self, Method, RequestHead};
 use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
 use crate::io::buffers::{HEAD_BYTES, IDLE_BYTES};
 use crate::io::clock::sleep_ms;
@@ -152,6 +152,10 @@ async fn exchange(
 ) -> Ended {
     downstream.watch.disarm();
     let keep = head.keep_alive && !last && !worker.draining();
+    if head.method == Method::Options && head.path(&input) == b"*" && head.framing == Framing::None
+    {
+        return Box::pin(options(worker, downstream, head, input, keep)).await;
+    }
     let version = match head.version {
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
@@ -233,6 +237,24 @@ async fn attempts(
             }
         }
     }
+}
+
+/// Answers `OPTIONS *`, which asks about the gateway itself and not about any service
+/// (RFC 9110 9.3.7).
+async fn options(
+    worker: &Worker,
+    downstream: &Downstream,
+    head: &RequestHead,
+    mut input: Vec<u8>,
+    keep: bool,
+) -> Ended {
+    let old = head.version == Version::Http10;
+    reply::no_content(worker, downstream, keep, old).await;
+    if !keep {
+        return Ended::Linger;
+    }
+    input.drain(..head.len.min(input.len()));
+    Ended::Keep(input)
 }
 
 /// Answers with a refusal. The connection is kept only when the next request's start is certain:

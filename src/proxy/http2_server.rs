@@ -17,6 +17,7 @@ use crate::http2::{Abuse, AbuseKind, Meter, MeterLimits, Role, goaway_frame};
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::duplex::{Duplex, Tap};
 use crate::io::isolate::Isolated;
+use crate::snapshot::request::RequestView;
 use crate::wire::grpc;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
 use bytes::Bytes;
@@ -372,6 +373,15 @@ async fn exchange(
         Some(refusal) => Err(refusal),
     };
     let ended = match prepared {
+        // It asks about the gateway itself (RFC 9110 9.3.7).
+        Ok(prepared) if prepared.head.path() == "*" => {
+            let mut head = Response::new(());
+            *head.status_mut() = StatusCode::NO_CONTENT;
+            match respond.send_response(head, true) {
+                Ok(_) => Ended::Whole,
+                Err(_) => Ended::Broken,
+            }
+        }
         Ok(prepared) if grpc && grpc_health::is_asked(worker, &prepared.head) => {
             let frames = Rc::clone(&connection.frames);
             match Box::pin(grpc_health::answer(worker, &mut source, respond, frames)).await {

@@ -54,6 +54,22 @@ pub async fn http1(
     downstream.watch.disarm();
 }
 
+/// Sends an answer of the gateway's own that says nothing but that it is there.
+pub async fn no_content(worker: &Worker, downstream: &Downstream, keep: bool, old: bool) {
+    let persistence = match (keep, old) {
+        (false, _) => Persistence::Close,
+        (true, true) => Persistence::KeepAlive,
+        (true, false) => Persistence::Implied,
+    };
+    let mut out = Vec::with_capacity(128);
+    let date = worker.clock.date();
+    write::own_head(&mut out, 204, Framing::None, persistence, &[(b"Date", &date)]);
+    let until = worker.clock.now_ms() + worker.settings.timeouts.client_body_idle_ms;
+    downstream.watch.arm(until, Overdue::StopBoth);
+    let _ = downstream.stream.write(out, 0).await;
+    downstream.watch.disarm();
+}
+
 /// An id for a reply to something that has none.
 pub fn fresh_id(worker: &Worker) -> RequestId {
     let random = u128::from(worker.clock.random()) << 64 | u128::from(worker.clock.random());

@@ -12,6 +12,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::h2;
 use support::origin::{Answer, Origin};
 use support::{Gateway, PATIENCE, Protocol, Wire, exchange};
 
@@ -120,5 +121,23 @@ fn a_chunked_body_that_comes_with_its_head_keeps_to_the_route_s_bound() {
         assert_eq!(reply.status(), Some(expected), "{count}: {reply:?}");
     }
     assert_eq!(origin.requests().len(), 1);
+    gateway.assert_sound();
+}
+
+#[test]
+fn the_gateway_answers_for_itself_when_it_is_asked_about_itself() {
+    let origin = Origin::echo();
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let both = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n\
+                 OPTIONS http://a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let reply = exchange(gateway.address, both, usize::MAX);
+    let statuses: Vec<u16> = reply.responses.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [204, 204], "{reply:?}");
+    let mut connection = h2::Connection::open(gateway.address);
+    let flags = h2::END_HEADERS | h2::END_STREAM;
+    connection.send(&h2::frame(h2::HEADERS, flags, 1, &h2::head("OPTIONS", "*", &[])));
+    let ended = connection.until_stream_ends(1);
+    assert_eq!(ended.head(1).map(|head| head.payload[0]), Some(0x89), "204: {ended:?}");
+    assert!(origin.records().is_empty());
     gateway.assert_sound();
 }

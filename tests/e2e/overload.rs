@@ -186,7 +186,6 @@ fn row_25_a_refusal_that_is_not_taken_ends_its_stream() {
     caller.send(&no_window());
     ask(&mut caller, 1, h2::END_STREAM, &h2::head("TRACE", "/", &[]));
     let ended = caller.until_stream_ends(1);
-    println!("{}", gateway.said());
     assert!(ended.head(1).is_some(), "the refusal's head was sent: {ended:?}");
     assert_eq!(ended.reset(1), Some(8), "CANCEL: {ended:?}");
     gateway.assert_sound();

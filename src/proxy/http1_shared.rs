@@ -1,0 +1,86 @@
+//! HTTP/1.1 to HTTP/1.1: what the two directions of one exchange know of each other.
+
+use super::accept::Downstream;
+use super::call::Call;
+use super::pool::Connection;
+use super::worker::Worker;
+use crate::http1::chunked::{CHUNK_END, ChunkHead};
+use crate::http1::request::RequestHead;
+use crate::http1::{Framing, Malformed};
+use crate::io::deadline::Overdue;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// What the two directions know of each other.
+pub(super) struct Shared<'a> {
+    pub(super) worker: &'a Rc<Worker>,
+    pub(super) downstream: &'a Downstream,
+    pub(super) head: &'a RequestHead,
+    pub(super) connection: &'a Connection,
+    pub(super) call: &'a Call,
+    /// The request's body was sent whole.
+    pub(super) uploaded: Cell<bool>,
+    /// Why the upload ended early.
+    pub(super) fault: RefCell<Option<UploadFault>>,
+    /// The answer has ended: the upload is to stop.
+    pub(super) answered: Cell<bool>,
+    /// The upload waits for the caller.
+    pub(super) receiving: Cell<bool>,
+    pub(super) until_ms: Cell<u64>,
+}
+
+/// Why an upload ended early.
+pub(super) enum UploadFault {
+    Malformed(Malformed),
+    Timeout,
+    TooLarge,
+    CallerGone,
+    UpstreamGone,
+}
+
+impl Shared<'_> {
+    pub(super) fn now(&self) -> u64 {
+        self.worker.clock.now_ms()
+    }
+
+    /// For the head of the answer: the route's time, counted from the request's end.
+    pub(super) fn response_deadline(&self) -> u64 {
+        let wait = self.call.response_ms(self.worker);
+        self.now().saturating_add(wait).min(self.until_ms.get())
+    }
+
+    /// For the next part of either body.
+    pub(super) fn idle_deadline(&self) -> u64 {
+        let idle = self.worker.settings.timeouts.stream_idle_ms;
+        self.now().saturating_add(idle).min(self.until_ms.get())
+    }
+
+    /// For a send to the caller of at most one buffer: a reader slower than that is cut off.
+    fn send_deadline(&self) -> u64 {
+        self.now().saturating_add(self.worker.settings.timeouts.client_body_idle_ms)
+    }
+
+    /// Sends to the caller; whether it took it, and the buffer.
+    pub(super) async fn send(&self, buffer: Vec<u8>, from: usize) -> (bool, Vec<u8>) {
+        let watch = &self.downstream.watch;
+        watch.arm(self.send_deadline(), Overdue::StopBoth);
+        watch.keeps(self.connection.endpoint().kept());
+        let (result, buffer) = self.downstream.stream.write(buffer, from).await;
+        watch.disarm();
+        (result.is_ok(), buffer)
+    }
+}
+
+/// Appends content, in a chunk of its own where the body is chunked.
+pub(super) fn append(out: &mut Vec<u8>, data: &[u8], framing: Framing) {
+    if data.is_empty() {
+        return;
+    }
+    if framing == Framing::Chunked {
+        out.extend_from_slice(ChunkHead::new(data.len() as u64).as_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(CHUNK_END);
+    } else {
+        out.extend_from_slice(data);
+    }
+}
