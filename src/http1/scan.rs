@@ -96,6 +96,10 @@ impl Cursor {
             if at == self.line_start || buf.get(at - 1) != Some(&b'\r') {
                 return Look::Refuse(Malformed::LineEnd);
             }
+            // CR CR LF would hide the empty line, and the end of the head would never be found.
+            if at - self.line_start > 1 && buf.get(at - 2) == Some(&b'\r') {
+                return Look::Refuse(Malformed::LineEnd);
+            }
             if let Some(fault) = self.over_limit(at + 1, limits) {
                 return Look::Refuse(fault);
             }

@@ -219,6 +219,15 @@ fn other_protocols_are_told_apart_from_broken_http() {
 }
 
 #[test]
+fn a_line_that_ends_in_two_returns_is_refused_however_it_comes() {
+    let sent = b"GET /x HTTP/1.1\r\r\nHost: a\r\r\n\r\r\n";
+    for piece in 1..=sent.len() {
+        let (parsed, _) = request_in_pieces(sent, piece);
+        assert!(matches!(parsed, Parsed::Malformed(_)), "in pieces of {piece}: {parsed:?}");
+    }
+}
+
+#[test]
 fn connections_persist_as_the_version_and_the_options_say() {
     for (version, connection, expected) in [
         ("1.1", "", true),
