@@ -1,24 +1,41 @@
 //! One worker's sequence of decisions: gap-free numbers, and as many outcomes as decisions.
 //!
+//! ```text
+//!   record ──▶ Recorded ──finish──▶ outcome: whole        D and the room for its O are taken
+//!                 │    └──refuse──▶ outcome: refused      together, so that what is begun can
+//!                 └─────dropped───▶ outcome: cut off      always be ended
+//!   deny ─────▶ outcome: refused, at once
+//! ```
 //! [`Lane::record`] is the only source of [`Recorded`], and the way to a connection consumes one:
-//! what is not recorded cannot be forwarded.
+//! what is not recorded cannot be forwarded. Without a trail a lane only counts.
 
+use super::record::{
+    Decision, Ending, OUTCOME_BYTES, Place, RECORD_BYTES_MAX, Record, Verdict, outcome,
+};
+use super::ring::{Producer, words};
 use crate::certify::Certified;
+use crate::compiler::canonical::need_lines;
+use crate::config::settings::AuditMode;
+use crate::decide::HeaderNeeds;
 use crate::wire::decimal;
-use std::cell::Cell;
+use crate::wire::limits::{OPEN_MAX, RING_WORDS};
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-
-/// Decisions of one worker whose outcome is still open: above it nothing more is taken in. More
-/// than the most connections and streams of a worker, so that the bound means a leak, not load.
-pub const OPEN_MAX: u64 = 1 << 20;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Lane(Rc<Inner>);
+
 #[derive(Debug)]
-pub struct Lane {
+struct Inner {
     worker: u16,
-    next: u64,
-    cut_off: u64,
-    open: Rc<Cell<u64>>,
+    next: Cell<u64>,
+    cut_off: Cell<u64>,
+    open: Cell<u64>,
+    line: RefCell<Option<Line>>,
 }
 
 /// There is no room for the decision and its outcome.
@@ -28,60 +45,327 @@ pub struct LaneFull;
 /// Evidence that a decision has its number; ends with the exchange's outcome.
 #[derive(Debug)]
 pub struct Recorded {
-    worker: u16,
+    lane: Rc<Inner>,
     sequence: u64,
-    open: Rc<Cell<u64>>,
+    slot: u32,
+    ended: bool,
+}
+
+/// What a lane writes its records with.
+pub struct Line {
+    producer: Producer,
+    mode: AuditMode,
+    /// Set while the writer cannot make anything durable.
+    stalled: Arc<AtomicBool>,
+    now_ns: Now,
+    text: Vec<u8>,
+    open: Open,
+    /// Decisions since the last one that was written.
+    lost: u64,
+    adopted: u32,
+    dictionaries: u32,
+    closed: bool,
+}
+
+/// Nanoseconds since the process's start: the core reads no clock.
+pub type Now = Box<dyn Fn() -> u64 + Send>;
+
+/// The decisions that wait for their outcome, by slot: a lane that closes ends them too.
+#[derive(Debug, Default)]
+struct Open {
+    slots: Vec<Option<u64>>,
+    free: Vec<u32>,
+}
+
+/// The slot of a decision that was not written.
+const NO_SLOT: u32 = u32::MAX;
+/// What is always kept free: a gap and the lane's close.
+const CLOSING_WORDS: u64 = 2 * words(OUTCOME_BYTES);
+
+const _: () = assert!(words(RECORD_BYTES_MAX) * 4 < RING_WORDS);
+
+impl Open {
+    fn insert(&mut self, sequence: u64) -> u32 {
+        if let Some(slot) = self.free.pop()
+            && let Some(place) = self.slots.get_mut(slot as usize)
+        {
+            *place = Some(sequence);
+            return slot;
+        }
+        self.slots.push(Some(sequence));
+        u32::try_from(self.slots.len() - 1).unwrap_or(NO_SLOT)
+    }
+
+    fn remove(&mut self, slot: u32) -> bool {
+        let taken = self.slots.get_mut(slot as usize).and_then(Option::take).is_some();
+        if taken {
+            self.free.push(slot);
+        }
+        taken
+    }
+
+    fn count(&self) -> u64 {
+        (self.slots.len() - self.free.len()) as u64
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Line").field("mode", &self.mode).field("lost", &self.lost).finish()
+    }
+}
+
+impl Line {
+    /// A line into a ring.
+    pub fn new(producer: Producer, mode: AuditMode, stalled: Arc<AtomicBool>, now_ns: Now) -> Self {
+        Self {
+            producer,
+            mode,
+            stalled,
+            now_ns,
+            text: Vec::with_capacity(1024),
+            open: Open::default(),
+            lost: 0,
+            adopted: 0,
+            dictionaries: 0,
+            closed: false,
+        }
+    }
+
+    /// Whether the records in `text` fit, beside an outcome for each decision that is open or
+    /// becomes so.
+    fn fits(&mut self, opens: u64) -> bool {
+        // Each record begins at a word of its own; five at most.
+        let needed = words(self.text.len()) + 5;
+        let reserved = (self.open.count() + opens) * words(OUTCOME_BYTES) + CLOSING_WORDS;
+        self.producer.has_room(needed + reserved)
+    }
+
+    /// Writes the records in `text`, which fit.
+    fn push_text(&mut self) {
+        let mut rest = self.text.as_slice();
+        while !rest.is_empty() {
+            let length = rest.get(2..4).and_then(|two| two.try_into().ok());
+            let length = length.map_or(rest.len(), |two| usize::from(u16::from_le_bytes(two)));
+            let Some((record, after)) = rest.split_at_checked(length.max(1)) else { break };
+            self.producer.push(record);
+            rest = after;
+        }
+    }
+
+    fn gap(&mut self, lane: u16, next: u64) {
+        if self.lost > 0 {
+            let place = Place { lane, sequence: next - self.lost };
+            let gap = Record::Gap { decisions: self.lost, outcomes: self.lost };
+            gap.encode(&mut self.text, place);
+        }
+    }
+
+    /// Writes a decision, with its outcome where `answered` has one; the slot of one that is open.
+    fn write(
+        &mut self,
+        place: Place,
+        mut decision: Decision<'_>,
+        header: Option<&HeaderNeeds>,
+        answered: Option<u16>,
+    ) -> Result<u32, LaneFull> {
+        let stalled = self.mode == AuditMode::Required && self.stalled.load(Ordering::Relaxed);
+        if self.closed || stalled {
+            return Err(LaneFull);
+        }
+        self.text.clear();
+        self.gap(place.lane, place.sequence);
+        let adopts = decision.landscape > self.adopted;
+        if adopts {
+            Record::Adoption { landscape: decision.landscape }.encode(&mut self.text, place);
+        }
+        let mut fits = true;
+        decision.dictionary = header.map_or(0, HeaderNeeds::number);
+        let explained = header.filter(|header| header.number() == 0);
+        if let Some(header) = explained {
+            // The first use: what the header means is worked out and written once.
+            let text = need_lines(header.conditions());
+            fits = text.len() < RECORD_BYTES_MAX - OUTCOME_BYTES;
+            decision.dictionary = self.dictionaries + 1;
+            let (id, landscape) = (decision.dictionary, decision.landscape);
+            let text = Cow::Borrowed(text.as_bytes());
+            Record::Dictionary { id, landscape, text }.encode(&mut self.text, place);
+        }
+        decision.monotonic_ns = (self.now_ns)();
+        decision.encode(&mut self.text, place);
+        if let Some(status) = answered {
+            let end = outcome(place, status, Ending::Refused, decision.monotonic_ns);
+            self.text.extend_from_slice(&end);
+        }
+        if !fits || !self.fits(u64::from(answered.is_none())) {
+            return match self.mode {
+                AuditMode::Required => Err(LaneFull),
+                AuditMode::BestEffort => {
+                    self.lost += 1;
+                    Ok(NO_SLOT)
+                }
+            };
+        }
+        self.push_text();
+        self.lost = 0;
+        if adopts {
+            self.adopted = decision.landscape;
+        }
+        if let Some(header) = explained {
+            self.dictionaries += 1;
+            header.set_number(self.dictionaries);
+        }
+        Ok(if answered.is_none() { self.open.insert(place.sequence) } else { NO_SLOT })
+    }
+
+    fn end(&mut self, place: Place, slot: u32, status: u16, ending: Ending) {
+        if self.open.remove(slot) {
+            // Its room was kept free since the decision.
+            self.producer.push(&outcome(place, status, ending, (self.now_ns)()));
+        }
+    }
+
+    fn close(&mut self, lane: u16, next: u64) {
+        let open: Vec<u64> = self.open.slots.iter().filter_map(|slot| *slot).collect();
+        for sequence in open {
+            let place = Place { lane, sequence };
+            self.producer.push(&outcome(place, 0, Ending::CutOff, (self.now_ns)()));
+        }
+        self.open = Open::default();
+        self.text.clear();
+        self.gap(lane, next);
+        let close = Record::Close { decisions: next, outcomes: next };
+        close.encode(&mut self.text, Place { lane, sequence: next });
+        // Its room was always kept free: see CLOSING_WORDS.
+        self.push_text();
+        self.closed = true;
+    }
 }
 
 impl Lane {
-    /// An empty lane.
-    pub fn new(worker: u16) -> Self {
-        Self { worker, next: 0, cut_off: 0, open: Rc::default() }
+    /// An empty lane; without a line it only counts.
+    pub fn new(worker: u16, line: Option<Line>) -> Self {
+        Self(Rc::new(Inner {
+            worker,
+            next: Cell::new(0),
+            cut_off: Cell::new(0),
+            open: Cell::new(0),
+            line: RefCell::new(line),
+        }))
     }
 
-    /// Numbers a certified decision.
+    /// Notes the landscape under which the lane begins to decide.
+    pub fn adopt(&self, landscape: u32) {
+        let Inner { worker, next, line, .. } = &*self.0;
+        if let Some(line) = &mut *line.borrow_mut() {
+            line.text.clear();
+            let place = Place { lane: *worker, sequence: next.get() };
+            if landscape > line.adopted && line.lost == 0 && !line.closed {
+                Record::Adoption { landscape }.encode(&mut line.text, place);
+                // Where there is no room now the next decision writes it first.
+                if line.fits(0) {
+                    line.push_text();
+                    line.adopted = landscape;
+                }
+            }
+        }
+    }
+
+    /// Numbers a certified decision, and records it as `decision` tells it. Its time and the number
+    /// of its header's dictionary are filled in here.
     ///
     /// # Errors
-    /// When too many outcomes are open.
-    pub fn record(&mut self, _decision: &Certified) -> Result<Recorded, LaneFull> {
-        if self.open.get() >= OPEN_MAX {
+    /// When too many outcomes are open, or there is no room for one more.
+    pub fn record<'d>(
+        &self,
+        _certified: &Certified,
+        header: Option<&HeaderNeeds>,
+        decision: impl FnOnce() -> Decision<'d>,
+    ) -> Result<Recorded, LaneFull> {
+        let lane = &self.0;
+        if lane.open.get() >= OPEN_MAX {
             return Err(LaneFull);
         }
-        let sequence = self.next;
-        self.next += 1;
-        self.open.set(self.open.get() + 1);
-        Ok(Recorded { worker: self.worker, sequence, open: Rc::clone(&self.open) })
+        let sequence = lane.next.get();
+        let place = Place { lane: lane.worker, sequence };
+        let slot = match &mut *lane.line.borrow_mut() {
+            Some(line) => line.write(place, decision(), header, None)?,
+            None => NO_SLOT,
+        };
+        lane.next.set(sequence + 1);
+        lane.open.set(lane.open.get() + 1);
+        Ok(Recorded { lane: Rc::clone(lane), sequence, slot, ended: false })
     }
 
-    /// The one outcome of a recorded decision; a status of 0 is an exchange that was cut off.
-    pub fn finish(&mut self, recorded: Recorded, status: u16) {
-        if status == 0 {
-            self.cut_off += 1;
+    /// Records a decision not to forward, and the refusal's status as its outcome. A lane that only
+    /// counts counts decisions to forward.
+    ///
+    /// # Errors
+    /// As [`Lane::record`].
+    pub fn deny<'d>(
+        &self,
+        header: Option<&HeaderNeeds>,
+        status: u16,
+        decision: impl FnOnce() -> Decision<'d>,
+    ) -> Result<(), LaneFull> {
+        let lane = &self.0;
+        if let Some(line) = &mut *lane.line.borrow_mut() {
+            let place = Place { lane: lane.worker, sequence: lane.next.get() };
+            let decision = decision();
+            debug_assert_ne!(decision.verdict, Verdict::Route);
+            line.write(place, decision, header, Some(status))?;
+            lane.next.set(place.sequence + 1);
         }
-        drop(recorded);
+        Ok(())
+    }
+
+    /// The one outcome of a recorded decision whose answer was relayed; a status of 0 is an
+    /// exchange that was cut off.
+    pub fn finish(&self, recorded: Recorded, status: u16) {
+        if status > 0 {
+            // No status is above 599 (RFC 9110 15); a service that says so says nothing.
+            recorded.end(status.min(599), Ending::Whole);
+        }
+    }
+
+    /// The one outcome of a recorded decision that ended in a refusal.
+    pub fn refuse(&self, recorded: Recorded, status: u16) {
+        recorded.end(status, Ending::Refused);
+    }
+
+    /// Ends whatever is still open as cut off, and the lane. Nothing is recorded any more.
+    pub fn close(&self) {
+        if let Some(line) = &mut *self.0.line.borrow_mut() {
+            line.close(self.0.worker, self.0.next.get());
+        }
     }
 
     /// Exchanges that were cut off.
     pub fn cut_off(&self) -> u64 {
-        self.cut_off
+        self.0.cut_off.get()
     }
 
     /// Decisions made so far.
     pub fn decisions(&self) -> u64 {
-        self.next
+        self.0.next.get()
     }
 
     /// Of these, how many still wait for their outcome.
     pub fn open(&self) -> u64 {
-        self.open.get()
+        self.0.open.get()
     }
 }
 
 impl Recorded {
+    /// The decision's number.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Appends the decision's id, `w3-000000018842`.
     pub fn push_id(&self, out: &mut Vec<u8>) {
         out.push(b'w');
-        decimal::push(out, u64::from(self.worker));
+        decimal::push(out, u64::from(self.lane.worker));
         out.push(b'-');
         let start = out.len();
         decimal::push(out, self.sequence);
@@ -90,13 +374,34 @@ impl Recorded {
             out.splice(start..start, std::iter::repeat_n(b'0', ID_DIGITS - digits));
         }
     }
+
+    fn end(mut self, status: u16, ending: Ending) {
+        self.write(status, ending);
+    }
+
+    fn write(&mut self, status: u16, ending: Ending) {
+        let slot = std::mem::replace(&mut self.slot, NO_SLOT);
+        let place = Place { lane: self.lane.worker, sequence: self.sequence };
+        if slot != NO_SLOT
+            && let Some(line) = &mut *self.lane.line.borrow_mut()
+        {
+            line.end(place, slot, status, ending);
+        }
+        self.ended = true;
+    }
 }
 
 /// Digits of a sequence number in an id: sorts as text for a year at 30 000 a second.
 const ID_DIGITS: usize = 12;
 
+/// A panic, a cancelled exchange and a forgotten end all come here: the trail must say so, or a
+/// decision would stay without its outcome.
 impl Drop for Recorded {
     fn drop(&mut self) {
-        self.open.set(self.open.get().saturating_sub(1));
+        if !self.ended {
+            self.lane.cut_off.set(self.lane.cut_off.get() + 1);
+            self.write(0, Ending::CutOff);
+        }
+        self.lane.open.set(self.lane.open.get().saturating_sub(1));
     }
 }
