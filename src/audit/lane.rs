@@ -319,20 +319,6 @@ impl Lane {
         Ok(())
     }
 
-    /// The one outcome of a recorded decision whose answer was relayed; a status of 0 is an
-    /// exchange that was cut off.
-    pub fn finish(&self, recorded: Recorded, status: u16) {
-        if status > 0 {
-            // No status is above 599 (RFC 9110 15); a service that says so says nothing.
-            recorded.end(status.min(599), Ending::Whole);
-        }
-    }
-
-    /// The one outcome of a recorded decision that ended in a refusal.
-    pub fn refuse(&self, recorded: Recorded, status: u16) {
-        recorded.end(status, Ending::Refused);
-    }
-
     /// Ends whatever is still open as cut off, and the lane. Nothing is recorded any more.
     pub fn close(&self) {
         if let Some(line) = &mut *self.0.line.borrow_mut() {
@@ -375,8 +361,18 @@ impl Recorded {
         }
     }
 
-    fn end(mut self, status: u16, ending: Ending) {
-        self.write(status, ending);
+    /// The one outcome of a decision whose answer was relayed; a status of 0 is an exchange that
+    /// was cut off.
+    pub fn finish(mut self, status: u16) {
+        if status > 0 {
+            // No status is above 599 (RFC 9110 15); a service that says so says nothing.
+            self.write(status.min(599), Ending::Whole);
+        }
+    }
+
+    /// The one outcome of a decision that ended in a refusal with this status.
+    pub fn refuse(mut self, status: u16) {
+        self.write(status, Ending::Refused);
     }
 
     fn write(&mut self, status: u16, ending: Ending) {

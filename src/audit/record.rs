@@ -8,6 +8,8 @@
 //! buffer has grown. Reading is for recovery and for tests: it takes a record only if each of its
 //! bytes is accounted for.
 
+use crate::wire::request_id::uuid_bits;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
 /// The format's version, in every record.
@@ -359,6 +361,15 @@ impl Record<'_> {
     }
 }
 
+/// The bits for a request's id that a trusted sender gave: those of a UUID, or else the first half
+/// of the SHA-256 of its text.
+pub fn foreign_id(text: &[u8]) -> u128 {
+    uuid_bits(text).unwrap_or_else(|| {
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+    })
+}
+
 /// Bytes still to be read.
 struct Cursor<'a>(&'a [u8]);
 
@@ -438,11 +449,9 @@ fn body_of<'a>(kind: u8, cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
             Record::Epoch { landscape, number, states: Cow::Borrowed(cursor.take(services)?) }
         }
         b'A' => Record::Adoption { landscape: cursor.u32()? },
-        b'R' => Record::Dictionary {
-            id: cursor.u32()?,
-            landscape: cursor.u32()?,
-            text: cursor.text()?,
-        },
+        b'R' => {
+            Record::Dictionary { id: cursor.u32()?, landscape: cursor.u32()?, text: cursor.text()? }
+        }
         b'D' => Record::Decision(decision(cursor)?),
         b'O' => {
             let status = cursor.u16()?;
@@ -483,8 +492,7 @@ fn decision<'a>(cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
         2 => Verdict::Refuse,
         _ => return None,
     };
-    let (stage, attempt, tier, bucket) =
-        (cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?);
+    let (stage, attempt, tier, bucket) = (cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?);
     if cursor.u8()? != 0 {
         return None;
     }
@@ -592,7 +600,10 @@ mod tests {
             let before = bytes.len();
             record.encode(&mut bytes, Place { lane: 7, sequence: number });
             assert_eq!(bytes.len() - before, length, "{record:?}");
-            assert_eq!(usize::from(u16::from_le_bytes([bytes[before + 2], bytes[before + 3]])), length);
+            assert_eq!(
+                usize::from(u16::from_le_bytes([bytes[before + 2], bytes[before + 3]])),
+                length
+            );
         }
         let mut rest = &bytes[..];
         for (number, (record, _)) in (0..).zip(all()) {

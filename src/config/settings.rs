@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 /// All settings, with defaults for whatever the file does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,8 +154,8 @@ pub struct Routing {
 /// The durable trail of decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Where it is kept, as written; `None` keeps none.
-    pub directory: Option<String>,
+    /// Where it is kept; `None` keeps none.
+    pub directory: Option<PathBuf>,
     /// What becomes of a call that cannot be recorded.
     pub mode: AuditMode,
     /// The longest that records wait for others, in milliseconds.
@@ -507,7 +508,7 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
             let what = "`directory` is empty".to_owned();
             faults.push(directory.fault(what, "name a directory, or leave the key out"));
         }
-        audit.directory = Some(directory.value.to_owned());
+        audit.directory = Some(directory.value.into());
     }
     let choices = [("required", AuditMode::Required), ("best-effort", AuditMode::BestEffort)];
     if let Some((_, mode)) = choice(&mut table, "mode", &choices, faults) {

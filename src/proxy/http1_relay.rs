@@ -89,6 +89,7 @@ pub async fn relay(
 ) -> RelayEnd {
     let Some(connection) = call.take_connection() else {
         let refusal = Refusal::new(Reason::Internal, "the exchange has no connection");
+        call.refuse(&refusal);
         return RelayEnd::Refused { refusal, input, body_taken: false };
     };
     let mut decoder = Decoder::within(head.framing, worker.body_limits);
@@ -99,8 +100,9 @@ pub async fn relay(
         Err(fault) => {
             worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
             worker.buffers.put_small(first);
-            call.finish(worker, 0);
-            return RelayEnd::Refused { refusal: refusal_of(fault), input, body_taken: false };
+            let refusal = refusal_of(fault);
+            call.refuse(&refusal);
+            return RelayEnd::Refused { refusal, input, body_taken: false };
         }
     };
     let shared = Shared {
@@ -201,7 +203,7 @@ fn conclude(
     let body_taken = !whole;
     let refused = |call: Call, reason, detail: &'static str, input| {
         let refusal = Refusal::new(reason, detail);
-        call.finish(worker, refusal.reason.row().status);
+        call.refuse(&refusal);
         RelayEnd::Refused { refusal, input, body_taken }
     };
     match answer {
@@ -229,7 +231,7 @@ fn conclude(
         Answer::Nothing => match fault {
             Some(UploadFault::Malformed(fault)) => {
                 let refusal = refusal_of(fault);
-                call.finish(worker, refusal.reason.row().status);
+                call.refuse(&refusal);
                 RelayEnd::Refused { refusal, input, body_taken }
             }
             Some(UploadFault::Timeout) => {
