@@ -77,20 +77,16 @@ impl Opened {
             tree: tree.unwrap_or_default(),
             tiles: Vec::new(),
             history: History::default(),
+            number: 0,
         };
         let last = walk.over(&segments)?;
-        let Walk { tree, tiles, history, .. } = walk;
-        if tree.size() < checkpoint.size || tree.size() == 0 && checkpoint.size > 0 {
-            let (has, wants) = (tree.size(), checkpoint.size);
-            return Err(format!("{has} frames are there, and the checkpoint says {wants}"));
+        let Walk { tree, tiles, history, number, .. } = walk;
+        if number < checkpoint.size || number != tree.size() {
+            let size = checkpoint.size;
+            return Err(format!("{number} frames are there, and the checkpoint says {size}"));
         }
-        let segment = match last {
-            Some((name, bytes)) => {
-                let (file, _) = directory.append_to(&name).map_err(|error| error.to_string())?;
-                Some(Segment { name, file, bytes })
-            }
-            None => None,
-        };
+        let segment = last.map(|last| last.continued(&directory)).transpose();
+        let segment = segment.map_err(|error| error.to_string())?;
         let checkpointed = checkpoint.size;
         Ok(Self { directory, key, tree, tiles, segment, history, checkpointed })
     }
@@ -156,38 +152,54 @@ struct Walk<'a> {
     tree: Tree,
     tiles: Vec<Tile>,
     history: History,
+    /// The next frame's number.
+    number: u64,
+}
+
+/// The last segment: how many bytes are whole frames, and how many are not.
+struct Last {
+    name: String,
+    whole: u64,
+    torn: u64,
+}
+
+impl Last {
+    /// Cuts off the torn end, durably. Only once all else fits: what is cut is gone.
+    fn continued(self, directory: &Directory) -> io::Result<Segment> {
+        if self.torn > 0 {
+            directory.cut(&self.name, self.whole)?;
+        }
+        let (file, bytes) = directory.append_to(&self.name)?;
+        Ok(Segment { name: self.name, file, bytes })
+    }
 }
 
 impl Walk<'_> {
-    /// Walks over what is needed of the segments; the last one's name and durable bytes.
-    fn over(&mut self, firsts: &[u64]) -> Result<Option<(String, u64)>, String> {
+    /// Walks over what is needed of the segments.
+    fn over(&mut self, firsts: &[u64]) -> Result<Option<Last>, String> {
         let Some(last) = firsts.len().checked_sub(1) else { return Ok(None) };
         let size = self.tree.size();
         let of_tree = firsts.partition_point(|first| *first <= size).saturating_sub(1);
         let start = of_tree.min(self.last_boot(firsts)?);
         let mut tail = None;
-        let mut number = firsts.get(start).copied().unwrap_or(0);
+        self.number = firsts.get(start).copied().unwrap_or(0);
         for (at, first) in firsts.iter().enumerate().skip(start) {
             let name = segment_name(*first);
-            if *first != number {
-                return Err(format!("{name} should begin with frame {number}"));
+            if *first != self.number {
+                return Err(format!("{name} should begin with frame {}", self.number));
             }
             let bytes = self.read(&name)?;
             let mut rest = bytes.as_slice();
             while let Some(frame) = frame::take(&mut rest) {
-                self.frame(&name, number, &frame)?;
-                number += 1;
+                self.frame(&name, &frame)?;
+                self.number += 1;
             }
             let torn = rest.len() as u64;
             let whole = bytes.len() as u64 - torn;
-            if torn > 0 {
-                if at != last || torn > FRAME_BYTES_MAX {
-                    return Err(format!("{name} is damaged behind byte {whole}"));
-                }
-                let cut = self.directory.cut(&name, whole);
-                cut.map_err(|error| format!("{name}: {error}"))?;
+            if torn > 0 && (at != last || torn > FRAME_BYTES_MAX) {
+                return Err(format!("{name} is damaged behind byte {whole}"));
             }
-            tail = Some((name, whole));
+            tail = Some(Last { name, whole, torn });
         }
         Ok(tail)
     }
@@ -208,7 +220,8 @@ impl Walk<'_> {
         Ok(0)
     }
 
-    fn frame(&mut self, name: &str, number: u64, frame: &frame::Read<'_>) -> Result<(), String> {
+    fn frame(&mut self, name: &str, frame: &frame::Read<'_>) -> Result<(), String> {
+        let number = self.number;
         if frame.number != number {
             let said = frame.number;
             return Err(format!("{name}: frame {number} says it is {said}"));
