@@ -185,8 +185,9 @@ impl Line {
         if let Some(header) = explained {
             // The first use: what the header means is worked out and written once.
             let text = need_lines(header.conditions());
-            fits = text.len() < RECORD_BYTES_MAX - OUTCOME_BYTES;
-            decision.dictionary = self.dictionaries + 1;
+            let next = self.dictionaries.checked_add(1);
+            fits = next.is_some() && text.len() < RECORD_BYTES_MAX - OUTCOME_BYTES;
+            decision.dictionary = next.unwrap_or(0);
             let (id, landscape) = (decision.dictionary, decision.landscape);
             let text = Cow::Borrowed(text.as_bytes());
             Record::Dictionary { id, landscape, text }.encode(&mut self.text, place);
@@ -399,5 +400,178 @@ impl Drop for Recorded {
             self.write(0, Ending::CutOff);
         }
         self.lane.open.set(self.lane.open.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::{NO_PARENT, NONE, take};
+    use crate::audit::ring::{Consumer, ring};
+
+    fn decision(verdict: Verdict) -> Decision<'static> {
+        Decision {
+            monotonic_ns: 0,
+            request_id: 1,
+            trace: 2,
+            span: 3,
+            landscape: 1,
+            capability: 0,
+            route: 0,
+            needs: 0,
+            dictionary: 0,
+            seed: 4,
+            verdict,
+            stage: 0,
+            attempt: 0,
+            tier: 0,
+            bucket: 0,
+            reason: 0,
+            rendezvous: 5,
+            service: NONE,
+            parent: NO_PARENT,
+            tried: Cow::Borrowed(&[]),
+            facts: Cow::Borrowed(&[(0, 7)]),
+            survivors: [0; 7],
+            caller: Cow::Borrowed(b"anonymous"),
+        }
+    }
+
+    fn lane(mode: AuditMode) -> (Lane, Consumer, Arc<AtomicBool>) {
+        let (producer, consumer) = ring();
+        let stalled = Arc::new(AtomicBool::new(false));
+        let line = Line::new(producer, mode, Arc::clone(&stalled), Box::new(|| 9));
+        (Lane::new(3, Some(line)), consumer, stalled)
+    }
+
+    /// As [`Lane::record`], without a certificate, which only a decision has.
+    fn record(lane: &Lane) -> Result<Recorded, LaneFull> {
+        let sequence = lane.0.next.get();
+        let place = Place { lane: 3, sequence };
+        let mut line = lane.0.line.borrow_mut();
+        let slot = line.as_mut().unwrap().write(place, decision(Verdict::Route), None, None)?;
+        lane.0.next.set(sequence + 1);
+        lane.0.open.set(lane.0.open.get() + 1);
+        Ok(Recorded { lane: Rc::clone(&lane.0), sequence, slot, ended: false })
+    }
+
+    fn drained(consumer: &mut Consumer) -> Vec<(u64, Record<'static>)> {
+        let mut bytes = Vec::new();
+        consumer.drain(&mut bytes, usize::MAX);
+        let bytes: &'static [u8] = Vec::leak(bytes);
+        let mut rest = bytes;
+        let mut records = Vec::new();
+        while !rest.is_empty() {
+            let (place, record) = take(&mut rest).unwrap();
+            assert_eq!(place.lane, 3);
+            records.push((place.sequence, record));
+        }
+        records
+    }
+
+    fn ends(records: &[(u64, Record<'_>)]) -> Vec<(u64, u16, Ending)> {
+        let ends = records.iter().filter_map(|(sequence, record)| match record {
+            Record::Outcome { status, ending, .. } => Some((*sequence, *status, *ending)),
+            _ => None,
+        });
+        ends.collect()
+    }
+
+    #[test]
+    fn each_way_to_end_a_decision_is_one_outcome() {
+        let (lane, mut consumer, _) = lane(AuditMode::Required);
+        record(&lane).unwrap().finish(200);
+        record(&lane).unwrap().finish(0);
+        record(&lane).unwrap().refuse(502);
+        drop(record(&lane).unwrap());
+        record(&lane).unwrap().finish(999);
+        lane.deny(None, 404, || decision(Verdict::Refuse)).unwrap();
+        let left = record(&lane).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = record(&lane).unwrap();
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((lane.open(), lane.cut_off(), lane.decisions()), (1, 3, 8));
+        lane.close();
+        left.finish(200);
+        assert_eq!(record(&lane).unwrap_err(), LaneFull, "a closed lane takes nothing in");
+        let records = drained(&mut consumer);
+        let expected = [
+            (0, 200, Ending::Whole),
+            (1, 0, Ending::CutOff),
+            (2, 502, Ending::Refused),
+            (3, 0, Ending::CutOff),
+            (4, 599, Ending::Whole),
+            (5, 404, Ending::Refused),
+            (7, 0, Ending::CutOff),
+            (6, 0, Ending::CutOff),
+        ];
+        assert_eq!(ends(&records), expected);
+        assert!(matches!(records[0], (0, Record::Adoption { landscape: 1 })));
+        let close = Record::Close { decisions: 8, outcomes: 8 };
+        assert_eq!(*records.last().unwrap(), (8, close));
+    }
+
+    #[test]
+    fn a_full_ring_refuses_and_still_holds_every_outcome() {
+        let (lane, mut consumer, stalled) = lane(AuditMode::Required);
+        let mut open = Vec::new();
+        while let Ok(recorded) = record(&lane) {
+            open.push(recorded);
+        }
+        assert!(lane.deny(None, 503, || decision(Verdict::Refuse)).is_err());
+        let count = lane.decisions();
+        assert!(count > 15_000, "{count}");
+        open.drain(..).for_each(|recorded| recorded.finish(200));
+        let records = drained(&mut consumer);
+        assert_eq!(ends(&records).len() as u64, count);
+        assert_eq!(records.len() as u64, 1 + 2 * count);
+        record(&lane).unwrap().finish(200);
+        stalled.store(true, Ordering::Relaxed);
+        assert_eq!(record(&lane).unwrap_err(), LaneFull, "nothing can be made durable");
+        stalled.store(false, Ordering::Relaxed);
+        lane.close();
+        assert_eq!(drained(&mut consumer).len(), 3);
+    }
+
+    #[test]
+    fn best_effort_counts_exactly_what_it_lost() {
+        let (lane, mut consumer, stalled) = lane(AuditMode::BestEffort);
+        stalled.store(true, Ordering::Relaxed);
+        let mut open = Vec::new();
+        let mut written = 0;
+        for _ in 0..40_000 {
+            let recorded = record(&lane).unwrap();
+            written += u64::from(recorded.slot != NO_SLOT);
+            open.push(recorded);
+        }
+        lane.deny(None, 404, || decision(Verdict::Refuse)).unwrap();
+        let lost = 40_001 - written;
+        open.drain(..).for_each(|recorded| recorded.finish(200));
+        let records = drained(&mut consumer);
+        assert_eq!(ends(&records).len() as u64, written);
+        record(&lane).unwrap().finish(200);
+        let records = drained(&mut consumer);
+        let gap = Record::Gap { decisions: lost, outcomes: lost };
+        assert_eq!(records[0], (written, gap), "before what is written again");
+        assert_eq!(records[1].0, 40_001);
+        lane.close();
+        let close = Record::Close { decisions: 40_002, outcomes: 40_002 };
+        assert_eq!(drained(&mut consumer), [(40_002, close)]);
+    }
+
+    #[test]
+    fn a_decision_and_its_outcome_allocate_nothing() {
+        let (lane, mut consumer, _) = lane(AuditMode::Required);
+        record(&lane).unwrap().finish(200);
+        let mut bytes = Vec::with_capacity(1 << 20);
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..1000 {
+                record(&lane).unwrap().finish(200);
+            }
+            consumer.drain(&mut bytes, usize::MAX);
+        });
+        assert_eq!(counted.count_total, 0);
     }
 }
