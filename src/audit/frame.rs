@@ -1,7 +1,7 @@
 //! Frames: one group commit, one leaf of the tree.
 //!
 //! ```text
-//!   "CAIOframe1\n" 0 0 0 0 0 · u64 number · u32 records · u32 bytes · records … · SHA-256 of it all
+//!   "CAIOframe1\n" 0 0 0 0 0 · u64 number · u32 records · u32 bytes · records … · SHA-256 of all
 //! ```
 
 use sha2::{Digest, Sha256};

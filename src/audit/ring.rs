@@ -63,7 +63,6 @@ impl Ring {
     #[inline]
     fn word(&self, place: u64) -> Option<&AtomicU64> {
         // A power of two: the remainder is a mask.
-        #[expect(clippy::cast_possible_truncation, reason = "below the ring's size")]
         self.words.get((place % RING_WORDS) as usize)
     }
 }

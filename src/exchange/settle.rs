@@ -76,7 +76,7 @@ impl Scratch {
         &self.note
     }
 
-    /// The same as lists: facts by attribute, as far as they were read, and the numbers of services.
+    /// The same, and as lists: facts by attribute, as far as they were read, and services' numbers.
     pub fn lists(
         &mut self,
         snapshot: &Snapshot,
