@@ -84,3 +84,69 @@ impl History {
         self.lanes.values().map(|lane| lane.open.len()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::{Ending, outcome};
+
+    fn put(out: &mut Vec<u8>, record: &Record<'_>, lane: u16, sequence: u64) {
+        record.encode(out, Place { lane, sequence });
+    }
+
+    fn boot(out: &mut Vec<u8>, boot: u64) {
+        let text = b"caio"[..].into();
+        put(out, &Record::Boot { wall_ms: 0, boot, lanes: 2, text }, WRITER_LANE, 0);
+    }
+
+    fn decision(out: &mut Vec<u8>, lane: u16, sequence: u64) {
+        let mut bytes = vec![0; record::DECISION_BYTES + 4];
+        let length = u16::try_from(bytes.len()).unwrap().to_le_bytes();
+        bytes[..4].copy_from_slice(&[b'D', record::VERSION, length[0], length[1]]);
+        bytes[4..6].copy_from_slice(&lane.to_le_bytes());
+        bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
+        out.extend(bytes);
+    }
+
+    #[test]
+    fn what_a_process_left_open_is_said_by_the_next_lane_by_lane() {
+        let mut history = History::default();
+        assert_eq!((history.has_boot(), history.next_boot()), (false, 0));
+        let mut body = Vec::new();
+        boot(&mut body, 4);
+        for sequence in 0..9000 {
+            decision(&mut body, 1, sequence);
+        }
+        decision(&mut body, 0, 0);
+        decision(&mut body, 0, 1);
+        body.extend(outcome(Place { lane: 0, sequence: 0 }, 200, Ending::Whole, 1));
+        history.follow(&body).unwrap();
+        assert_eq!((history.next_boot(), history.open()), (5, 9001));
+        let mut said = Vec::new();
+        assert_eq!(history.crashed(&mut said), 3, "one for lane 0, two for lane 1");
+        let mut rest = &said[..];
+        let mut seen = Vec::new();
+        while let Some((place, Record::Crash { boot: 4, open })) = record::take(&mut rest) {
+            seen.push((place.lane, place.sequence, open.len(), open[0]));
+        }
+        assert_eq!(seen, [(0, 2, 1, 1), (1, 9000, 8188, 0), (1, 9000, 812, 8188)]);
+    }
+
+    #[test]
+    fn a_clean_end_and_a_new_beginning_leave_nothing_to_say() {
+        let mut body = Vec::new();
+        boot(&mut body, 0);
+        decision(&mut body, 0, 0);
+        let mut open = body.clone();
+        let close = Record::Close { decisions: 1, outcomes: 0 };
+        put(&mut body, &close, WRITER_LANE, 1);
+        let mut history = History::default();
+        history.follow(&body).unwrap();
+        assert_eq!(history.crashed(&mut Vec::new()), 0);
+        boot(&mut open, 1);
+        let mut history = History::default();
+        history.follow(&open).unwrap();
+        assert_eq!((history.crashed(&mut Vec::new()), history.open()), (0, 0));
+        assert_eq!(history.follow(&open[..50]), Err(Malformed));
+    }
+}

@@ -154,7 +154,8 @@ impl Gateway {
         match self.trail {
             // A lane that did not close has decisions without an end: the next start says so.
             Some(trail) if result.is_ok() => trail.close().map_err(GatewayError::Trail),
-            _ => result,
+            Some(trail) => trail.abandon().map_err(GatewayError::Trail).and(result),
+            None => result,
         }
     }
 }

@@ -82,6 +82,20 @@ impl Trail {
     pub fn close(self) -> Result<(), TrailError> {
         // A thread that is gone hears nothing; joining it says why.
         let _ = self.closing.send(());
+        self.join()
+    }
+
+    /// Makes durable what is there, and records no end: some lane has not closed.
+    ///
+    /// # Errors
+    /// When the last records are not durable.
+    pub fn abandon(self) -> Result<(), TrailError> {
+        self.join()
+    }
+
+    fn join(self) -> Result<(), TrailError> {
+        // Whoever still waits for a message hears that none comes.
+        drop(self.closing);
         let gone = || Err(TrailError("its thread ended with a panic".to_owned()));
         self.thread.join().unwrap_or_else(|_| gone())
     }
@@ -114,7 +128,7 @@ fn write(
     loop {
         match asked.recv_timeout(wait) {
             Ok(()) => return close(writer, asked),
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return flush(writer),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let (told, next) = match writer.turn() {
@@ -130,6 +144,17 @@ fn write(
         // Nobody listens any more while the process ends.
         let _ = told.map(|text| tell.send(text));
         wait = next;
+    }
+}
+
+/// Makes durable what is there, without an end: the next start finds what is open.
+fn flush(mut writer: Writer) -> Result<(), TrailError> {
+    loop {
+        match writer.turn() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => return Err(TrailError(format!("its last records are lost: {error}"))),
+        }
     }
 }
 
