@@ -8,7 +8,7 @@
 //!     io           monoio, sockets, timers; knows no HTTP, no contracts┘
 //!  ───────────────── nothing below this line can do IO ─────────────────
 //!  6  exchange     one request and its response: head in, verdict and heads out; refusals
-//!  5  audit        decision ids, lanes (bytes only)
+//!  5  audit        records, lanes, frames, the tree over them, checkpoints (bytes only)
 //!     certify      the inline re-check of a decision by other means
 //!  4  balance      the epoch: load view, health, drain
 //!     decide       which services are eligible, which one, why; why not the others

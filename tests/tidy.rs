@@ -52,6 +52,7 @@ const IO_LAYER: u8 = 7;
 const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http1"]),
     ("toml", &["wire", "config", "contract"]),
+    ("ed25519_dalek", &["audit", APART]),
     ("sha2", &["wire", "contract", "config", "snapshot", "compiler", "certify", "audit", APART]),
     ("serde_json", &["wire", "config", "certify", "audit", "exchange", "admin", "cli", APART]),
     ("arc_swap", &["io", "proxy", "admin", "cli"]),

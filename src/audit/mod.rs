@@ -1,4 +1,16 @@
-//! Layer 5: the trail of decisions. Now: sequence numbers and the evidence type `Recorded`; the
-//! records' bytes, rings and the writer come with the audit trail itself.
+//! Layer 5: the trail of decisions, `caio-trail/1`: bytes only.
+//!
+//! ```text
+//!   worker   lane ─▶ record ─▶ ring ─┐
+//!   worker   lane ─▶ record ─▶ ring ─┴─▶ frame ─▶ tree ─▶ note        the writer, which is in
+//!            D, O and what explains them  commit   leaf    checkpoint  `proxy`: io is done there
+//! ```
 
+pub mod base64;
+pub mod frame;
+pub mod history;
 pub mod lane;
+pub mod note;
+pub mod record;
+pub mod ring;
+pub mod tree;

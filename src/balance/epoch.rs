@@ -20,6 +20,11 @@ impl State {
         Self(bucket.min(BUCKET_MAX) | flags)
     }
 
+    /// As a record has it: bits 0 to 2 the bucket, bit 3 unhealthy, bit 4 leaving.
+    pub fn to_byte(self) -> u8 {
+        self.0
+    }
+
     /// Whether it may be chosen as far as health goes.
     #[inline]
     pub fn healthy(self) -> bool {

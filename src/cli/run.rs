@@ -56,6 +56,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     process::catch_termination()?;
     process::raise_descriptor_limit();
+    process::ignore_file_limit_signal();
     let digest = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
     let epoch = Epoch::default().leveled(&loaded.snapshot);
@@ -98,6 +99,9 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
 pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>) -> io::Result<u8> {
     while process::termination().is_none() && !gateway.worker_ended() {
         gateway.look_at_memory();
+        for notice in gateway.notices() {
+            writeln!(err.writer, "caio: {notice}")?;
+        }
         process::pause(Duration::from_millis(100));
     }
     if let Some(signal) = process::termination() {

@@ -7,11 +7,14 @@ use super::address::{Network, network, socket};
 use super::pattern;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
-use crate::wire::limits::{LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX};
+use crate::wire::limits::{
+    COMMIT_BYTES_MAX, COMMIT_INTERVAL_MS_MAX, LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX,
+};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 /// All settings, with defaults for whatever the file does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Settings {
     pub forwarding: Forwarding,
     /// `[routing]`
     pub routing: Routing,
+    /// `[audit]`
+    pub audit: Audit,
 }
 
 /// How the process uses the machine.
@@ -146,6 +151,28 @@ pub struct Routing {
     pub affinity_header: Option<String>,
 }
 
+/// The durable trail of decisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Where it is kept; `None` keeps none.
+    pub directory: Option<PathBuf>,
+    /// What becomes of a call that cannot be recorded.
+    pub mode: AuditMode,
+    /// The longest that records wait for others, in milliseconds.
+    pub commit_interval_ms: u64,
+    /// So many bytes of records are not waited for.
+    pub commit_bytes: usize,
+}
+
+/// What becomes of a call that cannot be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditMode {
+    /// It is refused.
+    Required,
+    /// It is forwarded, and the trail says how many were not recorded.
+    BestEffort,
+}
+
 /// What becomes of the `Server` field of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerField {
@@ -167,6 +194,18 @@ impl Default for Settings {
             limits: Limits::default(),
             forwarding: Forwarding::default(),
             routing: Routing::default(),
+            audit: Audit::default(),
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            mode: AuditMode::Required,
+            commit_interval_ms: 5,
+            commit_bytes: 512 << 10,
         }
     }
 }
@@ -250,6 +289,9 @@ pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
     }
     if let Some(table) = root.table("routing", faults) {
         settings.routing = read_routing(table, faults);
+    }
+    if let Some(table) = root.table("audit", faults) {
+        settings.audit = read_audit(table, faults);
     }
     settings
 }
@@ -457,6 +499,31 @@ fn read_routing(mut table: Table<'_>, faults: &mut Faults) -> Routing {
     let affinity_header = name.and_then(|text| pattern::header_name(text, faults));
     table.finish(faults);
     Routing { affinity_header: affinity_header.map(str::to_owned) }
+}
+
+fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
+    let mut audit = Audit::default();
+    if let Some(directory) = table.string("directory", faults) {
+        if directory.value.is_empty() {
+            let what = "`directory` is empty".to_owned();
+            faults.push(directory.fault(what, "name a directory, or leave the key out"));
+        }
+        audit.directory = Some(directory.value.into());
+    }
+    let choices = [("required", AuditMode::Required), ("best-effort", AuditMode::BestEffort)];
+    if let Some((_, mode)) = choice(&mut table, "mode", &choices, faults) {
+        audit.mode = mode;
+    }
+    milliseconds(&mut table, "commit_interval", &mut audit.commit_interval_ms, faults);
+    if audit.commit_interval_ms > COMMIT_INTERVAL_MS_MAX {
+        let what = format!("`commit_interval` is above {COMMIT_INTERVAL_MS_MAX}ms");
+        let place = table.place_of("commit_interval").unwrap_or_else(|| table.place());
+        faults.push(place.fault(what, "records are few by then, and a crash costs them all"));
+    }
+    let most = COMMIT_BYTES_MAX;
+    bytes(&mut table, "commit_bytes", 4 << 10..=most, &mut audit.commit_bytes, faults);
+    table.finish(faults);
+    audit
 }
 
 /// One of a few words, with the place it stands at.

@@ -8,6 +8,7 @@ use crate::snapshot::bound::Bound;
 use crate::snapshot::flat::FlatNeeds;
 use crate::snapshot::{Capability, CapabilityId, Snapshot};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -17,17 +18,29 @@ pub struct HeaderNeeds {
     conditions: Vec<Condition>,
     flat: FlatNeeds,
     bound: BTreeMap<CapabilityId, Bound>,
+    number: Cell<u32>,
 }
 
 impl HeaderNeeds {
     /// The requirements of a header, parsed.
     pub fn new(conditions: Vec<Condition>) -> Self {
-        Self { flat: FlatNeeds::new(&conditions), conditions, bound: BTreeMap::new() }
+        let flat = FlatNeeds::new(&conditions);
+        Self { flat, conditions, bound: BTreeMap::new(), number: Cell::new(0) }
     }
 
     /// The requirements.
     pub fn conditions(&self) -> &[Condition] {
         &self.conditions
+    }
+
+    /// What records of one worker call it; 0 until one of them has explained it.
+    pub fn number(&self) -> u32 {
+        self.number.get()
+    }
+
+    /// From now on records may say this number for it.
+    pub fn set_number(&self, number: u32) {
+        self.number.set(number);
     }
 
     /// The same, flat, for the re-check.

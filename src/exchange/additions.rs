@@ -48,6 +48,9 @@ pub struct Additions {
     count: usize,
     decision: usize,
     request_id: Range<usize>,
+    own_id: Option<u128>,
+    trace: u128,
+    span: u64,
 }
 
 /// The list the writers take.
@@ -107,6 +110,16 @@ impl Additions {
         self.text.get(self.request_id.clone()).unwrap_or_default()
     }
 
+    /// The request's id as bits, where the gateway made it.
+    pub fn own_id(&self) -> Option<u128> {
+        self.own_id
+    }
+
+    /// The trace, and the gateway's own span in it.
+    pub fn trace(&self) -> (u128, u64) {
+        (self.trace, self.span)
+    }
+
     /// Everything, for the request to the service.
     pub fn request(&self) -> List<'_> {
         self.list(0, |_| true)
@@ -153,13 +166,12 @@ impl Additions {
     fn add_request_id(&mut self, view: &impl Inbound, arrival: &Arrival, trusted: bool) {
         let given = view.only(Kind::XRequestId, "x-request-id");
         let given = given.filter(|id| trusted && is_acceptable(id));
+        let [high, low] = arrival.random;
+        let own = RequestId::bits(arrival.wall_ms, u128::from(high) << 64 | u128::from(low));
+        self.own_id = given.is_none().then_some(own);
         self.add("X-Request-ID", |text| match given {
             Some(id) => text.extend_from_slice(id),
-            None => {
-                let [high, low] = arrival.random;
-                let id = RequestId::new(arrival.wall_ms, u128::from(high) << 64 | u128::from(low));
-                text.extend_from_slice(id.as_bytes());
-            }
+            None => text.extend_from_slice(RequestId::from_bits(own).as_bytes()),
         });
         self.request_id = 0..self.text.len();
     }
@@ -172,6 +184,7 @@ impl Additions {
             Some(parent) => parent.child(span),
             None => Traceparent::root(u128::from(low) << 64 | u128::from(high), span, 0),
         };
+        (self.trace, self.span) = (parent.trace, parent.span);
         self.add("traceparent", |text| text.extend_from_slice(&parent.to_bytes()));
     }
 

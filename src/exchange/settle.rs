@@ -8,10 +8,10 @@ use super::view::Inbound;
 use crate::balance::epoch::Epoch;
 use crate::certify::{Certified, certify};
 use crate::decide::requirement::{self, HeaderNeeds, Interner, Tokens, Unavailable};
-use crate::decide::{Question, Stage, Verdict, decide, explain};
+use crate::decide::{Denial, Key, Question, Stage, Verdict, decide, explain};
 use crate::snapshot::request::Principal;
 use crate::snapshot::vector::FactVector;
-use crate::snapshot::{CapabilityId, NoRoute, RouteMatch, ServiceId, Snapshot};
+use crate::snapshot::{CapabilityId, NeedsId, NoRoute, RouteId, RouteMatch, ServiceId, Snapshot};
 use crate::wire::limits::{
     REQUIRE_BYTES_MAX, REQUIRE_KEPT_MAX, REQUIRE_MISSES_BURST, REQUIRE_MISSES_PER_SECOND,
 };
@@ -31,6 +31,24 @@ pub struct Inquiry<'a> {
     pub now_ms: u64,
     /// The landscape's version: what headers mean is kept for one.
     pub version: u64,
+    /// What an earlier attempt of this request found its header to require: it is not asked again,
+    /// because one request is decided by one meaning.
+    pub stated: Option<&'a Option<Rc<HeaderNeeds>>>,
+}
+
+/// What a decision was made from and what came of it, as far as it went: for the record.
+#[derive(Debug, Default)]
+pub struct Note {
+    /// The capability, the route and what is bound to it, once a route is found.
+    pub asked: Option<(CapabilityId, RouteId, NeedsId)>,
+    /// What the request's own header requires.
+    pub stated: Option<Rc<HeaderNeeds>>,
+    /// The request's place in the rendezvous order, once its facts are read.
+    pub seed: Option<u64>,
+    /// The chosen service's key.
+    pub key: Option<Key>,
+    /// Nobody was eligible.
+    pub denial: Option<Denial>,
 }
 
 /// What is kept between requests so that none allocates.
@@ -42,6 +60,42 @@ pub struct Scratch {
     version: u64,
     /// New header texts that each principal may still have worked out.
     buckets: BTreeMap<Arc<str>, Bucket>,
+    note: Note,
+    listed: Vec<(u16, i64)>,
+    services: Vec<u32>,
+}
+
+impl Scratch {
+    /// Forgets what the decision before was made from.
+    pub fn begin(&mut self) {
+        self.note = Note::default();
+    }
+
+    /// What the last decision was made from.
+    pub fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// The same, and as lists: facts by attribute, as far as they were read, and services' numbers.
+    pub fn lists(
+        &mut self,
+        snapshot: &Snapshot,
+        tried: &[ServiceId],
+    ) -> (&Note, &[(u16, i64)], &[u32]) {
+        self.listed.clear();
+        self.services.clear();
+        self.services.extend(tried.iter().map(|service| service.0));
+        if let (Some(_), Some((capability, ..))) = (self.note.seed, self.note.asked)
+            && let Some(entry) = snapshot.capability_entry(capability)
+        {
+            let known = entry.columns.attributes().enumerate();
+            let facts = &self.facts;
+            self.listed.extend(known.filter_map(|(column, attribute)| {
+                facts.number(column).map(|number| (attribute.0, number))
+            }));
+        }
+        (&self.note, &self.listed, &self.services)
+    }
 }
 
 impl Default for Scratch {
@@ -52,6 +106,9 @@ impl Default for Scratch {
             interner: Interner::new(REQUIRE_KEPT_MAX),
             version: 0,
             buckets: BTreeMap::new(),
+            note: Note::default(),
+            listed: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -105,8 +162,14 @@ pub fn settle(
     let Some(needs) = snapshot.needs(&route, inquiry.principal.class) else {
         return Err(Refusal::new(Reason::Internal, "the route has no requirements' place"));
     };
-    let header = stated(snapshot, view, inquiry, route.capability, scratch)?;
-    let facts = &mut scratch.facts;
+    scratch.note.asked = Some((route.capability, route.route, needs));
+    let header = match inquiry.stated {
+        Some(stated) => stated.clone(),
+        None => stated(snapshot, view, inquiry, route.capability, scratch)?,
+    };
+    let Scratch { note, facts, .. } = scratch;
+    note.stated.clone_from(&header);
+    let facts: &mut FactVector = facts;
     snapshot.facts(route.capability, view, inquiry.principal, facts).map_err(|fact| {
         let detail = format!("{} gives no `{}`: {}", fact.origin, fact.attribute, fact.what);
         Refusal::new(Reason::FactInvalid, detail)
@@ -119,15 +182,20 @@ pub fn settle(
         seed: snapshot.seed(view, inquiry.principal, inquiry.request_id),
         tried: inquiry.tried,
     };
+    note.seed = Some(question.seed);
     match decide(snapshot, epoch, &question) {
         Verdict::Route(choice) => match certify(snapshot, epoch, &question, &choice) {
-            Ok(certified) => Ok(Settled { certified, route }),
+            Ok(certified) => {
+                note.key = Some(choice.key);
+                Ok(Settled { certified, route })
+            }
             Err(_) => Err(Refusal::new(
                 Reason::Disagreement,
                 "the decision and its independent re-check differ; nothing was forwarded",
             )),
         },
         Verdict::Deny(denial) => {
+            note.denial = Some(denial);
             let closest = closest_to(snapshot, epoch, &question, view, inquiry.principal);
             Err(denied(denial.stage, closest))
         }

@@ -16,11 +16,9 @@ pub struct Clock {
 impl Clock {
     /// A clock whose ids are unpredictable to strangers: seeded by the kernel.
     pub fn new() -> Self {
-        let mut seed = [0u8; 8];
-        // SAFETY: the buffer is eight writable bytes and lives across the call.
-        let filled = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+        let (seed, filled) = random_bytes::<8>();
         let mut state = u64::from_ne_bytes(seed);
-        if filled != 8 {
+        if !filled {
             // Early boot without entropy: time and address still differ between workers.
             state ^= wall_ms() ^ (std::ptr::from_ref(&seed) as u64).rotate_left(32);
         }
@@ -88,7 +86,25 @@ fn monotonic_ms() -> u64 {
     seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
 }
 
-fn wall_ms() -> u64 {
+/// Monotonic nanoseconds, at the clock's own resolution: for differences only.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: as in `monotonic_ms`.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// Random bytes of the kernel, fit for secrets; whether it gave them.
+pub fn random_bytes<const N: usize>() -> ([u8; N], bool) {
+    let mut bytes = [0u8; N];
+    // SAFETY: the buffer is N writable bytes and lives across the call.
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    (bytes, usize::try_from(filled) == Ok(N))
+}
+
+/// Wall time in milliseconds since 1970.
+pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

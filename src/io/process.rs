@@ -31,6 +31,12 @@ pub fn catch_termination() -> io::Result<()> {
     Ok(())
 }
 
+/// A file that grows past the process's limit (`RLIMIT_FSIZE`) is an error to answer, not an end.
+pub fn ignore_file_limit_signal() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// The signal that asked for the end, if one came.
 pub fn termination() -> Option<i32> {
     Some(SIGNAL.load(Ordering::Relaxed)).filter(|signal| *signal != 0)

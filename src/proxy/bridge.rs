@@ -605,7 +605,7 @@ pub async fn from_http1(
     let request = match headers::http2_request(head, &input, &call) {
         Ok(request) => request,
         Err(refusal) => {
-            call.finish(worker, refusal.reason.row().status);
+            call.refuse(&refusal);
             return RelayEnd::Refused { refusal, input, body_taken: false };
         }
     };
@@ -642,11 +642,12 @@ pub async fn from_http1(
             RelayEnd::Stale { input }
         }
         End::Again => {
-            call.finish(worker, 502);
-            RelayEnd::Refused { refusal: aborted(), input, body_taken: true }
+            let refusal = aborted();
+            call.refuse(&refusal);
+            RelayEnd::Refused { refusal, input, body_taken: true }
         }
         End::Refuse(refusal) => {
-            call.finish(worker, refusal.reason.row().status);
+            call.refuse(&refusal);
             RelayEnd::Refused { refusal, input, body_taken: !none }
         }
         End::Broken => {

@@ -10,13 +10,15 @@
 use super::landscape::Landscape;
 use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
-use crate::audit::lane::Recorded;
+use crate::audit::lane::{LaneFull, Recorded};
+use crate::audit::record::{self, Decision, Verdict};
 use crate::certify::Certified;
 use crate::config::model::Protocol;
 use crate::config::settings::ServerField;
+use crate::decide::{HeaderNeeds, Stage};
 use crate::exchange::additions::{Additions, Arrival, List, Wanted};
 use crate::exchange::refusal::{Reason, Refusal};
-use crate::exchange::settle::{Inquiry, settle};
+use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
 use crate::exchange::view::Inbound;
 use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
@@ -42,6 +44,14 @@ pub struct Opening {
     filled: bool,
     retried_stale: bool,
     idempotent: bool,
+    /// The decision before this one and what its header was found to require, in retries.
+    before: Option<Before>,
+    attempt: u8,
+}
+
+struct Before {
+    sequence: u64,
+    stated: Option<Rc<HeaderNeeds>>,
 }
 
 /// A decision that may open a connection.
@@ -128,6 +138,8 @@ impl Opening {
             filled: false,
             retried_stale: false,
             idempotent: false,
+            before: None,
+            attempt: 0,
         }
     }
 
@@ -186,6 +198,104 @@ pub fn begin(
         opening.filled = true;
         opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
     }
+    let mut scratch = worker.scratch.borrow_mut();
+    scratch.begin();
+    let chosen = match choose(worker, opening, view, &mut scratch) {
+        Ok(chosen) => chosen,
+        Err(refusal) => {
+            let stated = scratch.note().stated.clone();
+            let status = refusal.reason.row().status;
+            let denied = worker.lane.deny(stated.as_deref(), status, || {
+                describe(opening, &mut scratch, Some(refusal.reason))
+            });
+            return Err(denied.map_or_else(|LaneFull| unrecorded(), |()| refusal));
+        }
+    };
+    let stated = scratch.note().stated.clone();
+    let recorded = worker.lane.record(&chosen.settled.certified, stated.as_deref(), || {
+        describe(opening, &mut scratch, None)
+    });
+    let recorded = recorded.map_err(|LaneFull| unrecorded())?;
+    opening.before = Some(Before { sequence: recorded.sequence(), stated });
+    opening.attempt = opening.attempt.saturating_add(1);
+    let landscape = &opening.landscape;
+    let snapshot = &landscape.snapshot;
+    let service = snapshot.service(chosen.settled.certified.service());
+    fields_of(&mut opening.additions).decide(|text| {
+        recorded.push_id(text);
+        text.extend_from_slice(landscape.decision_suffix());
+        text.extend_from_slice(service.map_or(&[][..], |service| service.id.as_bytes()));
+    });
+    Ok(Begun {
+        certified: chosen.settled.certified,
+        recorded,
+        protocol: chosen.protocol,
+        body_bytes_max: chosen.body_bytes_max,
+        timeout_ms: chosen.timeout_ms,
+    })
+}
+
+fn unrecorded() -> Refusal {
+    Refusal::new(Reason::AuditUnavailable, "the trail has no room; try again in a moment")
+}
+
+/// The decision as its record tells it; refused for this reason, or to be forwarded.
+fn describe<'s>(
+    opening: &'s Opening,
+    scratch: &'s mut Scratch,
+    refused: Option<Reason>,
+) -> Decision<'s> {
+    let snapshot = &opening.landscape.snapshot;
+    let (note, facts, tried) = scratch.lists(snapshot, &opening.tried);
+    let (trace, span) = opening.additions.trace();
+    let own = opening.additions.own_id();
+    let number = |numbers: Option<u32>| numbers.unwrap_or(record::NONE);
+    let key = note.key.filter(|_| refused.is_none());
+    let (verdict, denial) = match (refused, note.denial) {
+        (None, _) => (Verdict::Route, None),
+        (Some(_), Some(denial)) => (Verdict::Deny, Some(denial)),
+        (Some(_), None) => (Verdict::Refuse, None),
+    };
+    let stage = denial.and_then(|denial| Stage::ALL.iter().position(|it| *it == denial.stage));
+    let reason = |reason| Reason::ALL.iter().position(|known| *known == reason);
+    let small = |place: Option<usize>| place.and_then(|place| u8::try_from(place).ok());
+    Decision {
+        monotonic_ns: 0,
+        request_id: own.unwrap_or_else(|| record::foreign_id(opening.additions.request_id())),
+        trace,
+        span,
+        landscape: opening.landscape.record_version(),
+        capability: number(note.asked.map(|(capability, ..)| capability.0)),
+        route: number(note.asked.map(|(_, route, _)| route.0)),
+        needs: note.asked.map_or(0, |(.., needs)| needs.0),
+        dictionary: 0,
+        seed: note.seed.unwrap_or(0),
+        verdict,
+        stage: small(stage).unwrap_or(0),
+        attempt: opening.attempt,
+        tier: key.map_or(0, |key| key.tier),
+        bucket: key.map_or(0, |key| key.bucket),
+        reason: small(refused.and_then(reason)).map_or(0, |place| u16::from(place) + 1),
+        rendezvous: key.map_or(0, |key| key.rendezvous),
+        service: number(key.map(|key| key.service.0)),
+        parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
+        tried: tried.into(),
+        facts: facts.into(),
+        survivors: denial.map_or([0; 7], |denial| denial.survivors),
+        caller: snapshot.principal(opening.arrival.peer).id.as_bytes().into(),
+    }
+}
+
+/// What is known of an attempt once it may be made.
+struct Chosen {
+    settled: Settled,
+    protocol: Protocol,
+    body_bytes_max: Option<u64>,
+    timeout_ms: Option<u64>,
+}
+
+/// What is asked of a request once, before the question.
+fn admit(worker: &Worker, view: &impl Inbound) -> Result<(), Refusal> {
     if worker.is_short_of_memory() {
         return Err(Refusal::new(Reason::MemoryShort, "try again in a moment"));
     }
@@ -197,6 +307,19 @@ pub fn begin(
         let detail = "name the host, also in HTTP/1.0: calls are routed by it";
         return Err(Refusal::new(Reason::AuthorityInvalid, detail));
     }
+    Ok(())
+}
+
+/// Decides and certifies one attempt.
+fn choose(
+    worker: &Worker,
+    opening: &Opening,
+    view: &impl Inbound,
+    scratch: &mut Scratch,
+) -> Result<Chosen, Refusal> {
+    if opening.attempt == 0 {
+        admit(worker, view)?;
+    }
     let Landscape { snapshot, epoch, .. } = &*opening.landscape;
     let inquiry = Inquiry {
         principal: snapshot.principal(opening.arrival.peer),
@@ -204,8 +327,9 @@ pub fn begin(
         tried: &opening.tried,
         now_ms: opening.begun_ms,
         version: opening.landscape.version,
+        stated: opening.before.as_ref().map(|before| &before.stated),
     };
-    let settled = settle(snapshot, epoch, view, &inquiry, &mut worker.scratch.borrow_mut());
+    let settled = settle(snapshot, epoch, view, &inquiry, scratch);
     let settled = settled.inspect_err(|refusal| {
         if refusal.reason == Reason::Disagreement {
             worker.counters.disagreements.add(1);
@@ -224,24 +348,14 @@ pub fn begin(
         let detail = "this operation is called with content-type application/grpc";
         return Err(Refusal::new(Reason::GrpcInvalid, detail));
     }
-    let unavailable = || Refusal::new(Reason::AuditUnavailable, "too many outcomes are open");
-    let recorded =
-        worker.lane.borrow_mut().record(&settled.certified).map_err(|_| unavailable())?;
     let Some(service) = snapshot.service(settled.certified.service()) else {
         return Err(Refusal::new(Reason::Internal, "the decision names no service"));
     };
-    let landscape = &opening.landscape;
-    fields_of(&mut opening.additions).decide(|text| {
-        recorded.push_id(text);
-        text.extend_from_slice(landscape.decision_suffix());
-        text.extend_from_slice(service.id.as_bytes());
-    });
-    Ok(Begun {
-        certified: settled.certified,
-        recorded,
+    Ok(Chosen {
         protocol: service.protocol,
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
+        settled,
     })
 }
 
@@ -304,6 +418,12 @@ impl Begun {
                 Refusal::new(Reason::UpstreamConnect, "the service refused the connection")
             }
         };
+        self.refuse(refusal)
+    }
+
+    /// Ends the decision in a refusal.
+    pub fn refuse(self, refusal: Refusal) -> Failed {
+        self.recorded.refuse(refusal.reason.row().status);
         Failed::Refuse(refusal)
     }
 }
@@ -333,7 +453,7 @@ pub async fn connect(
     opening: &mut Opening,
 ) -> Result<Call, Failed> {
     let Some(endpoint) = begun.endpoint(worker, opening) else {
-        return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
+        return Err(begun.refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
     match worker.pool.connect(worker, &endpoint, opening.retried_stale).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
@@ -421,8 +541,13 @@ impl Call {
         self.is_repeat
     }
 
-    /// The exchange's end: its one outcome.
-    pub fn finish(self, worker: &Worker, status: u16) {
-        worker.lane.borrow_mut().finish(self.recorded, status);
+    /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
+    pub fn finish(self, _worker: &Worker, status: u16) {
+        self.recorded.finish(status);
+    }
+
+    /// The exchange's end in a refusal: its one outcome.
+    pub fn refuse(self, refusal: &Refusal) {
+        self.recorded.refuse(refusal.reason.row().status);
     }
 }

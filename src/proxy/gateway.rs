@@ -2,7 +2,9 @@
 
 use super::accept;
 use super::landscape::Published;
+use super::trail::{Trail, TrailError};
 use super::worker::Worker;
+use crate::audit::lane::{Lane, Line};
 use crate::config::settings::Settings;
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::TICK_MS;
@@ -38,6 +40,8 @@ pub enum GatewayError {
     Listen(SocketAddr, std::io::Error),
     /// A worker thread could not start or ended with a panic.
     Worker(String),
+    /// The trail of decisions cannot be kept.
+    Trail(TrailError),
 }
 
 impl std::fmt::Display for GatewayError {
@@ -46,6 +50,7 @@ impl std::fmt::Display for GatewayError {
             Self::Ring(error) => write!(out, "{error}"),
             Self::Listen(address, error) => write!(out, "cannot listen on {address}: {error}"),
             Self::Worker(what) => write!(out, "{what}"),
+            Self::Trail(error) => write!(out, "{error}"),
         }
     }
 }
@@ -56,6 +61,7 @@ pub struct Gateway {
     workers: Vec<JoinHandle<Result<(), ring::RingUnavailable>>>,
     addresses: Vec<SocketAddr>,
     memory_bytes_max: u64,
+    trail: Option<Trail>,
 }
 
 impl Gateway {
@@ -73,10 +79,18 @@ impl Gateway {
             0 => process::cgroup_memory_bytes_max().unwrap_or(0),
             bytes => bytes,
         };
+        let lanes = u16::try_from(count).unwrap_or(u16::MAX);
+        let opened = settings
+            .audit
+            .directory
+            .is_some()
+            .then(|| Trail::open(&settings.audit, lanes, &published, FIRST_VERSION));
+        let (trail, lines) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
+        let mut lines = lines.unwrap_or_default().into_iter();
         let shared = Arc::new(Shared {
             settings,
             published: ArcSwap::from_pointee(published),
-            version: AtomicU64::new(1),
+            version: AtomicU64::new(u64::from(FIRST_VERSION)),
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -84,15 +98,21 @@ impl Gateway {
         for (index, listeners) in sockets.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
+            let line = lines.next();
             let spawned = std::thread::Builder::new()
                 .name(format!("caio-{index}"))
-                .spawn(move || work(index, core, listeners, shared))
+                .spawn(move || work(index, core, listeners, shared, line))
                 .map_err(|error| {
                     GatewayError::Worker(format!("cannot start worker {index}: {error}"))
                 })?;
             workers.push(spawned);
         }
-        Ok(Self { shared, workers, addresses, memory_bytes_max })
+        Ok(Self { shared, workers, addresses, memory_bytes_max, trail })
+    }
+
+    /// What there is to tell of the trail since the last time: one line for each change.
+    pub fn notices(&self) -> Vec<String> {
+        self.trail.as_ref().map(Trail::notices).unwrap_or_default()
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.
@@ -131,9 +151,17 @@ impl Gateway {
             };
             result = Err(ended);
         }
-        result
+        match self.trail {
+            // A lane that did not close has decisions without an end: the next start says so.
+            Some(trail) if result.is_ok() => trail.close().map_err(GatewayError::Trail),
+            Some(trail) => trail.abandon().map_err(GatewayError::Trail).and(result),
+            None => result,
+        }
     }
 }
+
+/// The version of the landscape that the process starts with.
+const FIRST_VERSION: u32 = 1;
 
 /// For each worker its own socket on each address. The first bind of a port 0 picks the port.
 fn bind_all(
@@ -164,14 +192,16 @@ fn work(
     core: Option<usize>,
     sockets: Vec<TcpListener>,
     shared: Arc<Shared>,
+    line: Option<Line>,
 ) -> Result<(), ring::RingUnavailable> {
     if let Some(core) = core {
         // A core taken away since start: unpinned is slower, not wrong.
         let _ = process::pin(core);
     }
-    ring::run(async move {
-        let index = u16::try_from(index).unwrap_or(u16::MAX);
-        let worker = Worker::new(index, shared);
+    let lane = Lane::new(u16::try_from(index).unwrap_or(u16::MAX), line);
+    let kept = lane.clone();
+    let ended = ring::run(async move {
+        let worker = Worker::new(shared, lane);
         let listeners: Vec<Rc<Listener>> = sockets
             .into_iter()
             .filter_map(|socket| Listener::adopt(socket).ok().map(Rc::new))
@@ -180,7 +210,10 @@ fn work(
             monoio::spawn(accept::accept(Rc::clone(&worker), Rc::clone(listener)));
         }
         tick(&worker, &listeners).await;
-    })
+    });
+    // The runtime is gone and so is every exchange; what is open nevertheless was cut off.
+    kept.close();
+    ended
 }
 
 /// The worker's heartbeat: deadlines, idle connections, and the drain.

@@ -66,6 +66,7 @@ pub async fn relay(
 ) -> RelayEnd {
     let Some(connection) = call.take_connection() else {
         let refusal = Refusal::new(Reason::Internal, "the exchange has no connection");
+        call.refuse(&refusal);
         return RelayEnd::Refused { refusal, input, body_taken: false };
     };
     let mut decoder = Decoder::behind(head.framing, worker.body_limits, &input, &head.fields);
@@ -77,7 +78,7 @@ pub async fn relay(
         Err(refusal) => {
             worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
             worker.buffers.put_small(first);
-            call.finish(worker, refusal.reason.row().status);
+            call.refuse(&refusal);
             return RelayEnd::Refused { refusal, input, body_taken: false };
         }
     };
@@ -178,7 +179,7 @@ fn conclude(
     let silent = matches!(answer, Answer::Nothing);
     let refused = |call: Call, reason, detail: &'static str, input| {
         let refusal = Refusal::new(reason, detail);
-        call.finish(worker, refusal.reason.row().status);
+        call.refuse(&refusal);
         RelayEnd::Refused { refusal, input, body_taken }
     };
     match answer {
@@ -206,7 +207,7 @@ fn conclude(
         Answer::Nothing | Answer::Begun => match fault {
             Some(UploadFault::Malformed(fault)) => {
                 let refusal = refusal_of(fault);
-                call.finish(worker, refusal.reason.row().status);
+                call.refuse(&refusal);
                 RelayEnd::Refused { refusal, input, body_taken }
             }
             Some(UploadFault::Timeout) => {

@@ -101,7 +101,7 @@ pub async fn begin(
     opening: &mut Opening,
 ) -> Result<Http2Call, Failed> {
     let Some(endpoint) = begun.endpoint(worker, opening) else {
-        return Err(Failed::Refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
+        return Err(begun.refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
     let ticket = match free_place(worker, &endpoint) {
         Some(ticket) => Ok(ticket),

@@ -466,7 +466,10 @@ async fn attempts(
         let bounds = Bounds::new(worker, &call, opening, grpc, timeout_ns);
         let request = match headers::from_http2(&head, &call, bounds.left_ns) {
             Ok(request) => request,
-            Err(refusal) => return Ended::Refuse(refusal),
+            Err(refusal) => {
+                call.refuse(&refusal);
+                return Ended::Refuse(refusal);
+            }
         };
         let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms };
         let frames = Rc::clone(&connection.frames);
@@ -493,7 +496,7 @@ async fn attempts(
                 return Ended::Broken;
             }
         };
-        call.finish(worker, status.reason.row().status);
+        call.refuse(&status);
         return Ended::Refuse(status);
     }
 }

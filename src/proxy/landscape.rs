@@ -36,6 +36,11 @@ impl Landscape {
         }
     }
 
+    /// The version as records have it.
+    pub fn record_version(&self) -> u32 {
+        u32::try_from(self.version).unwrap_or(u32::MAX)
+    }
+
     /// What stands between a decision's id and its service in `CAIO-Decision`.
     pub fn decision_suffix(&self) -> &[u8] {
         &self.suffix

@@ -4,6 +4,8 @@
 //!   gateway ─ threads ─▶ worker ─ accept ─▶ http1_server ─▶ http1_relay   HTTP/1.1 → HTTP/1.1
 //!                                  │             └────────▶ bridge        HTTP/1.1 → HTTP/2
 //!                                  └──────▶ http2_server ─▶ bridge        HTTP/2 → either
+//!                  │                 the lane's ring
+//!                  └▶ trail ─ a thread ─▶ writer: segments, tiles, checkpoints; recovery at start
 //!   every exchange: call::begin (decide, certify, record) → call::connect → relay → call::finish
 //! ```
 
@@ -29,6 +31,9 @@ pub mod http2_view;
 pub mod landscape;
 pub mod pieces;
 pub mod pool;
+pub mod recovery;
 pub mod reply;
 pub mod timed;
+pub mod trail;
 pub mod worker;
+pub mod writer;

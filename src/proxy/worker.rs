@@ -40,7 +40,7 @@ pub struct Worker {
     /// What it counts.
     pub counters: Counters,
     /// Its sequence of decision and outcome records.
-    pub lane: RefCell<Lane>,
+    pub lane: Lane,
     /// What a decision writes into.
     pub scratch: RefCell<Scratch>,
     /// Bounds of one HTTP/1.1 head.
@@ -65,10 +65,11 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with nothing open.
-    pub fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+    pub fn new(shared: Arc<Shared>, lane: Lane) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
         let version = shared.version.load(Ordering::Acquire);
         let landscape = Rc::new(Landscape::adopt(&shared.published.load_full(), version));
+        lane.adopt(landscape.record_version());
         let limits = PoolLimits {
             connect_ms: settings.timeouts.connect_ms,
             idle_ms: settings.timeouts.idle_upstream_ms,
@@ -98,7 +99,7 @@ impl Worker {
             buffers: Buffers::default(),
             pool: Pool::new(limits),
             counters: Counters::default(),
-            lane: RefCell::new(Lane::new(index)),
+            lane,
             scratch: RefCell::default(),
             head_limits,
             body_limits,
@@ -121,6 +122,7 @@ impl Worker {
         let version = self.shared.version.load(Ordering::Acquire);
         if version != self.version.get() {
             let adopted = Rc::new(Landscape::adopt(&self.shared.published.load_full(), version));
+            self.lane.adopt(adopted.record_version());
             *self.landscape.borrow_mut() = adopted;
             self.version.set(version);
         }

@@ -137,6 +137,11 @@ impl Columns {
         self.columns.is_empty()
     }
 
+    /// Their attributes, in order.
+    pub fn attributes(&self) -> impl Iterator<Item = AttributeId> {
+        self.columns.iter().map(|column| column.attribute)
+    }
+
     /// The column of an attribute.
     pub fn find(&self, attribute: AttributeId) -> Option<usize> {
         self.columns.binary_search_by_key(&attribute, |column| column.attribute).ok()

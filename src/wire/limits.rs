@@ -161,3 +161,22 @@ pub const REQUIRE_KEPT_MAX: usize = 4096;
 pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
+
+/// Words of one worker's ring to the trail's writer, 4 MiB: at 100 000 requests a second, some 200
+/// bytes each, it holds what a disk that stalls for a fifth of a second leaves waiting.
+pub const RING_WORDS: u64 = 1 << 19;
+/// Decisions of one worker whose outcome is still open: above it nothing more is taken in. More
+/// than the most connections and streams of a worker, so that the bound means a leak, not load. In
+/// a lane that is written the ring is the bound: four words are kept for each open outcome.
+pub const OPEN_MAX: u64 = 1 << 20;
+/// Bytes of one segment of the trail, after which the next begins: what recovery reads at once.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Bytes that one frame may have, whatever a group commit may hold: a torn tail is never longer, so
+/// a longer one is damage and not a crash.
+pub const FRAME_BYTES_MAX: u64 = 32 << 20;
+/// Bytes that one group commit may be configured to hold.
+pub const COMMIT_BYTES_MAX: u64 = 16 << 20;
+/// Milliseconds that records may wait for others to be made durable with them.
+pub const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
+
+const _: () = assert!(COMMIT_BYTES_MAX < FRAME_BYTES_MAX && FRAME_BYTES_MAX < SEGMENT_BYTES_MAX);

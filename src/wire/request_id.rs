@@ -8,10 +8,21 @@ impl RequestId {
     /// The id of this moment: milliseconds since 1970, and random bits of which 74 are used.
     #[must_use]
     pub fn new(unix_ms: u64, random: u128) -> Self {
-        let time = u128::from(unix_ms & 0xffff_ffff_ffff) << 80;
+        Self::from_bits(Self::bits(unix_ms, random))
+    }
+
+    /// The bits of such an id.
+    #[must_use]
+    pub const fn bits(unix_ms: u64, random: u128) -> u128 {
+        let time = ((unix_ms & 0xffff_ffff_ffff) as u128) << 80;
         let high = (random >> 62 & 0xfff) << 64;
         let low = random & 0x3fff_ffff_ffff_ffff;
-        let bits = time | 7 << 76 | high | 2 << 62 | low;
+        time | 7 << 76 | high | 2 << 62 | low
+    }
+
+    /// The text of these bits.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
         let mut text = [b'-'; 36];
         let mut left = bits;
         for (at, slot) in text.iter_mut().enumerate().rev() {
@@ -34,6 +45,22 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// The bits of an id in the text form of RFC 9562 4; `None` for any other text.
+#[must_use]
+pub fn uuid_bits(text: &[u8]) -> Option<u128> {
+    let dashes = [8, 13, 18, 23].iter().all(|at| text.get(*at) == Some(&b'-'));
+    if text.len() != 36 || !dashes {
+        return None;
+    }
+    let digits = text.iter().filter(|byte| **byte != b'-');
+    let mut count = 0;
+    let bits = digits.map(|byte| char::from(*byte).to_digit(16)).try_fold(0u128, |bits, digit| {
+        count += 1;
+        Some(bits << 4 | u128::from(digit?))
+    });
+    bits.filter(|_| count == 32)
 }
 
 /// The lower-case digit of `value`, which is below 16.
@@ -66,6 +93,13 @@ mod tests {
         let random = 0xcc3 << 62 | 0x18c4_dc0c_0c07_398f;
         let id = RequestId::new(0x017f_22e2_79b0, random);
         assert_eq!(id.as_str(), "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+        let bits = 0x017f_22e2_79b0_7cc3_98c4_dc0c_0c07_398f;
+        assert_eq!(uuid_bits(id.as_bytes()), Some(bits));
+        assert_eq!(RequestId::from_bits(bits), id);
+        assert_eq!(uuid_bits(b"017f22e2-79b0-7cc3-98c4-dc0c0c07398"), None);
+        assert_eq!(uuid_bits(b"017f22e2-79b0-7cc3-98c4-dc0c0c07398g"), None);
+        assert_eq!(uuid_bits(b"017f22e2079b0-7cc3-98c4-dc0c0c07398f"), None);
+        assert_eq!(uuid_bits(b"017f22e2-79b0-7cc3-98c4-dc0c0c07398-"), None);
     }
 
     #[test]

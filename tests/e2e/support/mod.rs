@@ -209,6 +209,12 @@ impl Gateway {
         assert!(sent.expect("`kill` runs").success());
     }
 
+    /// Ends the process at once, as a power failure would as far as it can tell.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for the process to end by itself; its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         let mut ended = None;

@@ -1,0 +1,208 @@
+//! The way of records from one worker to the writer: a ring of words with one end each.
+//!
+//! ```text
+//!   words   ░░░░░░░░████ D ████ O ██ D ████░░░░░░░░      head and tail only grow; a place is its
+//!                   ▲ head: the writer's   ▲ tail: the worker's          number modulo the size
+//! ```
+//! Records have any length and start at a word; the first word holds the record's length, so that
+//! the ring needs none of its own. Words are atomics because safe code may not share bytes: stores
+//! and loads are relaxed, that is, plain moves; the release of `tail` and its acquire order them.
+//! Fixed slots would move 512 bytes for a decision of 160; a queue of boxes would allocate.
+
+use super::record::HEADER_BYTES;
+use crate::wire::limits::RING_WORDS;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// On a cache line pair of its own, which is what today's prefetchers fetch: the two ends are
+/// written by different cores.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Place(AtomicU64);
+
+#[derive(Debug)]
+struct Ring {
+    words: Box<[AtomicU64]>,
+    head: Place,
+    tail: Place,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Producer {
+    ring: Arc<Ring>,
+    tail: u64,
+    /// Where the other end was when it was last looked at.
+    head: u64,
+}
+
+/// The writer's end.
+#[derive(Debug)]
+pub struct Consumer {
+    ring: Arc<Ring>,
+    head: u64,
+}
+
+const _: () = assert!(RING_WORDS.is_power_of_two());
+
+/// How many words a record of that many bytes takes.
+#[inline]
+pub const fn words(bytes: usize) -> u64 {
+    bytes.div_ceil(8) as u64
+}
+
+/// A ring and its two ends.
+pub fn ring() -> (Producer, Consumer) {
+    let words = (0..RING_WORDS).map(|_| AtomicU64::new(0)).collect();
+    let place = || Place(AtomicU64::new(0));
+    let ring = Arc::new(Ring { words, head: place(), tail: place() });
+    (Producer { ring: Arc::clone(&ring), tail: 0, head: 0 }, Consumer { ring, head: 0 })
+}
+
+impl Ring {
+    #[inline]
+    fn word(&self, place: u64) -> Option<&AtomicU64> {
+        // A power of two: the remainder is a mask.
+        self.words.get((place % RING_WORDS) as usize)
+    }
+}
+
+impl Producer {
+    /// Whether that many words are free.
+    #[inline]
+    pub fn has_room(&mut self, words: u64) -> bool {
+        if self.tail - self.head + words <= RING_WORDS {
+            return true;
+        }
+        self.head = self.ring.head.0.load(Ordering::Acquire);
+        self.tail - self.head + words <= RING_WORDS
+    }
+
+    /// Appends a record, which begins with its header. There must be room: see
+    /// [`Producer::has_room`].
+    #[inline]
+    pub fn push(&mut self, record: &[u8]) {
+        let mut place = self.tail;
+        let mut put = |word: [u8; 8]| {
+            if let Some(slot) = self.ring.word(place) {
+                slot.store(u64::from_le_bytes(word), Ordering::Relaxed);
+            }
+            place += 1;
+        };
+        let mut chunks = record.chunks_exact(8);
+        for chunk in chunks.by_ref() {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            put(word);
+        }
+        if !chunks.remainder().is_empty() {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunks.remainder()) {
+                *to = *from;
+            }
+            put(word);
+        }
+        self.tail = place;
+        self.ring.tail.0.store(place, Ordering::Release);
+    }
+}
+
+impl Consumer {
+    /// Moves whole records behind what is in `out`, until there are none or `out` has `enough`
+    /// bytes; how many.
+    pub fn drain(&mut self, out: &mut Vec<u8>, enough: usize) -> u32 {
+        let tail = self.ring.tail.0.load(Ordering::Acquire);
+        let mut records = 0;
+        while self.head < tail && out.len() < enough {
+            let word = |place| self.ring.word(place).map_or(0, |it| it.load(Ordering::Relaxed));
+            let first = word(self.head);
+            // The header's length: its third and fourth byte. Less than a header cannot be.
+            let length = usize::from((first >> 16) as u16).max(HEADER_BYTES);
+            let end = out.len() + length;
+            let until = (self.head + words(length)).min(tail);
+            out.extend_from_slice(&first.to_le_bytes());
+            for place in self.head + 1..until {
+                out.extend_from_slice(&word(place).to_le_bytes());
+            }
+            out.truncate(end);
+            self.head = until;
+            records += 1;
+        }
+        self.ring.head.0.store(self.head, Ordering::Release);
+        records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(length: u16, filler: u8) -> Vec<u8> {
+        let mut bytes = vec![filler; usize::from(length)];
+        bytes[2..4].copy_from_slice(&length.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_in_order_whatever_its_length() {
+        let (mut producer, mut consumer) = ring();
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut sent, mut got) = (Vec::new(), Vec::new());
+        for round in 0..20_000u32 {
+            let bytes = record(random.u16(16..1500), round as u8);
+            if !producer.has_room(words(bytes.len())) || random.u8(..) < 10 {
+                consumer.drain(&mut got, usize::MAX);
+            }
+            assert!(producer.has_room(words(bytes.len())));
+            producer.push(&bytes);
+            sent.extend(bytes);
+        }
+        consumer.drain(&mut got, usize::MAX);
+        assert!(sent == got);
+    }
+
+    #[test]
+    fn a_full_ring_has_no_room_until_it_is_drained() {
+        let (mut producer, mut consumer) = ring();
+        let mut count = 0;
+        while producer.has_room(4) {
+            producer.push(&record(32, 1));
+            count += 1;
+        }
+        assert_eq!(count, RING_WORDS / 4);
+        let mut out = Vec::new();
+        assert_eq!(consumer.drain(&mut out, 33), 2, "whole records only");
+        assert_eq!(out.len(), 64);
+        assert!(producer.has_room(8) && !producer.has_room(9));
+    }
+
+    #[test]
+    fn two_threads_lose_nothing() {
+        let (mut producer, mut consumer) = ring();
+        let sending = std::thread::spawn(move || {
+            for number in 0..200_000u64 {
+                let length = 16 + (number % 200) as u16;
+                let mut bytes = record(length, 0);
+                bytes[8..16].copy_from_slice(&number.to_le_bytes());
+                while !producer.has_room(words(bytes.len())) {
+                    std::thread::yield_now();
+                }
+                producer.push(&bytes);
+            }
+        });
+        let (mut out, mut next) = (Vec::new(), 0u64);
+        while next < 200_000 {
+            out.clear();
+            consumer.drain(&mut out, 1 << 20);
+            let mut rest = &out[..];
+            while !rest.is_empty() {
+                let length = usize::from(u16::from_le_bytes([rest[2], rest[3]]));
+                assert_eq!(length as u64, 16 + next % 200);
+                assert_eq!(u64::from_le_bytes(rest[8..16].try_into().unwrap()), next);
+                rest = &rest[length..];
+                next += 1;
+            }
+        }
+        sending.join().unwrap();
+    }
+}
