@@ -115,24 +115,19 @@ async fn relay_answer(
     buffer: &mut Vec<u8>,
     head: &ResponseHead,
 ) -> Answer {
-    let added = shared.call.response_fields();
-    // A drain that began meanwhile is told as early as can be.
-    let keep = keep && !shared.worker.draining();
-    let plan = ResponsePlan::new(head, shared.head, keep, &added);
-    let date = shared.worker.clock.date();
-    let plan = ResponsePlan { drops: shared.call.response_drops(), date: Some(&date), ..plan };
     if !matches!(head.framing, Framing::Length(_) | Framing::None) {
         // A stream of unknown length: bounded by silence, not in whole.
         shared.until_ms.set(u64::MAX);
     }
     let mut out = shared.worker.buffers.small();
-    write::response_head(&mut out, buffer.get(HEAD_ROOM..).unwrap_or_default(), head, &plan);
+    let bytes = buffer.get(HEAD_ROOM..).unwrap_or_default();
+    let (stated, persistence) = write_head(shared, keep, bytes, head, &mut out);
     let body_at = HEAD_ROOM + head.len;
     let received = buffer.get(HEAD_ROOM..).unwrap_or_default();
     let limits = shared.worker.body_limits;
     let mut decoder = Decoder::behind(head.framing, limits, received, &head.fields);
     // What a head states and what follows it differ where the answer has no body.
-    let framing = if head.framing == Framing::None { Framing::None } else { plan.framing };
+    let framing = if head.framing == Framing::None { Framing::None } else { stated };
     let mut outgoing = Outgoing { framing, extra: false };
     let begun = if outgoing.is_plain(head.framing) {
         let end = outgoing.plain(&mut decoder, buffer, body_at);
@@ -172,8 +167,30 @@ async fn relay_answer(
     Answer::Whole {
         status: head.status,
         reusable: head.keep_alive && !outgoing.extra,
-        keep: plan.persistence != Persistence::Close,
+        keep: persistence != Persistence::Close,
     }
+}
+
+/// Writes the head as it is forwarded; what it states of body and connection. Apart from the relay,
+/// which would otherwise carry the list of added fields through every wait.
+fn write_head(
+    shared: &Shared<'_>,
+    keep: bool,
+    bytes: &[u8],
+    head: &ResponseHead,
+    out: &mut Vec<u8>,
+) -> (Framing, Persistence) {
+    let added = shared.call.response_fields();
+    // A drain that began meanwhile is told as early as can be.
+    let keep = keep && !shared.worker.draining();
+    let date = shared.worker.clock.date();
+    let plan = ResponsePlan {
+        drops: shared.call.response_drops(),
+        date: Some(&date),
+        ..ResponsePlan::new(head, shared.head, keep, &added)
+    };
+    write::response_head(out, bytes, head, &plan);
+    (plan.framing, plan.persistence)
 }
 
 /// The rest of the body, buffer by buffer.
