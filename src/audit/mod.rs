@@ -5,6 +5,8 @@
 //!   worker   lane ─▶ record ─▶ ring ─┴─▶ frame ─▶ tree ─▶ note        the writer, which is in
 //!            D, O and what explains them  commit   leaf    checkpoint  `proxy`: io is done there
 //! ```
+//!
+#![doc = include_str!("format.md")]
 
 pub mod base64;
 pub mod frame;

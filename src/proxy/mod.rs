@@ -11,7 +11,7 @@
 
 pub mod accept;
 pub mod addresses;
-mod answering;
+pub mod answering;
 pub mod both;
 pub mod bridge;
 pub mod budget;
