@@ -8,6 +8,7 @@ use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Ser
 use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::Capability;
 use crate::snapshot::pattern::{host_text, operation_text};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
@@ -28,6 +29,7 @@ pub(super) fn text(
     parts: &Parts<'_>,
     services: &[&Service],
     requirements: &[&Requirement],
+    capabilities: &[Capability],
 ) -> String {
     let mut lines = Lines(String::new());
     lines.line(SEMANTICS);
@@ -59,7 +61,19 @@ pub(super) fn text(
     }
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
+    derived(capabilities, &mut lines);
     lines.0
+}
+
+/// What follows from the lines before, written out because records of decisions name it by number:
+/// the sets of requirements that routes and callers bind, by capability.
+fn derived(capabilities: &[Capability], lines: &mut Lines) {
+    for capability in capabilities {
+        for (number, needs) in capability.needs.iter().enumerate() {
+            lines.line(format_args!("needs {} {number}", quoted(&capability.name)));
+            conditions("need", needs, lines);
+        }
+    }
 }
 
 fn quoted(text: &str) -> String {

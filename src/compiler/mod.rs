@@ -131,7 +131,7 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
     }
     flat.finish();
     blocks.finish();
-    let canonical = canonical::text(parts, &services, &requirements);
+    let canonical = canonical::text(parts, &services, &requirements, &capabilities);
     Ok(Snapshot {
         digest: Sha256::digest(canonical.as_bytes()).into(),
         canonical,
