@@ -3,7 +3,9 @@
 //! It shares no code with the gateway that wrote the trail: a fault of one is not a fault of both.
 
 mod bytes;
+mod condition;
 mod landscape;
+mod lane;
 mod limits;
 mod meaning;
 mod note;
@@ -11,6 +13,7 @@ mod record;
 mod report;
 mod segment;
 mod set;
+mod text;
 mod trail;
 mod tree;
 
@@ -29,7 +32,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let Some(arguments) = arguments(std::env::args().skip(1)) else {
+    let arguments = arguments(std::env::args().skip(1));
+    let Some(arguments) = arguments.filter(|it| Path::new(&it.directory).is_dir()) else {
         // Whoever closed the pipe does not read it.
         let _ = writeln!(std::io::stderr(), "{USAGE}");
         return ExitCode::from(2);

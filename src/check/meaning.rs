@@ -1,9 +1,9 @@
 //! What a decision must be, caio-sem/1: each candidate on its own, one filter after the other.
 
-use super::landscape::{Capability, Cnf, Landscape, Need, Offer};
+use super::landscape::{Capability, Landscape, Offer};
 use super::set::Set;
+use super::text::Need;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// The filters' names: offer, demand, permit, guarantee, health, drain, tried.
 pub(crate) const STAGES: [&str; 7] =
@@ -67,7 +67,7 @@ pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
     let key = (tier, state & BUCKET, rendezvous(question.seed, weight), offer.service);
     let filters: [&dyn Fn() -> bool; 7] = [
         &|| true,
-        &|| offer.demands.iter().all(|demand| holds(question.facts, demand)),
+        &|| offer.demands.holds(question.facts),
         &|| true,
         &|| guarantees(question, offer),
         &|| state & UNHEALTHY == 0,
@@ -77,38 +77,22 @@ pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
     (filters.iter().take_while(|filter| filter()).count(), key)
 }
 
-/// Whether each clause has an atom of a known fact that is in its set.
-fn holds(facts: &[(u16, i64)], cnf: &Cnf) -> bool {
-    cnf.iter().all(|clause| {
-        clause.iter().any(|(attribute, set)| {
-            let fact = facts.iter().find(|(known, _)| known == attribute);
-            fact.is_some_and(|(_, value)| match set {
-                Set::Numbers(numbers) => numbers.holds(&i128::from(*value)),
-                Set::Texts(_) => false,
-            })
-        })
-    })
-}
-
 /// Whether what is promised under these facts is possible, and entails everything that is needed.
 fn guarantees(question: &Question<'_>, offer: &Offer) -> bool {
-    let mut promised: BTreeMap<u16, Cow<'_, Set>> = BTreeMap::new();
-    for (_, then) in offer.modes.iter().filter(|(when, _)| holds(question.facts, when)) {
-        for (attribute, set) in then {
-            let met = match promised.get(attribute) {
-                Some(known) => Cow::Owned(known.meet(set)),
-                None => Cow::Borrowed(set),
-            };
-            promised.insert(*attribute, met);
-        }
-    }
-    let entails = |clause: &Vec<(u16, Set)>| {
-        clause.iter().any(|(attribute, set)| {
-            promised.get(attribute).is_some_and(|promised| promised.within(set))
-        })
+    let modes = offer.modes.iter().filter(|(when, _)| when.holds(question.facts));
+    let active: Vec<&Vec<(u16, Set)>> = modes.map(|(_, then)| then).collect();
+    // What all active modes together say of an attribute; `None` is nothing.
+    let promised = |attribute: u16| {
+        let said = active.iter().copied().flatten().filter(|(about, _)| *about == attribute);
+        said.map(|(_, set)| Cow::Borrowed(set)).reduce(|met, set| Cow::Owned(met.meet(&set)))
     };
+    let entails = |clause: &Vec<(u16, Set)>| {
+        clause.iter().any(|(about, set)| promised(*about).is_some_and(|it| it.within(set)))
+    };
+    let mut about = active.iter().copied().flatten().map(|(attribute, _)| *attribute);
     let mut needs = question.needs.iter().copied().flatten();
-    promised.values().all(|set| !set.is_empty()) && needs.all(|need| need.cnf.iter().all(entails))
+    about.all(|attribute| promised(attribute).is_some_and(|set| !set.is_empty()))
+        && needs.all(|need| need.cnf.iter().all(entails))
 }
 
 /// SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014) over both.

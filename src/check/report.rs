@@ -18,6 +18,17 @@ impl<T: Into<String>> From<T> for Fault {
     }
 }
 
+/// Fails with a reason unless it holds. Reasons are words for people; nothing branches on them.
+macro_rules! must {
+    ($holds:expr, $($reason:tt)+) => {
+        if !$holds {
+            return Err(format!($($reason)+));
+        }
+    };
+}
+
+pub(crate) use must;
+
 /// Everything there is to say.
 #[derive(Default)]
 pub(crate) struct Report {

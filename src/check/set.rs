@@ -37,11 +37,6 @@ impl<T: Ord + Clone> Spans<T> {
         &self.0
     }
 
-    /// Whether a value is in some span.
-    pub(crate) fn holds(&self, value: &T) -> bool {
-        self.0.iter().any(|(low, high)| low <= value && value < high)
-    }
-
     fn within(&self, other: &Self) -> bool {
         let inside = |(low, high): &(T, T)| other.0.iter().any(|(a, b)| a <= low && high <= b);
         self.0.iter().all(inside)

@@ -259,21 +259,33 @@ class Landscape:
         must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
         self.services, self.routes, self.requirements = [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
-        for line in lines[1:]:
-            word, _, _ = line.partition(" ")
+        order = []
+        for line in lines[1:] if lines[-1] else lines[1:-1]:
+            word, space, _ = line.partition(" ")
+            must(space, "a line of one word")
             it = Text(line)
             it.eat(word + " ")
             if word == "service":
                 name = it.quoted()
-                tier = re.search(r'" contract sha256:[0-9a-f]+ tier ([0-9]+) protocol http[12]$', line)
-                must(tier, "a service line is broken")
+                it.need(" version ")
+                it.quoted()
+                it.need(" contract sha256:")
+                it.match("[^ ]*")
+                it.need(" tier ")
+                tier = int(it.match("[0-9]+"))
+                must(tier < 256, "a tier is too high")
+                it.match(" protocol http[12]")
+                it.end()
                 must(not self.services or self.services[-1][0] < name, "services are out of order")
                 weight = int.from_bytes(sha(name)[:8], "big")
-                self.services.append((name, int(tier[1]), weight))
+                self.services.append((name, tier, weight))
+                offer = None
             elif word == "offer":
                 offer = (len(self.services) - 1, [], [])
                 known = offers.setdefault(it.quoted(), [])
-                must(all(other[0] != offer[0] for other in known), "an offer is there twice")
+                it.end()
+                must(offer[0] >= 0, "an offer of no service")
+                must(not known or known[-1][0] != offer[0], "an offer is there twice")
                 known.append(offer)
             elif word == "demand":
                 offer[1].append(it.condition())
@@ -306,10 +318,16 @@ class Landscape:
                 target = []
                 known = self.needs.setdefault(name, [])
                 must(int(it.match("[0-9]+")) == len(known), "needs are out of order")
+                it.end()
+                order.append(name)
                 known.append(target)
             elif word == "need":
                 target.append((line, it.condition()))
                 it.end()
+            else:
+                known = "vocabulary declared attribute endpoint grpc http header caller network fact seed"
+                must(word in known.split(), "a line of no meaning")
+        must(order == sorted(order) and set(order) <= set(offers), "needs are out of order")
         self.capabilities = []
         for name in sorted(offers):
             sorted_offers = sorted(offers[name], key=lambda one: (self.services[one[0]][1], one[0]))
@@ -329,18 +347,16 @@ class Landscape:
         if lines[: len(own)] != [line for line, _ in own]:
             return False
 
-        def rest(at, number):
-            if number == len(self.requirements):
-                return at == len(lines)
-            prefix, operation, bound = self.requirements[number]
+        places = {len(own)}
+        for prefix, operation, bound in self.requirements:
             never = prefix is None and operation is None
             if never or (prefix is not None and not caller.startswith(prefix)):
-                return rest(at, number + 1)
+                continue
             bound = [line for line, _ in bound]
-            here = lines[at : at + len(bound)] == bound and rest(at + len(bound), number + 1)
-            return here or (operation is not None and rest(at, number + 1))
-
-        return rest(len(own), 0)
+            reached = {at + len(bound) for at in places if lines[at : at + len(bound)] == bound}
+            # Whether the request came under the operation is not on record.
+            places = reached | places if operation is not None else reached
+        return len(lines) in places
 
 
 # What a decision must be.
@@ -476,7 +492,8 @@ class Trail:
         elif kind == ord("R"):
             number, version, size = struct.unpack("<IIH", body[:10])
             must(number == len(it.dictionary) + 1, "a requirement is skipped")
-            must(version in self.versions, "a requirement of an unknown version")
+            kept = [one["version"] for one in [*it.open.values(), *it.done.values()]]
+            must(version in [it.version, *kept], "a requirement of a version nobody decides by")
             must(size == len(body) - 10, "a record's length differs")
             text, needs = body[10:].decode(), []
             must(not text or text.endswith("\n"), "a requirement's text is cut off")
@@ -596,6 +613,7 @@ class Trail:
         (size,) = struct.unpack("<H", body[at : at + 2])
         caller = body[at + 2 :]
         must(size == len(caller) and it["zero"] == 0, "a record's length differs")
+        it["known"] = (facts, caller)
         if it["attempt"] == 0:
             must(it["parent"] == NO_PARENT and not it["tried"], "a first attempt has a parent")
             version = lane.version
@@ -604,8 +622,13 @@ class Trail:
             must(parent and not parent["spent"], "no attempt to follow")
             parent["spent"] = True
             must(parent["verdict"] == 0 and parent["attempt"] + 1 == it["attempt"], "an attempt")
-            for name in "request version capability route needs dictionary seed".split():
+            for name in "request version capability route needs seed".split():
                 must(parent[name] == it[name], "an attempt asks for other things")
+            must(it["verdict"] == 2 or parent["known"] == (facts, caller), "other facts are known")
+            numbers = parent["dictionary"], it["dictionary"]
+            must(max(numbers) <= len(lane.dictionary), "no such requirement")
+            before, now = [lane.dictionary[n - 1] if n else None for n in numbers]
+            must(before == now, "an attempt asks for other things")
             tried = parent["tried"]
             must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
             version = parent["version"]
@@ -747,7 +770,7 @@ def main(arguments):
     keys = [arguments[at + 1] for at, it in enumerate(arguments[:-1]) if it == "--key"]
     skip = set(keys) | {"--key", "--json"}
     directories = [it for it in arguments if it not in skip]
-    if len(directories) != 1 or len(keys) > 1:
+    if len(directories) != 1 or len(keys) > 1 or not os.path.isdir(directories[0]):
         print(__doc__, file=sys.stderr)
         return 2
     report = {"verdict": None, "fault": None, "gaps": [], "remarks": []}
@@ -756,7 +779,7 @@ def main(arguments):
     except Wrong as wrong:
         report["fault"] = str(wrong)
     # Bytes that are no record, text, base64 or file at all: as wrong as a record that does not fit.
-    except (ValueError, struct.error, OSError, IndexError, KeyError, TypeError) as fault:
+    except (ValueError, struct.error, OSError, LookupError, TypeError, AttributeError) as fault:
         report["fault"] = "%s: %s" % (type(fault).__name__, fault)
     code = 1 if report["fault"] else 3 if report["gaps"] else 0
     report["verdict"] = {0: "complete", 1: "wrong", 3: "incomplete"}[code]

@@ -317,7 +317,7 @@ impl Story {
         let retry = self.rng.u8(..3) == 0;
         let source = if self.rng.bool() { &mut lane.failed } else { &mut lane.open };
         let fit = |it: &Asked| it.decision.verdict == 0 && it.decision.attempt < 3;
-        let found = source.iter().position(|it| fit(it)).filter(|_| retry);
+        let found = source.iter().position(fit).filter(|_| retry);
         if let Some(at) = found {
             let mut asked = source[at].clone();
             source[at].decision.attempt = 9;
@@ -333,23 +333,23 @@ impl Story {
             return;
         }
         let landscape = lane.landscape.clone().unwrap();
-        let asked = self.question(number, landscape);
-        match asked {
-            Ok(asked) => self.answer(number, asked),
-            Err(refused) => self.record(number, refused),
+        match self.question(number, landscape) {
+            (true, asked) => self.answer(number, asked),
+            (false, refused) => self.record(number, refused),
         }
     }
 
-    /// Some request, asked or refused before.
-    fn question(&mut self, number: u16, landscape: Rc<Landscape>) -> Result<Asked, Asked> {
+    /// Some request, and whether it is asked at all or refused.
+    fn question(&mut self, number: u16, landscape: Rc<Landscape>) -> (bool, Asked) {
         let rng = &mut self.rng;
         let Landscape { version, world, snapshot, .. } = &*landscape;
         let mut call = world.call(rng);
         let explicit = world.routes.len();
-        let host = ["h0", "h1", "h2", "h3"][rng.usize(..4)];
-        call.host = if rng.bool() { host } else { "z" };
-        if call.host == "z" || explicit == 0 {
-            call.path = format!("/c{}", rng.u8(..3));
+        if explicit > 0 && rng.bool() {
+            call.host = ["h0", "h1", "h2"][rng.usize(..explicit)];
+        } else {
+            let capabilities = snapshot.capabilities().len();
+            (call.host, call.path) = ("z", format!("/c{}", rng.usize(..capabilities)));
             call.method = if rng.u8(..20) == 0 { "GET" } else { "POST" };
         }
         let principal = snapshot.principal(call.address);
@@ -390,9 +390,9 @@ impl Story {
             // A capability that nobody offers.
             decision.verdict = 1;
             asked.decision = decision;
-            return Ok(asked);
+            return (true, asked);
         }
-        let Ok(found) = route else { return Err(asked) };
+        let Ok(found) = route else { return (false, asked) };
         asked.capability = found.capability;
         asked.needs = snapshot.needs(&found, principal.class).unwrap();
         decision.route = found.route.0;
@@ -419,7 +419,7 @@ impl Story {
         }
         asked.decision = decision;
         // Refused for another reason before or after it was asked.
-        if self.rng.u8(..10) == 0 { Err(asked) } else { Ok(asked) }
+        (self.rng.u8(..10) > 0, asked)
     }
 
     fn dictionary(&mut self, number: u16, version: u32, text: String) -> u32 {
