@@ -19,6 +19,7 @@
 //!  1  http1        sans-IO codec on httparse
 //!     http2        what h2 hides from us, seen at the byte level: frame meter
 //!  0  wire         limits, faults, documents, ids, names
+//!  –  check        `caio-check`, a binary of its own: shares no code with anything above
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 

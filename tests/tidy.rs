@@ -11,7 +11,8 @@ use rust::{Source, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Every module of the library with its layer, as drawn in `src/lib.rs`. `check` stands apart.
+/// Every module of the library with its layer, as drawn in `src/lib.rs`. `check` stands apart: it
+/// is a binary with a root of its own.
 const LAYERS: &[(&str, u8)] = &[
     ("wire", 0),
     ("http1", 1),
@@ -43,7 +44,8 @@ const BESIDE: &[(&str, &str)] = &[
 ];
 /// Modules that may import less than their layer would let them.
 const ONLY: &[(&str, &[&str])] = &[("io", &["wire"])];
-/// Shares no code with anything, in either direction: it re-checks what the others claim.
+/// Shares no code with anything, in either direction: it re-checks what the others claim. Only what
+/// hashes and what verifies signatures is the same, because neither is ours.
 const APART: &str = "check";
 /// The first layer that may touch a socket, a clock or a thread.
 const IO_LAYER: u8 = 7;
@@ -54,7 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["wire", "config", "contract"]),
     ("ed25519_dalek", &["audit", APART]),
     ("sha2", &["wire", "contract", "config", "snapshot", "compiler", "certify", "audit", APART]),
-    ("serde_json", &["wire", "config", "certify", "audit", "exchange", "admin", "cli", APART]),
+    ("serde_json", &["wire", "config", "certify", "audit", "exchange", "admin", "cli"]),
     ("arc_swap", &["io", "proxy", "admin", "cli"]),
     ("bytes", &["io", "proxy", "admin", "cli"]),
     ("h2", &["io", "proxy", "admin", "cli"]),
@@ -189,6 +191,7 @@ fn faults(tree: &Tree) -> Vec<String> {
             import_faults(path, source, &modules, &mut imports, &mut faults);
             crate_faults(path, source, tree, &mut faults);
             name_faults(path, source, &mut faults);
+            apart_faults(path, tree.text(path), source, &mut faults);
         }
     }
     cycle_faults(&imports, &mut faults);
@@ -269,6 +272,30 @@ fn import_faults<'a>(
             }
         } else if from == "main" && to != "cli" {
             faults.push(format!("{at}: the binary only calls `cli`, not `{to}`"));
+        }
+    }
+}
+
+/// The verifier's files are its own, and nobody else's: neither as modules, nor as the library
+/// beside its binary, nor by their paths.
+fn apart_faults(path: &str, text: &str, source: &Source, faults: &mut Vec<String>) {
+    let from = owner(path);
+    if from == APART {
+        for Span { line, .. } in source.external_uses("caio") {
+            faults.push(format!("{path}:{line}: `{APART}` stands apart and must not name `caio`"));
+        }
+        for Span { line, .. } in source.embeds() {
+            faults.push(format!("{path}:{line}: `{APART}` stands apart and embeds no file"));
+        }
+        return;
+    }
+    if from == "lib" && source.modules().any(|module| module == APART) {
+        faults.push(format!("{path}: `{APART}` stands apart, no library declares it"));
+    }
+    for Span { line, .. } in source.embeds() {
+        let line_of = text.lines().nth(line.saturating_sub(1)).unwrap_or("");
+        if line_of.contains(&format!("{APART}/")) {
+            faults.push(format!("{path}:{line}: `{APART}` stands apart, `{from}` embeds it"));
         }
     }
 }

@@ -21,18 +21,23 @@ fn good() -> Tree {
         "//! ```",
     ];
     const NAMES: &[&str] = &[
-        "check", "cli", "compiler", "config", "contract", "http1", "identity", "io", "proxy",
-        "snapshot", "wire",
+        "cli", "compiler", "config", "contract", "http1", "identity", "io", "proxy", "snapshot",
+        "wire",
     ];
     const MANIFEST: &[&str] = &[
         "[dependencies]",
         "httparse = \"1\"",
         "h2 = \"0.4\"",
         "io-uring = \"0.6\"",
+        "sha2 = \"0.11\"",
+        "ed25519-dalek = \"3\"",
+        "serde_json = \"1\"",
         "[dev-dependencies]",
         "cel = \"1\"",
         "[[bin]]",
         "path = \"src/main.rs\"",
+        "[[bin]]",
+        "path = \"src/check/main.rs\"",
     ];
     let mut tree = Tree::default();
     let mut put = |path: &str, text: String| tree.files.insert(path.to_owned(), text);
@@ -42,6 +47,7 @@ fn good() -> Tree {
         put(&format!("src/{name}/mod.rs"), format!("//! The module {name}.\n"));
     }
     put("src/main.rs", "//! Main.\nfn main() { caio::cli::main(); }\n".to_owned());
+    put("src/check/main.rs", "//! The verifier.\nfn main() {}\n".to_owned());
     put("Cargo.toml", format!("{}\n", MANIFEST.join("\n")));
     tree
 }
@@ -51,7 +57,8 @@ fn with(path: &str, text: &str) -> String {
     let mut tree = good();
     tree.files.insert(path.to_owned(), text.to_owned());
     if path.starts_with("src/") && !path.ends_with("/mod.rs") && path != "src/lib.rs" {
-        let parent = format!("src/{}/mod.rs", owner(path));
+        let root = if owner(path) == "check" { "main" } else { "mod" };
+        let parent = format!("src/{}/{root}.rs", owner(path));
         let stem = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs");
         tree.files.insert(parent, format!("//! Parent.\npub mod {stem};\n"));
     }
@@ -165,6 +172,33 @@ fn a_file_declared_for_tests_is_a_test() {
 fn the_verifier_shares_no_code_in_either_direction() {
     refused("src/check/leaf.rs", "use crate::wire::W;\n", "must not import `wire`");
     refused("src/cli/leaf.rs", "use crate::check::C;\n", "`cli` must not import it");
+    for text in ["use caio::wire::W;\n", "use caio as c;\n", "fn f() { ::caio::run() }\n"] {
+        refused("src/check/leaf.rs", text, "must not name `caio`");
+    }
+    for text in [
+        "#[path = \"../wire/mod.rs\"]\nmod wire;\n",
+        "#[ path=\"../wire/mod.rs\" ]\nmod wire;\n",
+        "include!(\"../wire/mod.rs\");\n",
+        "const A: &str = include_str!(\"../wire/mod.rs\");\n",
+    ] {
+        refused("src/check/leaf.rs", text, "embeds no file");
+    }
+    refused("src/cli/leaf.rs", "#[path = \"../check/set.rs\"]\nmod set;\n", "`cli` embeds it");
+    refused("src/cli/leaf.rs", "include!(\"../check/set.rs\");\n", "`cli` embeds it");
+    let mut tree = good();
+    let library = format!("{}pub mod check;\n", tree.text("src/lib.rs"));
+    tree.files.insert("src/lib.rs".into(), library);
+    assert!(faults(&tree).join("\n").contains("no library declares it"));
+}
+
+#[test]
+fn the_verifier_names_two_crates_and_reads_files() {
+    for name in ["h2::server", "serde_json::Value", "httparse::Request"] {
+        refused("src/check/leaf.rs", &format!("use {name};\n"), "`check` must not name the crate");
+    }
+    refused("src/check/leaf.rs", "fn f() { println!(\"x\") }\n", "only `cli` prints");
+    accepted("src/check/leaf.rs", "use ed25519_dalek::Signature;\nuse sha2::Sha256;\n");
+    accepted("src/check/leaf.rs", "use super::set::Set;\nuse std::fs::File;\n");
 }
 
 #[test]
@@ -246,7 +280,8 @@ fn a_file_that_nothing_declares_is_refused() {
     let mut tree = good();
     tree.files.insert("tests/lost.rs".into(), "//! Lost.\n".into());
     assert!(faults(&tree).join("\n").contains("tests/lost.rs: nothing declares it"));
-    tree.files.insert("Cargo.toml".into(), "\"src/main.rs\" \"tests/lost.rs\"\n".into());
+    let roots = "\"src/main.rs\" \"src/check/main.rs\" \"tests/lost.rs\"\n";
+    tree.files.insert("Cargo.toml".into(), roots.into());
     assert_eq!(faults(&tree), Vec::<String>::new());
 }
 

@@ -141,6 +141,18 @@ impl Source {
         called.collect()
     }
 
+    /// Where another file is made part of this one: `#[path = "…"]`, `include!` and its kin.
+    pub(crate) fn embeds(&self) -> Vec<Span> {
+        let paths = self.tokens.windows(3).filter_map(|window| match window {
+            [open, word, is] if open.text == "[" && word.text == "path" && is.text == "=" => {
+                Some(word.span)
+            }
+            _ => None,
+        });
+        let included = ["include", "include_str", "include_bytes"];
+        paths.chain(included.into_iter().flat_map(|name| self.macros(name))).collect()
+    }
+
     /// Whether a comment on the line or the one above allows `name` and says why.
     pub(crate) fn excused(&self, line: usize, name: &str) -> bool {
         let wanted = format!("tidy allows {name}:");

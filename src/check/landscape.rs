@@ -1,0 +1,281 @@
+//! A landscape out of its canonical text, arranged by capability, texts already ranked.
+
+use super::condition::{self, Columns, Condition};
+use super::set::Set;
+use super::text::{Cnf, Cursor, Need};
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything a decision may depend on but the epoch.
+pub(crate) struct Landscape {
+    /// Ids are their order.
+    pub(crate) services: Vec<Service>,
+    /// In the order of their names.
+    pub(crate) capabilities: Vec<Capability>,
+    /// The explicit routes, in the order of their ids.
+    pub(crate) routes: Vec<Route>,
+    /// In the order of their ids.
+    pub(crate) requirements: Vec<Requirement>,
+    /// Callers whose needs were found to be bound.
+    pub(crate) bound: RefCell<Bound>,
+}
+
+/// By route, capability and number of the needs.
+pub(crate) type Bound = BTreeMap<(u32, u32, u32), BTreeSet<Vec<u8>>>;
+
+/// Needs that are bound to callers, to operations, to both, or to nothing and then only named.
+pub(crate) struct Requirement {
+    caller: Option<String>,
+    everywhere: bool,
+    needs: Vec<Need>,
+}
+
+/// What orders a service among the eligible.
+pub(crate) struct Service {
+    pub(crate) tier: u8,
+    pub(crate) weight: u64,
+}
+
+/// An explicit route.
+pub(crate) struct Route {
+    pub(crate) capability: String,
+    pub(crate) needs: Vec<Need>,
+}
+
+/// A capability and its offers.
+pub(crate) struct Capability {
+    pub(crate) name: String,
+    pub(crate) offers: Vec<Offer>,
+    /// By number.
+    pub(crate) needs: Vec<Vec<Need>>,
+    /// The attributes that some offer constrains, with the ends that their texts are ranked by.
+    pub(crate) columns: Columns,
+}
+
+/// What one service asks and promises.
+pub(crate) struct Offer {
+    pub(crate) service: u32,
+    pub(crate) demands: Condition,
+    /// When, and then what.
+    pub(crate) modes: Vec<(Condition, Vec<(u16, Set)>)>,
+}
+
+/// An offer as it is written.
+struct Written {
+    service: u32,
+    demands: Cnf,
+    modes: Vec<(Cnf, Vec<(u16, Set)>)>,
+}
+
+impl Written {
+    /// All conditions on facts.
+    fn conditions(&self) -> impl Iterator<Item = &Cnf> {
+        [&self.demands].into_iter().chain(self.modes.iter().map(|(when, _)| when))
+    }
+
+    fn laid_out(self, columns: &Columns) -> Offer {
+        let modes = self.modes.into_iter();
+        Offer {
+            service: self.service,
+            demands: Condition::new(&self.demands, columns),
+            modes: modes.map(|(when, then)| (Condition::new(&when, columns), then)).collect(),
+        }
+    }
+}
+
+impl Landscape {
+    /// Reads the text; the number of the line that is none and why.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let mut reading = Reading::default();
+        for (number, line) in (1..).zip(text.lines()) {
+            let Some((word, rest)) = line.split_once(' ') else {
+                return Err(format!("its line {number} is one word"));
+            };
+            let mut cursor = Cursor(rest.as_bytes());
+            let known = match number {
+                1 => (line == "caio-landscape/1 caio-sem/1").then_some(()),
+                _ => reading.line(word, line, &mut cursor),
+            };
+            known.ok_or_else(|| format!("its line {number} is not canonical: `{line:.80}`"))?;
+        }
+        reading.finish()
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    ids: Vec<String>,
+    services: Vec<Service>,
+    offers: BTreeMap<String, Vec<Written>>,
+    routes: Vec<Route>,
+    requirements: Vec<Requirement>,
+    needs: Vec<(String, usize, Vec<Need>)>,
+    offering: Option<String>,
+    /// Whose `need` lines come.
+    owner: Owner,
+}
+
+#[derive(Default, Clone, Copy)]
+enum Owner {
+    #[default]
+    Nobody,
+    Route,
+    Requirement,
+    Numbered,
+}
+
+impl Reading {
+    fn line(&mut self, word: &str, line: &str, from: &mut Cursor<'_>) -> Option<()> {
+        match word {
+            "service" => return self.service(from),
+            "offer" => {
+                let service = u32::try_from(self.services.len()).ok()?.checked_sub(1)?;
+                let name = from.quoted()?;
+                let offers = self.offers.entry(name.clone()).or_default();
+                if offers.last().is_some_and(|last| last.service == service) {
+                    return None;
+                }
+                offers.push(Written { service, demands: Vec::new(), modes: Vec::new() });
+                self.offering = Some(name);
+            }
+            "demand" => {
+                let cnf = from.condition()?.1;
+                self.offer()?.demands.extend(cnf);
+            }
+            "promise" => {
+                from.eat("when ")?;
+                let when = from.cnf()?;
+                from.eat(" then ")?;
+                let then = from.promises()?;
+                self.offer()?.modes.push((when, then));
+            }
+            "route" => {
+                from.quoted()?;
+                from.eat(" host ")?;
+                from.quoted()?;
+                from.eat(" operation ")?;
+                from.quoted()?;
+                from.eat(" capability ")?;
+                self.routes.push(Route { capability: from.quoted()?, needs: Vec::new() });
+                self.owner = Owner::Route;
+                return Some(());
+            }
+            "requirement" => {
+                from.quoted()?;
+                from.eat(" caller ")?;
+                let caller = from.quoted_or_none()?;
+                from.eat(" operation ")?;
+                let everywhere = from.quoted_or_none()?.is_none();
+                self.requirements.push(Requirement { caller, everywhere, needs: Vec::new() });
+                self.owner = Owner::Requirement;
+                return Some(());
+            }
+            "needs" => {
+                let name = from.quoted()?;
+                from.eat(" ")?;
+                self.needs.push((name, from.number()?, Vec::new()));
+                self.owner = Owner::Numbered;
+            }
+            "need" => {
+                let need = Need { line: line.to_owned(), cnf: from.condition()?.1 };
+                match self.owner {
+                    Owner::Nobody => return None,
+                    Owner::Route => self.routes.last_mut()?.needs.push(need),
+                    Owner::Requirement => self.requirements.last_mut()?.needs.push(need),
+                    Owner::Numbered => self.needs.last_mut()?.2.push(need),
+                }
+            }
+            // What decisions do not depend on: spelled by whoever wrote it.
+            "vocabulary" | "declared" | "attribute" | "endpoint" | "grpc" | "http" | "header"
+            | "caller" | "network" | "fact" | "seed" => return Some(()),
+            _ => return None,
+        }
+        from.0.is_empty().then_some(())
+    }
+
+    fn service(&mut self, from: &mut Cursor<'_>) -> Option<()> {
+        let id = from.quoted()?;
+        from.eat(" version ")?;
+        from.quoted()?;
+        from.eat(" contract sha256:")?;
+        from.word();
+        from.eat(" tier ")?;
+        let tier = from.number()?;
+        from.eat(" protocol http1").or_else(|| from.eat(" protocol http2"))?;
+        let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
+        let weight = digest.first_chunk().map(|first| u64::from_be_bytes(*first))?;
+        // Numbers are places in this order, so the order must be the only possible one.
+        if self.ids.last().is_some_and(|last| *last >= id) {
+            return None;
+        }
+        self.ids.push(id);
+        self.services.push(Service { tier, weight });
+        self.offering = None;
+        from.0.is_empty().then_some(())
+    }
+
+    fn offer(&mut self) -> Option<&mut Written> {
+        self.offers.get_mut(self.offering.as_ref()?)?.last_mut()
+    }
+
+    fn finish(self) -> Result<Landscape, String> {
+        let mut needs = self.needs.into_iter().peekable();
+        let mut capabilities = Vec::new();
+        for (name, mut offers) in self.offers {
+            let tier = |offer: &Written| {
+                let place = usize::try_from(offer.service).unwrap_or(usize::MAX);
+                self.services.get(place).map(|service| service.tier)
+            };
+            offers.sort_by_key(|offer| (tier(offer), offer.service));
+            let mut own = Vec::new();
+            while let Some((_, number, needs)) = needs.next_if(|(of, _, _)| *of == name) {
+                if number != own.len() {
+                    return Err(format!("the needs of `{name}` are not numbered in order"));
+                }
+                own.push(needs);
+            }
+            let columns = condition::columns(offers.iter().flat_map(Written::conditions));
+            let offers = offers.into_iter().map(|offer| offer.laid_out(&columns)).collect();
+            capabilities.push(Capability { name, offers, needs: own, columns });
+        }
+        match needs.next() {
+            Some((name, _, _)) => Err(format!("needs of `{name}` stand out of order")),
+            None => Ok(Landscape {
+                services: self.services,
+                capabilities,
+                routes: self.routes,
+                requirements: self.requirements,
+                bound: RefCell::default(),
+            }),
+        }
+    }
+}
+
+impl Landscape {
+    /// Whether these needs can be what a route and a caller bind: first the route's own, then by
+    /// requirement in order. Which operation a request came under is not on record, so what is
+    /// bound to one may apply or not.
+    pub(crate) fn binds(&self, route: u32, needs: &[Need], caller: &[u8]) -> bool {
+        let own = self.routes.get(route as usize).map_or(&[][..], |route| &route.needs);
+        let Some(rest) = needs.strip_prefix(own) else { return false };
+        let mut places = BTreeSet::from([0]);
+        for requirement in &self.requirements {
+            let prefix = requirement.caller.as_deref();
+            let bound = prefix.is_some() || !requirement.everywhere;
+            if !bound || prefix.is_some_and(|prefix| !caller.starts_with(prefix.as_bytes())) {
+                continue;
+            }
+            let next = |from: &usize| {
+                let here = rest.get(*from..)?.starts_with(&requirement.needs);
+                here.then_some(from + requirement.needs.len())
+            };
+            let mut reached: BTreeSet<usize> = places.iter().filter_map(next).collect();
+            if !requirement.everywhere {
+                reached.append(&mut places);
+            }
+            places = reached;
+        }
+        places.contains(&rest.len())
+    }
+}

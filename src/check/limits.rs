@@ -1,0 +1,18 @@
+//! Every bound of the verifier, with its reason: a trail may be written by an enemy.
+
+/// A frame is never larger than a segment, and a segment is rolled at this size.
+pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
+/// A landscape of 100 000 services is some 60 MB of text; what is far above is not a landscape.
+pub(crate) const LANDSCAPE_BYTES_MAX: u64 = 1 << 30;
+/// Key and checkpoint are a few lines.
+pub(crate) const NOTE_BYTES_MAX: u64 = 64 << 10;
+/// Failed first attempts of a lane that may still be repeated. A repeat comes within seconds, and
+/// no lane fails a million times in those; older ones are forgotten, so that memory has an end.
+pub(crate) const PARENTS_MAX: usize = 1 << 20;
+/// Routes whose needs were looked at, and callers of each: a gateway has a few thousand of both.
+/// More are looked at again, so that a trail of invented names does not fill the memory.
+pub(crate) const BOUND_KEPT_MAX: usize = 1 << 14;
+/// Hashes of a tile, C2SP tlog-tiles: height 8.
+pub(crate) const TILE_HASHES: usize = 256;
+/// Folders below `tile/`: level, and three digits of the number each; 2^64 tiles need seven.
+pub(crate) const TILE_FOLDERS_MAX: usize = 10;

@@ -1,0 +1,104 @@
+//! What a decision must be, caio-sem/1: each candidate on its own, one filter after the other.
+
+use super::landscape::{Capability, Landscape, Offer};
+use super::set::Set;
+use super::text::Need;
+use std::borrow::Cow;
+
+/// The filters' names: offer, demand, permit, guarantee, health, drain, tried.
+pub(crate) const STAGES: [&str; 7] =
+    ["offer", "demand", "permit", "guarantee", "health", "drain", "tried"];
+
+const BUCKET: u8 = 0b111;
+const UNHEALTHY: u8 = 1 << 3;
+const DRAINED: u8 = 1 << 4;
+
+/// The inputs of a decision.
+pub(crate) struct Question<'a> {
+    pub(crate) landscape: &'a Landscape,
+    /// A byte per service.
+    pub(crate) states: &'a [u8],
+    /// `None` has no candidates.
+    pub(crate) capability: Option<&'a Capability>,
+    /// What is bound, and what the header stated.
+    pub(crate) needs: [&'a [Need]; 2],
+    pub(crate) facts: &'a [(u16, i64)],
+    pub(crate) seed: u64,
+    pub(crate) tried: &'a [u32],
+}
+
+/// Tier, bucket, rendezvous, service: the lowest wins.
+pub(crate) type Key = (u8, u8, u64, u32);
+
+/// The only right answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Route(Key),
+    Deny { stage: u8, survivors: [u32; 7] },
+}
+
+/// Decides.
+pub(crate) fn answer(question: &Question<'_>) -> Answer {
+    let mut survivors = [0; 7];
+    let mut best: Option<Key> = None;
+    for offer in question.capability.map_or(&[][..], |capability| &capability.offers) {
+        let (passed, key) = appraise(question, offer);
+        survivors.iter_mut().take(passed).for_each(|count| *count += 1);
+        if passed == STAGES.len() {
+            best = Some(best.map_or(key, |best| best.min(key)));
+        }
+    }
+    match best {
+        Some(key) => Answer::Route(key),
+        None => {
+            let stage = (0..).zip(survivors).find(|(_, left)| *left == 0);
+            Answer::Deny { stage: stage.map_or(0, |(stage, _)| stage), survivors }
+        }
+    }
+}
+
+/// How many filters an offer passes, and its key.
+pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
+    let place = usize::try_from(offer.service).unwrap_or(usize::MAX);
+    // No service and no state are never the case: both are as many as the landscape has.
+    let state = question.states.get(place).copied().unwrap_or(UNHEALTHY);
+    let (tier, weight) =
+        question.landscape.services.get(place).map_or((u8::MAX, 0), |it| (it.tier, it.weight));
+    let key = (tier, state & BUCKET, rendezvous(question.seed, weight), offer.service);
+    let filters: [&dyn Fn() -> bool; 7] = [
+        &|| true,
+        &|| offer.demands.holds(question.facts),
+        &|| true,
+        &|| guarantees(question, offer),
+        &|| state & UNHEALTHY == 0,
+        &|| state & DRAINED == 0,
+        &|| !question.tried.contains(&offer.service),
+    ];
+    (filters.iter().take_while(|filter| filter()).count(), key)
+}
+
+/// Whether what is promised under these facts is possible, and entails everything that is needed.
+fn guarantees(question: &Question<'_>, offer: &Offer) -> bool {
+    let modes = offer.modes.iter().filter(|(when, _)| when.holds(question.facts));
+    let active: Vec<&Vec<(u16, Set)>> = modes.map(|(_, then)| then).collect();
+    // What all active modes together say of an attribute; `None` is nothing.
+    let promised = |attribute: u16| {
+        let said = active.iter().copied().flatten().filter(|(about, _)| *about == attribute);
+        said.map(|(_, set)| Cow::Borrowed(set)).reduce(|met, set| Cow::Owned(met.meet(&set)))
+    };
+    let entails = |clause: &Vec<(u16, Set)>| {
+        clause.iter().any(|(about, set)| promised(*about).is_some_and(|it| it.within(set)))
+    };
+    let mut about = active.iter().copied().flatten().map(|(attribute, _)| *attribute);
+    let mut needs = question.needs.iter().copied().flatten();
+    about.all(|attribute| promised(attribute).is_some_and(|set| !set.is_empty()))
+        && needs.all(|need| need.cnf.iter().all(entails))
+}
+
+/// SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014) over both.
+fn rendezvous(seed: u64, weight: u64) -> u64 {
+    let mixed = (seed ^ weight).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}

@@ -1,0 +1,499 @@
+//! Whoever changes a trail: without the key every change shows; with it, every change of what
+//! follows from something else in the trail. The rest is listed here, with the reason why only a
+//! witness outside, who saw an earlier checkpoint or the call itself, can tell.
+
+use super::log::{self, Log, Pen};
+use super::story::{Ending, Plot, Story};
+use super::{Said, check, naive, place};
+use ed25519_dalek::SigningKey;
+use fastrand::Rng;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the holder of the key can do unseen: the kind of record, what is done to it, and why
+/// nothing else in the trail contradicts it.
+const UNSEEN: &[(char, &str, &str)] = &[
+    ('B', "flip wall", "nothing depends on the wall clock"),
+    ('B', "flip text", "the program's name is its own word"),
+    ('B', "flip lanes", "a lane that decided nothing until the crash may have been there"),
+    ('E', "flip number", "an epoch's own number orders nothing; its version does"),
+    ('E', "flip states", "the state of a service that no decision turned on"),
+    ('A', "cut", "the lane decided nothing by this version"),
+    ('R', "flip version", "the version of an unfinished request, of the same snapshot"),
+    ('R', "flip text", "a name or a text for people, or a bound that no decision turned on"),
+    ('D', "flip ns", "only its own outcome's time bounds it"),
+    ('D', "flip request", "ids are the caller's to know"),
+    ('D', "flip trace", "ids are the caller's to know"),
+    ('D', "flip route", "which of the routes to a capability, with the same needs"),
+    ('D', "flip needs", "needs of a refusal, which were never weighed"),
+    ('D', "flip dictionary", "a requirement of a refusal, or one as good"),
+    ('D', "flip capability", "the capability of a refusal, which was never weighed"),
+    ('D', "flip seed", "a denial has no hash, and every seed denies alike"),
+    ('D', "flip reason", "the reason is the gateway's word beyond the stage"),
+    ('D', "flip facts", "other facts with the same answer"),
+    ('D', "flip caller", "who called is known to the caller, if nothing is bound to the name"),
+    ('O', "flip status", "what was answered is known to who was answered"),
+    ('O', "flip kind", "how the answer ended is known to who was answered"),
+    ('O', "flip ns", "time is not bounded from above"),
+    (
+        'C',
+        "cut",
+        "without the writer's last word the end of a boot looks like a crash of an idle one",
+    ),
+    ('E', "swap", "records of different lanes have no order"),
+    ('A', "swap", "records of different lanes have no order"),
+    ('D', "swap", "records of different lanes, and an outcome beside a later decision"),
+    ('O', "swap", "outcomes come in any order"),
+    ('G', "swap", "records of different lanes, and outcomes beside a gap"),
+    ('G', "flip counts", "outcomes lost before a crash are among those it left unknown"),
+    ('C', "swap", "records of different lanes have no order"),
+];
+
+/// The field of a record that an offset lies in.
+fn field(record: &[u8], offset: usize) -> &'static str {
+    let named = |fields: &[(usize, &'static str)]| {
+        fields.iter().rev().find(|(from, _)| *from <= offset).unwrap().1
+    };
+    if offset < 16 {
+        return named(&[
+            (0, "kind"),
+            (1, "format"),
+            (2, "length"),
+            (4, "lane"),
+            (6, "zero"),
+            (8, "sequence"),
+        ]);
+    }
+    match record[0] {
+        b'B' => named(&[(16, "wall"), (24, "boot"), (32, "lanes"), (34, "size"), (36, "text")]),
+        b'S' => named(&[(16, "version"), (20, "digest")]),
+        b'E' => named(&[(16, "version"), (20, "number"), (24, "services"), (28, "states")]),
+        b'A' => "version",
+        b'R' => named(&[(16, "id"), (20, "version"), (24, "size"), (26, "text")]),
+        b'D' if offset < 120 => named(&[
+            (16, "ns"),
+            (24, "request"),
+            (40, "trace"),
+            (64, "version"),
+            (68, "capability"),
+            (72, "route"),
+            (76, "needs"),
+            (80, "dictionary"),
+            (84, "seed"),
+            (92, "verdict"),
+            (93, "stage"),
+            (94, "attempt"),
+            (95, "tier"),
+            (96, "bucket"),
+            (97, "zero"),
+            (98, "reason"),
+            (100, "rendezvous"),
+            (108, "service"),
+            (112, "parent"),
+        ]),
+        b'D' => {
+            let facts = 121 + 4 * usize::from(record[120]);
+            let survivors = facts + 1 + 10 * usize::from(record[facts]);
+            let caller = survivors + if record[92] == 1 { 28 } else { 0 };
+            named(&[
+                (120, "counts"),
+                (121, "tried"),
+                (facts, "counts"),
+                (facts + 1, "facts"),
+                (survivors, "survivors"),
+                (caller, "size"),
+                (caller + 2, "caller"),
+            ])
+        }
+        b'O' => named(&[(16, "status"), (18, "kind"), (19, "zero"), (24, "ns")]),
+        b'G' | b'C' => "counts",
+        _ => named(&[(16, "boot"), (24, "count"), (28, "open")]),
+    }
+}
+
+fn tell(seed: u64, gaps: bool) -> Log {
+    let mut plot = Plot::new(seed, 24);
+    plot.boots = vec![(12, Ending::Clean), (14, Ending::Crash), (16, Ending::Clean)];
+    plot.gaps = gaps;
+    plot.services = 8;
+    plot.records_per_frame = 6;
+    Story::tell(&plot).log
+}
+
+/// Attacks, numbered, each on a copy of the trail.
+struct Assault {
+    directory: PathBuf,
+    right: Said,
+    attacks: u64,
+    /// How many of these went unseen: (kind, what).
+    unseen: BTreeMap<(char, String), u32>,
+    pen: Pen,
+}
+
+impl Assault {
+    fn new(name: &str, log: &Log) -> Self {
+        let directory = place(name);
+        let pen = Pen { frames_per_segment: 1000, ..Pen::new() };
+        log.write(&directory, &pen);
+        let right = check(&directory);
+        assert!(matches!(right.code, 0 | 3), "{}", right.text);
+        Self { directory, right, attacks: 0, unseen: BTreeMap::new(), pen }
+    }
+
+    /// Writes and signs a changed trail, and asks; every few times both verifiers.
+    fn signed(&mut self, log: &Log, kind: u8, what: &str) {
+        log.write(&self.directory, &self.pen);
+        let said = self.ask();
+        if said.code == self.right.code {
+            *self.unseen.entry((char::from(kind), what.to_owned())).or_default() += 1;
+        }
+    }
+
+    fn ask(&mut self) -> Said {
+        let said = check(&self.directory);
+        assert!(matches!(said.code, 0 | 1 | 3), "{}", said.text);
+        self.attacks += 1;
+        if self.attacks.is_multiple_of(24) {
+            let other = naive(&self.directory);
+            assert_eq!(said.code, other.code, "{}\n{}", said.text, other.text);
+        }
+        said
+    }
+}
+
+impl Drop for Assault {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Where the records are: frame and place in it.
+fn places(log: &Log) -> Vec<(usize, usize)> {
+    let frames = log.frames.iter().enumerate();
+    frames.flat_map(|(frame, records)| (0..records.len()).map(move |at| (frame, at))).collect()
+}
+
+/// A frame without a record is none, and its number is given to the next.
+fn reframed(mut log: Log) -> Log {
+    log.frames.retain(|records| !records.is_empty());
+    log
+}
+
+/// With the key: every byte of every kind of record, and every record as a whole.
+fn with_the_key(seed: u64, gaps: bool) -> (BTreeMap<(char, String), u32>, BTreeSet<u8>, u64) {
+    let log = tell(seed, gaps);
+    let mut rng = Rng::with_seed(seed);
+    let mut assault = Assault::new(&format!("signed-{seed}"), &log);
+    let places = places(&log);
+    let mut flipped: BTreeMap<u8, u32> = BTreeMap::new();
+    for (number, (frame, at)) in places.iter().copied().enumerate() {
+        let record = log.frames[frame][at].clone();
+        let kind = record[0];
+        // Of each kind a few, in every byte of them; the sort keeps no two runs alike.
+        let most = match kind {
+            b'D' | b'O' => 5,
+            _ => 2,
+        };
+        let times = flipped.entry(kind).or_default();
+        if *times < most && (rng.u8(..3) == 0 || !matches!(kind, b'D' | b'O')) {
+            *times += 1;
+            for offset in 0..record.len() {
+                let mut changed = log.clone();
+                changed.frames[frame][at][offset] ^= 1 << rng.u8(..8);
+                let what = format!("flip {}", field(&record, offset));
+                assault.signed(&changed, kind, &what);
+            }
+        }
+        let mut cut = log.clone();
+        cut.frames[frame].remove(at);
+        assault.signed(&reframed(cut), kind, "cut");
+
+        let mut twice = log.clone();
+        twice.frames[frame].insert(at, record.clone());
+        assault.signed(&twice, kind, "duplicate");
+
+        if let Some((next, place)) = places.get(number + 1) {
+            let mut swapped = log.clone();
+            let other = swapped.frames[*next][*place].clone();
+            swapped.frames[frame][at] = other;
+            swapped.frames[*next][*place] = record.clone();
+            assault.signed(&swapped, kind, "swap");
+        }
+
+        let mut replayed = log.clone();
+        let (later, place) = *rng.choice(&places[number..]).unwrap();
+        replayed.frames[later].insert(place + 1, record.clone());
+        assault.signed(&replayed, kind, "replay");
+
+        let mut short = log.clone();
+        let length = record.len() - 1 - rng.usize(..record.len().min(16) - 1);
+        short.frames[frame][at].truncate(length);
+        assault.signed(&short, kind, "truncate");
+        // The same, and its length says so.
+        let said = u16::try_from(length).unwrap().to_le_bytes();
+        if let Some(field) = short.frames[frame][at].get_mut(2..4) {
+            field.copy_from_slice(&said);
+        }
+        assault.signed(&short, kind, "truncate and say so");
+    }
+    let kinds = places.iter().map(|(frame, at)| log.frames[*frame][*at][0]).collect();
+    (assault.unseen.clone(), kinds, assault.attacks)
+}
+
+#[test]
+fn with_the_key_only_what_the_list_says_goes_unseen() {
+    let (mut unseen, mut kinds, mut attacks) = (BTreeMap::new(), BTreeSet::new(), 0);
+    for (seed, gaps) in [(201, false), (202, true)] {
+        let (found, seen, count) = with_the_key(seed, gaps);
+        attacks += count;
+        for (what, times) in found {
+            *unseen.entry(what).or_insert(0) += times;
+        }
+        kinds.extend(seen);
+    }
+    assert_eq!(kinds, b"BSEARDOGCX".iter().copied().collect::<BTreeSet<u8>>());
+    let listed: BTreeSet<(char, String)> =
+        UNSEEN.iter().map(|(kind, what, _)| (*kind, (*what).to_owned())).collect();
+    let found: BTreeSet<(char, String)> = unseen.keys().cloned().collect();
+    let more: Vec<_> = found.difference(&listed).collect();
+    let fewer: Vec<_> = listed.difference(&found).collect();
+    assert!(attacks > 2000, "{attacks} attacks");
+    assert!(more.is_empty(), "unseen, and nobody says why: {more:?}");
+    // A few of the list are a matter of luck; a list of what never happens would say nothing.
+    assert!(fewer.len() * 4 < listed.len(), "never unseen: {fewer:?}");
+}
+
+/// Everything below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn without_the_key_every_change_shows() {
+    for seed in 301..304 {
+        let log = tell(seed, false);
+        let mut rng = Rng::with_seed(seed);
+        let mut assault = Assault::new(&format!("bytes-{seed}"), &log);
+        assault.pen.frames_per_segment = 7;
+        let (directory, pen) = (assault.directory.clone(), assault.pen.clone());
+        log.write(&directory, &pen);
+        // Whoever has the key from elsewhere does not read this one.
+        let own = directory.join("log-key.pub");
+        let all: Vec<PathBuf> = files(&directory).into_iter().filter(|it| *it != own).collect();
+        for round in 0..150 {
+            log.write(&directory, &pen);
+            let path = rng.choice(&all).unwrap();
+            let mut bytes = fs::read(path).unwrap();
+            let at = rng.usize(..bytes.len());
+            match round % 4 {
+                0 | 1 => bytes[at] ^= 1 << rng.u8(..8),
+                2 => bytes.truncate(at),
+                _ => bytes.insert(at, rng.u8(..)),
+            }
+            fs::write(path, bytes).unwrap();
+            let said = assault.ask();
+            assert_eq!(said.code, 1, "seed {seed}, {}: {}", path.display(), said.text);
+        }
+        for path in &all {
+            log.write(&directory, &pen);
+            fs::remove_file(path).unwrap();
+            let said = assault.ask();
+            // A tile that is not there can be worked out again.
+            let expected = match path.strip_prefix(&directory).unwrap() {
+                path if path.starts_with("tile") => 0,
+                path if path.starts_with("checkpoint") => 3,
+                _ => 1,
+            };
+            assert_eq!(said.code, expected, "{}: {}", path.display(), said.text);
+        }
+        let mut frames = log.frames.clone();
+        let at = rng.usize(..frames.len() - 1);
+        frames.swap(at, at + 1);
+        reframed_under_the_old_checkpoint(&mut assault, &log, frames);
+        let mut frames = log.frames.clone();
+        frames.remove(at);
+        reframed_under_the_old_checkpoint(&mut assault, &log, frames);
+        let mut frames = log.frames.clone();
+        frames.insert(at, log.frames[at].clone());
+        reframed_under_the_old_checkpoint(&mut assault, &log, frames);
+    }
+}
+
+fn reframed_under_the_old_checkpoint(assault: &mut Assault, log: &Log, frames: Vec<Vec<Vec<u8>>>) {
+    let directory = assault.directory.clone();
+    log.write(&directory, &assault.pen);
+    let checkpoint = fs::read(directory.join("checkpoint")).unwrap();
+    Log { frames, ..log.clone() }.write(&directory, &assault.pen);
+    fs::write(directory.join("checkpoint"), checkpoint).unwrap();
+    let said = assault.ask();
+    assert_eq!(said.code, 1, "{}", said.text);
+}
+
+#[test]
+fn a_trail_cut_back_to_an_earlier_checkpoint_is_not_complete() {
+    let log = tell(401, false);
+    let mut assault = Assault::new("back", &log);
+    for frames in 1..log.frames.len() {
+        let mut back = log.clone();
+        back.frames.truncate(frames);
+        back.write(&assault.directory, &assault.pen);
+        let said = assault.ask();
+        // At the end of a boot only a witness knows that there was another.
+        let closed = back.frames.last().unwrap().last().unwrap();
+        let closed = closed[0] == b'C' && closed[4..6] == [0xff; 2];
+        assert_eq!(said.code, if closed { 0 } else { 3 }, "{frames}: {}", said.text);
+    }
+}
+
+#[test]
+fn another_key_proves_nothing_to_whoever_has_the_right_one() {
+    let log = tell(402, false);
+    let mut assault = Assault::new("key", &log);
+    assault.pen.key = SigningKey::from_bytes(&[8; 32]);
+    log.write(&assault.directory, &assault.pen);
+    let said = assault.ask();
+    assert!(said.code == 1 && said.text.contains("not signed"), "{}", said.text);
+    let mut own = std::process::Command::new(env!("CARGO_BIN_EXE_caio-check"));
+    let own = super::run(own.arg(&assault.directory));
+    assert!(own.code == 0 && own.text.contains("not whose it is"), "{}", own.text);
+}
+
+#[test]
+fn what_a_crash_or_a_living_writer_leaves_is_incomplete_and_not_wrong() {
+    let mut plot = Plot::new(403, 40);
+    plot.boots = vec![(30, Ending::Clean), (30, Ending::Crash)];
+    let log = Story::tell(&plot).log;
+    let mut assault = Assault::new("torn", &log);
+    assert_eq!(assault.right.code, 3, "{}", assault.right.text);
+    assault.pen.frames_per_segment = 9;
+    let signed = log.frames.len() - 2;
+    assault.pen.signed = Some(signed);
+    log.write(&assault.directory, &assault.pen);
+    let last = files(&assault.directory.join("segments")).pop().unwrap();
+    let bytes = fs::read(&last).unwrap();
+    let (number, records) = (log.frames.len() as u64 - 1, log.frames.last().unwrap());
+    let tail = log::frame(number, records).0.len();
+    for cut in (0..tail).step_by(5) {
+        fs::write(&last, &bytes[..bytes.len() - cut]).unwrap();
+        let said = assault.ask();
+        assert_eq!(said.code, 3, "{cut}: {}", said.text);
+        // A page that was not written.
+        let mut holed = bytes.clone();
+        let at = bytes.len() - 1 - cut;
+        holed[at] = !holed[at];
+        fs::write(&last, holed).unwrap();
+        assert_eq!(assault.ask().code, 3);
+    }
+    // What the checkpoint covers is never torn.
+    assault.pen.signed = None;
+    log.write(&assault.directory, &assault.pen);
+    fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(assault.ask().code, 1);
+}
+
+#[test]
+fn hostile_bytes_are_refused_and_never_a_panic() {
+    let log = tell(404, false);
+    let mut assault = Assault::new("hostile", &log);
+    let mut rng = Rng::with_seed(404);
+    for _ in 0..400 {
+        let mut changed = log.clone();
+        // Digests and signatures are right, so that everything behind them is read.
+        for _ in 0..rng.usize(1..4) {
+            let frame = rng.usize(..changed.frames.len());
+            let at = rng.usize(..changed.frames[frame].len());
+            let record = &mut changed.frames[frame][at];
+            for _ in 0..rng.usize(1..6) {
+                let offset = rng.usize(..record.len());
+                match rng.u8(..4) {
+                    0 => record[offset] = 0xff,
+                    1 => record[offset] = rng.u8(..),
+                    2 => record.insert(offset, rng.u8(..)),
+                    _ => record.truncate(offset.max(1)),
+                }
+            }
+        }
+        changed.write(&assault.directory, &assault.pen);
+        assert!(matches!(assault.ask().code, 0 | 1 | 3));
+    }
+}
+
+#[test]
+fn every_tile_is_compared_and_none_may_be_of_more_frames() {
+    let mut plot = Plot::new(405, 300);
+    (plot.services, plot.records_per_frame) = (8, 1);
+    let log = Story::tell(&plot).log;
+    assert!(log.frames.len() > 600, "{} frames", log.frames.len());
+    let mut assault = Assault::new("tiles", &log);
+    let folder = assault.directory.join("tile");
+    let tiles = files(&folder);
+    let names: Vec<_> = tiles.iter().map(|it| it.strip_prefix(&folder).unwrap()).collect();
+    assert!(names.contains(&Path::new("0/001")) && names.len() == 4, "{names:?}");
+    let mut rng = Rng::with_seed(405);
+    for path in &tiles {
+        let right = fs::read(path).unwrap();
+        let at = rng.usize(..right.len());
+        let mut wrong = right.clone();
+        wrong[at] ^= 1;
+        for bytes in [wrong, right[..at].to_vec(), [&right[..], b"x"].concat()] {
+            fs::write(path, bytes).unwrap();
+            let said = assault.ask();
+            assert!(said.code == 1 && said.text.contains("tile"), "{}", said.text);
+            assert_eq!(naive(&assault.directory).code, 1);
+        }
+        fs::write(path, right).unwrap();
+    }
+    assert_eq!(assault.ask(), assault.right);
+    fs::write(folder.join("0/003"), [0; 32]).unwrap();
+    assert_eq!((assault.ask().code, naive(&assault.directory).code), (1, 1));
+}
+
+#[test]
+fn hostile_landscapes_are_refused_by_both_alike() {
+    let log = tell(406, false);
+    let mut assault = Assault::new("landscape", &log);
+    let mut rng = Rng::with_seed(406);
+    for _ in 0..60 {
+        let mut changed = log.clone();
+        let (name, text) = changed.snapshots.pop_first().unwrap();
+        let mut bytes = text.into_bytes();
+        for _ in 0..rng.usize(1..3) {
+            // Most of what is said is said in a few characters.
+            let at = rng.usize(..bytes.len());
+            let byte = *rng.choice(b" \n\"\\{}[]():;,.&|-0129x\xff").unwrap();
+            match rng.u8(..5) {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                3 => {
+                    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+                    let (from, to) = (rng.usize(..lines.len()), rng.usize(..lines.len()));
+                    lines.swap(from, to);
+                    bytes = lines.join(&b'\n');
+                }
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let named: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        for record in changed.frames.iter_mut().flatten().filter(|it| it[0] == b'S') {
+            let own: String = record[20..].iter().map(|byte| format!("{byte:02x}")).collect();
+            if own == name {
+                record[20..].copy_from_slice(&digest);
+            }
+        }
+        changed.snapshots.insert(named, text);
+        changed.write(&assault.directory, &assault.pen);
+        let (said, other) = (assault.ask(), naive(&assault.directory));
+        assert_eq!(said.code, other.code, "{}\n{}", said.text, other.text);
+    }
+}

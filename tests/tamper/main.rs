@@ -1,0 +1,155 @@
+//! The verifier against trails: right ones it must accept, and all others refuse.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed, and says where"
+)]
+
+mod attacks;
+mod engines;
+mod log;
+mod speed;
+mod story;
+#[path = "../laws/decision/world.rs"]
+#[expect(dead_code, reason = "the laws of routes need more of it")]
+mod world;
+
+use caio::snapshot::hash::rendezvous;
+use log::{Log, Pen};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use story::{Ending, Plot, Story};
+
+/// What a verifier says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) text: String,
+}
+
+/// A directory of its own for a test.
+fn place(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tamper-{name}"))
+}
+
+fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Said { code: output.status.code().unwrap_or(-1), text }
+}
+
+/// The verifier's word.
+pub(crate) fn check(directory: &Path) -> Said {
+    let key = log::vkey(&Pen::new().key);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caio-check"));
+    run(command.arg(directory).args(["--key", key.trim(), "--json"]))
+}
+
+/// The other's.
+pub(crate) fn naive(directory: &Path) -> Said {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tamper/naive_check.py");
+    let key = log::vkey(&Pen::new().key);
+    let mut command = Command::new("python3");
+    run(command.arg("-B").arg(script).arg(directory).args(["--key", key.trim(), "--json"]))
+}
+
+fn written(name: &str, log: &Log) -> PathBuf {
+    let directory = place(name);
+    log.write(&directory, &Pen::new());
+    directory
+}
+
+#[test]
+fn right_trails_are_right_for_both_verifiers() {
+    let (mut verdicts, mut stages, mut retries, mut headers) = ([0; 3], [0; 7], 0, 0);
+    for seed in 1..=40 {
+        let mut plot = Plot::new(seed, 320);
+        plot.crowded = seed % 20 == 0;
+        plot.boots.insert(0, (150, if seed % 3 == 0 { Ending::Crash } else { Ending::Clean }));
+        plot.boots.push((120, Ending::Clean));
+        let story = Story::tell(&plot);
+        let directory = written(&format!("right-{seed}"), &story.log);
+        let said = check(&directory);
+        assert_eq!(said.code, 0, "seed {seed}: {}", said.text);
+        let other = naive(&directory);
+        assert_eq!(other.code, 0, "seed {seed}: {}", other.text);
+        (0..3).for_each(|at| verdicts[at] += story.verdicts[at]);
+        (0..7).for_each(|at| stages[at] += story.stages[at]);
+        retries += story.retries;
+        headers += story.headers;
+        let _ = std::fs::remove_dir_all(directory);
+    }
+    assert!(verdicts[0] + verdicts[1] >= 20_000 && verdicts[2] > 1000, "{verdicts:?}");
+    // Policy permits everything until there is one; all others must be the last stage of some.
+    let passed = [0, 1, 3, 4, 5, 6];
+    assert!(passed.iter().all(|stage| stages[*stage] > 50), "{stages:?}");
+    assert!(retries > 1000 && headers > 1000, "{retries} {headers}");
+}
+
+/// More services than an epoch's length can count, in a landscape that this test spells itself.
+#[test]
+fn an_epoch_of_very_many_services_is_read() {
+    let services = 66_000u32;
+    let mut text = "caio-landscape/1 caio-sem/1\n".to_owned();
+    for number in 0..services {
+        let id = format!("s{number:05}");
+        text +=
+            &format!("service \"{id}\" version \"1\" contract sha256:00 tier 0 protocol http1\n");
+        text += "offer \"c/1\"\n";
+    }
+    text += "seed affinity none\nneeds \"c/1\" 0\n";
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hashed = |number: u32| {
+        let id: [u8; 32] = Sha256::digest(format!("s{number:05}").as_bytes()).into();
+        (rendezvous(9, u64::from_be_bytes(*id.first_chunk().unwrap())), number)
+    };
+    let (lowest, service) = (0..services).map(hashed).min().unwrap();
+    let mut decision = log::Decision {
+        ns: 1,
+        request: [1; 16],
+        version: 1,
+        capability: 0,
+        route: 0,
+        needs: 0,
+        dictionary: 0,
+        seed: 9,
+        verdict: 0,
+        stage: 0,
+        attempt: 0,
+        tier: 0,
+        bucket: 0,
+        reason: 0,
+        rendezvous: lowest,
+        service,
+        parent: u64::MAX,
+        tried: Vec::new(),
+        facts: Vec::new(),
+        survivors: [0; 7],
+        caller: "anonymous".to_owned(),
+    };
+    for right in [true, false] {
+        if !right {
+            decision.bucket = 1;
+        }
+        let records = vec![
+            log::boot(0, 1),
+            log::snapshot(1, 1, &digest),
+            log::epoch(2, 1, 1, &vec![0; services as usize]),
+            log::adoption(0, 0, 1),
+            log::decision(0, 0, &decision),
+            log::outcome(0, 0, 200, 0, 2),
+            log::counts(b'C', 0, 1, 1, 1),
+            log::counts(b'C', log::WRITER, 3, 1, 0),
+        ];
+        let snapshots = [(name.clone(), text.clone())].into();
+        let directory = written("many", &Log { frames: vec![records], snapshots });
+        let (one, other) = (check(&directory), naive(&directory));
+        let expected = i32::from(!right);
+        assert_eq!((one.code, other.code), (expected, expected), "{}\n{}", one.text, other.text);
+        let _ = std::fs::remove_dir_all(directory);
+    }
+}

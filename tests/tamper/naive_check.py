@@ -1,0 +1,791 @@
+#!/usr/bin/env python3
+"""Verifies an audit trail, slowly and plainly: a second opinion on src/check, sharing nothing with it.
+
+Usage: naive_check.py DIRECTORY [--key VKEY-or-file] [--json]; exit codes as those of caio-check:
+0 complete and right, 1 wrong, 2 usage, 3 incomplete. Standard library only.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import struct
+import sys
+from bisect import bisect_right
+
+NONE = 0xFFFFFFFF
+WRITER = 0xFFFF
+NO_PARENT = 0xFFFFFFFFFFFFFFFF
+MAGIC = b"CAIOframe1\n\0\0\0\0\0"
+SEGMENT_BYTES = 64 << 20
+STAGES = ["offer", "demand", "permit", "guarantee", "health", "drain", "tried"]
+MASK = (1 << 64) - 1
+
+
+class Wrong(Exception):
+    pass
+
+
+def must(holds, reason):
+    if not holds:
+        raise Wrong(reason)
+
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+# Ed25519, RFC 8032 5.1.
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+
+
+def add(a, b):
+    x = (a[1] - a[0]) * (b[1] - b[0]) % P
+    y = (a[1] + a[0]) * (b[1] + b[0]) % P
+    t = 2 * a[3] * b[3] * D % P
+    z = 2 * a[2] * b[2] % P
+    e, f, g, h = y - x, z - t, z + t, y + x
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def times(scalar, point):
+    total = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            total = add(total, point)
+        point, scalar = add(point, point), scalar >> 1
+    return total
+
+
+def decompress(data):
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & ((1 << 255) - 1)
+    must(y < P, "a point is not on the curve")
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    must((x * x - square) % P == 0 and (x or not sign), "a point is not on the curve")
+    if x & 1 != sign:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+BASE = decompress((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
+def signed(key, message, signature):
+    r, s = signature[:32], int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or s >= L:
+        return False
+    h = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+    left, right = times(s, BASE), add(decompress(r), times(h, decompress(key)))
+    same = (left[0] * right[2] - right[0] * left[2]) % P == 0
+    return same and (left[1] * right[2] - right[1] * left[2]) % P == 0
+
+
+# The signed note.
+
+
+def read_key(line):
+    found = re.fullmatch(r"caio-trail\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)", line.strip())
+    must(found, "the key is no verification key")
+    data = base64.b64decode(found[2], validate=True)
+    own = sha(b"caio-trail\n", data)[:4]
+    must(own.hex() == found[1] and data[:1] == b"\1" and len(data) == 33, "the key is broken")
+    return own, data[1:]
+
+
+def read_checkpoint(text, key):
+    body, _, signatures = text.partition("\n\n")
+    found = re.fullmatch(r"caio-trail\n(0|[1-9][0-9]*)\n([A-Za-z0-9+/=]+)", body)
+    must(found, "the checkpoint is not one of a trail")
+    root = base64.b64decode(found[2], validate=True)
+    must(base64.b64encode(root).decode() == found[2], "the root has two spellings")
+    valid = False
+    for line in signatures.splitlines():
+        given = re.fullmatch("\u2014 caio-trail ([A-Za-z0-9+/=]+)", line)
+        try:
+            data = base64.b64decode(given[1], validate=True) if given else b""
+        except ValueError:
+            continue
+        if data[:4] == key[0] and len(data) == 68:
+            must(signed(key[1], (body + "\n").encode(), data[4:]), "the signature is not the key's")
+            valid = True
+    must(valid, "the key has not signed the checkpoint")
+    return int(found[1]), root
+
+
+# The tree, RFC 6962 2.1.
+
+
+def root_of(leaves):
+    if not leaves:
+        return sha()
+    level = leaves
+    while len(level) > 1:
+        pairs = [sha(b"\1", a, b) for a, b in zip(level[::2], level[1::2])]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
+
+
+def check_tiles(folder, leaves, closed):
+    hashes, expected = leaves, {}
+    for level in range(8):
+        for index in range(0, len(hashes) // 256 + 1):
+            tile = hashes[index * 256 : index * 256 + 256]
+            name, rest = "%03d" % (index % 1000), index // 1000
+            while rest:
+                name, rest = "x%03d/%s" % (rest % 1000, name), rest // 1000
+            expected["%d/%s" % (level, name)] = tile
+        hashes = [root_of(hashes[i : i + 256]) for i in range(0, len(hashes) // 256 * 256, 256)]
+    for top, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.relpath(os.path.join(top, name), folder)
+            if path.endswith(".tmp"):
+                continue
+            whole = re.fullmatch(r"(.*)\.p/([0-9]+)", path)
+            tile = expected.get(whole[1] if whole else path)
+            width = int(whole[2]) if whole else 256
+            if tile is None or len(tile) < width:
+                # Beyond the frames that were read: a trail that grows may be ahead.
+                must(not closed and not whole, "tile %s is of no frames" % path)
+                continue
+            with open(os.path.join(top, name), "rb") as file:
+                must(file.read() == b"".join(tile[:width]), "tile %s differs" % path)
+
+
+# Landscapes. A set is a list of (first, behind the last); a text is (0, bytes), its top (1,).
+
+
+class Text:
+    def __init__(self, text):
+        self.text, self.at = text, 0
+
+    def eat(self, word):
+        if self.text.startswith(word, self.at):
+            self.at += len(word)
+            return True
+        return False
+
+    def need(self, word):
+        must(self.eat(word), "`%s` is missing in `%s`" % (word, self.text[:80]))
+
+    def match(self, pattern):
+        found = re.compile(pattern).match(self.text, self.at)
+        must(found, "`%s` does not go on as it should" % self.text[:80])
+        self.at = found.end()
+        return found[0]
+
+    def quoted(self):
+        body = self.match(r'"(?:[ !#-\[\]-~]|\\[trn\'"\\]|\\x[0-9a-f]{2}|\\u\{[0-9a-f]+\})*"')[1:-1]
+        plain = {"t": b"\t", "r": b"\r", "n": b"\n", "'": b"'", '"': b'"', "\\": b"\\"}
+
+        def piece(found):
+            escape = found[1]
+            if escape[0] == "x":
+                return bytes([int(escape[1:], 16)]).decode("latin-1")
+            if escape[0] == "u":
+                return chr(int(escape[2:-1], 16)).encode().decode("latin-1")
+            return plain[escape].decode("latin-1")
+
+        pattern = r"\\(x[0-9a-f]{2}|u\{[0-9a-f]+\}|.)"
+        return re.sub(pattern, piece, body).encode("latin-1")
+
+    def set(self):
+        self.need("{")
+        spans = []
+        while not self.eat("}"):
+            if spans:
+                self.need(",")
+            if self.eat("["):
+                low = (0, self.quoted())
+                self.need(" ")
+                high = (1,) if self.eat("none") else (0, self.quoted())
+                self.need(")")
+            else:
+                low = int(self.match(r"-?[0-9]+"))
+                self.need("..")
+                high = int(self.match(r"-?[0-9]+")) + 1
+                must(-(1 << 63) <= low and high <= 1 << 63, "a number of more than 64 bits")
+            must(low < high and (not spans or spans[-1][1] < low), "a set has two spellings")
+            spans.append((low, high))
+        return spans
+
+    def constraints(self, between):
+        found = []
+        while True:
+            attribute = int(self.match("[0-9]+"))
+            self.need(":")
+            must(attribute <= 0xFFFF, "there is no such attribute")
+            must(not found or found[-1][0] < attribute, "attributes are out of order")
+            found.append((attribute, self.set()))
+            if not self.eat(between):
+                return found
+
+    def cnf(self):
+        clauses = []
+        if self.eat("true"):
+            return clauses
+        while True:
+            if self.eat("false"):
+                clauses.append([])
+            else:
+                self.need("(")
+                clauses.append(self.constraints(" | "))
+                self.need(")")
+            if not self.eat(" & "):
+                return clauses
+
+    def condition(self):
+        self.quoted()
+        self.need(" ")
+        self.quoted()
+        self.need(" ")
+        return self.cnf()
+
+    def end(self):
+        must(self.at == len(self.text), "`%s` goes on" % self.text[:80])
+
+
+class Landscape:
+    def __init__(self, text):
+        lines = text.split("\n")
+        must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
+        self.services, self.routes, self.requirements = [], [], []
+        offers, self.needs, target, offer = {}, {}, None, None
+        order = []
+        for line in lines[1:] if lines[-1] else lines[1:-1]:
+            word, space, _ = line.partition(" ")
+            must(space, "a line of one word")
+            it = Text(line)
+            it.eat(word + " ")
+            if word == "service":
+                name = it.quoted()
+                it.need(" version ")
+                it.quoted()
+                it.need(" contract sha256:")
+                it.match("[^ ]*")
+                it.need(" tier ")
+                tier = int(it.match("[0-9]+"))
+                must(tier < 256, "a tier is too high")
+                it.match(" protocol http[12]")
+                it.end()
+                must(not self.services or self.services[-1][0] < name, "services are out of order")
+                weight = int.from_bytes(sha(name)[:8], "big")
+                self.services.append((name, tier, weight))
+                offer = None
+            elif word == "offer":
+                offer = (len(self.services) - 1, [], [])
+                known = offers.setdefault(it.quoted(), [])
+                it.end()
+                must(offer[0] >= 0, "an offer of no service")
+                must(not known or known[-1][0] != offer[0], "an offer is there twice")
+                known.append(offer)
+            elif word == "demand":
+                offer[1].append(it.condition())
+                it.end()
+            elif word == "promise":
+                it.need("when ")
+                when = it.cnf()
+                it.need(" then ")
+                then = [] if it.at == len(it.text) else it.constraints(" & ")
+                offer[2].append((when, then))
+                it.end()
+            elif word == "route":
+                it.quoted()
+                for between in (" host ", " operation ", " capability "):
+                    it.need(between)
+                    name = it.quoted()
+                target = []
+                self.routes.append((name, target))
+            elif word == "requirement":
+                it.quoted()
+                it.need(" caller ")
+                caller = None if it.eat("none") else it.quoted()
+                it.need(" operation ")
+                operation = None if it.eat("none") else it.quoted()
+                target = []
+                self.requirements.append((caller, operation, target))
+            elif word == "needs":
+                name = it.quoted()
+                it.need(" ")
+                target = []
+                known = self.needs.setdefault(name, [])
+                must(int(it.match("[0-9]+")) == len(known), "needs are out of order")
+                it.end()
+                order.append(name)
+                known.append(target)
+            elif word == "need":
+                target.append((line, it.condition()))
+                it.end()
+            else:
+                known = "vocabulary declared attribute endpoint grpc http header caller network fact seed"
+                must(word in known.split(), "a line of no meaning")
+        must(order == sorted(order) and set(order) <= set(offers), "needs are out of order")
+        self.capabilities = []
+        for name in sorted(offers):
+            sorted_offers = sorted(offers[name], key=lambda one: (self.services[one[0]][1], one[0]))
+            ends = {}
+            for _, demands, modes in sorted_offers:
+                for clause in sum(demands + [when for when, _ in modes], []):
+                    for attribute, spans in clause:
+                        known = ends.setdefault(attribute, set())
+                        for span in spans:
+                            known.update(end for end in span if type(end) is tuple and end != (1,))
+            ranked = {attribute: sorted(known) for attribute, known in ends.items()}
+            self.capabilities.append((name, sorted_offers, ranked))
+
+    def binds(self, route, needs, caller):
+        own = self.routes[route][1] if route < len(self.routes) else []
+        lines = [line for line, _ in needs]
+        if lines[: len(own)] != [line for line, _ in own]:
+            return False
+
+        places = {len(own)}
+        for prefix, operation, bound in self.requirements:
+            never = prefix is None and operation is None
+            if never or (prefix is not None and not caller.startswith(prefix)):
+                continue
+            bound = [line for line, _ in bound]
+            reached = {at + len(bound) for at in places if lines[at : at + len(bound)] == bound}
+            # Whether the request came under the operation is not on record.
+            places = reached | places if operation is not None else reached
+        return len(lines) in places
+
+
+# What a decision must be.
+
+
+def holds(facts, ends, cnf):
+    for clause in cnf:
+        for attribute, spans in clause:
+            value = facts.get(attribute)
+            if value is None:
+                continue
+            rank = lambda end: end
+            if spans and type(spans[0][0]) is tuple:
+                known = ends[attribute]
+                rank = lambda end: 1 << 70 if end == (1,) else bisect_right(known, end)
+            if any(rank(low) <= value < rank(high) for low, high in spans):
+                break
+        else:
+            return False
+    return True
+
+
+def same_kind(a, b):
+    return not a or not b or type(a[0][0]) is type(b[0][0])
+
+
+def meet(a, b):
+    if not same_kind(a, b):
+        return []
+    both = [(max(x[0], y[0]), min(x[1], y[1])) for x in a for y in b]
+    return [span for span in both if span[0] < span[1]]
+
+
+def within(a, b):
+    if not same_kind(a, b):
+        return False
+    return all(any(y[0] <= x[0] and x[1] <= y[1] for y in b) for x in a)
+
+
+def guarantees(facts, ends, modes, needs):
+    promised = {}
+    for when, then in modes:
+        if holds(facts, ends, when):
+            for attribute, spans in then:
+                known = promised.get(attribute)
+                promised[attribute] = spans if known is None else meet(known, spans)
+    if any(not spans for spans in promised.values()):
+        return False
+    for cnf in needs:
+        for clause in cnf:
+            if not any(at in promised and within(promised[at], spans) for at, spans in clause):
+                return False
+    return True
+
+
+def rendezvous(seed, weight):
+    z = ((seed ^ weight) + 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def answer(landscape, states, capability, needs, facts, seed, tried):
+    survivors, best = [0] * 7, None
+    _, offers, ends = capability or (None, [], {})
+    for service, demands, modes in offers:
+        _, tier, weight = landscape.services[service]
+        state = states[service]
+        filters = [
+            lambda: True,
+            lambda: all(holds(facts, ends, demand) for demand in demands),
+            lambda: True,
+            lambda: guarantees(facts, ends, modes, needs),
+            lambda: not state & 8,
+            lambda: not state & 16,
+            lambda: service not in tried,
+        ]
+        for stage, passes in enumerate(filters):
+            if not passes():
+                break
+            survivors[stage] += 1
+        else:
+            key = (tier, state & 7, rendezvous(seed, weight), service)
+            best = key if best is None else min(best, key)
+    return best or (survivors.index(0), survivors)
+
+
+# The trail.
+
+
+class Lane:
+    def __init__(self):
+        self.next = self.outcomes = self.lost_decisions = self.lost_outcomes = 0
+        self.version, self.closed = None, False
+        self.dictionary, self.open, self.done = [], {}, {}
+
+
+class Trail:
+    def __init__(self, directory):
+        self.directory, self.boot, self.left, self.snapshots = directory, None, [], {}
+        self.counts = dict.fromkeys(
+            "records boots crashes routes denials refusals outcomes unknown lost".split(), 0
+        )
+        self.closed = None
+
+    def record(self, place, data):
+        kind, version, length, lane, zero, sequence = struct.unpack("<BBHHHQ", data[:16])
+        must(version == 1 and zero == 0, "a record's header is broken")
+        self.counts["records"] += 1
+        body = data[16:]
+        if kind == ord("B"):
+            return self.begin(place, lane, sequence, body)
+        if kind == ord("X"):
+            return self.crash(lane, sequence, body)
+        must(not self.left, "the record X of a lane is missing")
+        must(self.boot is not None, "the trail does not begin with a boot")
+        must(self.closed is None, "a record follows the close")
+        if lane == WRITER:
+            must(sequence == self.written, "a writer's record is missing")
+            self.written += 1
+            return self.writer(kind, body)
+        must(lane < len(self.lanes), "there is no such lane")
+        it = self.lanes[lane]
+        must(not it.closed, "a record follows the lane's close")
+        if kind == ord("O"):
+            return self.outcome(it, sequence, body)
+        must(sequence == it.next, "decision %d is missing" % it.next)
+        if kind == ord("A"):
+            (number,) = struct.unpack("<I", body)
+            must(number in self.versions, "an unknown version is adopted")
+            must(it.version is None or number > it.version, "a lane goes back")
+            it.version = number
+        elif kind == ord("R"):
+            number, version, size = struct.unpack("<IIH", body[:10])
+            must(number == len(it.dictionary) + 1, "a requirement is skipped")
+            kept = [one["version"] for one in [*it.open.values(), *it.done.values()]]
+            must(version in [it.version, *kept], "a requirement of a version nobody decides by")
+            must(size == len(body) - 10, "a record's length differs")
+            text, needs = body[10:].decode(), []
+            must(not text or text.endswith("\n"), "a requirement's text is cut off")
+            for line in text.split("\n")[:-1]:
+                words = Text(line)
+                words.need("need ")
+                needs.append((line, words.condition()))
+                words.end()
+            it.dictionary.append((self.versions[version][0], needs))
+        elif kind == ord("D"):
+            self.decision(it, sequence, body)
+        elif kind == ord("G"):
+            decisions, outcomes = struct.unpack("<QQ", body)
+            must(decisions or outcomes, "a gap of nothing")
+            it.next += decisions
+            it.lost_decisions += decisions
+            it.lost_outcomes += outcomes
+            self.counts["lost"] += decisions + outcomes
+        elif kind == ord("C"):
+            decisions, outcomes = struct.unpack("<QQ", body)
+            must(decisions == it.next, "the close counts other decisions")
+            must(outcomes == it.outcomes + it.lost_outcomes, "the close counts other outcomes")
+            must(it.lost_outcomes or not it.open, "a decision has no outcome")
+            must(outcomes == decisions, "there are fewer outcomes than decisions")
+            it.closed = True
+        else:
+            must(False, "a record of no kind")
+
+    def begin(self, place, lane, sequence, body):
+        _, number, lanes, size = struct.unpack("<QQHH", body[:20])
+        body[20:].decode()
+        must(size == len(body) - 20, "a record's length differs")
+        must(place == 0 and lane == WRITER and sequence == 0, "a boot stands elsewhere")
+        must(0 < lanes < WRITER, "a boot's lanes")
+        must(number == (0 if self.boot is None else self.boot + 1), "a boot is missing")
+        self.left = []
+        if self.boot is not None and self.closed is None:
+            self.counts["crashes"] += 1
+            self.left = [
+                [at, it.next, sorted(it.open)] for at, it in enumerate(self.lanes) if it.open
+            ]
+            self.counts["unknown"] += sum(len(one[2]) for one in self.left)
+        self.counts["boots"] += 1
+        self.boot, self.closed, self.written = number, None, 1
+        self.lanes = [Lane() for _ in range(lanes)]
+        self.versions, self.snapshot, self.newest = {}, None, -1
+
+    def crash(self, lane, sequence, body):
+        boot, count = struct.unpack("<QI", body[:12])
+        open_ones = list(struct.unpack("<%dQ" % count, body[12:]))
+        must(self.left and boot == self.boot - 1, "nothing was left open")
+        due = self.left[0]
+        must((lane, sequence) == (due[0], due[1]), "another lane was left open")
+        must(open_ones and due[2][:count] == open_ones, "other decisions were left open")
+        del due[2][:count]
+        if not due[2]:
+            del self.left[0]
+
+    def writer(self, kind, body):
+        if kind == ord("S"):
+            version, digest = struct.unpack("<I32s", body)
+            must(version > self.newest, "a version is not new")
+            if digest not in self.snapshots:
+                path = os.path.join(self.directory, "snapshots", digest.hex() + ".landscape")
+                with open(path, "rb") as file:
+                    text = file.read()
+                must(sha(text) == digest, "a snapshot has another text")
+                self.snapshots[digest] = Landscape(text.decode())
+            self.snapshot = (version, digest)
+        elif kind == ord("E"):
+            version, _, services = struct.unpack("<III", body[:12])
+            states = body[12:]
+            must(self.snapshot is not None and version > self.newest, "a version is not new")
+            since, digest = self.snapshot
+            must(self.newest >= since or version == since, "a version has no epoch")
+            landscape = self.snapshots[digest]
+            must(services == len(states) == len(landscape.services), "an epoch of other services")
+            must(all(state < 32 for state in states), "an epoch's byte")
+            self.versions[version] = (digest, states)
+            self.newest = version
+        elif kind == ord("C"):
+            frames, zero = struct.unpack("<QQ", body)
+            must(zero == 0 and all(lane.closed for lane in self.lanes), "closed before its lanes")
+            self.closed = frames
+        else:
+            must(False, "a record of no kind")
+
+    def outcome(self, lane, sequence, body):
+        status, kind, a, b, ns = struct.unpack("<HBBIQ", body)
+        must(sequence in lane.open, "an outcome of no open decision")
+        it = lane.open.pop(sequence)
+        lane.outcomes += 1
+        self.counts["outcomes"] += 1
+        must(a == 0 and b == 0 and ns >= it["ns"], "an outcome is broken")
+        must(it["verdict"] == 0 or kind == 1, "what was not routed was not refused")
+        fits = [100 <= status <= 599, status == 0 or 400 <= status <= 599, status < 600, status < 600]
+        must(kind < 4 and fits[kind], "an outcome's status")
+        must(kind != 0 or not it["spent"], "a whole answer and another attempt")
+        if kind != 0 and it["verdict"] == 0 and not it["spent"]:
+            lane.done[sequence] = it
+
+    def decision(self, lane, sequence, body):
+        must(lane.version is not None, "the lane adopted nothing")
+        fields = struct.unpack("<Q16s16s8sIIIIIQ6BHQIQ", body[:104])
+        names = (
+            "ns request trace span version capability route needs dictionary seed verdict stage "
+            "attempt tier bucket zero reason rendezvous service parent"
+        )
+        it = dict(zip(names.split(), fields), spent=False)
+        at = 105 + 4 * body[104]
+        it["tried"] = list(struct.unpack("<%dI" % body[104], body[105:at]))
+        facts = [struct.unpack("<Hq", body[i : i + 10]) for i in range(at + 1, at + 1 + body[at] * 10, 10)]
+        at += 1 + body[at] * 10
+        if it["verdict"] == 1:
+            survivors = list(struct.unpack("<7I", body[at : at + 28]))
+            at += 28
+        (size,) = struct.unpack("<H", body[at : at + 2])
+        caller = body[at + 2 :]
+        must(size == len(caller) and it["zero"] == 0, "a record's length differs")
+        it["known"] = (facts, caller)
+        if it["attempt"] == 0:
+            must(it["parent"] == NO_PARENT and not it["tried"], "a first attempt has a parent")
+            version = lane.version
+        else:
+            parent = lane.open.get(it["parent"]) or lane.done.pop(it["parent"], None)
+            must(parent and not parent["spent"], "no attempt to follow")
+            parent["spent"] = True
+            must(parent["verdict"] == 0 and parent["attempt"] + 1 == it["attempt"], "an attempt")
+            for name in "request version capability route needs seed".split():
+                must(parent[name] == it[name], "an attempt asks for other things")
+            must(it["verdict"] == 2 or parent["known"] == (facts, caller), "other facts are known")
+            numbers = parent["dictionary"], it["dictionary"]
+            must(max(numbers) <= len(lane.dictionary), "no such requirement")
+            before, now = [lane.dictionary[n - 1] if n else None for n in numbers]
+            must(before == now, "an attempt asks for other things")
+            tried = parent["tried"]
+            must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
+            version = parent["version"]
+        must(it["version"] == version, "decided by another version")
+        self.judge(lane, it, facts, survivors if it["verdict"] == 1 else None, caller)
+        lane.open[sequence] = it
+        lane.next += 1
+
+    def judge(self, lane, it, facts, survivors, caller):
+        digest, states = self.versions[it["version"]]
+        landscape, capability = self.snapshots[digest], None
+        if it["capability"] != NONE:
+            must(it["capability"] < len(landscape.capabilities), "no such capability")
+            capability = landscape.capabilities[it["capability"]]
+            bound = landscape.needs[capability[0]]
+            must(it["needs"] < len(bound), "no such needs")
+            bound = bound[it["needs"]]
+        else:
+            must(it["needs"] == it["dictionary"] == 0 and not facts, "facts of no capability")
+            bound = []
+        must(facts == sorted(dict(facts).items()), "facts are out of order")
+        for attribute, value in facts:
+            must(attribute in capability[2], "a fact that nobody asks for")
+            ends = capability[2][attribute]
+            must(not ends or 0 <= value <= len(ends), "no such rank")
+        stated = []
+        if it["dictionary"]:
+            must(it["dictionary"] <= len(lane.dictionary), "no such requirement")
+            of, stated = lane.dictionary[it["dictionary"] - 1]
+            must(of == digest, "a requirement of another landscape")
+        key = (it["tier"], it["bucket"], it["rendezvous"], it["service"])
+        verdict = it["verdict"]
+        must(verdict < 3, "no such verdict")
+        self.counts[["routes", "denials", "refusals"][verdict]] += 1
+        must((verdict == 0) == (it["reason"] == 0), "a reason")
+        must(verdict == 1 or it["stage"] == 0, "a stage")
+        must(verdict == 0 or key == (0, 0, 0, NONE), "a service of no route")
+        if verdict == 2:
+            return
+        must(caller, "nobody called")
+        if capability:
+            route = it["route"]
+            must(route != NONE, "no route led there")
+            leads = route >= len(landscape.routes) or landscape.routes[route][0] == capability[0]
+            must(leads, "the route leads elsewhere")
+            must(landscape.binds(route, bound, caller), "other needs are bound")
+        needs = [cnf for _, cnf in bound + stated]
+        right = answer(landscape, states, capability, needs, dict(facts), it["seed"], it["tried"])
+        claimed = key if verdict == 0 else (it["stage"], survivors)
+        must(right == claimed, "decided %s, and right is %s" % (claimed, right))
+
+
+def read_records(trail, data, count):
+    at = 0
+    must(count > 0, "a frame has no record")
+    for place in range(count):
+        must(at + 16 <= len(data), "a record is cut off")
+        length = struct.unpack("<H", data[at + 2 : at + 4])[0]
+        if data[at] == ord("E") and length == 0:
+            length = 28 + struct.unpack("<I", data[at + 24 : at + 28])[0]
+            must(length > 65535, "a record's length has two spellings")
+        must(16 <= length <= len(data) - at, "a record is cut off")
+        trail.record(place, data[at : at + length])
+        at += length
+    must(at == len(data), "bytes follow the last record")
+
+
+def read_all(directory, size, root, trail, leaves, gaps):
+    folder = os.path.join(directory, "segments")
+    names = sorted(name for name in os.listdir(folder) if not name.endswith(".tmp"))
+    must(names, "there is no segment")
+    for position, name in enumerate(names):
+        must(name == "%020d.trail" % len(leaves), "a segment is missing")
+        with open(os.path.join(folder, name), "rb") as file:
+            data = file.read()
+        last = position + 1 == len(names)
+        must(data or last, "a segment is empty")
+        at = 0
+        while at < len(data):
+            number, torn, whole = len(leaves), None, 0
+            if len(data) - at < 32:
+                torn = "it ends in its header"
+            else:
+                own, count, length = struct.unpack("<QII", data[at + 16 : at + 32])
+                whole = 32 + length + 32
+                if data[at : at + 16] != MAGIC or length > SEGMENT_BYTES:
+                    torn = "its header is none"
+                elif at + whole > len(data):
+                    torn = "it ends early"
+                elif sha(data[at : at + whole - 32]) != data[at + whole - 32 : at + whole]:
+                    must(at + whole == len(data), "a digest differs")
+                    torn = "its digest differs"
+            if torn:
+                must(last and number >= size and trail.closed is None, torn)
+                gaps.append("frame %d is torn: %s" % (number, torn))
+                return
+            must(own == number, "frame %d stands in the place of %d" % (own, number))
+            read_records(trail, data[at + 32 : at + whole - 32], count)
+            must(not trail.left, "the record X of a lane is missing")
+            must(trail.closed in (None, number + 1), "the close counts other frames")
+            leaves.append(sha(b"\0", data[at + whole - 32 : at + whole]))
+            at += whole
+            if len(leaves) == size:
+                must(root_of(leaves) == root, "the frames are not those of the checkpoint")
+
+
+def check(directory, key, report):
+    if key is None:
+        report["remarks"].append("the key is the directory's own: this proves one piece, not whose")
+        key = os.path.join(directory, "log-key.pub")
+    if os.path.exists(key):
+        with open(key, encoding="utf-8") as file:
+            key = file.read()
+    key = read_key(key)
+    size, root = 0, sha()
+    path = os.path.join(directory, "checkpoint")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", newline="") as file:
+            size, root = read_checkpoint(file.read(), key)
+    must(size > 0 or root == sha(), "the root of nothing")
+    trail, leaves, gaps = Trail(directory), [], report["gaps"]
+    try:
+        read_all(directory, size, root, trail, leaves, gaps)
+    except Wrong as wrong:
+        raise Wrong("frame %d: %s" % (len(leaves), wrong)) from None
+    finally:
+        report.update(trail.counts, frames=len(leaves), signed=size)
+    must(size <= len(leaves), "frames that the checkpoint covers are missing")
+    check_tiles(os.path.join(directory, "tile"), leaves, trail.closed is not None)
+    if trail.counts["lost"]:
+        gaps.append("decisions or outcomes are lost")
+    if trail.closed is None:
+        gaps.append("the trail is not closed")
+    if size < len(leaves):
+        gaps.append("no checkpoint covers the last frames")
+
+
+def main(arguments):
+    keys = [arguments[at + 1] for at, it in enumerate(arguments[:-1]) if it == "--key"]
+    skip = set(keys) | {"--key", "--json"}
+    directories = [it for it in arguments if it not in skip]
+    if len(directories) != 1 or len(keys) > 1 or not os.path.isdir(directories[0]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    report = {"verdict": None, "fault": None, "gaps": [], "remarks": []}
+    try:
+        check(directories[0], keys[0] if keys else None, report)
+    except Wrong as wrong:
+        report["fault"] = str(wrong)
+    # Bytes that are no record, text, base64 or file at all: as wrong as a record that does not fit.
+    except (ValueError, struct.error, OSError, LookupError, TypeError, AttributeError) as fault:
+        report["fault"] = "%s: %s" % (type(fault).__name__, fault)
+    code = 1 if report["fault"] else 3 if report["gaps"] else 0
+    report["verdict"] = {0: "complete", 1: "wrong", 3: "incomplete"}[code]
+    print(json.dumps(report))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
