@@ -6,9 +6,9 @@ pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 pub(crate) const LANDSCAPE_BYTES_MAX: u64 = 1 << 30;
 /// Key and checkpoint are a few lines.
 pub(crate) const NOTE_BYTES_MAX: u64 = 64 << 10;
-/// Failed first attempts of a lane that may still be repeated. A repeat comes within seconds, and
-/// no lane fails a million times in those; older ones are forgotten, so that memory has an end.
-pub(crate) const PARENTS_MAX: usize = 1 << 20;
+/// Failed attempts of a lane that may still be repeated. A repeat comes within milliseconds of the
+/// failure's record; at 30 000 failures a second this remembers those of two seconds.
+pub(crate) const PARENTS_MAX: usize = 1 << 16;
 /// Routes whose needs were looked at, and callers of each: a gateway has a few thousand of both.
 /// More are looked at again, so that a trail of invented names does not fill the memory.
 pub(crate) const BOUND_KEPT_MAX: usize = 1 << 14;
