@@ -247,7 +247,7 @@ CONFIG = 'config = "caio/1"\n'
 NEEDS = """needs = ['residency.within("eu")']"""
 
 
-def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2):
+def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2, trail=None):
     """A decision that is real: two services offer what is called, and what is required is what
     only one of them promises. More services, where asked for, offer capabilities of their own."""
     write(folder, "vocabulary.toml", """vocabulary = "caio-vocabulary/1"
@@ -285,6 +285,10 @@ capability = "rig.file/1"
     for start in range(0, len(entries), PART_ENTRIES):
         parts.append(f"part{start}.toml")
         write(folder, parts[-1], CONFIG + "".join(entries[start:start + PART_ENTRIES]))
+    audit = f"""
+[audit]
+directory = {json.dumps(trail)}
+""" if trail else ""
     timeouts = ""
     if scenario.kind == "attack":
         timeouts = f"""
@@ -301,7 +305,7 @@ workers = 1
 
 [limits]
 requests_per_connection_max = {FOREVER_REQUESTS}
-{timeouts}
+{timeouts}{audit}
 [[listeners]]
 address = "127.0.0.1:{port}"
 

@@ -84,6 +84,9 @@ SCENARIOS = {
         path="/r/99999", routes=100_000),
     "services-10k": Scenario(
         "As h1-1k, with 10 000 services.", proxies=("caio", "caio-services"), services=10_000),
+    "trail": Scenario(
+        "As h1-1k, with and without a trail of every decision, kept in the rig's own folder.",
+        proxies=("caio", "caio-trail", "nginx")),
     "h1-attacked": Scenario(
         "Paced HTTP/1.1 beside one attack after another.", kind="attack",
         proxies=("caio", "nginx", "haproxy")),
@@ -157,7 +160,8 @@ def command_for(name, scenario, folder, port, origin_port, options):
         return peers.relay(port, origin_port, answer, options.relay)
     routes = scenario.routes if name == "caio-routes" else min(scenario.routes, 1)
     services = scenario.services if name == "caio-services" else 2
-    return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services)
+    trail = os.path.join(folder, "trail") if name == "caio-trail" else None
+    return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services, trail)
 
 
 def path_for(name, scenario):
