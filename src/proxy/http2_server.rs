@@ -2,6 +2,7 @@
 
 use super::accept::Downstream;
 use super::answering::Reply;
+use super::backlog::Backlog;
 use super::bridge::{self, End, Outgoing, Upstream};
 use super::call::{self, Begun, Call, Failed, Opening};
 use super::grpc_health;
@@ -37,6 +38,7 @@ struct Connection {
     /// DATA frames sent that the meter has not been told of.
     frames: Frames,
     abuse: Cell<Option<Abuse>>,
+    backlog: Rc<Backlog>,
     streams: Cell<usize>,
     /// When the last stream ended.
     quiet_since_ms: Cell<u64>,
@@ -127,6 +129,7 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         meter: RefCell::new(Meter::new(meter_limits, Role::Downstream)),
         frames: Frames::default(),
         abuse: Cell::new(None),
+        backlog: Rc::default(),
         streams: Cell::new(0),
         quiet_since_ms: Cell::new(worker.clock.now_ms()),
         block_until_ms: Cell::new(u64::MAX),
@@ -453,6 +456,7 @@ async fn attempts(
 ) -> Ended {
     let worker = &connection.worker;
     let Prepared { head, grpc, timeout_ns } = prepared;
+    connection.backlog.room().await;
     loop {
         let begun = match call::begin(worker, opening, &head) {
             Ok(begun) => begun,
@@ -473,7 +477,8 @@ async fn attempts(
         };
         let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms };
         let frames = Rc::clone(&connection.frames);
-        let mut reply = Reply::Http2(respond, Some((worker.timer(), frames)));
+        let mut reply =
+            Reply::Http2(respond, Some((worker.timer().counted(&connection.backlog), frames)));
         let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
         let status = match end {
             End::Done(status, _) => {

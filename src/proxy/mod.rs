@@ -12,6 +12,7 @@
 pub mod accept;
 pub mod addresses;
 pub mod answering;
+pub mod backlog;
 pub mod both;
 pub mod bridge;
 pub mod budget;

@@ -1,5 +1,6 @@
 //! A bound on how long a droppable future may wait, at the price of two stores.
 
+use super::backlog::Backlog;
 use crate::io::deadline::{Deadlines, Kept, Overdue, Watch};
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
@@ -16,12 +17,23 @@ pub struct Timer {
     table: Rc<Deadlines>,
     watch: OnceCell<Watch>,
     keeps: Cell<Option<Kept>>,
+    backlog: Option<Rc<Backlog>>,
 }
 
 impl Timer {
     /// A timer of this table.
     pub fn new(table: &Rc<Deadlines>) -> Self {
-        Self { table: Rc::clone(table), watch: OnceCell::new(), keeps: Cell::new(None) }
+        Self {
+            table: Rc::clone(table),
+            watch: OnceCell::new(),
+            keeps: Cell::new(None),
+            backlog: None,
+        }
+    }
+
+    /// The same for what one caller is sent: what keeps something from others counts here.
+    pub fn counted(self, backlog: &Rc<Backlog>) -> Self {
+        Self { backlog: Some(Rc::clone(backlog)), ..self }
     }
 
     /// Says that its waits are for a caller, and what they keep from others.
@@ -42,6 +54,7 @@ pub async fn until<F: Future>(
 ) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let mut armed = false;
+    let mut waits = None;
     let output = poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
@@ -53,6 +66,7 @@ pub async fn until<F: Future>(
             watch.arm(deadline_ms, Overdue::Wake);
             if let Some(kept) = timer.keeps.get() {
                 watch.keeps(kept);
+                waits = timer.backlog.as_ref().map(Backlog::enter);
             }
         } else if watch.fired() {
             return Poll::Ready(Err(Elapsed));
@@ -61,6 +75,7 @@ pub async fn until<F: Future>(
         Poll::Pending
     })
     .await;
+    drop(waits);
     if let Some(watch) = timer.watch.get() {
         watch.disarm();
     }

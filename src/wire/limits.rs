@@ -126,6 +126,9 @@ pub const WAITING_PER_ENDPOINT_MAX: usize = 1024;
 /// Milliseconds that a caller may leave an exchange waiting while others wait for its connection. A
 /// round trip around the earth takes a fifth of this.
 pub const STALLED_MS: u64 = 1_000;
+/// Answers that may wait for one HTTP/2 caller's window before no further exchange of its begins. A
+/// browser that pauses a page has a handful; 64 connections of this many fill an endpoint's 1024.
+pub const ANSWERS_WAITING_MAX: usize = 16;
 /// Stalled exchanges ended at once beyond those that others wait for: room for who comes next.
 pub const RELEASED_SPARE: usize = 16;
 /// Bytes of body that h2 may hold for sending on one connection, beside its windows.

@@ -190,3 +190,40 @@ fn row_25_a_refusal_that_is_not_taken_ends_its_stream() {
     assert_eq!(ended.reset(1), Some(8), "CANCEL: {ended:?}");
     gateway.assert_sound();
 }
+
+#[test]
+fn row_25_a_caller_whose_answers_wait_begins_no_more_until_it_takes_some() {
+    let large = vec![b'x'; 100_000];
+    let origin = Origin::scripted(move |request| {
+        if request.target != "/large" {
+            return Answer::ok();
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", large.len());
+        Answer::raw([head.as_bytes(), &large].concat())
+    });
+    let mut gateway = Gateway::start(origin.address, Protocol::Http1);
+    let asked = || origin.requests().iter().filter(|request| request.target == "/large").count();
+    let mut hoarder = Connection::open(gateway.address);
+    hoarder.send(&no_window());
+    for stream in 0..20 {
+        ask(&mut hoarder, 2 * stream + 1, h2::END_STREAM, &h2::head("GET", "/large", &[]));
+        // One by one: what waits already is known when the next one comes.
+        if stream < 16 {
+            let head = hoarder.read_until(PATIENCE, |frame| frame.kind == h2::HEADERS);
+            assert_eq!(head, End::Open);
+        }
+    }
+    support::assert_serves(gateway.address);
+    assert_eq!(asked(), 16);
+    let window = [&[0, 4][..], &(1u32 << 20).to_be_bytes()].concat();
+    hoarder.send(&h2::frame(h2::SETTINGS, 0, 0, &window));
+    hoarder.send(&h2::frame(h2::WINDOW_UPDATE, 0, 0, &(1u32 << 24).to_be_bytes()));
+    let ended = std::cell::Cell::new(0);
+    let done = hoarder.read_until(PATIENCE, |frame| {
+        let ends = frame.kind == h2::DATA && frame.flags & h2::END_STREAM != 0;
+        ended.set(ended.get() + usize::from(ends));
+        ended.get() == 20
+    });
+    assert_eq!((done, asked()), (End::Open, 20), "the rest are asked for");
+    gateway.assert_sound();
+}
