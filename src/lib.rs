@@ -5,7 +5,7 @@
 //!  9  cli          words for people: demo, run, check, explain
 //!  8  admin        the control surface (later)                         ┐
 //!  7  proxy        one worker per core: accept, drive, relay, adopt    ├ feature "serve"
-//!     io           monoio, sockets, timers; knows no HTTP, no contracts┘
+//!     io           monoio, sockets, timers, files; knows no HTTP       ┘
 //!  ───────────────── nothing below this line can do IO ─────────────────
 //!  6  exchange     one request and its response: head in, verdict and heads out; refusals
 //!  5  audit        records, lanes, frames, the tree over them, checkpoints (bytes only)

@@ -10,7 +10,9 @@ use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
 use crate::io::deadline::{Deadlines, Kept, Watch};
 use crate::io::stream::{Receiving, Stream, is_waiting};
-use crate::wire::limits::{RELEASED_SPARE, STALLED_MS, WAITING_PER_ENDPOINT_MAX};
+use crate::wire::limits::{
+    CROWD_MIN, RELEASED_SPARE, STALLED_IN_CROWD_MS, STALLED_MS, WAITING_PER_ENDPOINT_MAX,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -235,8 +237,9 @@ impl Endpoint {
     /// Ends as many exchanges that wait for their callers as others wait in line.
     fn relieve(&self, deadlines: &Deadlines, now_ms: u64) {
         let waiting = self.line.len();
+        let patience_ms = if waiting < CROWD_MIN { STALLED_MS } else { STALLED_IN_CROWD_MS };
         if waiting > 0
-            && let Some(before_ms) = now_ms.checked_sub(STALLED_MS)
+            && let Some(before_ms) = now_ms.checked_sub(patience_ms)
         {
             deadlines.release(self.number, before_ms, waiting + RELEASED_SPARE);
         }
