@@ -225,7 +225,7 @@ service = "test.dead"
 version = "1.0.0"
 [[services.contract.offers]]
 capability = "test/1"
-interface = {{ http = ["* /work/*"] }}
+interface = {{ http = ["* /jobs/*"] }}
 [[services.contract.offers.promises]]
 speed = ">= 5"
 
@@ -238,7 +238,7 @@ service = "test.echo"
 version = "1.0.0"
 [[services.contract.offers]]
 capability = "test/1"
-interface = {{ http = ["* /work/*"] }}
+interface = {{ http = ["* /jobs/*"] }}
 [services.contract.offers.demands]
 size = "request.bytes <= 1KiB"
 [[services.contract.offers.promises]]
@@ -255,37 +255,37 @@ fn vocabulary() -> String {
 fn what_happened_is_on_the_trail_with_one_outcome_each() {
     let kept = Scratch::new();
     let origin = Origin::scripted(|request| match request.target.as_str() {
-        "/work/cut" => Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
-        "/work/bad" => Answer::raw("HTTP/1.1 2x0 OK\r\n\r\n"),
+        "/jobs/cut" => Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+        "/jobs/bad" => Answer::raw("HTTP/1.1 2x0 OK\r\n\r\n"),
         _ => Answer::ok(),
     });
     let caio = world(origin.address, &audited(&kept.path().join("trail"), ""));
     let files = [("caio.toml", caio.as_str()), ("vocabulary.toml", &vocabulary())];
     let mut gateway = Gateway::start_on(&files);
     // Each to the dead one first, then to the other.
-    assert_eq!(get(&gateway, "/work/a", "X-Request-ID: foreign\r\n").status(), Some(200));
-    assert_eq!(get(&gateway, "/work/a", "CAIO-Require: \"speed >= 2\"\r\n").status(), Some(200));
-    assert_eq!(get(&gateway, "/work/a", "CAIO-Require: \"speed >= 2\"\r\n").status(), Some(200));
-    let bad = get(&gateway, "/work/bad", "");
+    assert_eq!(get(&gateway, "/jobs/a", "X-Request-ID: foreign\r\n").status(), Some(200));
+    assert_eq!(get(&gateway, "/jobs/a", "CAIO-Require: \"speed >= 2\"\r\n").status(), Some(200));
+    assert_eq!(get(&gateway, "/jobs/a", "CAIO-Require: \"speed >= 2\"\r\n").status(), Some(200));
+    let bad = get(&gateway, "/jobs/bad", "");
     assert_eq!(bad.status(), Some(502));
     // The origin ends half way through the answer.
     let mut wire = Wire::connect(gateway.address);
-    wire.send(b"GET /work/cut HTTP/1.1\r\nHost: a\r\n\r\n");
+    wire.send(b"GET /jobs/cut HTTP/1.1\r\nHost: a\r\n\r\n");
     let (_, end) = wire.read_until(PATIENCE, |_| false);
     assert_ne!(end, End::Open);
     // Refusals: no route, nobody promises, a malformed requirement, a method that is not served.
     assert_eq!(get(&gateway, "/nowhere", "").status(), Some(404));
-    assert_eq!(get(&gateway, "/work/a", "CAIO-Require: \"speed >= 9\"\r\n").status(), Some(503));
-    assert_eq!(get(&gateway, "/work/a", "CAIO-Require: \"speed >=\"\r\n").status(), Some(400));
-    let trace = b"TRACE /work/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(get(&gateway, "/jobs/a", "CAIO-Require: \"speed >= 9\"\r\n").status(), Some(503));
+    assert_eq!(get(&gateway, "/jobs/a", "CAIO-Require: \"speed >=\"\r\n").status(), Some(400));
+    let trace = b"TRACE /jobs/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     assert_eq!(exchange(gateway.address, trace, usize::MAX).status(), Some(405));
     // HTTP/2 takes the same way.
     let mut http2 = Connection::open(gateway.address);
-    assert!(http2.call(1, &head("GET", "/work/a", &[])));
+    assert!(http2.call(1, &head("GET", "/jobs/a", &[])));
     drop(http2);
     // A caller that leaves in the middle of its body.
     let mut wire = Wire::connect(gateway.address);
-    wire.send(b"POST /work/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
+    wire.send(b"POST /jobs/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
     eventually("the half is forwarded", || origin.has_seen(b"half"));
     drop(wire);
     gateway.terminate();
