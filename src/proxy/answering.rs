@@ -24,7 +24,7 @@ pub enum Reply<'a> {
 
 impl Reply<'_> {
     /// Says what the exchange keeps from others while it waits for its caller.
-    pub(super) fn keep(&self, kept: Kept) {
+    pub(super) fn keep(&self, kept: Option<Kept>) {
         if let Self::Http2(_, Some((timer, _))) = self {
             timer.keep(kept);
         }

@@ -266,8 +266,9 @@ async fn over_http1(
     let head = headers::http1_request_head(&request, chunked);
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
     // Who waits for a caller now keeps a connection that others may need.
-    source.keep(connection.endpoint().kept());
-    reply.keep(connection.endpoint().kept());
+    let kept = Some(connection.endpoint().kept());
+    source.keep(kept);
+    reply.keep(kept);
     let (sent, _) = connection.stream.write(head, 0).await;
     let (end, reusable) = if sent.is_err() {
         (End::Refuse(aborted()), false)
@@ -425,6 +426,8 @@ async fn deliver_whole(
     let framing = received.framing();
     let Received { head, buffer, status, fields } = received;
     shared.worker.buffers.put(buffer);
+    // Whoever waits for its caller from here on keeps nothing from others.
+    reply.keep(None);
     if head.keep_alive {
         let buffer = shared.worker.buffers.take();
         shared.worker.pool.put_back(connection, buffer, shared.now());

@@ -316,7 +316,7 @@ fn header_map(trailers: &Trailers) -> HeaderMap {
 
 impl Source<'_> {
     /// Says what the exchange keeps from others while it waits for its caller.
-    pub fn keep(&self, kept: Kept) {
+    pub fn keep(&self, kept: Option<Kept>) {
         if let Self::Http2(source) = self {
             source.timer.keep(kept);
         }

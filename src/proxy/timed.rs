@@ -36,9 +36,9 @@ impl Timer {
         Self { backlog: Some(Rc::clone(backlog)), ..self }
     }
 
-    /// Says that its waits are for a caller, and what they keep from others.
-    pub fn keep(&self, kept: Kept) {
-        self.keeps.set(Some(kept));
+    /// Says that its waits are for a caller, and what they keep from others, if anything.
+    pub fn keep(&self, kept: Option<Kept>) {
+        self.keeps.set(kept);
     }
 }
 

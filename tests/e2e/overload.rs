@@ -11,8 +11,8 @@
 
 mod support;
 
+use std::sync::Mutex;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::h2::{self, Connection};
 use support::origin::{Answer, Origin};
@@ -87,6 +87,19 @@ fn ask(connection: &mut Connection, stream: u32, flags: u8, head: &[u8]) {
     connection.send(&h2::frame(h2::HEADERS, h2::END_HEADERS | flags, stream, head));
 }
 
+/// An origin that answers `target` once it is told to, and everything else at once.
+fn gated(target: &'static str) -> (mpsc::Sender<()>, Origin) {
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let origin = Origin::scripted(move |request| {
+        if request.target == target {
+            let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        Answer::ok()
+    });
+    (go, origin)
+}
+
 #[test]
 fn row_25_callers_who_do_not_read_or_send_give_way_to_those_who_do() {
     let large = vec![b'x'; 8 << 20];
@@ -130,7 +143,7 @@ fn row_25_callers_who_do_not_read_or_send_give_way_to_those_who_do() {
 
 #[test]
 fn row_25_an_answer_that_is_here_holds_no_connection_however_long_its_caller_takes() {
-    let origin = Origin::echo();
+    let (go, origin) = gated("/busy");
     let more = "[limits]\nupstream_connections_per_endpoint_max = 1\n\
                 upstream_idle_per_endpoint_max = 1\n";
     let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, more);
@@ -140,7 +153,17 @@ fn row_25_an_answer_that_is_here_holds_no_connection_however_long_its_caller_tak
     let head = slow.read_until(PATIENCE, |frame| frame.kind == h2::HEADERS);
     assert_eq!(head, End::Open);
     assert!(Connection::open(gateway.address).call(1, &h2::head("GET", "/", &[])));
-    // It was not cut off to make room: with a window, its content comes.
+    // Nor is it cut off to make room while others wait: with a window, its content comes.
+    let mut busy = Wire::connect(gateway.address);
+    busy.send(b"GET /busy HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    support::eventually("the service is asked", || origin.has_seen(b"/busy"));
+    let mut waiting = Wire::connect(gateway.address);
+    waiting.send(GET);
+    let (early, end) = waiting.read_until(Duration::from_millis(1_500), |_| false);
+    assert!(early.is_empty() && end == End::Open, "{early:?}");
+    go.send(()).unwrap();
+    let (_, end) = waiting.read_until(PATIENCE, |bytes| bytes.ends_with(b"ok"));
+    assert_eq!(end, End::Open);
     slow.send(&h2::frame(h2::WINDOW_UPDATE, 0, 1, &100u32.to_be_bytes()));
     let ended = slow.until_stream_ends(1);
     let content = ended.frames.iter().find(|frame| frame.kind == h2::DATA);
@@ -150,14 +173,7 @@ fn row_25_an_answer_that_is_here_holds_no_connection_however_long_its_caller_tak
 
 #[test]
 fn who_finds_every_connection_in_use_waits_its_turn() {
-    let (go, gate) = mpsc::channel::<()>();
-    let gate = Arc::new(Mutex::new(gate));
-    let origin = Origin::scripted(move |request| {
-        if request.target == "/slow" {
-            let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
-        }
-        Answer::ok()
-    });
+    let (go, origin) = gated("/slow");
     let more = "[limits]\nupstream_connections_per_endpoint_max = 1\n\
                 upstream_idle_per_endpoint_max = 1\n";
     let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, more);
