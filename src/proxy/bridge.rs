@@ -637,11 +637,11 @@ pub async fn from_http1(
     };
     match end {
         End::Done(status, keep) => {
-            call.finish(worker, status);
+            call.finish(status);
             RelayEnd::Done { keep, rest }
         }
         End::Again if !call.is_repeat() => {
-            call.finish(worker, 0);
+            call.finish(0);
             RelayEnd::Stale { input }
         }
         End::Again => {
@@ -654,7 +654,7 @@ pub async fn from_http1(
             RelayEnd::Refused { refusal, input, body_taken: !none }
         }
         End::Broken => {
-            call.finish(worker, 0);
+            call.finish(0);
             RelayEnd::Broken
         }
     }

@@ -542,7 +542,7 @@ impl Call {
     }
 
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
-    pub fn finish(self, _worker: &Worker, status: u16) {
+    pub fn finish(self, status: u16) {
         self.recorded.finish(status);
     }
 

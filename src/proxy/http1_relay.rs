@@ -184,7 +184,7 @@ fn conclude(
     };
     match answer {
         Answer::Whole { status, reusable, keep } => {
-            call.finish(worker, status);
+            call.finish(status);
             if reusable && uploaded {
                 worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
             }
@@ -197,7 +197,7 @@ fn conclude(
             RelayEnd::Done { keep: keep && uploaded, rest }
         }
         Answer::Cut => {
-            call.finish(worker, 0);
+            call.finish(0);
             RelayEnd::Broken
         }
         Answer::Malformed(fault) => refused(call, Reason::UpstreamFraming, fault.what(), input),
@@ -217,7 +217,7 @@ fn conclude(
                 refused(call, Reason::BodyTooLarge, BODY_TOO_LARGE, input)
             }
             Some(UploadFault::CallerGone) => {
-                call.finish(worker, 0);
+                call.finish(0);
                 RelayEnd::Broken
             }
             Some(UploadFault::UpstreamGone) | None if timed_out => {
@@ -227,7 +227,7 @@ fn conclude(
             // 9.3.1 allows to send it again where it is whole here and nothing was answered. A
             // method that is not idempotent may have been acted on, unless the service says so.
             None if reused && whole && call.may_repeat() && silent => {
-                call.finish(worker, 0);
+                call.finish(0);
                 RelayEnd::Stale { input }
             }
             Some(UploadFault::UpstreamGone) | None => {

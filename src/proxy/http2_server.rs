@@ -482,11 +482,11 @@ async fn attempts(
         let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
         let status = match end {
             End::Done(status, _) => {
-                call.finish(worker, status);
+                call.finish(status);
                 return Ended::Whole;
             }
             End::Again if !opening.was_stale() => {
-                call.finish(worker, 0);
+                call.finish(0);
                 worker.counters.stale_retries.add(1);
                 opening.stale();
                 continue;
@@ -497,7 +497,7 @@ async fn attempts(
             }
             End::Refuse(refusal) => bounds.explain(worker, refusal),
             End::Broken => {
-                call.finish(worker, 0);
+                call.finish(0);
                 return Ended::Broken;
             }
         };

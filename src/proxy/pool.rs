@@ -8,7 +8,7 @@
 use super::worker::Worker;
 use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
-use crate::io::deadline::{Deadlines, Kept, Watch};
+use crate::io::deadline::{Deadlines, Kept, TICK_MS, Watch};
 use crate::io::stream::{Receiving, Stream, is_waiting};
 use crate::wire::limits::{
     CROWD_MIN, RELEASED_SPARE, STALLED_IN_CROWD_MS, STALLED_MS, WAITING_PER_ENDPOINT_MAX,
@@ -52,6 +52,8 @@ pub struct Endpoint {
     idle: RefCell<Vec<Idle>>,
     open: Cell<usize>,
     line: Line,
+    /// When room was made last, and for how many.
+    relieved: Cell<(u64, usize)>,
     /// The HTTP/2 connection that new streams go to.
     pub(super) http2: RefCell<super::http2_client::Slot>,
 }
@@ -102,6 +104,7 @@ impl Pool {
                 idle: RefCell::default(),
                 open: Cell::new(0),
                 line: Line::default(),
+                relieved: Cell::default(),
                 http2: RefCell::default(),
             })
         }))
@@ -234,9 +237,15 @@ impl Endpoint {
         self.number
     }
 
-    /// Ends as many exchanges that wait for their callers as others wait in line.
+    /// Ends as many exchanges that wait for their callers as others wait in line. Looks through all
+    /// of them, so only once a tick, and again when the line has doubled meanwhile.
     fn relieve(&self, deadlines: &Deadlines, now_ms: u64) {
         let waiting = self.line.len();
+        let (at_ms, relieved) = self.relieved.get();
+        if now_ms < at_ms.saturating_add(TICK_MS) && waiting < 2 * relieved {
+            return;
+        }
+        self.relieved.set((now_ms, waiting));
         let patience_ms = if waiting < CROWD_MIN { STALLED_MS } else { STALLED_IN_CROWD_MS };
         if waiting > 0
             && let Some(before_ms) = now_ms.checked_sub(patience_ms)
