@@ -16,10 +16,6 @@ use support::h2;
 use support::origin::{Answer, Origin};
 use support::{Gateway, PATIENCE, Protocol, Wire, exchange};
 
-fn kept(bytes: &str) -> Answer {
-    Answer { bytes: bytes.into(), close: false }
-}
-
 /// Sends `bytes` and reads until `last` has come.
 fn text(gateway: &Gateway, bytes: &[u8], last: &str) -> String {
     let mut wire = Wire::connect(gateway.address);
@@ -31,9 +27,9 @@ fn text(gateway: &Gateway, bytes: &[u8], last: &str) -> String {
 #[test]
 fn an_answer_without_a_body_is_followed_by_nothing_whatever_its_head_states() {
     let origin = Origin::scripted(|request| match &request.target[..] {
-        "/head" => kept("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        "/same" => kept("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        _ => kept("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast"),
+        "/head" => Answer::kept("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        "/same" => Answer::kept("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        _ => Answer::kept("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast"),
     });
     let mut gateway = Gateway::start(origin.address, Protocol::Http1);
     for asked in ["HEAD /head", "GET /same"] {
@@ -49,7 +45,7 @@ fn an_answer_without_a_body_is_followed_by_nothing_whatever_its_head_states() {
 #[test]
 fn trailers_that_a_service_calls_its_hop_s_own_do_not_pass() {
     let origin = Origin::scripted(|_| {
-        kept(
+        Answer::kept(
             "HTTP/1.1 200 OK\r\nConnection: X-Secret\r\nTransfer-Encoding: chunked\r\n\r\n\
              2\r\nok\r\n0\r\nX-Secret: leak\r\nX-Sum: 1\r\n\r\n",
         )
@@ -63,7 +59,7 @@ fn trailers_that_a_service_calls_its_hop_s_own_do_not_pass() {
 #[test]
 fn a_missing_date_is_added_and_a_given_one_kept() {
     let origin = Origin::scripted(|request| match &request.target[..] {
-        "/dated" => kept("HTTP/1.1 200 OK\r\nDate: then\r\nContent-Length: 2\r\n\r\nok"),
+        "/dated" => Answer::kept("HTTP/1.1 200 OK\r\nDate: then\r\nContent-Length: 2\r\n\r\nok"),
         _ => Answer::ok(),
     });
     let mut gateway = Gateway::start(origin.address, Protocol::Http1);

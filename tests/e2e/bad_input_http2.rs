@@ -12,7 +12,7 @@
 mod support;
 
 use support::h2::{self, Connection, Ended, block, frame, head};
-use support::origin::Origin;
+use support::origin::{Answer, Origin};
 use support::{End, Gateway, Protocol, Wire, assert_serves};
 
 /// Request ids of a client, in order.
@@ -292,13 +292,9 @@ fn row_24_answers_that_are_not_read_are_bounded() {
 
 #[test]
 fn row_25_a_reader_that_takes_nothing_holds_little_and_blocks_nobody() {
-    let large = vec![b'x'; 8 << 20];
-    let origin = Origin::scripted(move |request| {
-        if request.target == "/healthy" {
-            return support::origin::Answer::ok();
-        }
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", large.len());
-        support::origin::Answer::raw([head.as_bytes(), &large].concat())
+    let origin = Origin::scripted(|request| match &request.target[..] {
+        "/healthy" => Answer::ok(),
+        _ => Answer::large(8 << 20),
     });
     let mut gateway = Gateway::start(origin.address, Protocol::Http1);
     assert_serves_h2(&gateway);

@@ -102,13 +102,9 @@ fn gated(target: &'static str) -> (mpsc::Sender<()>, Origin) {
 
 #[test]
 fn row_25_callers_who_do_not_read_or_send_give_way_to_those_who_do() {
-    let large = vec![b'x'; 8 << 20];
-    let origin = Origin::scripted(move |request| {
-        if request.target != "/large" {
-            return Answer::ok();
-        }
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", large.len());
-        Answer::raw([head.as_bytes(), &large].concat())
+    let origin = Origin::scripted(|request| match &request.target[..] {
+        "/large" => Answer::large(8 << 20),
+        _ => Answer::ok(),
     });
     let more = "[limits]\nupstream_connections_per_endpoint_max = 4\n\
                 upstream_idle_per_endpoint_max = 1\n";
@@ -209,13 +205,9 @@ fn row_25_a_refusal_that_is_not_taken_ends_its_stream() {
 
 #[test]
 fn row_25_a_caller_whose_answers_wait_begins_no_more_until_it_takes_some() {
-    let large = vec![b'x'; 100_000];
-    let origin = Origin::scripted(move |request| {
-        if request.target != "/large" {
-            return Answer::ok();
-        }
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", large.len());
-        Answer::raw([head.as_bytes(), &large].concat())
+    let origin = Origin::scripted(|request| match &request.target[..] {
+        "/large" => Answer::large(100_000),
+        _ => Answer::ok(),
     });
     let mut gateway = Gateway::start(origin.address, Protocol::Http1);
     let asked = || origin.requests().iter().filter(|request| request.target == "/large").count();

@@ -21,6 +21,17 @@ impl Answer {
         Self { bytes, close: false }
     }
 
+    /// Exactly these bytes on a connection that stays open.
+    pub fn kept(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), close: false }
+    }
+
+    /// A 200 with `length` bytes of content, then the end.
+    pub fn large(length: usize) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        Self::raw([head.as_bytes(), &vec![b'x'; length]].concat())
+    }
+
     /// Exactly these bytes, then the end.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), close: true }
