@@ -3,12 +3,10 @@
 
 use super::log::Pen;
 use super::story::{Engine, Plot, Setting, Story};
-use super::world::World;
+use super::world::{World, misread};
 use super::{check, naive, place};
-use caio::balance::epoch::{Epoch, State};
+use caio::balance::epoch::State;
 use caio::compiler::compile;
-use caio::contract::logic::Mode;
-use caio::contract::set::{Numbers, Set, Texts, Value};
 use caio::decide::reference::Judgement;
 use caio::decide::{Choice, Denial, HeaderNeeds, Stage, Verdict};
 use caio::snapshot::{NeedsId, ServiceId};
@@ -46,16 +44,7 @@ const FAULTY: [(&str, Engine); 17] = [
         }
         denial => denial,
     }),
-    ("a clause is its last literal", |it| {
-        let mut world = it.world.clone();
-        let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
-        for demand in offers.flat_map(|offer| &mut offer.demands) {
-            for clause in &mut demand.cnf.clauses {
-                clause.atoms.drain(..clause.atoms.len().saturating_sub(1));
-            }
-        }
-        of_world(it, &world)
-    }),
+    ("a clause is its last literal", |it| of_world(it, &it.world.with_last_literals())),
     ("a condition is its last clause", |it| {
         let mut world = it.world.clone();
         let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
@@ -65,32 +54,10 @@ const FAULTY: [(&str, Engine); 17] = [
         of_world(it, &world)
     }),
     ("what is unknown is zero", |it| {
-        let mut facts = it.facts.clone();
-        for id in it.world.ids(false) {
-            let zero = match it.world.is_text(id) {
-                true => Value::Text("".into()),
-                false => Value::Number(0),
-            };
-            facts.entry(id).or_insert(zero);
-        }
+        let facts = it.world.with_zeros(it.facts);
         of(it, &Setting { facts: &facts, ..*it })
     }),
-    ("what is not promised is promised", |it| {
-        let mut world = it.world.clone();
-        let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
-        for offer in offers {
-            for id in it.world.ids(true) {
-                if !offer.promises.iter().any(|mode| mode.then.contains_key(&id)) {
-                    let one = match it.world.is_text(id) {
-                        true => Set::Texts(Texts::exactly(["ab"])),
-                        false => Set::Numbers(Numbers::new([(2, 2)])),
-                    };
-                    offer.promises.push(Mode { then: [(id, one)].into(), ..Mode::default() });
-                }
-            }
-        }
-        of_world(it, &world)
-    }),
+    ("what is not promised is promised", |it| of_world(it, &it.world.with_all_promised())),
     ("promises hold whatever their condition", |it| {
         let mut world = it.world.clone();
         let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
@@ -99,11 +66,7 @@ const FAULTY: [(&str, Engine); 17] = [
         }
         of_world(it, &world)
     }),
-    ("the tier is ignored", |it| {
-        let mut world = it.world.clone();
-        world.services.iter_mut().for_each(|service| service.tier = 0);
-        of_world(it, &world)
-    }),
+    ("the tier is ignored", |it| of_world(it, &it.world.with_one_tier())),
     ("health is ignored", |it| {
         of_states(it, |state| State::new(true, state.drained(), state.bucket()))
     }),
@@ -143,10 +106,8 @@ fn of_world(it: &Setting<'_>, world: &World) -> Verdict {
 }
 
 fn of_states(it: &Setting<'_>, read: fn(State) -> State) -> Verdict {
-    let services = (0..).zip(it.snapshot.services());
-    let states: Vec<State> =
-        services.map(|(number, _)| read(it.epoch.state(ServiceId(number)))).collect();
-    of(it, &Setting { epoch: &Epoch::new(it.epoch.number(), states), ..*it })
+    let epoch = misread(it.snapshot, it.epoch, read);
+    of(it, &Setting { epoch: &epoch, ..*it })
 }
 
 #[test]

@@ -2,13 +2,11 @@
 //! as the faulty one would read them. Each fault must show, and whatever it lets through that is
 //! unsound must fail the re-check.
 
-use super::world::World;
+use super::world::{World, misread};
 use super::{Asked, eligible, random_epoch, rounds};
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::certify;
 use caio::compiler::compile;
-use caio::contract::logic::{AttributeId, Mode};
-use caio::contract::set::{Numbers, Set, Texts, Value};
 use caio::decide::{Choice, Verdict, decide, reference};
 use caio::snapshot::{ServiceId, Snapshot};
 use fastrand::Rng;
@@ -31,16 +29,7 @@ const MUTANTS: [Mutant; 10] = [
         let place = it.judgement.appraisals.iter().position(|one| one.service == best)?;
         it.judgement.appraisals.get(place + 1).map(|one| one.service)
     }),
-    ("a clause is its last literal", |it| {
-        let mut world = it.world.clone();
-        let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
-        for demand in offers.flat_map(|offer| &mut offer.demands) {
-            for clause in &mut demand.cnf.clauses {
-                clause.atoms.drain(..clause.atoms.len().saturating_sub(1));
-            }
-        }
-        of_world(it, &world)
-    }),
+    ("a clause is its last literal", |it| of_world(it, &it.world.with_last_literals())),
     ("health is ignored", |it| {
         of_states(it, |state| State::new(true, state.drained(), state.bucket()))
     }),
@@ -51,40 +40,16 @@ const MUTANTS: [Mutant; 10] = [
         of_states(it, |state| State::new(state.healthy(), state.drained(), 0))
     }),
     ("what is unknown is zero", |it| {
-        let mut facts = it.asked.facts.clone();
-        for id in it.world.ids(false) {
-            let zero = match it.world.is_text(id) {
-                true => Value::Text("".into()),
-                false => Value::Number(0),
-            };
-            facts.entry(id).or_insert(zero);
-        }
         let asked = Asked {
-            facts,
+            facts: it.world.with_zeros(&it.asked.facts),
             tried: it.asked.tried.clone(),
             header: it.asked.header.clone(),
             ..*it.asked
         };
         engine(it.snapshot, it.epoch, &asked)
     }),
-    ("what is not promised is promised", |it| {
-        let mut world = it.world.clone();
-        let offers = world.services.iter_mut().flat_map(|service| &mut service.contract.offers);
-        for offer in offers {
-            for id in it.world.ids(true) {
-                if !offer.promises.iter().any(|mode| mode.then.contains_key(&id)) {
-                    let then = [(id, one_value(it.world, id))].into();
-                    offer.promises.push(Mode { then, ..Mode::default() });
-                }
-            }
-        }
-        of_world(it, &world)
-    }),
-    ("the tier is ignored", |it| {
-        let mut world = it.world.clone();
-        world.services.iter_mut().for_each(|service| service.tier = 0);
-        of_world(it, &world)
-    }),
+    ("what is not promised is promised", |it| of_world(it, &it.world.with_all_promised())),
+    ("the tier is ignored", |it| of_world(it, &it.world.with_one_tier())),
     ("the first eligible is the best", |it| eligible(it.judgement).first().copied()),
     ("earlier attempts are forgotten", |it| {
         let asked = Asked {
@@ -114,17 +79,7 @@ fn of_world(it: &Setting<'_>, world: &World) -> Option<ServiceId> {
 }
 
 fn of_states(it: &Setting<'_>, read: fn(State) -> State) -> Option<ServiceId> {
-    let services = (0..).zip(it.snapshot.services());
-    let states: Vec<State> =
-        services.map(|(number, _)| read(it.epoch.state(ServiceId(number)))).collect();
-    engine(it.snapshot, &Epoch::new(it.epoch.number(), states), it.asked)
-}
-
-fn one_value(world: &World, id: AttributeId) -> Set {
-    match world.is_text(id) {
-        true => Set::Texts(Texts::exactly(["ab"])),
-        false => Set::Numbers(Numbers::new([(2, 2)])),
-    }
+    engine(it.snapshot, &misread(it.snapshot, it.epoch, read), it.asked)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Random worlds: small alphabets, so that everything meets everything.
 
+use caio::balance::epoch::{Epoch, State};
 use caio::compiler::Parts;
 use caio::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
@@ -8,9 +9,9 @@ use caio::config::model::{
 use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
 use caio::contract::set::{Numbers, Set, Texts, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
-use caio::snapshot::SeedRule;
 use caio::snapshot::pattern::{host_matches, operation_matches, operation_text, path_matches};
 use caio::snapshot::request::{Principal, RequestView};
+use caio::snapshot::{SeedRule, ServiceId, Snapshot};
 use fastrand::Rng;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -537,4 +538,67 @@ fn specificity(rule: &Naive) -> impl Ord {
         PathPattern::Exact(_) => (2, Vec::new(), 0),
     };
     (host, path, rule.operation.method.is_some(), rule.headers.len(), rule.explicit)
+}
+
+/// Worlds as faulty engines read them: see the suites that ask such engines.
+impl World {
+    fn with_offers(&self, mut change: impl FnMut(&mut Offer)) -> Self {
+        let mut world = self.clone();
+        let services = world.services.iter_mut();
+        services.flat_map(|service| &mut service.contract.offers).for_each(&mut change);
+        world
+    }
+
+    /// Each clause of a demand is its last literal.
+    pub(crate) fn with_last_literals(&self) -> Self {
+        self.with_offers(|offer| {
+            let clauses = offer.demands.iter_mut().flat_map(|demand| &mut demand.cnf.clauses);
+            clauses.for_each(|clause| {
+                clause.atoms.drain(..clause.atoms.len().saturating_sub(1));
+            });
+        })
+    }
+
+    /// What is not promised is promised.
+    pub(crate) fn with_all_promised(&self) -> Self {
+        self.with_offers(|offer| {
+            for id in self.ids(true) {
+                if !offer.promises.iter().any(|mode| mode.then.contains_key(&id)) {
+                    let one = match self.is_text(id) {
+                        true => Set::Texts(Texts::exactly(["ab"])),
+                        false => Set::Numbers(Numbers::new([(2, 2)])),
+                    };
+                    offer.promises.push(Mode { then: [(id, one)].into(), ..Mode::default() });
+                }
+            }
+        })
+    }
+
+    /// Every service has the same tier.
+    pub(crate) fn with_one_tier(&self) -> Self {
+        let mut world = self.clone();
+        world.services.iter_mut().for_each(|service| service.tier = 0);
+        world
+    }
+
+    /// The facts with zero for what is unknown.
+    pub(crate) fn with_zeros(&self, facts: &Facts) -> Facts {
+        let mut facts = facts.clone();
+        for id in self.ids(false) {
+            let zero = match self.is_text(id) {
+                true => Value::Text("".into()),
+                false => Value::Number(0),
+            };
+            facts.entry(id).or_insert(zero);
+        }
+        facts
+    }
+}
+
+/// An epoch with the services' states as a faulty engine reads them.
+pub(crate) fn misread(snapshot: &Snapshot, epoch: &Epoch, read: fn(State) -> State) -> Epoch {
+    let services = (0..).zip(snapshot.services());
+    let states: Vec<State> =
+        services.map(|(number, _)| read(epoch.state(ServiceId(number)))).collect();
+    Epoch::new(epoch.number(), states)
 }
