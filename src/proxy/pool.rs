@@ -238,11 +238,11 @@ impl Endpoint {
     }
 
     /// Ends as many exchanges that wait for their callers as others wait in line. Looks through all
-    /// of them, so only once a tick, and again when the line has doubled meanwhile.
+    /// of them, so only once a tick, and again when the line has outgrown what was made to spare.
     fn relieve(&self, deadlines: &Deadlines, now_ms: u64) {
         let waiting = self.line.len();
         let (at_ms, relieved) = self.relieved.get();
-        if now_ms < at_ms.saturating_add(TICK_MS) && waiting < 2 * relieved {
+        if now_ms < at_ms.saturating_add(TICK_MS) && waiting < relieved + RELEASED_SPARE {
             return;
         }
         self.relieved.set((now_ms, waiting));
