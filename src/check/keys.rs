@@ -1,5 +1,5 @@
-//! The chain of segment keys: each segment names its key, signed by the key before, over the root of
-//! all frames before. A key signs once, so that who holds the newest cannot write another past.
+//! The chain of segment keys: each segment names its key, signed by the key before, over the root
+//! of all frames before. A key signs once, so that who holds the newest cannot write another past.
 
 use super::bytes::Reader;
 use super::limits::SEGMENT_KEYS_BYTES_MAX;

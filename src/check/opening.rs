@@ -61,15 +61,15 @@ impl Openings {
         Ok(Some(value))
     }
 
-    /// At the end of the segment: the first row that opened nothing, unless it may have been written
-    /// ahead of a decision that was lost.
+    /// At the end of the segment: the first row that opened nothing, unless it may have been
+    /// written ahead of a decision that was lost.
     pub(crate) fn rest(&mut self, lost: impl Fn(Place) -> bool) -> Result<(), String> {
         self.read_on()?;
         let stray = self.rows.keys().find(|place| !lost(**place));
         match stray {
             Some((boot, number, lane, attribute)) => Err(format!(
-                "the fact {attribute} of decision {number}, lane {lane}, boot {boot} is opened, and \
-                 was not committed to"
+                "the fact {attribute} of decision {number}, lane {lane}, boot {boot} is opened, \
+                 and was not committed to"
             )),
             None => Ok(()),
         }

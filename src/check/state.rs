@@ -66,15 +66,17 @@ impl Coming {
             });
             return Ok(());
         }
+        let number = said.lanes.len();
         if let Some(last) = said.lanes.last_mut()
             && !last.is_whole()
         {
+            must!(usize::from(lane) + 1 == number, "the state of a lane is cut off");
             return last.add(sequence, body);
         }
         let Body::LaneState(state) = body else {
-            return Err(format!("the state of lane {} is missing", said.lanes.len()));
+            return Err(format!("the state of lane {number} is missing"));
         };
-        must!(usize::from(lane) == said.lanes.len(), "the state of a lane is missing");
+        must!(usize::from(lane) == number, "the state of lane {number} is missing");
         must!(!state.more || !state.open.is_empty(), "a lane's state is split for nothing");
         said.lanes.push(LaneSaid { next: sequence, state, dictionary: Vec::new() });
         Ok(())

@@ -34,8 +34,6 @@ pub(crate) struct Log {
     pub(crate) snapshots: BTreeMap<String, String>,
     /// Frames whose segments were taken away.
     pub(crate) retired: usize,
-    /// A key of a segment to come that is already listed.
-    pub(crate) ahead: Option<Vec<u8>>,
 }
 
 /// What a log is written with.
@@ -476,14 +474,17 @@ impl Log {
     /// Writes the directory anew.
     pub(crate) fn write(&self, directory: &Path, pen: &Pen) {
         let _ = std::fs::remove_dir_all(directory);
-        let put = |path: String, bytes: &[u8]| {
-            let path = directory.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        };
-        put("log-key.pub".to_owned(), pen.public().as_bytes());
+        for (path, bytes) in self.files(pen) {
+            put(directory, &path, &bytes);
+        }
+    }
+
+    /// All files of the directory.
+    pub(crate) fn files(&self, pen: &Pen) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        files.insert("log-key.pub".to_owned(), pen.public().into_bytes());
         for (digest, text) in &self.snapshots {
-            put(format!("snapshots/{digest}.landscape"), text.as_bytes());
+            files.insert(format!("snapshots/{digest}.landscape"), text.clone().into_bytes());
         }
         let framed = self.framed();
         let segments = self.segments();
@@ -496,19 +497,19 @@ impl Log {
             }
             let frames = framed[*first..end].iter();
             let bytes: Vec<u8> = frames.flat_map(|(bytes, _)| bytes.clone()).collect();
-            put(format!("segments/{first:020}.trail"), &bytes);
+            files.insert(format!("segments/{first:020}.trail"), bytes);
             let frames = &self.frames[*first..end];
             let rows: Vec<u8> = frames.iter().flat_map(|it| it.openings.concat()).collect();
             if !rows.is_empty() {
-                put(format!("openings/{first:020}.openings"), &rows);
+                files.insert(format!("openings/{first:020}.openings"), rows);
             }
         }
-        keys.extend(self.ahead.iter().flatten());
-        put("segment-keys".to_owned(), &keys);
+        files.insert("segment-keys".to_owned(), keys);
         let digests: Vec<Hash> = framed.iter().map(|(_, digest)| *digest).collect();
         let signed = &digests[..pen.signed.unwrap_or(digests.len())];
-        put("checkpoint".to_owned(), checkpoint(&pen.key, signed).as_bytes());
-        tiles(signed, put);
+        files.insert("checkpoint".to_owned(), checkpoint(&pen.key, signed).into_bytes());
+        tiles(signed, |path, bytes| drop(files.insert(path, bytes.to_vec())));
+        files
     }
 
     /// The digests of all frames.
@@ -517,7 +518,14 @@ impl Log {
     }
 }
 
-fn tiles(digests: &[Hash], put: impl Fn(String, &[u8])) {
+/// Writes a file below the directory.
+pub(crate) fn put(directory: &Path, path: &str, bytes: &[u8]) {
+    let path = directory.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn tiles(digests: &[Hash], mut put: impl FnMut(String, &[u8])) {
     let mut hashes: Vec<Hash> = digests.iter().map(leaf).collect();
     for level in 0.. {
         if hashes.is_empty() {

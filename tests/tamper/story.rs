@@ -76,6 +76,8 @@ pub(crate) struct Plot {
     pub(crate) crowded: bool,
     /// The most services of a landscape.
     pub(crate) services: usize,
+    /// A landscape stays for about so many decisions.
+    pub(crate) decisions_per_landscape: u8,
     /// A segment has about so many frames.
     pub(crate) frames_per_segment: usize,
     /// Whether some facts are only committed to.
@@ -98,6 +100,7 @@ impl Plot {
             records_per_frame: 12,
             crowded: false,
             services: 1000,
+            decisions_per_landscape: 60,
             frames_per_segment: 16,
             committed: false,
             judged: false,
@@ -170,7 +173,7 @@ struct Epochs {
 }
 
 /// How often something happened that a test is about.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) states: u64,
     pub(crate) payloads: u64,
@@ -336,7 +339,7 @@ impl Story {
         self.publish(true);
         (0..lanes).for_each(|lane| self.adopt(lane));
         for _ in 0..decisions {
-            match self.rng.u8(..60) {
+            match self.rng.u8(..self.plot.decisions_per_landscape) {
                 0 => self.publish(true),
                 1 | 2 => self.publish(false),
                 3 if self.plot.retention => self.retire(),
@@ -399,8 +402,7 @@ impl Story {
 
     fn payload(&mut self, number: u16) {
         let lane = &mut self.lanes[usize::from(number)];
-        let fresh: Vec<usize> =
-            (0..lane.open.len()).filter(|at| !lane.open[*at].payload).collect();
+        let fresh: Vec<usize> = (0..lane.open.len()).filter(|at| !lane.open[*at].payload).collect();
         let Some(at) = self.rng.choice(fresh) else { return };
         lane.open[at].payload = true;
         let fields = [&b""[..], b"accept: text/plain\n", b"a: \nx-a: b: c\n"];
