@@ -13,6 +13,8 @@ pub mod frame;
 pub mod history;
 pub mod lane;
 pub mod note;
+pub mod reading;
 pub mod record;
 pub mod ring;
+pub mod told;
 pub mod tree;

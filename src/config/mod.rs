@@ -11,6 +11,7 @@
 
 mod address;
 mod contracts;
+pub mod depth;
 mod files;
 mod meaning;
 pub mod model;

@@ -4,6 +4,7 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
+use super::depth::Depth;
 use super::pattern;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -162,6 +163,8 @@ pub struct Audit {
     pub commit_interval_ms: u64,
     /// So many bytes of records are not waited for.
     pub commit_bytes: usize,
+    /// How much is kept of an exchange, where its route says nothing else.
+    pub depth: Depth,
 }
 
 /// What becomes of a call that cannot be recorded.
@@ -206,6 +209,7 @@ impl Default for Audit {
             mode: AuditMode::Required,
             commit_interval_ms: 5,
             commit_bytes: 512 << 10,
+            depth: Depth::default(),
         }
     }
 }

@@ -205,16 +205,17 @@ pub fn begin(
         Err(refusal) => {
             let stated = scratch.note().stated.clone();
             let status = refusal.reason.row().status;
-            let denied = worker.lane.deny(stated.as_deref(), status, || {
+            let denied = worker.lane.deny(stated.as_deref(), worker.keeping(), status, || {
                 describe(opening, &mut scratch, Some(refusal.reason))
             });
             return Err(denied.map_or_else(|LaneFull| unrecorded(), |()| refusal));
         }
     };
     let stated = scratch.note().stated.clone();
-    let recorded = worker.lane.record(&chosen.settled.certified, stated.as_deref(), || {
-        describe(opening, &mut scratch, None)
-    });
+    let (certified, keeping) = (&chosen.settled.certified, worker.keeping());
+    let recorded = worker
+        .lane
+        .record(certified, stated.as_deref(), keeping, || describe(opening, &mut scratch, None));
     let recorded = recorded.map_err(|LaneFull| unrecorded())?;
     opening.before = Some(Before { sequence: recorded.sequence(), stated });
     opening.attempt = opening.attempt.saturating_add(1);
@@ -247,7 +248,7 @@ fn describe<'s>(
 ) -> Decision<'s> {
     let snapshot = &opening.landscape.snapshot;
     let (note, facts, tried) = scratch.lists(snapshot, &opening.tried);
-    let (trace, span) = opening.additions.trace();
+    let (trace, span, parent_span) = opening.additions.trace();
     let own = opening.additions.own_id();
     let number = |numbers: Option<u32>| numbers.unwrap_or(record::NONE);
     let key = note.key.filter(|_| refused.is_none());
@@ -257,30 +258,33 @@ fn describe<'s>(
         (Some(_), None) => (Verdict::Refuse, None),
     };
     let stage = denial.and_then(|denial| Stage::ALL.iter().position(|it| *it == denial.stage));
-    let reason = |reason| Reason::ALL.iter().position(|known| *known == reason);
     let small = |place: Option<usize>| place.and_then(|place| u8::try_from(place).ok());
     Decision {
         monotonic_ns: 0,
         request_id: own.unwrap_or_else(|| record::foreign_id(opening.additions.request_id())),
         trace,
         span,
+        parent_span,
+        evidence: [0; 16],
         landscape: opening.landscape.record_version(),
         capability: number(note.asked.map(|(capability, ..)| capability.0)),
         route: number(note.asked.map(|(_, route, _)| route.0)),
         needs: note.asked.map_or(0, |(.., needs)| needs.0),
         dictionary: 0,
+        refused: 0,
         seed: note.seed.unwrap_or(0),
         verdict,
         stage: small(stage).unwrap_or(0),
         attempt: opening.attempt,
         tier: key.map_or(0, |key| key.tier),
         bucket: key.map_or(0, |key| key.bucket),
-        reason: small(refused.and_then(reason)).map_or(0, |place| u16::from(place) + 1),
+        reason: refused.map_or(0, Reason::number),
         rendezvous: key.map_or(0, |key| key.rendezvous),
         service: number(key.map(|key| key.service.0)),
         parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
         tried: tried.into(),
         facts: facts.into(),
+        hidden: [][..].into(),
         survivors: denial.map_or([0; 7], |denial| denial.survivors),
         caller: snapshot.principal(opening.arrival.peer).id.as_bytes().into(),
     }
@@ -423,7 +427,7 @@ impl Begun {
 
     /// Ends the decision in a refusal.
     pub fn refuse(self, refusal: Refusal) -> Failed {
-        self.recorded.refuse(refusal.reason.row().status);
+        self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
         Failed::Refuse(refusal)
     }
 }
@@ -548,6 +552,6 @@ impl Call {
 
     /// The exchange's end in a refusal: its one outcome.
     pub fn refuse(self, refusal: &Refusal) {
-        self.recorded.refuse(refusal.reason.row().status);
+        self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
     }
 }

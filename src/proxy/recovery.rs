@@ -212,7 +212,7 @@ impl Walk<'_> {
             let mut history = History::default();
             while let Some(frame) = frame::take(&mut rest) {
                 // What is malformed is reported when the segment is walked over.
-                if history.follow(frame.body).is_err() || history.has_boot() {
+                if history.follow(frame.body).is_err() || history.is_running() {
                     return Ok(at);
                 }
             }

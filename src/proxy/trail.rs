@@ -57,7 +57,7 @@ impl Trail {
         let origin_ns = monotonic_ns();
         let line = |producer| {
             let now_ns = Box::new(move || monotonic_ns().saturating_sub(origin_ns));
-            Line::new(producer, settings.mode, Arc::clone(&stalled), now_ns)
+            Line::new(producer, settings.mode, Arc::clone(&stalled), now_ns, [0; 32])
         };
         let lines = producers.into_iter().map(line).collect();
         let (closing, asked) = channel();

@@ -7,7 +7,7 @@ use super::gateway::Shared;
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
 use super::timed::Timer;
-use crate::audit::lane::Lane;
+use crate::audit::lane::{Keeping, Lane};
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
@@ -139,6 +139,11 @@ impl Worker {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         turn
+    }
+
+    /// What the trail keeps of an exchange.
+    pub fn keeping(&self) -> Keeping<'_> {
+        Keeping { depth: &self.settings.audit.depth, sensitive: &[] }
     }
 
     /// A deadline for futures that can be dropped.

@@ -100,7 +100,9 @@ impl Writer {
         }
         let text = format!("caio {}", env!("CARGO_PKG_VERSION"));
         let (wall_ms, boot) = (wall_ms(), self.boot);
-        self.own(&Record::Boot { wall_ms, boot, lanes, text: text.as_bytes().into() });
+        let (program, settings) = ([0; 32], [0; 32]);
+        let text = text.as_bytes().into();
+        self.own(&Record::Boot { wall_ms, boot, lanes, program, settings, text });
         let (crashed, count) = std::mem::take(&mut self.crashed);
         self.frame.fill(|out| {
             out.extend_from_slice(&crashed);
@@ -141,7 +143,7 @@ impl Writer {
                 continue;
             }
             self.closed = true;
-            self.own(&Record::Close { decisions: self.number + 1, outcomes: 0 });
+            self.own(&Record::Close { decisions: self.number + 1, outcomes: 0, refused: 0 });
         }
         self.commit()?;
         self.checkpoint()
@@ -167,7 +169,7 @@ impl Writer {
         }
         let (before, from) = consumers.split_at_mut(self.first.min(lanes));
         for consumer in from.iter_mut().chain(before) {
-            frame.fill(|out| consumer.drain(out, enough));
+            frame.fill(|out| consumer.drain(out, &mut Vec::new(), enough));
         }
         self.first = (self.first + 1) % lanes.max(1);
         frame.bytes().len() >= enough

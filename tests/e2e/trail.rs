@@ -66,10 +66,12 @@ fn owned(decision: &Decision<'_>) -> Decision<'static> {
     Decision {
         tried: decision.tried.to_vec().into(),
         facts: decision.facts.to_vec().into(),
+        hidden: decision.hidden.to_vec().into(),
         caller: decision.caller.to_vec().into(),
         ..Decision {
             tried: [][..].into(),
             facts: [][..].into(),
+            hidden: [][..].into(),
             caller: [][..].into(),
             ..*decision
         }
@@ -138,7 +140,12 @@ fn follow(
     let next = boot.decisions.keys().filter(|key| key.0 == lane).count() as u64 + boot.lost;
     assert!(!boot.closed.contains(&lane), "nothing comes behind a close");
     match record {
-        Record::Boot { .. } => {}
+        Record::Boot { .. }
+        | Record::Key(_)
+        | Record::State { .. }
+        | Record::LaneState { .. }
+        | Record::Payload { .. }
+        | Record::Retention { .. } => {}
         Record::Snapshot { digest, .. } => {
             let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             let file = directory.join("snapshots").join(format!("{name}.landscape"));
@@ -158,17 +165,18 @@ fn follow(
             assert!(known || decision.dictionary == 0);
             boot.decisions.insert((lane, sequence), owned(&decision));
         }
-        Record::Outcome { status, ending, monotonic_ns } => {
+        Record::Outcome(outcome) => {
             let decision = &boot.decisions[&(lane, sequence)];
-            assert!(monotonic_ns >= decision.monotonic_ns);
-            let kept = boot.outcomes.insert((lane, sequence), (status, ending));
+            assert!(outcome.monotonic_ns >= decision.monotonic_ns);
+            let end = (outcome.status, outcome.ending);
+            let kept = boot.outcomes.insert((lane, sequence), end);
             assert_eq!(kept, None, "one outcome");
         }
         Record::Gap { decisions, outcomes } => {
             assert_eq!((sequence, decisions), (next, outcomes));
             boot.lost += decisions;
         }
-        Record::Close { decisions, outcomes } => {
+        Record::Close { decisions, outcomes, .. } => {
             if lane == WRITER_LANE {
                 assert_eq!((decisions, boot.closed.len()), (frame + 1, boot.lanes.into()));
                 assert_eq!(boot.decisions.len(), boot.outcomes.len(), "one outcome each");
