@@ -16,5 +16,6 @@ pub mod note;
 pub mod reading;
 pub mod record;
 pub mod ring;
+pub mod seal;
 pub mod told;
 pub mod tree;
