@@ -12,7 +12,9 @@ use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::audit::lane::{LaneFull, Recorded};
 use crate::audit::record::{self, Decision, Verdict};
+use crate::audit::told::Told;
 use crate::certify::Certified;
+use crate::config::depth::Depth;
 use crate::config::model::Protocol;
 use crate::config::settings::ServerField;
 use crate::decide::{HeaderNeeds, Stage};
@@ -20,6 +22,8 @@ use crate::exchange::additions::{Additions, Arrival, List, Wanted};
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
 use crate::exchange::view::Inbound;
+use crate::http1::Framing;
+use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
@@ -27,9 +31,10 @@ use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Services one request may go to in all: the first choice and one other.
 const ATTEMPTS_MAX: usize = 2;
@@ -62,6 +67,7 @@ pub struct Begun {
     protocol: Protocol,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    depth: Option<Arc<Depth>>,
 }
 
 /// A recorded decision whose record may have to become durable first.
@@ -70,7 +76,8 @@ pub struct Unsettled(Begun);
 
 /// A request with its connection.
 pub struct Call {
-    recorded: Recorded,
+    /// Both directions tell what goes through.
+    recorded: RefCell<Recorded>,
     additions: Rc<Additions>,
     connection: Option<Connection>,
     begun_ms: u64,
@@ -79,6 +86,7 @@ pub struct Call {
     is_repeat: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    depth: Option<Arc<Depth>>,
     server: ServerField,
     text: OnceCell<Bytes>,
 }
@@ -167,6 +175,11 @@ impl Opening {
         self.retried_stale = true;
     }
 
+    /// Whether it was never decided on, nor tried to be: no record tells of it.
+    pub fn is_undecided(&self) -> bool {
+        !self.filled
+    }
+
     /// When the request arrived.
     pub fn begun_ms(&self) -> u64 {
         self.begun_ms
@@ -209,18 +222,25 @@ pub fn begin(
         Err(refusal) => {
             let stated = scratch.note().stated.clone();
             let status = refusal.reason.row().status;
-            let denied = worker.lane.deny(stated.as_deref(), worker.keeping(), status, || {
-                describe(opening, &mut scratch, Some(refusal.reason))
+            let keeping = worker.keeping(&opening.landscape.snapshot, None);
+            let denied = worker.lane.deny(stated.as_deref(), keeping, status, || {
+                describe(worker, opening, &mut scratch, Some(refusal.reason))
             });
             return Err(denied.map_or_else(|LaneFull| unrecorded(), |()| refusal));
         }
     };
     let stated = scratch.note().stated.clone();
-    let (certified, keeping) = (&chosen.settled.certified, worker.keeping());
-    let recorded = worker
-        .lane
-        .record(certified, stated.as_deref(), keeping, || describe(opening, &mut scratch, None));
-    let recorded = recorded.map_err(|LaneFull| unrecorded())?;
+    let certified = &chosen.settled.certified;
+    let keeping = worker.keeping(&opening.landscape.snapshot, chosen.depth.as_deref());
+    let recorded = worker.lane.record(certified, stated.as_deref(), keeping, || {
+        describe(worker, opening, &mut scratch, None)
+    });
+    let mut recorded = recorded.map_err(|LaneFull| unrecorded())?;
+    if let Some(told) = recorded.told().filter(|told| told.keeps_fields()) {
+        for name in &keeping.depth.fields {
+            view.each_value(name, &mut |value| told.request_field(name, value));
+        }
+    }
     opening.before = Some(Before { sequence: recorded.sequence(), stated });
     opening.attempt = opening.attempt.saturating_add(1);
     let landscape = &opening.landscape;
@@ -237,6 +257,7 @@ pub fn begin(
         protocol: chosen.protocol,
         body_bytes_max: chosen.body_bytes_max,
         timeout_ms: chosen.timeout_ms,
+        depth: chosen.depth,
     }))
 }
 
@@ -246,6 +267,7 @@ fn unrecorded() -> Refusal {
 
 /// The decision as its record tells it; refused for this reason, or to be forwarded.
 fn describe<'s>(
+    worker: &Worker,
     opening: &'s Opening,
     scratch: &'s mut Scratch,
     refused: Option<Reason>,
@@ -269,7 +291,7 @@ fn describe<'s>(
         trace,
         span,
         parent_span,
-        evidence: [0; 16],
+        evidence: worker.evidence(opening.arrival.peer),
         landscape: opening.landscape.record_version(),
         capability: number(note.asked.map(|(capability, ..)| capability.0)),
         route: number(note.asked.map(|(_, route, _)| route.0)),
@@ -300,6 +322,7 @@ struct Chosen {
     protocol: Protocol,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    depth: Option<Arc<Depth>>,
 }
 
 /// What is asked of a request once, before the question.
@@ -363,6 +386,7 @@ fn choose(
         protocol: service.protocol,
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
+        depth: route.and_then(|route| route.depth.clone()),
         settled,
     })
 }
@@ -392,13 +416,17 @@ impl Begun {
     }
 
     /// One of the service's endpoints, in turn.
-    pub fn endpoint(&self, worker: &Worker, opening: &Opening) -> Option<Rc<Endpoint>> {
+    pub fn endpoint(&mut self, worker: &Worker, opening: &Opening) -> Option<Rc<Endpoint>> {
         let service = opening.landscape.snapshot.service(self.certified.service())?;
         let turn = match service.endpoints.len() {
             0 | 1 => 0,
             count => worker.turn() % count,
         };
-        Some(worker.pool.endpoint(*service.endpoints.get(turn)?))
+        let address = *service.endpoints.get(turn)?;
+        if let Some(told) = self.recorded.told() {
+            told.endpoint(turn);
+        }
+        Some(worker.pool.endpoint(address))
     }
 
     /// Turns the decision into a call; consumes the evidence.
@@ -408,11 +436,11 @@ impl Begun {
         opening: &mut Opening,
         connection: Option<Connection>,
     ) -> Call {
-        let Self { certified, recorded, body_bytes_max, timeout_ms, .. } = self;
+        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, .. } = self;
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
-            recorded,
+            recorded: RefCell::new(recorded),
             additions: Rc::clone(&opening.additions),
             connection,
             begun_ms: opening.begun_ms,
@@ -421,6 +449,7 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             timeout_ms,
+            depth,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
         }
@@ -458,7 +487,7 @@ impl Begun {
 ///
 /// # Errors
 /// The decision, for [`connect`].
-pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
+pub fn idle(worker: &Worker, mut begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
     if opening.retried_stale {
         return Err(begun);
     }
@@ -475,7 +504,7 @@ pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call
 /// What is to follow from its absence.
 pub async fn connect(
     worker: &Rc<Worker>,
-    begun: Begun,
+    mut begun: Begun,
     opening: &mut Opening,
 ) -> Result<Call, Failed> {
     let Some(endpoint) = begun.endpoint(worker, opening) else {
@@ -567,13 +596,64 @@ impl Call {
         self.is_repeat
     }
 
+    /// Whether the trail is told anything of the exchange.
+    pub fn tells(&self) -> bool {
+        self.recorded.borrow_mut().told().is_some()
+    }
+
+    /// Tells the trail, where there is one.
+    fn tell(&self, with: impl FnOnce(&mut Told)) {
+        if let Some(told) = self.recorded.borrow_mut().told() {
+            with(told);
+        }
+    }
+
+    /// Tells content of a body that was handed on in this direction.
+    pub fn tell_content(&self, towards: Towards, content: &[u8]) {
+        self.tell(|told| match towards {
+            Towards::Service => told.request_body(content),
+            Towards::Caller => told.response_body(content),
+        });
+    }
+
+    /// Tells content of a body that was written framed so, in whole chunks.
+    pub fn tell_framed(&self, towards: Towards, framing: Framing, written: &[u8]) {
+        if framing != Framing::Chunked {
+            return self.tell_content(towards, written);
+        }
+        if !self.tells() {
+            return;
+        }
+        // What was written is read again rather than kept apart: the chunks are the gateway's own.
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let mut rest = written;
+        while let Ok((used, Event::Data(range))) = decoder.next(rest) {
+            self.tell_content(towards, rest.get(range).unwrap_or_default());
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// Tells that the service's answer begins, and of those of its fields that are kept: `each` is
+    /// asked for the values of each name.
+    pub fn answered(&self, worker: &Worker, each: impl Fn(&str, &mut dyn FnMut(&[u8]))) {
+        self.recorded.borrow_mut().head();
+        self.tell(|told| {
+            if told.keeps_fields() {
+                let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+                for name in &depth.fields {
+                    each(name, &mut |value| told.response_field(name, value));
+                }
+            }
+        });
+    }
+
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
-        self.recorded.finish(status);
+        self.recorded.into_inner().finish(status);
     }
 
     /// The exchange's end in a refusal: its one outcome.
     pub fn refuse(self, refusal: &Refusal) {
-        self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
+        self.recorded.into_inner().refuse(refusal.reason.row().status, refusal.reason.number());
     }
 }
