@@ -249,3 +249,16 @@ fn constraint(attribute: AttributeId, set: &Set) -> String {
 fn bytes(text: &[u8]) -> String {
     format!("\"{}\"", text.escape_ascii())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_route_keeps_is_one_run_of_words() {
+        assert_eq!(depth(&Depth::default()), "digests bytes 0 fields");
+        let fields = vec!["accept".to_owned(), "x-note".to_owned()];
+        let kept = Depth { bodies: BodyDepth::Sizes, fields, body_bytes: 8 };
+        assert_eq!(depth(&kept), "sizes bytes 8 fields \"accept\" \"x-note\"");
+    }
+}

@@ -12,7 +12,6 @@ use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::audit::lane::{LaneFull, Recorded};
 use crate::audit::record::{self, Decision, Verdict};
-use crate::audit::told::Told;
 use crate::certify::Certified;
 use crate::config::depth::Depth;
 use crate::config::model::Protocol;
@@ -31,7 +30,7 @@ use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,8 +75,7 @@ pub struct Unsettled(Begun);
 
 /// A request with its connection.
 pub struct Call {
-    /// Both directions tell what goes through.
-    recorded: RefCell<Recorded>,
+    recorded: Recorded,
     additions: Rc<Additions>,
     connection: Option<Connection>,
     begun_ms: u64,
@@ -235,12 +233,12 @@ pub fn begin(
     let recorded = worker.lane.record(certified, stated.as_deref(), keeping, || {
         describe(worker, opening, &mut scratch, None)
     });
-    let mut recorded = recorded.map_err(|LaneFull| unrecorded())?;
-    if let Some(told) = recorded.told().filter(|told| told.keeps_fields()) {
+    let recorded = recorded.map_err(|LaneFull| unrecorded())?;
+    recorded.tell(|told| {
         for name in &keeping.depth.fields {
             view.each_value(name, &mut |value| told.request_field(name, value));
         }
-    }
+    });
     opening.before = Some(Before { sequence: recorded.sequence(), stated });
     opening.attempt = opening.attempt.saturating_add(1);
     let landscape = &opening.landscape;
@@ -416,16 +414,14 @@ impl Begun {
     }
 
     /// One of the service's endpoints, in turn.
-    pub fn endpoint(&mut self, worker: &Worker, opening: &Opening) -> Option<Rc<Endpoint>> {
+    pub fn endpoint(&self, worker: &Worker, opening: &Opening) -> Option<Rc<Endpoint>> {
         let service = opening.landscape.snapshot.service(self.certified.service())?;
         let turn = match service.endpoints.len() {
             0 | 1 => 0,
             count => worker.turn() % count,
         };
         let address = *service.endpoints.get(turn)?;
-        if let Some(told) = self.recorded.told() {
-            told.endpoint(turn);
-        }
+        self.recorded.tell(|told| told.endpoint(turn));
         Some(worker.pool.endpoint(address))
     }
 
@@ -440,7 +436,7 @@ impl Begun {
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
-            recorded: RefCell::new(recorded),
+            recorded,
             additions: Rc::clone(&opening.additions),
             connection,
             begun_ms: opening.begun_ms,
@@ -487,7 +483,7 @@ impl Begun {
 ///
 /// # Errors
 /// The decision, for [`connect`].
-pub fn idle(worker: &Worker, mut begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
+pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
     if opening.retried_stale {
         return Err(begun);
     }
@@ -504,7 +500,7 @@ pub fn idle(worker: &Worker, mut begun: Begun, opening: &mut Opening) -> Result<
 /// What is to follow from its absence.
 pub async fn connect(
     worker: &Rc<Worker>,
-    mut begun: Begun,
+    begun: Begun,
     opening: &mut Opening,
 ) -> Result<Call, Failed> {
     let Some(endpoint) = begun.endpoint(worker, opening) else {
@@ -598,19 +594,12 @@ impl Call {
 
     /// Whether the trail is told anything of the exchange.
     pub fn tells(&self) -> bool {
-        self.recorded.borrow_mut().told().is_some()
-    }
-
-    /// Tells the trail, where there is one.
-    fn tell(&self, with: impl FnOnce(&mut Told)) {
-        if let Some(told) = self.recorded.borrow_mut().told() {
-            with(told);
-        }
+        self.recorded.tells()
     }
 
     /// Tells content of a body that was handed on in this direction.
     pub fn tell_content(&self, towards: Towards, content: &[u8]) {
-        self.tell(|told| match towards {
+        self.recorded.tell(|told| match towards {
             Towards::Service => told.request_body(content),
             Towards::Caller => told.response_body(content),
         });
@@ -636,24 +625,22 @@ impl Call {
     /// Tells that the service's answer begins, and of those of its fields that are kept: `each` is
     /// asked for the values of each name.
     pub fn answered(&self, worker: &Worker, each: impl Fn(&str, &mut dyn FnMut(&[u8]))) {
-        self.recorded.borrow_mut().head();
-        self.tell(|told| {
-            if told.keeps_fields() {
-                let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
-                for name in &depth.fields {
-                    each(name, &mut |value| told.response_field(name, value));
-                }
+        self.recorded.head();
+        self.recorded.tell(|told| {
+            let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+            for name in &depth.fields {
+                each(name, &mut |value| told.response_field(name, value));
             }
         });
     }
 
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
-        self.recorded.into_inner().finish(status);
+        self.recorded.finish(status);
     }
 
     /// The exchange's end in a refusal: its one outcome.
     pub fn refuse(self, refusal: &Refusal) {
-        self.recorded.into_inner().refuse(refusal.reason.row().status, refusal.reason.number());
+        self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
     }
 }

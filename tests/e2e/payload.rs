@@ -13,6 +13,7 @@ mod support;
 
 use caio::audit::frame;
 use caio::audit::record::{self, Bodies, Decision, Ending, Hash, Outcome, Record, WRITER_LANE};
+use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper::{Response, http};
 use sha2::{Digest, Sha256};
@@ -346,6 +347,44 @@ fn what_was_cut_off_tells_what_went_through_so_far() {
         let (_, outcome) = trail.only(Ending::CutOff);
         assert_eq!(outcome.bodies, digests(b"onetwo", b""), "{down:?}");
         assert_eq!((outcome.status, outcome.endpoint, outcome.head_ns), (0, 0, 0));
+    }
+}
+
+/// The same where the service speaks HTTP/2, and where nobody but the gateway ends the exchange.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_drain_cuts_off_tells_what_went_through_so_far() {
+    for up in BOTH {
+        for down in BOTH {
+            let kept = Scratch::new();
+            // It sends back what it gets, as it gets it.
+            let echo = Served::start(up, |request| async move {
+                Response::new(peers::echoed(request.into_body()))
+            })
+            .await;
+            let more = "[timeouts]\ndrain = \"1ms\"\n".to_owned() + &audited(kept.path(), "");
+            let gateway = Gateway::start_with(echo.address, up, &more);
+            let mut caller = Caller::connect(gateway.address, down).await;
+            let (part, content) = peers::channel();
+            let request = peers::request(down, "POST", "/").body(content).unwrap();
+            let (answer, ()) = tokio::join!(caller.send(request), async {
+                part.send(Ok(hyper::body::Frame::data("one".into()))).await.unwrap();
+            });
+            let mut body = answer.unwrap().into_body();
+            let mut received = Vec::new();
+            for piece in ["one", "two"] {
+                if piece == "two" {
+                    part.send(Ok(hyper::body::Frame::data("two".into()))).await.unwrap();
+                }
+                while !received.ends_with(piece.as_bytes()) {
+                    let frame = peers::within(body.frame()).await.unwrap().unwrap();
+                    received.extend_from_slice(frame.data_ref().unwrap());
+                }
+            }
+            let trail = ended(gateway, kept.path());
+            let (_, outcome) = trail.only(Ending::CutOff);
+            assert_eq!(outcome.bodies, digests(b"onetwo", b"onetwo"), "{down:?} {up:?}");
+            assert!(outcome.head_ns > 0);
+        }
     }
 }
 
