@@ -565,6 +565,33 @@ small = "request.bytes <= 1KiB"
     assert!(!holds(PATIENT.to_string().as_bytes()));
 }
 
+#[tokio::test]
+async fn each_caller_is_known_by_its_own_address() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let more = audited(kept.path(), "");
+    let gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
+    let addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1"];
+    for address in addresses {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+        let stream = peers::within(socket.connect(gateway.address)).await.unwrap();
+        let stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        let (mut stream, mut answer) = (stream, Vec::new());
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.ends_with(b"ok"));
+    }
+    let trail = ended(gateway, kept.path());
+    let evidence: Vec<_> = trail.decisions.values().map(|decision| decision.evidence).collect();
+    let expected = addresses.map(|address| {
+        let hash = digest(format!("address {address}").as_bytes());
+        <[u8; 16]>::try_from(&hash[..16]).unwrap()
+    });
+    assert_eq!(evidence, expected);
+}
+
 /// What is sent on a connection of its own, and how many refusals without a decision it comes to.
 type Message = (&'static str, fn(SocketAddr), u64);
 
