@@ -570,8 +570,13 @@ fn read_audit(mut table: Table<'_>, vocabulary: Option<&Vocabulary>, faults: &mu
         audit.mode = mode;
     }
     let choices = [("batch", Commit::Batch), ("sync", Commit::Sync)];
-    if let Some((_, commit)) = choice(&mut table, "commit", &choices, faults) {
+    if let Some((text, commit)) = choice(&mut table, "commit", &choices, faults) {
         audit.commit = commit;
+        if commit == Commit::Sync && audit.mode == AuditMode::BestEffort {
+            let what = "`commit = \"sync\"` forwards nothing that is not durable, and \
+                        `mode = \"best-effort\"` forwards it";
+            faults.push(text.fault(what, "take `mode = \"required\"`, or `commit = \"batch\"`"));
+        }
     }
     audit.retention_age_ms = table.duration("retention_age", faults).and_then(|at| {
         let ms = at.value / 1_000_000;
