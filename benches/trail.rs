@@ -6,11 +6,14 @@
 mod support;
 
 use caio::audit::frame::Frame;
-use caio::audit::lane::{Lane, Line};
+use caio::audit::history::History;
+use caio::audit::lane::{Keeping, Lane, Line};
 use caio::audit::record::{Decision, NO_PARENT, Verdict as Said};
 use caio::audit::ring::{Consumer, ring};
+use caio::audit::tree::Tree;
 use caio::balance::epoch::Epoch;
 use caio::certify::{Certified, certify};
+use caio::config::depth::Depth;
 use caio::config::settings::AuditMode;
 use caio::decide::{Question, Verdict, decide};
 use caio::snapshot::{CapabilityId, NeedsId};
@@ -47,11 +50,14 @@ fn decision(facts: &[(u16, i64)]) -> Decision<'_> {
         request_id: 1,
         trace: 2,
         span: 3,
+        parent_span: 0,
+        evidence: [0; 16],
         landscape: 1,
         capability: 0,
         route: 0,
         needs: 0,
         dictionary: 0,
+        refused: 0,
         seed: 4,
         verdict: Said::Route,
         stage: 0,
@@ -64,6 +70,7 @@ fn decision(facts: &[(u16, i64)]) -> Decision<'_> {
         parent: NO_PARENT,
         tried: [][..].into(),
         facts: facts.into(),
+        hidden: [][..].into(),
         survivors: [0; 7],
         caller: b"spiffe://clinic/records"[..].into(),
     }
@@ -74,15 +81,17 @@ fn lane() -> (Lane, Consumer) {
     let stalled = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let now = move || u64::try_from(start.elapsed().as_nanos()).unwrap();
-    let line = Line::new(producer, AuditMode::Required, stalled, Box::new(now));
+    let line = Line::new(producer, AuditMode::Required, stalled, Box::new(now), [1; 32]);
     (Lane::new(0, Some(line)), consumer)
 }
 
 const FACTS: [(u16, i64); 3] = [(0, 1), (4, 2), (9, 3)];
 
 fn pairs(lane: &Lane, certified: &Certified, count: usize) {
+    let keeping = Keeping { depth: &Depth::default(), sensitive: &[] };
     for _ in 0..count {
-        let recorded = lane.record(black_box(certified), None, || decision(&FACTS)).unwrap();
+        let recorded =
+            lane.record(black_box(certified), None, keeping, || decision(&FACTS)).unwrap();
         recorded.finish(200);
     }
 }
@@ -94,12 +103,12 @@ fn a_decision_and_its_outcome_1000_times(bencher: Bencher<'_, '_>) {
     let (lane, mut consumer) = lane();
     let mut bytes = Vec::with_capacity(1 << 20);
     pairs(&lane, &certified, 1000);
-    consumer.drain(&mut bytes, usize::MAX);
+    consumer.drain(&mut bytes, &mut Vec::new(), usize::MAX);
     without_allocation("a record", || pairs(&lane, &certified, 1000));
     bencher
         .with_inputs(|| {
             bytes.clear();
-            consumer.drain(&mut bytes, usize::MAX);
+            consumer.drain(&mut bytes, &mut Vec::new(), usize::MAX);
         })
         .bench_local_values(|()| pairs(&lane, &certified, 1000));
 }
@@ -112,16 +121,22 @@ fn only_the_numbers_1000_times(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| pairs(&lane, &certified, 1000));
 }
 
-/// The writer's share: from the ring into a frame, and its digest.
+/// All that the writer does but for the disk: from the ring into a frame, its digest, its leaf, and
+/// what the frame says of its lanes. 2000 records.
 #[divan::bench(sample_count = 200)]
 fn a_frame_of_1000_decisions_and_outcomes(bencher: Bencher<'_, '_>) {
     let certified = certified();
     let (lane, mut consumer) = lane();
     let mut frame = Frame::default();
+    let (mut tree, mut history) = (Tree::default(), History::default());
+    let (mut tiles, mut aside) = (Vec::new(), Vec::new());
     let lane = &lane;
     bencher.with_inputs(|| pairs(lane, &certified, 1000)).bench_local_values(|()| {
         frame.begin(1);
-        frame.fill(|out| consumer.drain(out, usize::MAX));
-        frame.seal()
+        frame.fill(|out| consumer.drain(out, &mut aside, usize::MAX));
+        let digest = frame.seal();
+        tree.append(&digest, &mut tiles);
+        history.follow(frame.records()).unwrap();
+        tiles.clear();
     });
 }

@@ -1,78 +1,259 @@
-//! What the frames of a trail say about the processes that wrote them: which was the last, whether
-//! it ended cleanly, and what it left open.
+//! What the frames of a trail say about the process that writes them: where each lane stands, what
+//! it left open, and with it what the next segment, or the next process, has to say.
 
-use super::record::{self, CRASHED_MAX, Place, Record, WRITER_LANE};
+use super::record::{
+    self, CRASHED_MAX, DECISION_BYTES, HEADER_BYTES, Place, Record, STATE_OPEN_MAX, WRITER_LANE,
+};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The last process of a trail, as far as its frames were followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    boot: Option<u64>,
+    boot: Option<Boot>,
     closed: bool,
+    /// The first frame that retention keeps.
+    kept: u64,
+    /// The writer's next record.
+    sequence: u64,
+    /// By number, with the snapshot each was recorded under.
+    versions: BTreeMap<u32, Version>,
+    /// The newest snapshot.
+    snapshot: Option<Arc<Vec<u8>>>,
+    /// Records of a state's beginning that are still to come.
+    stating: u32,
+    /// The lane whose open decisions go on in its next state.
+    unfinished: Option<u16>,
     lanes: BTreeMap<u16, Lane>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Boot {
+    number: u64,
+    wall_ms: u64,
+    lanes: u16,
+}
+
+/// Both as their records are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    snapshot: Arc<Vec<u8>>,
+    epoch: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Lane {
-    decisions: u64,
+    next: u64,
+    adopted: u32,
+    refused: u64,
+    outcomes: u64,
+    closed: bool,
     open: BTreeSet<u64>,
+    /// Its records `R`.
+    dictionary: Vec<Vec<u8>>,
 }
 
 /// Records that are not what the format has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
+/// Where a decision says how many messages were refused before it.
+const REFUSED_AT: usize = HEADER_BYTES + 92;
+
+/// Of the first record, if it is a decision or an outcome and long enough: whether it is a
+/// decision, its place, its length, and what was refused before.
+fn common(bytes: &[u8]) -> Option<(bool, Place, usize, u32)> {
+    let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+    let [kind, version, l0, l1, lane0, lane1, 0, 0, sequence @ ..] = header else { return None };
+    let decision = match kind {
+        b'D' => true,
+        b'O' => false,
+        _ => return None,
+    };
+    let length = usize::from(u16::from_le_bytes([*l0, *l1]));
+    let least = if decision { DECISION_BYTES } else { record::OUTCOME_BYTES };
+    let whole = bytes.get(..length).filter(|_| length >= least && *version == record::VERSION)?;
+    let refused = whole.get(REFUSED_AT..).filter(|_| decision);
+    let refused = refused.and_then(|at| at.first_chunk()).map_or(0, |it| u32::from_le_bytes(*it));
+    let lane = u16::from_le_bytes([*lane0, *lane1]);
+    let place = Place { lane, sequence: u64::from_le_bytes(*sequence) };
+    Some((decision, place, length, refused))
+}
+
 impl History {
-    /// Follows the records of one frame.
+    /// Follows the records of one frame, whose digest is right: of decisions and outcomes only what
+    /// counts here is looked at.
     ///
     /// # Errors
     /// When they are not whole records; what was followed so far stays.
     pub fn follow(&mut self, mut body: &[u8]) -> Result<(), Malformed> {
         while !body.is_empty() {
-            let (place, record) = record::take(&mut body).ok_or(Malformed)?;
-            match record {
-                Record::Boot { boot, .. } => *self = Self { boot: Some(boot), ..Self::default() },
-                Record::Decision(_) => {
-                    let lane = self.lanes.entry(place.lane).or_default();
-                    lane.decisions += 1;
+            if let Some((decision, place, length, refused)) = common(body) {
+                let lane = self.lanes.entry(place.lane).or_default();
+                if decision {
+                    lane.next = place.sequence.saturating_add(1);
+                    lane.refused += u64::from(refused);
                     lane.open.insert(place.sequence);
-                }
-                Record::Outcome { .. } => {
-                    let lane = self.lanes.entry(place.lane).or_default();
+                } else {
+                    lane.outcomes += 1;
                     lane.open.remove(&place.sequence);
                 }
-                Record::Close { .. } if place.lane == WRITER_LANE => self.closed = true,
-                Record::Close { .. }
-                | Record::Snapshot { .. }
-                | Record::Epoch { .. }
-                | Record::Adoption { .. }
-                | Record::Dictionary { .. }
-                | Record::Gap { .. }
-                | Record::Crash { .. } => {}
+                body = body.get(length..).ok_or(Malformed)?;
+                continue;
             }
+            let whole = body;
+            let (place, record) = record::take(&mut body).ok_or(Malformed)?;
+            let length = whole.len() - body.len();
+            self.record(place, &record, whole.get(..length).unwrap_or(&[]));
         }
         Ok(())
     }
 
-    /// Whether a process has begun in what was followed.
-    pub fn has_boot(&self) -> bool {
-        self.boot.is_some()
+    fn record(&mut self, place: Place, record: &Record<'_>, bytes: &[u8]) {
+        let counted = place.lane == WRITER_LANE && self.stating == 0;
+        if counted && !matches!(record, Record::Key(_) | Record::State { .. }) {
+            self.sequence = place.sequence.saturating_add(1);
+        }
+        match record {
+            Record::Boot { wall_ms, boot, lanes, .. } => {
+                let boot = Boot { number: *boot, wall_ms: *wall_ms, lanes: *lanes };
+                let kept = self.kept;
+                *self = Self { boot: Some(boot), kept, sequence: 1, ..Self::default() };
+                self.lanes = (0..*lanes).map(|lane| (lane, Lane::default())).collect();
+            }
+            Record::State { boot, wall_ms, lanes, kept, follow } => {
+                let boot = Boot { number: *boot, wall_ms: *wall_ms, lanes: *lanes };
+                let sequence = place.sequence;
+                *self = Self { boot: Some(boot), kept: *kept, sequence, ..Self::default() };
+                self.stating = *follow;
+                self.lanes = (0..*lanes).map(|lane| (lane, Lane::default())).collect();
+            }
+            Record::LaneState { landscape, refused, outcomes, closed, more, open, .. } => {
+                let lane = self.lanes.entry(place.lane).or_default();
+                if self.unfinished != Some(place.lane) {
+                    *lane = Lane::default();
+                }
+                lane.next = place.sequence;
+                lane.adopted = *landscape;
+                (lane.refused, lane.outcomes, lane.closed) = (*refused, *outcomes, *closed);
+                lane.open.extend(open.iter());
+                self.unfinished = more.then_some(place.lane);
+            }
+            Record::Snapshot { .. } => {
+                self.stating = self.stating.saturating_sub(1);
+                // A state's are written with another sequence; they are kept as a state has them.
+                self.snapshot = Some(Arc::new(with_sequence_0(bytes)));
+            }
+            Record::Epoch { landscape, .. } => {
+                self.stating = self.stating.saturating_sub(1);
+                if let Some(snapshot) = &self.snapshot {
+                    let snapshot = Arc::clone(snapshot);
+                    let version = Version { snapshot, epoch: with_sequence_0(bytes) };
+                    self.versions.insert(*landscape, version);
+                }
+                self.forget();
+            }
+            Record::Retention { kept } => self.kept = *kept,
+            Record::Adoption { landscape } => {
+                self.lanes.entry(place.lane).or_default().adopted = *landscape;
+                self.forget();
+            }
+            Record::Dictionary { .. } => {
+                let lane = self.lanes.entry(place.lane).or_default();
+                lane.dictionary.push(bytes.to_vec());
+            }
+            Record::Gap { decisions, outcomes } => {
+                let lane = self.lanes.entry(place.lane).or_default();
+                lane.next = lane.next.saturating_add(*decisions);
+                lane.outcomes = lane.outcomes.saturating_add(*outcomes);
+            }
+            Record::Close { .. } if place.lane == WRITER_LANE => self.closed = true,
+            Record::Close { .. } => self.lanes.entry(place.lane).or_default().closed = true,
+            Record::Decision(_)
+            | Record::Outcome(_)
+            | Record::Key(_)
+            | Record::Payload { .. }
+            | Record::Crash { .. } => {}
+        }
+    }
+
+    /// Versions by which no lane will decide any more.
+    fn forget(&mut self) {
+        let newest = self.versions.last_key_value().map_or(0, |(number, _)| *number);
+        let lanes = self.lanes.values().filter(|lane| !lane.closed);
+        let lowest = lanes.map(|lane| lane.adopted).min().unwrap_or(newest).min(newest);
+        if self.versions.first_key_value().is_some_and(|(number, _)| *number < lowest) {
+            self.versions = self.versions.split_off(&lowest);
+        }
     }
 
     /// The number of the next process.
     pub fn next_boot(&self) -> u64 {
-        self.boot.map_or(0, |boot| boot + 1)
+        self.boot.map_or(0, |boot| boot.number + 1)
+    }
+
+    /// The first frame that retention keeps.
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// The writer's next record.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Whether a process runs: it began, and no end of it was followed.
+    pub fn is_running(&self) -> bool {
+        self.boot.is_some() && !self.closed
+    }
+
+    /// Appends the state with which the next segment of this process begins, and counts the
+    /// records. None where no process is under way.
+    pub fn state(&self, out: &mut Vec<u8>) -> u32 {
+        let Some(Boot { number, wall_ms, lanes }) = self.boot.filter(|_| !self.closed) else {
+            return 0;
+        };
+        let mut versions = Vec::new();
+        let mut follow: u32 = 0;
+        let mut before: Option<&Arc<Vec<u8>>> = None;
+        let adopted = self.lanes.values().filter(|lane| !lane.closed).map(|lane| lane.adopted);
+        let newest = self.versions.last_key_value().map_or(0, |(number, _)| *number);
+        let lowest = adopted.min().unwrap_or(newest);
+        for Version { snapshot, epoch } in self.versions.range(lowest..).map(|(_, it)| it) {
+            if !before.is_some_and(|before| Arc::ptr_eq(before, snapshot)) {
+                versions.extend_from_slice(snapshot);
+                follow += 1;
+            }
+            versions.extend_from_slice(epoch);
+            follow += 1;
+            before = Some(snapshot);
+        }
+        if let Some(pending) = &self.snapshot
+            && !before.is_some_and(|before| Arc::ptr_eq(before, pending))
+        {
+            versions.extend_from_slice(pending);
+            follow += 1;
+        }
+        let place = Place { lane: WRITER_LANE, sequence: self.sequence };
+        let state = Record::State { boot: number, wall_ms, lanes, kept: self.kept, follow };
+        state.encode(out, place);
+        out.extend_from_slice(&versions);
+        let mut records = 1 + follow;
+        for (number, lane) in &self.lanes {
+            records += lane.state(*number, out);
+        }
+        records
     }
 
     /// Appends what the next process has to say about this one, and counts the records.
     pub fn crashed(&self, out: &mut Vec<u8>) -> u32 {
         let mut records = 0;
         let Some(boot) = self.boot.filter(|_| !self.closed) else { return records };
-        for (lane, Lane { decisions, open }) in &self.lanes {
+        for (lane, Lane { next, open, .. }) in &self.lanes {
             let open: Vec<u64> = open.iter().copied().collect();
             for open in open.chunks(CRASHED_MAX) {
-                let place = Place { lane: *lane, sequence: *decisions };
-                Record::Crash { boot, open: open.into() }.encode(out, place);
+                let place = Place { lane: *lane, sequence: *next };
+                Record::Crash { boot: boot.number, open: open.into() }.encode(out, place);
                 records += 1;
             }
         }
@@ -85,10 +266,42 @@ impl History {
     }
 }
 
+impl Lane {
+    fn state(&self, number: u16, out: &mut Vec<u8>) -> u32 {
+        let open: Vec<u64> = self.open.iter().copied().collect();
+        let parts = open.len().div_ceil(STATE_OPEN_MAX).max(1);
+        let place = Place { lane: number, sequence: self.next };
+        for part in 0..parts {
+            let from = part * STATE_OPEN_MAX;
+            let until = (from + STATE_OPEN_MAX).min(open.len());
+            let state = Record::LaneState {
+                landscape: self.adopted,
+                entries: u32::try_from(self.dictionary.len()).unwrap_or(u32::MAX),
+                refused: self.refused,
+                outcomes: self.outcomes,
+                closed: self.closed,
+                more: part + 1 < parts,
+                open: open.get(from..until).unwrap_or(&[]).into(),
+            };
+            state.encode(out, place);
+        }
+        self.dictionary.iter().for_each(|entry| out.extend_from_slice(entry));
+        u32::try_from(parts + self.dictionary.len()).unwrap_or(u32::MAX)
+    }
+}
+
+fn with_sequence_0(record: &[u8]) -> Vec<u8> {
+    let mut record = record.to_vec();
+    if let Some(sequence) = record.get_mut(8..HEADER_BYTES) {
+        sequence.fill(0);
+    }
+    record
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::{Ending, outcome};
+    use crate::audit::record::Outcome;
 
     fn put(out: &mut Vec<u8>, record: &Record<'_>, lane: u16, sequence: u64) {
         record.encode(out, Place { lane, sequence });
@@ -96,7 +309,9 @@ mod tests {
 
     fn boot(out: &mut Vec<u8>, boot: u64) {
         let text = b"caio"[..].into();
-        put(out, &Record::Boot { wall_ms: 0, boot, lanes: 2, text }, WRITER_LANE, 0);
+        let (program, settings) = ([0; 32], [0; 32]);
+        let boot = Record::Boot { wall_ms: 7, boot, lanes: 2, program, settings, text };
+        put(out, &boot, WRITER_LANE, 0);
     }
 
     fn decision(out: &mut Vec<u8>, lane: u16, sequence: u64) {
@@ -111,7 +326,7 @@ mod tests {
     #[test]
     fn what_a_process_left_open_is_said_by_the_next_lane_by_lane() {
         let mut history = History::default();
-        assert_eq!((history.has_boot(), history.next_boot()), (false, 0));
+        assert_eq!((history.is_running(), history.next_boot()), (false, 0));
         let mut body = Vec::new();
         boot(&mut body, 4);
         for sequence in 0..9000 {
@@ -119,7 +334,7 @@ mod tests {
         }
         decision(&mut body, 0, 0);
         decision(&mut body, 0, 1);
-        body.extend(outcome(Place { lane: 0, sequence: 0 }, 200, Ending::Whole, 1));
+        put(&mut body, &Record::Outcome(Outcome::refused(503, 1, 1)), 0, 0);
         history.follow(&body).unwrap();
         assert_eq!((history.next_boot(), history.open()), (5, 9001));
         let mut said = Vec::new();
@@ -138,7 +353,7 @@ mod tests {
         boot(&mut body, 0);
         decision(&mut body, 0, 0);
         let mut open = body.clone();
-        let close = Record::Close { decisions: 1, outcomes: 0 };
+        let close = Record::Close { decisions: 1, outcomes: 0, refused: 0 };
         put(&mut body, &close, WRITER_LANE, 1);
         let mut history = History::default();
         history.follow(&body).unwrap();
@@ -148,5 +363,68 @@ mod tests {
         history.follow(&open).unwrap();
         assert_eq!((history.crashed(&mut Vec::new()), history.open()), (0, 0));
         assert_eq!(history.follow(&open[..50]), Err(Malformed));
+    }
+
+    /// What a process says until there is something of everything in its state.
+    fn told() -> Vec<u8> {
+        let mut body = Vec::new();
+        boot(&mut body, 4);
+        let snapshot = |number| Record::Snapshot { landscape: number, digest: [number as u8; 32] };
+        let states = [0u8; 3];
+        let epoch = |number| Record::Epoch { landscape: number, number, states: states[..].into() };
+        put(&mut body, &snapshot(1), WRITER_LANE, 1);
+        put(&mut body, &epoch(1), WRITER_LANE, 2);
+        put(&mut body, &epoch(2), WRITER_LANE, 3);
+        put(&mut body, &snapshot(3), WRITER_LANE, 4);
+        put(&mut body, &epoch(3), WRITER_LANE, 5);
+        put(&mut body, &epoch(5), WRITER_LANE, 6);
+        put(&mut body, &snapshot(6), WRITER_LANE, 7);
+        put(&mut body, &Record::Retention { kept: 9 }, WRITER_LANE, 8);
+        put(&mut body, &Record::Adoption { landscape: 2 }, 0, 0);
+        put(&mut body, &Record::Adoption { landscape: 3 }, 1, 0);
+        let text = || b"need"[..].into();
+        put(&mut body, &Record::Dictionary { id: 1, landscape: 2, text: text() }, 0, 0);
+        put(&mut body, &Record::Gap { decisions: 3, outcomes: 3 }, 0, 0);
+        for sequence in 3..9003 {
+            decision(&mut body, 0, sequence);
+        }
+        put(&mut body, &Record::Outcome(Outcome::refused(503, 1, 1)), 0, 5);
+        body
+    }
+
+    #[test]
+    fn a_state_says_all_that_was_followed_and_following_it_gives_the_same() {
+        let mut history = History::default();
+        history.follow(&told()).unwrap();
+        let mut state = Vec::new();
+        let count = history.state(&mut state);
+        let mut resumed = History::default();
+        resumed.follow(&state).unwrap();
+        assert!(resumed == history);
+        let mut again = history.clone();
+        again.follow(&state).unwrap();
+        assert!(again == history, "whoever knows already learns nothing");
+        let mut rest = &state[..];
+        let mut kinds = String::new();
+        while let Some(kind) = rest.first().copied() {
+            kinds.push(char::from(kind));
+            record::take(&mut rest).unwrap();
+        }
+        assert_eq!(kinds.len(), count as usize);
+        // V, S1 and E2 that lane 0 decides by, S3, E3, E5, the pending S6; two V and R; one V.
+        assert_eq!(kinds, "VSESEESVVRV");
+    }
+
+    #[test]
+    fn whoever_has_ended_has_no_state() {
+        let mut history = History::default();
+        assert_eq!(history.state(&mut Vec::new()), 0);
+        let mut body = told();
+        put(&mut body, &Record::Close { decisions: 1, outcomes: 0, refused: 0 }, WRITER_LANE, 9);
+        history.follow(&body).unwrap();
+        assert_eq!(history.state(&mut Vec::new()), 0);
+        boot(&mut body, 5);
+        history.follow(&body).unwrap();
+        assert_eq!(history.state(&mut Vec::new()), 3, "its own and two lanes");
     }
 }

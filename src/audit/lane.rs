@@ -10,15 +10,19 @@
 //! what is not recorded cannot be forwarded. Without a trail a lane only counts.
 
 use super::record::{
-    Decision, Ending, OUTCOME_BYTES, Place, RECORD_BYTES_MAX, Record, Verdict, outcome,
+    CLOSE_BYTES, Decision, Ending, GAP_BYTES, Hash, OPENING_BYTES, OPENING_KIND, OUTCOME_BYTES,
+    OUTCOME_BYTES_MAX, Outcome, Place, RECORD_BYTES_MAX, Record, VERSION, Verdict,
 };
 use super::ring::{Producer, words};
+use super::told::{Told, end_words_max};
 use crate::certify::Certified;
 use crate::compiler::canonical::need_lines;
+use crate::config::depth::Depth;
 use crate::config::settings::AuditMode;
 use crate::decide::HeaderNeeds;
 use crate::wire::decimal;
 use crate::wire::limits::{OPEN_MAX, RING_WORDS};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -48,7 +52,18 @@ pub struct Recorded {
     lane: Rc<Inner>,
     sequence: u64,
     slot: u32,
+    /// Where the ring ends behind the decision.
+    position: u64,
     ended: bool,
+}
+
+/// What is kept of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping<'a> {
+    /// How much of what goes through.
+    pub depth: &'a Depth,
+    /// Attributes whose values are hidden behind commitments, in order.
+    pub sensitive: &'a [u16],
 }
 
 /// What a lane writes its records with.
@@ -58,10 +73,14 @@ pub struct Line {
     /// Set while the writer cannot make anything durable.
     stalled: Arc<AtomicBool>,
     now_ns: Now,
+    /// Nobody outside of this process can guess a salt.
+    secret: Hash,
     text: Vec<u8>,
     open: Open,
     /// Decisions since the last one that was written.
     lost: u64,
+    /// Messages refused without a decision, since the last decision that was written and in all.
+    refused: (u32, u64),
     adopted: u32,
     dictionaries: u32,
     closed: bool,
@@ -73,39 +92,63 @@ pub type Now = Box<dyn Fn() -> u64 + Send>;
 /// The decisions that wait for their outcome, by slot: a lane that closes ends them too.
 #[derive(Debug, Default)]
 struct Open {
-    slots: Vec<Option<u64>>,
+    slots: Vec<Option<Waiting>>,
     free: Vec<u32>,
+    /// What ended exchanges told with, for the next ones.
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
+    kept: Vec<Box<Told>>,
+    /// Words kept free for all of them.
+    reserved: u64,
+}
+
+/// A decision that waits for its outcome.
+#[derive(Debug)]
+struct Waiting {
+    sequence: u64,
+    /// Words kept free for its end.
+    words: u64,
+    told: Box<Told>,
 }
 
 /// The slot of a decision that was not written.
 const NO_SLOT: u32 = u32::MAX;
 /// What is always kept free: a gap and the lane's close.
-const CLOSING_WORDS: u64 = 2 * words(OUTCOME_BYTES);
+const CLOSING_WORDS: u64 = words(GAP_BYTES) + words(CLOSE_BYTES);
 
 const _: () = assert!(words(RECORD_BYTES_MAX) * 4 < RING_WORDS);
 
 impl Open {
-    fn insert(&mut self, sequence: u64) -> u32 {
+    fn insert(&mut self, sequence: u64, words: u64, depth: &Depth) -> u32 {
+        self.reserved += words;
+        let mut told = self.kept.pop().unwrap_or_default();
+        told.begin(depth);
+        let open = Some(Waiting { sequence, words, told });
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.slots.get_mut(slot as usize)
         {
-            *place = Some(sequence);
+            *place = open;
             return slot;
         }
-        self.slots.push(Some(sequence));
+        self.slots.push(open);
         u32::try_from(self.slots.len() - 1).unwrap_or(NO_SLOT)
     }
 
-    fn remove(&mut self, slot: u32) -> bool {
-        let taken = self.slots.get_mut(slot as usize).and_then(Option::take).is_some();
-        if taken {
-            self.free.push(slot);
-        }
-        taken
+    fn told(&mut self, slot: u32) -> Option<&mut Told> {
+        let waiting = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+        waiting.map(|waiting| &mut *waiting.told)
     }
 
-    fn count(&self) -> u64 {
-        (self.slots.len() - self.free.len()) as u64
+    fn remove(&mut self, slot: u32) -> Option<Box<Told>> {
+        let waiting = self.slots.get_mut(slot as usize).and_then(Option::take)?;
+        self.reserved -= waiting.words;
+        self.free.push(slot);
+        Some(waiting.told)
+    }
+
+    fn keep(&mut self, told: Box<Told>) {
+        if self.kept.len() < TOLD_KEPT_MAX && !told.keeps_payload() {
+            self.kept.push(told);
+        }
     }
 }
 
@@ -117,28 +160,35 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     /// A line into a ring.
-    pub fn new(producer: Producer, mode: AuditMode, stalled: Arc<AtomicBool>, now_ns: Now) -> Self {
+    pub fn new(
+        producer: Producer,
+        mode: AuditMode,
+        stalled: Arc<AtomicBool>,
+        now_ns: Now,
+        secret: Hash,
+    ) -> Self {
         Self {
             producer,
             mode,
             stalled,
             now_ns,
+            secret,
             text: Vec::with_capacity(1024),
             open: Open::default(),
             lost: 0,
+            refused: (0, 0),
             adopted: 0,
             dictionaries: 0,
             closed: false,
         }
     }
 
-    /// Whether the records in `text` fit, beside an outcome for each decision that is open or
-    /// becomes so.
-    fn fits(&mut self, opens: u64) -> bool {
-        // Each record begins at a word of its own; five at most.
-        let needed = words(self.text.len()) + 5;
-        let reserved = (self.open.count() + opens) * words(OUTCOME_BYTES) + CLOSING_WORDS;
-        self.producer.has_room(needed + reserved)
+    /// Whether the records in `text` fit, beside what is kept free for the ends of open decisions
+    /// and for `end` words of one more.
+    fn fits(&mut self, end: u64) -> bool {
+        // Each record begins at a word of its own.
+        let needed = words(self.text.len()) + RECORDS_MAX;
+        self.producer.has_room(needed + self.open.reserved + end + CLOSING_WORDS)
     }
 
     /// Writes the records in `text`, which fit.
@@ -161,12 +211,33 @@ impl Line {
         }
     }
 
+    /// Takes the sensitive facts out of a decision: what opens the commitments is written before
+    /// it, for the writer to keep elsewhere.
+    fn hide(&mut self, place: Place, decision: &mut Decision<'_>, sensitive: &[u16]) {
+        let is_sensitive = |attribute: &u16| sensitive.binary_search(attribute).is_ok();
+        if !decision.facts.iter().any(|(attribute, _)| is_sensitive(attribute)) {
+            return;
+        }
+        let facts = std::mem::take(&mut decision.facts);
+        let (hidden, open): (Vec<_>, Vec<_>) =
+            facts.iter().copied().partition(|(attribute, _)| is_sensitive(attribute));
+        decision.facts = open.into();
+        let commit = |(attribute, value): (u16, i64)| {
+            let salt = salt(&self.secret, place, attribute);
+            let opening = opening(place, attribute, &salt, value);
+            self.text.extend_from_slice(&opening);
+            (attribute, commitment(&salt, attribute, value))
+        };
+        decision.hidden = hidden.into_iter().map(commit).collect::<Vec<_>>().into();
+    }
+
     /// Writes a decision, with its outcome where `answered` has one; the slot of one that is open.
     fn write(
         &mut self,
         place: Place,
         mut decision: Decision<'_>,
         header: Option<&HeaderNeeds>,
+        keeping: Keeping<'_>,
         answered: Option<u16>,
     ) -> Result<u32, LaneFull> {
         let stalled = self.mode == AuditMode::Required && self.stalled.load(Ordering::Relaxed);
@@ -192,13 +263,16 @@ impl Line {
             let text = Cow::Borrowed(text.as_bytes());
             Record::Dictionary { id, landscape, text }.encode(&mut self.text, place);
         }
+        self.hide(place, &mut decision, keeping.sensitive);
         decision.monotonic_ns = (self.now_ns)();
+        decision.refused = self.refused.0;
         decision.encode(&mut self.text, place);
         if let Some(status) = answered {
-            let end = outcome(place, status, Ending::Refused, decision.monotonic_ns);
-            self.text.extend_from_slice(&end);
+            let (reason, now_ns) = (decision.reason, decision.monotonic_ns);
+            Record::Outcome(Outcome::refused(status, reason, now_ns)).encode(&mut self.text, place);
         }
-        if !fits || !self.fits(u64::from(answered.is_none())) {
+        let end = if answered.is_none() { end_words_max(keeping.depth) } else { 0 };
+        if !fits || !self.fits(end) {
             return match self.mode {
                 AuditMode::Required => Err(LaneFull),
                 AuditMode::BestEffort => {
@@ -209,6 +283,7 @@ impl Line {
         }
         self.push_text();
         self.lost = 0;
+        self.refused.0 = 0;
         if adopts {
             self.adopted = decision.landscape;
         }
@@ -216,31 +291,96 @@ impl Line {
             self.dictionaries += 1;
             header.set_number(self.dictionaries);
         }
-        Ok(if answered.is_none() { self.open.insert(place.sequence) } else { NO_SLOT })
+        Ok(match answered {
+            Some(_) => NO_SLOT,
+            None => self.open.insert(place.sequence, end, keeping.depth),
+        })
     }
 
-    fn end(&mut self, place: Place, slot: u32, status: u16, ending: Ending) {
-        if self.open.remove(slot) {
-            // Its room was kept free since the decision.
-            self.producer.push(&outcome(place, status, ending, (self.now_ns)()));
+    fn refused(&mut self) {
+        if !self.closed {
+            self.refused = (self.refused.0.saturating_add(1), self.refused.1 + 1);
         }
+    }
+
+    /// Ends a decision; its room was kept free since it was made.
+    fn end(&mut self, place: Place, slot: u32, end: (u16, Ending, u16)) {
+        if let Some(mut told) = self.open.remove(slot) {
+            self.tell(place, &mut told, end);
+            self.open.keep(told);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        place: Place,
+        told: &mut Told,
+        (status, ending, reason): (u16, Ending, u16),
+    ) {
+        if let Some(payload) = told.payload() {
+            self.text.clear();
+            payload.encode(&mut self.text, place);
+            self.push_text();
+        }
+        let outcome = told.outcome(status, ending, reason, (self.now_ns)());
+        let mut bytes = [0; OUTCOME_BYTES_MAX];
+        let length = outcome.encode_into(place, &mut bytes);
+        self.producer.push(bytes.get(..length).unwrap_or(&[]));
     }
 
     fn close(&mut self, lane: u16, next: u64) {
-        let open: Vec<u64> = self.open.slots.iter().filter_map(|slot| *slot).collect();
-        for sequence in open {
-            let place = Place { lane, sequence };
-            self.producer.push(&outcome(place, 0, Ending::CutOff, (self.now_ns)()));
+        // What each has told so far: nobody tells any more.
+        let open = std::mem::take(&mut self.open);
+        for Waiting { sequence, mut told, .. } in open.slots.into_iter().flatten() {
+            self.tell(Place { lane, sequence }, &mut told, (0, Ending::CutOff, 0));
         }
-        self.open = Open::default();
         self.text.clear();
         self.gap(lane, next);
-        let close = Record::Close { decisions: next, outcomes: next };
+        let close = Record::Close { decisions: next, outcomes: next, refused: self.refused.1 };
         close.encode(&mut self.text, Place { lane, sequence: next });
         // Its room was always kept free: see CLOSING_WORDS.
         self.push_text();
         self.closed = true;
     }
+}
+
+/// Hidden facts, a gap, an adoption, a dictionary's entry, a decision and its outcome.
+const RECORDS_MAX: u64 = FACTS_MAX + 5;
+/// Facts of one decision: what its count can say.
+const FACTS_MAX: u64 = 255;
+
+fn salt(secret: &Hash, place: Place, attribute: u16) -> [u8; 16] {
+    let hash: Hash = Sha256::new()
+        .chain_update(secret)
+        .chain_update(place.lane.to_le_bytes())
+        .chain_update(place.sequence.to_le_bytes())
+        .chain_update(attribute.to_le_bytes())
+        .finalize()
+        .into();
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+fn commitment(salt: &[u8; 16], attribute: u16, value: i64) -> Hash {
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(attribute.to_le_bytes())
+        .chain_update(value.to_le_bytes())
+        .finalize()
+        .into()
+}
+
+/// An opening on its way to the writer: attribute, zeros, salt, value behind a record's header.
+fn opening(place: Place, attribute: u16, salt: &[u8; 16], value: i64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(OPENING_BYTES);
+    bytes.extend_from_slice(&[OPENING_KIND, VERSION, OPENING_BYTES as u8, 0]);
+    bytes.extend_from_slice(&place.lane.to_le_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    bytes.extend_from_slice(&place.sequence.to_le_bytes());
+    bytes.extend_from_slice(&attribute.to_le_bytes());
+    bytes.extend_from_slice(&[0; 6]);
+    bytes.extend_from_slice(salt);
+    bytes.extend_from_slice(&value.to_le_bytes());
+    bytes
 }
 
 impl Lane {
@@ -281,21 +421,34 @@ impl Lane {
         &self,
         _certified: &Certified,
         header: Option<&HeaderNeeds>,
+        keeping: Keeping<'_>,
+        decision: impl FnOnce() -> Decision<'d>,
+    ) -> Result<Recorded, LaneFull> {
+        self.take_in(header, keeping, decision)
+    }
+
+    fn take_in<'d>(
+        &self,
+        header: Option<&HeaderNeeds>,
+        keeping: Keeping<'_>,
         decision: impl FnOnce() -> Decision<'d>,
     ) -> Result<Recorded, LaneFull> {
         let lane = &self.0;
         if lane.open.get() >= OPEN_MAX {
+            self.refused();
             return Err(LaneFull);
         }
         let sequence = lane.next.get();
         let place = Place { lane: lane.worker, sequence };
-        let slot = match &mut *lane.line.borrow_mut() {
-            Some(line) => line.write(place, decision(), header, None)?,
-            None => NO_SLOT,
-        };
+        let (mut slot, mut position) = (NO_SLOT, 0);
+        if let Some(line) = &mut *lane.line.borrow_mut() {
+            let written = line.write(place, decision(), header, keeping, None);
+            slot = written.inspect_err(|LaneFull| line.refused())?;
+            position = line.producer.end();
+        }
         lane.next.set(sequence + 1);
         lane.open.set(lane.open.get() + 1);
-        Ok(Recorded { lane: Rc::clone(lane), sequence, slot, ended: false })
+        Ok(Recorded { lane: Rc::clone(lane), sequence, slot, position, ended: false })
     }
 
     /// Records a decision not to forward, and the refusal's status as its outcome. A lane that only
@@ -306,6 +459,7 @@ impl Lane {
     pub fn deny<'d>(
         &self,
         header: Option<&HeaderNeeds>,
+        keeping: Keeping<'_>,
         status: u16,
         decision: impl FnOnce() -> Decision<'d>,
     ) -> Result<(), LaneFull> {
@@ -314,10 +468,28 @@ impl Lane {
             let place = Place { lane: lane.worker, sequence: lane.next.get() };
             let decision = decision();
             debug_assert_ne!(decision.verdict, Verdict::Route);
-            line.write(place, decision, header, Some(status))?;
+            let written = line.write(place, decision, header, keeping, Some(status));
+            written.inspect_err(|LaneFull| line.refused())?;
             lane.next.set(place.sequence + 1);
         }
         Ok(())
+    }
+
+    /// A message was refused without a decision: the next record says so.
+    pub fn refused(&self) {
+        if let Some(line) = &mut *self.0.line.borrow_mut() {
+            line.refused();
+        }
+    }
+
+    /// Whether the writer cannot make anything durable.
+    pub fn is_stalled(&self) -> bool {
+        self.0.line.borrow().as_ref().is_some_and(|line| line.stalled.load(Ordering::Relaxed))
+    }
+
+    /// Where the ring ends that is durable.
+    pub fn durable(&self) -> u64 {
+        self.0.line.borrow().as_ref().map_or(u64::MAX, |line| line.producer.durable())
     }
 
     /// Ends whatever is still open as cut off, and the lane. Nothing is recorded any more.
@@ -349,6 +521,37 @@ impl Recorded {
         self.sequence
     }
 
+    /// Where the ring ends behind the decision: it is durable once [`Lane::durable`] is there.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether anything is told of the exchange: it is written.
+    pub fn tells(&self) -> bool {
+        self.slot != NO_SLOT
+    }
+
+    /// Tells of the exchange, where it is written. What is told stays in the lane: one that closes
+    /// before the exchange has ended still has it.
+    pub fn tell(&self, with: impl FnOnce(&mut Told)) {
+        if self.tells()
+            && let Some(line) = &mut *self.lane.line.borrow_mut()
+            && let Some(told) = line.open.told(self.slot)
+        {
+            with(told);
+        }
+    }
+
+    /// The service's answer begins.
+    pub fn head(&self) {
+        if self.tells()
+            && let Some(line) = &mut *self.lane.line.borrow_mut()
+        {
+            let now_ns = (line.now_ns)();
+            line.open.told(self.slot).into_iter().for_each(|told| told.head(now_ns));
+        }
+    }
+
     /// Appends the decision's id, `w3-000000018842`.
     pub fn push_id(&self, out: &mut Vec<u8>) {
         out.push(b'w');
@@ -367,27 +570,30 @@ impl Recorded {
     pub fn finish(mut self, status: u16) {
         if status > 0 {
             // No status is above 599 (RFC 9110 15); a service that says so says nothing.
-            self.write(status.min(599), Ending::Whole);
+            self.write(status.min(599), Ending::Whole, 0);
         }
     }
 
-    /// The one outcome of a decision that ended in a refusal with this status.
-    pub fn refuse(mut self, status: u16) {
-        self.write(status, Ending::Refused);
+    /// The one outcome of a decision that ended in a refusal with this status, for this reason: its
+    /// place in the table and 1.
+    pub fn refuse(mut self, status: u16, reason: u16) {
+        self.write(status, Ending::Refused, reason);
     }
 
-    fn write(&mut self, status: u16, ending: Ending) {
+    fn write(&mut self, status: u16, ending: Ending, reason: u16) {
         let slot = std::mem::replace(&mut self.slot, NO_SLOT);
         let place = Place { lane: self.lane.worker, sequence: self.sequence };
         if slot != NO_SLOT
             && let Some(line) = &mut *self.lane.line.borrow_mut()
         {
-            line.end(place, slot, status, ending);
+            line.end(place, slot, (status, ending, reason));
         }
         self.ended = true;
     }
 }
 
+/// Ended exchanges kept for the next ones, half a KiB each; not those with payloads.
+const TOLD_KEPT_MAX: usize = 1024;
 /// Digits of a sequence number in an id: sorts as text for a year at 30 000 a second.
 const ID_DIGITS: usize = 12;
 
@@ -397,7 +603,7 @@ impl Drop for Recorded {
     fn drop(&mut self) {
         if !self.ended {
             self.lane.cut_off.set(self.lane.cut_off.get() + 1);
-            self.write(0, Ending::CutOff);
+            self.write(0, Ending::CutOff, 0);
         }
         self.lane.open.set(self.lane.open.get().saturating_sub(1));
     }
@@ -406,8 +612,9 @@ impl Drop for Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::{NO_PARENT, NONE, take};
+    use crate::audit::record::{Bodies, NO_PARENT, NONE, take};
     use crate::audit::ring::{Consumer, ring};
+    use crate::config::depth::BodyDepth;
 
     fn decision(verdict: Verdict) -> Decision<'static> {
         Decision {
@@ -415,11 +622,14 @@ mod tests {
             request_id: 1,
             trace: 2,
             span: 3,
+            parent_span: 0,
+            evidence: [0; 16],
             landscape: 1,
             capability: 0,
             route: 0,
             needs: 0,
             dictionary: 0,
+            refused: 0,
             seed: 4,
             verdict,
             stage: 0,
@@ -431,7 +641,8 @@ mod tests {
             service: NONE,
             parent: NO_PARENT,
             tried: Cow::Borrowed(&[]),
-            facts: Cow::Borrowed(&[(0, 7)]),
+            facts: Cow::Borrowed(&[(0, 7), (2, 8)]),
+            hidden: Cow::Borrowed(&[]),
             survivors: [0; 7],
             caller: Cow::Borrowed(b"anonymous"),
         }
@@ -440,24 +651,21 @@ mod tests {
     fn lane(mode: AuditMode) -> (Lane, Consumer, Arc<AtomicBool>) {
         let (producer, consumer) = ring();
         let stalled = Arc::new(AtomicBool::new(false));
-        let line = Line::new(producer, mode, Arc::clone(&stalled), Box::new(|| 9));
+        let line = Line::new(producer, mode, Arc::clone(&stalled), Box::new(|| 9), [1; 32]);
         (Lane::new(3, Some(line)), consumer, stalled)
     }
 
+    const NOTHING: Depth = Depth { bodies: BodyDepth::Nothing, fields: Vec::new(), body_bytes: 0 };
+    const KEEPING: Keeping<'_> = Keeping { depth: &NOTHING, sensitive: &[] };
+
     /// As [`Lane::record`], without a certificate, which only a decision has.
     fn record(lane: &Lane) -> Result<Recorded, LaneFull> {
-        let sequence = lane.0.next.get();
-        let place = Place { lane: 3, sequence };
-        let mut line = lane.0.line.borrow_mut();
-        let slot = line.as_mut().unwrap().write(place, decision(Verdict::Route), None, None)?;
-        lane.0.next.set(sequence + 1);
-        lane.0.open.set(lane.0.open.get() + 1);
-        Ok(Recorded { lane: Rc::clone(&lane.0), sequence, slot, ended: false })
+        lane.take_in(None, KEEPING, || decision(Verdict::Route))
     }
 
     fn drained(consumer: &mut Consumer) -> Vec<(u64, Record<'static>)> {
         let mut bytes = Vec::new();
-        consumer.drain(&mut bytes, usize::MAX);
+        consumer.drain(&mut bytes, &mut Vec::new(), usize::MAX);
         let bytes: &'static [u8] = Vec::leak(bytes);
         let mut rest = bytes;
         let mut records = Vec::new();
@@ -471,7 +679,7 @@ mod tests {
 
     fn ends(records: &[(u64, Record<'_>)]) -> Vec<(u64, u16, Ending)> {
         let ends = records.iter().filter_map(|(sequence, record)| match record {
-            Record::Outcome { status, ending, .. } => Some((*sequence, *status, *ending)),
+            Record::Outcome(end) => Some((*sequence, end.status, end.ending)),
             _ => None,
         });
         ends.collect()
@@ -482,10 +690,10 @@ mod tests {
         let (lane, mut consumer, _) = lane(AuditMode::Required);
         record(&lane).unwrap().finish(200);
         record(&lane).unwrap().finish(0);
-        record(&lane).unwrap().refuse(502);
+        record(&lane).unwrap().refuse(502, 9);
         drop(record(&lane).unwrap());
         record(&lane).unwrap().finish(999);
-        lane.deny(None, 404, || decision(Verdict::Refuse)).unwrap();
+        lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).unwrap();
         let left = record(&lane).unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _held = record(&lane).unwrap();
@@ -509,7 +717,7 @@ mod tests {
         ];
         assert_eq!(ends(&records), expected);
         assert!(matches!(records[0], (0, Record::Adoption { landscape: 1 })));
-        let close = Record::Close { decisions: 8, outcomes: 8 };
+        let close = Record::Close { decisions: 8, outcomes: 8, refused: 0 };
         assert_eq!(*records.last().unwrap(), (8, close));
     }
 
@@ -520,7 +728,7 @@ mod tests {
         while let Ok(recorded) = record(&lane) {
             open.push(recorded);
         }
-        assert!(lane.deny(None, 503, || decision(Verdict::Refuse)).is_err());
+        assert!(lane.deny(None, KEEPING, 503, || decision(Verdict::Refuse)).is_err());
         let count = lane.decisions();
         assert!(count > 15_000, "{count}");
         open.drain(..).for_each(|recorded| recorded.finish(200));
@@ -546,7 +754,7 @@ mod tests {
             written += u64::from(recorded.slot != NO_SLOT);
             open.push(recorded);
         }
-        lane.deny(None, 404, || decision(Verdict::Refuse)).unwrap();
+        lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).unwrap();
         let lost = 40_001 - written;
         open.drain(..).for_each(|recorded| recorded.finish(200));
         let records = drained(&mut consumer);
@@ -557,7 +765,7 @@ mod tests {
         assert_eq!(records[0], (written, gap), "before what is written again");
         assert_eq!(records[1].0, 40_001);
         lane.close();
-        let close = Record::Close { decisions: 40_002, outcomes: 40_002 };
+        let close = Record::Close { decisions: 40_002, outcomes: 40_002, refused: 0 };
         assert_eq!(drained(&mut consumer), [(40_002, close)]);
     }
 
@@ -570,8 +778,87 @@ mod tests {
             for _ in 0..1000 {
                 record(&lane).unwrap().finish(200);
             }
-            consumer.drain(&mut bytes, usize::MAX);
+            consumer.drain(&mut bytes, &mut Vec::new(), usize::MAX);
         });
         assert_eq!(counted.count_total, 0);
+    }
+
+    #[test]
+    fn what_was_refused_without_a_decision_is_in_the_next_and_in_the_close() {
+        let (lane, mut consumer, stalled) = lane(AuditMode::Required);
+        lane.refused();
+        stalled.store(true, Ordering::Relaxed);
+        assert!(record(&lane).is_err());
+        assert!(lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).is_err());
+        stalled.store(false, Ordering::Relaxed);
+        record(&lane).unwrap().finish(200);
+        record(&lane).unwrap().finish(200);
+        lane.refused();
+        lane.close();
+        let records = drained(&mut consumer);
+        let refused = records.iter().filter_map(|(_, record)| match record {
+            Record::Decision(decision) => Some(decision.refused),
+            _ => None,
+        });
+        assert_eq!(refused.collect::<Vec<_>>(), [3, 0]);
+        let close = Record::Close { decisions: 2, outcomes: 2, refused: 4 };
+        assert_eq!(records.last(), Some(&(2, close)));
+    }
+
+    #[test]
+    fn a_sensitive_fact_is_a_commitment_and_its_opening_goes_aside() {
+        let (lane, mut consumer, _) = lane(AuditMode::Required);
+        let keeping = Keeping { sensitive: &[2, 5], ..KEEPING };
+        for _ in 0..2 {
+            let recorded = lane.take_in(None, keeping, || decision(Verdict::Route));
+            recorded.unwrap().finish(200);
+        }
+        let (mut bytes, mut aside) = (Vec::new(), Vec::new());
+        assert_eq!(consumer.drain(&mut bytes, &mut aside, usize::MAX), 5);
+        let mut hidden = Vec::new();
+        let mut rest = &bytes[..];
+        while let Some((_, record)) = take(&mut rest) {
+            if let Record::Decision(decision) = record {
+                assert_eq!(*decision.facts, [(0, 7)]);
+                hidden.extend(decision.hidden.iter().copied());
+            }
+        }
+        assert_eq!(aside.len(), 2 * OPENING_BYTES);
+        for ((attribute, committed), opening) in hidden.iter().zip(aside.chunks(OPENING_BYTES)) {
+            assert_eq!(opening[..6], [OPENING_KIND, VERSION, 48, 0, 3, 0]);
+            assert_eq!((*attribute, &opening[16..18]), (2, &[2, 0][..]));
+            assert_eq!(opening[40..], 8i64.to_le_bytes());
+            let hash = Sha256::new().chain_update(&opening[24..40]).chain_update([2, 0]);
+            let hash: Hash = hash.chain_update(8i64.to_le_bytes()).finalize().into();
+            assert_eq!(hash, *committed);
+        }
+        assert_ne!(hidden[0], hidden[1], "a salt is of one decision");
+    }
+
+    #[test]
+    fn what_a_route_keeps_has_its_room() {
+        let (lane, mut consumer, _) = lane(AuditMode::Required);
+        let fields = vec!["accept".to_owned()];
+        let depth = Depth { bodies: BodyDepth::Digests, fields, body_bytes: 8000 };
+        let keeping = Keeping { depth: &depth, sensitive: &[] };
+        let mut open = Vec::new();
+        while let Ok(recorded) = lane.take_in(None, keeping, || decision(Verdict::Route)) {
+            recorded.tell(|told| told.request_body(&[b'x'; 9000]));
+            recorded.tell(|told| told.response_body(&[b'y'; 9000]));
+            open.push(recorded);
+        }
+        assert!(open.len() > 300, "{}", open.len());
+        // Some end by themselves, and a close ends the others with what they have told.
+        open.drain(..100).for_each(|recorded| recorded.finish(200));
+        lane.close();
+        let records = drained(&mut consumer);
+        let sizes = records.iter().filter_map(|(_, record)| match record {
+            Record::Outcome(Outcome { bodies: Bodies::Digests(sizes, _), .. }) => Some(*sizes),
+            _ => None,
+        });
+        assert!(sizes.clone().all(|sizes| sizes == [9000; 2]) && sizes.count() > 300);
+        let payloads = records.iter().filter(|(_, it)| matches!(it, Record::Payload { .. }));
+        assert_eq!(payloads.count() as u64, lane.decisions());
+        assert_eq!(ends(&records).len() as u64, lane.decisions());
     }
 }

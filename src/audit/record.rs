@@ -1,25 +1,41 @@
-//! The records of the trail, `caio-trail/1`: their bytes, written and read.
+//! The records of the trail, `caio-trail/1`: their bytes, written. `reading` is the other half.
 //!
 //! ```text
 //!   u8 kind · u8 version · u16 length · u16 lane · u16 zero · u64 sequence     16 bytes, then
 //!   what the kind has; integers are little endian; nothing is padded
 //! ```
 //! Writing appends to a buffer that its owner keeps, so that a decision allocates nothing once the
-//! buffer has grown. Reading is for recovery and for tests: it takes a record only if each of its
-//! bytes is accounted for.
+//! buffer has grown.
 
 use crate::wire::request_id::uuid_bits;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::net::IpAddr;
+
+pub use super::reading::take;
 
 /// The format's version, in every record.
 pub const VERSION: u8 = 1;
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 16;
-/// Bytes of a decision before its lists: 16 of the header and 104.
-pub const DECISION_BYTES: usize = HEADER_BYTES + 104;
-/// Bytes of an outcome, a gap and a close.
-pub const OUTCOME_BYTES: usize = HEADER_BYTES + 16;
+/// Bytes of a decision before its lists: 16 of the header and 132.
+pub const DECISION_BYTES: usize = HEADER_BYTES + 132;
+/// Bytes of an outcome without and with its digests.
+pub const OUTCOME_BYTES: usize = HEADER_BYTES + 40;
+/// See [`OUTCOME_BYTES`].
+pub const OUTCOME_BYTES_MAX: usize = OUTCOME_BYTES + 64;
+/// Bytes of a gap, and of a close.
+pub const GAP_BYTES: usize = HEADER_BYTES + 16;
+/// See [`GAP_BYTES`].
+pub const CLOSE_BYTES: usize = HEADER_BYTES + 24;
+/// Bytes of a payload without its texts.
+pub const PAYLOAD_BYTES: usize = HEADER_BYTES + 8;
+/// Bytes of an opening, which goes from a lane to the writer and into no frame.
+pub const OPENING_BYTES: usize = HEADER_BYTES + 32;
+/// The kind of an opening.
+pub const OPENING_KIND: u8 = b'o';
+/// Marks a fact whose value is a commitment.
+pub const HIDDEN: u16 = 0x8000;
 /// The lane of the writer itself.
 pub const WRITER_LANE: u16 = u16::MAX;
 /// Where a decision has no capability, route, service or dictionary of this kind.
@@ -30,10 +46,18 @@ pub const NO_PARENT: u64 = u64::MAX;
 pub const RECORD_BYTES_MAX: usize = u16::MAX as usize;
 /// Open decisions in one record of a crash: what its length can say.
 pub const CRASHED_MAX: usize = (RECORD_BYTES_MAX - HEADER_BYTES - 12) / 8;
+/// Open decisions in one record of a lane's state.
+pub const STATE_OPEN_MAX: usize = (RECORD_BYTES_MAX - HEADER_BYTES - 30) / 8;
+/// Where an outcome has no endpoint.
+pub const NO_ENDPOINT: u16 = u16::MAX;
+/// A SHA-256.
+pub type Hash = [u8; 32];
 
 /// Lengths that are always the same.
 const ADOPTION_BYTES: usize = HEADER_BYTES + 4;
 const SNAPSHOT_BYTES: usize = HEADER_BYTES + 36;
+/// Bytes of a segment's key.
+pub const KEY_BYTES: usize = HEADER_BYTES + 136;
 
 /// What a decision came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +83,37 @@ pub enum Ending {
     Unknown,
 }
 
+/// How an exchange ended, and what went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The status sent to the caller, 0 for none.
+    pub status: u16,
+    /// How it ended.
+    pub ending: Ending,
+    /// Of a refusal one more than its place in the table, else 0.
+    pub reason: u16,
+    /// The place among the service's endpoints, or [`NO_ENDPOINT`].
+    pub endpoint: u16,
+    /// Since the process's start.
+    pub monotonic_ns: u64,
+    /// When the service's answer began, 0 for never.
+    pub head_ns: u64,
+    /// What is told of the bodies.
+    pub bodies: Bodies,
+}
+
+/// What an outcome tells of the bodies that were forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bodies {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// Bytes of the request's body and of the answer's.
+    Sizes([u64; 2]),
+    /// These, and the SHA-256 of each.
+    Digests([u64; 2], [Hash; 2]),
+}
+
 /// One decision. Written without allocation from borrowed lists, read back with its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {
@@ -70,6 +125,10 @@ pub struct Decision<'a> {
     pub trace: u128,
     /// See `trace`.
     pub span: u64,
+    /// The caller's span, or 0.
+    pub parent_span: u64,
+    /// The first half of the SHA-256 of what the caller was known by; zeros for none.
+    pub evidence: [u8; 16],
     /// The version of the landscape that it was made under.
     pub landscape: u32,
     /// The capability's number, or [`NONE`].
@@ -80,6 +139,8 @@ pub struct Decision<'a> {
     pub needs: u32,
     /// The number of what the request itself requires, 0 for nothing.
     pub dictionary: u32,
+    /// Messages refused without a decision since the one before.
+    pub refused: u32,
     /// The request's place in the rendezvous order.
     pub seed: u64,
     /// What it came to.
@@ -102,8 +163,10 @@ pub struct Decision<'a> {
     pub parent: u64,
     /// The numbers of services that earlier attempts went to.
     pub tried: Cow<'a, [u32]>,
-    /// What is known of request and caller, by attribute.
+    /// What is known of request and caller, by attribute, in its order.
     pub facts: Cow<'a, [(u16, i64)]>,
+    /// The same of sensitive attributes, as commitments to their values.
+    pub hidden: Cow<'a, [(u16, Hash)]>,
     /// How many were left after each stage; written only if denied.
     pub survivors: [u32; 7],
     /// The principal's id.
@@ -113,6 +176,54 @@ pub struct Decision<'a> {
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
+    /// `K`: a segment began, and these bytes were signed with the key of the one before.
+    Key(SegmentKey),
+    /// `V` of the writer: what stood before this segment.
+    State {
+        /// The process's number.
+        boot: u64,
+        /// When it began, in ms since 1970.
+        wall_ms: u64,
+        /// How many lanes it has.
+        lanes: u16,
+        /// The first frame that retention keeps.
+        kept: u64,
+        /// How many snapshots and epochs follow.
+        follow: u32,
+    },
+    /// `V` of a lane.
+    LaneState {
+        /// What it adopted, 0 for nothing.
+        landscape: u32,
+        /// Entries of its dictionary, which follow the last of these.
+        entries: u32,
+        /// Messages refused without a decision so far.
+        refused: u64,
+        /// Outcomes so far, written or lost.
+        outcomes: u64,
+        /// Whether it has closed.
+        closed: bool,
+        /// Whether another follows with more open decisions.
+        more: bool,
+        /// Decisions without an outcome.
+        open: Cow<'a, [u64]>,
+    },
+    /// `T`: frames before this one need not be there any more.
+    Retention {
+        /// The first frame kept.
+        kept: u64,
+    },
+    /// `P`: what a route's payload depth keeps of an exchange.
+    Payload {
+        /// Selected fields of the request.
+        request_fields: Cow<'a, [u8]>,
+        /// Selected fields of the answer.
+        response_fields: Cow<'a, [u8]>,
+        /// The first bytes of the request's body.
+        request_body: Cow<'a, [u8]>,
+        /// The first bytes of the answer's.
+        response_body: Cow<'a, [u8]>,
+    },
     /// `B`: a process began.
     Boot {
         /// Milliseconds since 1970.
@@ -121,6 +232,10 @@ pub enum Record<'a> {
         boot: u64,
         /// How many lanes it has.
         lanes: u16,
+        /// Of the program's file.
+        program: Hash,
+        /// Of its settings.
+        settings: Hash,
         /// The program and its version.
         text: Cow<'a, [u8]>,
     },
@@ -157,14 +272,7 @@ pub enum Record<'a> {
     /// `D`: see [`Decision`].
     Decision(Decision<'a>),
     /// `O`: the one outcome of a decision.
-    Outcome {
-        /// The status sent to the caller, 0 for none.
-        status: u16,
-        /// How it ended.
-        ending: Ending,
-        /// Since the process's start.
-        monotonic_ns: u64,
-    },
+    Outcome(Outcome),
     /// `G`: decisions and outcomes for which there was no room.
     Gap {
         /// Decisions.
@@ -178,6 +286,8 @@ pub enum Record<'a> {
         decisions: u64,
         /// Outcomes, lost ones included.
         outcomes: u64,
+        /// Messages refused without a decision.
+        refused: u64,
     },
     /// `X`: what the process before left open in one lane.
     Crash {
@@ -186,6 +296,27 @@ pub enum Record<'a> {
         /// The decisions without an outcome.
         open: Cow<'a, [u64]>,
     },
+}
+
+/// What a segment begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentKey {
+    /// Frames before the segment.
+    pub size: u64,
+    /// The root over them.
+    pub root: Hash,
+    /// The segment's public key.
+    pub public: Hash,
+    /// See [`SegmentKey::signed`].
+    pub signature: [u8; 64],
+}
+
+impl SegmentKey {
+    /// The bytes that the key before signs.
+    pub fn signed(&self) -> Vec<u8> {
+        let size = self.size.to_le_bytes();
+        [&b"caio-trail/segment\n"[..], &size[..], &self.root[..], &self.public[..]].concat()
+    }
 }
 
 /// Whose record it is, and its place.
@@ -213,7 +344,8 @@ fn short<T>(list: &[T]) -> u8 {
 impl Decision<'_> {
     /// Bytes of its record.
     pub fn bytes(&self) -> usize {
-        let lists = 1 + 4 * self.tried.len() + 1 + 10 * self.facts.len() + 2 + self.caller.len();
+        let facts = 10 * self.facts.len() + 34 * self.hidden.len();
+        let lists = 1 + 4 * self.tried.len() + 1 + facts + 2 + self.caller.len();
         let denied = if self.verdict == Verdict::Deny { 4 * self.survivors.len() } else { 0 };
         DECISION_BYTES + lists + denied
     }
@@ -229,11 +361,14 @@ impl Decision<'_> {
         put(&mut rest, &self.request_id.to_be_bytes());
         put(&mut rest, &self.trace.to_be_bytes());
         put(&mut rest, &self.span.to_be_bytes());
+        put(&mut rest, &self.parent_span.to_be_bytes());
+        put(&mut rest, &self.evidence);
         put(&mut rest, &self.landscape.to_le_bytes());
         put(&mut rest, &self.capability.to_le_bytes());
         put(&mut rest, &self.route.to_le_bytes());
         put(&mut rest, &self.needs.to_le_bytes());
         put(&mut rest, &self.dictionary.to_le_bytes());
+        put(&mut rest, &self.refused.to_le_bytes());
         put(&mut rest, &self.seed.to_le_bytes());
         let verdict = self.verdict.code();
         put(&mut rest, &[verdict, self.stage, self.attempt, self.tier, self.bucket, 0]);
@@ -244,17 +379,31 @@ impl Decision<'_> {
         out.extend_from_slice(&fixed);
         out.push(short(&self.tried));
         self.tried.iter().for_each(|service| out.extend_from_slice(&service.to_le_bytes()));
-        out.push(short(&self.facts));
-        for (attribute, value) in self.facts.iter() {
-            out.extend_from_slice(&attribute.to_le_bytes());
-            out.extend_from_slice(&value.to_le_bytes());
-        }
+        self.put_facts(out);
         if self.verdict == Verdict::Deny {
             self.survivors.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
         }
         let caller = u16::try_from(self.caller.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&caller.to_le_bytes());
         out.extend_from_slice(&self.caller);
+    }
+
+    /// Both kinds of facts, in the order of their attributes.
+    fn put_facts(&self, out: &mut Vec<u8>) {
+        out.push(u8::try_from(self.facts.len() + self.hidden.len()).unwrap_or(u8::MAX));
+        let mut hidden = self.hidden.iter().peekable();
+        let put_hidden = |out: &mut Vec<u8>, (attribute, commitment): &(u16, Hash)| {
+            out.extend_from_slice(&(attribute | HIDDEN).to_le_bytes());
+            out.extend_from_slice(commitment);
+        };
+        for (attribute, value) in self.facts.iter() {
+            while let Some(before) = hidden.next_if(|(hidden, _)| hidden < attribute) {
+                put_hidden(out, before);
+            }
+            out.extend_from_slice(&attribute.to_le_bytes());
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        hidden.for_each(|after| put_hidden(out, after));
     }
 }
 
@@ -288,31 +437,96 @@ impl Ending {
     }
 }
 
-/// An outcome's bytes; without a buffer, because it is also written where there is none.
-pub fn outcome(place: Place, status: u16, ending: Ending, monotonic_ns: u64) -> [u8; 32] {
-    let mut bytes = [0; OUTCOME_BYTES];
-    let mut rest = &mut bytes[..];
-    put(&mut rest, &[b'O', VERSION, 32, 0]);
-    put(&mut rest, &place.lane.to_le_bytes());
-    put(&mut rest, &[0, 0]);
-    put(&mut rest, &place.sequence.to_le_bytes());
-    put(&mut rest, &status.to_le_bytes());
-    put(&mut rest, &[ending.code(), 0, 0, 0, 0, 0]);
-    put(&mut rest, &monotonic_ns.to_le_bytes());
-    bytes
+impl Outcome {
+    /// That of a decision not to forward.
+    pub fn refused(status: u16, reason: u16, monotonic_ns: u64) -> Self {
+        let (ending, endpoint, bodies) = (Ending::Refused, NO_ENDPOINT, Bodies::Untold);
+        Self { status, ending, reason, endpoint, monotonic_ns, head_ns: 0, bodies }
+    }
+
+    /// Writes its record into a buffer of its own, because it is also written where there is no
+    /// other; how many bytes of it.
+    pub fn encode_into(&self, place: Place, bytes: &mut [u8; OUTCOME_BYTES_MAX]) -> usize {
+        let (depth, sizes, digests) = match &self.bodies {
+            Bodies::Untold => (0, [0; 2], None),
+            Bodies::Sizes(sizes) => (1, *sizes, None),
+            Bodies::Digests(sizes, digests) => (2, *sizes, Some(digests)),
+        };
+        let length = if digests.is_some() { OUTCOME_BYTES_MAX } else { OUTCOME_BYTES };
+        let mut rest = &mut bytes[..];
+        put(&mut rest, &[b'O', VERSION]);
+        put(&mut rest, &(length as u16).to_le_bytes());
+        put(&mut rest, &place.lane.to_le_bytes());
+        put(&mut rest, &[0, 0]);
+        put(&mut rest, &place.sequence.to_le_bytes());
+        put(&mut rest, &self.status.to_le_bytes());
+        put(&mut rest, &[self.ending.code(), depth]);
+        put(&mut rest, &self.reason.to_le_bytes());
+        put(&mut rest, &self.endpoint.to_le_bytes());
+        put(&mut rest, &self.monotonic_ns.to_le_bytes());
+        put(&mut rest, &self.head_ns.to_le_bytes());
+        sizes.iter().for_each(|size| put(&mut rest, &size.to_le_bytes()));
+        digests.into_iter().flatten().for_each(|digest| put(&mut rest, digest));
+        length
+    }
+}
+
+/// A list of texts, each behind its length.
+fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
+    for text in texts {
+        out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(text);
+    }
 }
 
 impl Record<'_> {
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>, place: Place) {
         match self {
-            Self::Boot { wall_ms, boot, lanes, text } => {
-                begin(out, b'B', HEADER_BYTES + 20 + text.len(), place);
+            Self::Key(key) => {
+                begin(out, b'K', KEY_BYTES, place);
+                out.extend_from_slice(&key.size.to_le_bytes());
+                out.extend_from_slice(&key.root);
+                out.extend_from_slice(&key.public);
+                out.extend_from_slice(&key.signature);
+            }
+            Self::State { boot, wall_ms, lanes, kept, follow } => {
+                begin(out, b'V', HEADER_BYTES + 30, place);
+                out.extend_from_slice(&boot.to_le_bytes());
+                out.extend_from_slice(&wall_ms.to_le_bytes());
+                out.extend_from_slice(&lanes.to_le_bytes());
+                out.extend_from_slice(&kept.to_le_bytes());
+                out.extend_from_slice(&follow.to_le_bytes());
+            }
+            Self::LaneState { landscape, entries, refused, outcomes, closed, more, open } => {
+                begin(out, b'V', HEADER_BYTES + 30 + 8 * open.len(), place);
+                out.extend_from_slice(&landscape.to_le_bytes());
+                out.extend_from_slice(&entries.to_le_bytes());
+                out.extend_from_slice(&refused.to_le_bytes());
+                out.extend_from_slice(&outcomes.to_le_bytes());
+                out.extend_from_slice(&[u8::from(*closed), u8::from(*more)]);
+                out.extend_from_slice(&u32::try_from(open.len()).unwrap_or(0).to_le_bytes());
+                open.iter().for_each(|sequence| out.extend_from_slice(&sequence.to_le_bytes()));
+            }
+            Self::Retention { kept } => {
+                begin(out, b'T', HEADER_BYTES + 8, place);
+                out.extend_from_slice(&kept.to_le_bytes());
+            }
+            Self::Payload { request_fields, response_fields, request_body, response_body } => {
+                let texts = [request_fields, response_fields, request_body, response_body];
+                let texts = texts.map(|text| &**text);
+                let length = texts.iter().map(|text| text.len()).sum::<usize>();
+                begin(out, b'P', PAYLOAD_BYTES + length, place);
+                put_texts(out, &texts);
+            }
+            Self::Boot { wall_ms, boot, lanes, program, settings, text } => {
+                begin(out, b'B', HEADER_BYTES + 84 + text.len(), place);
                 out.extend_from_slice(&wall_ms.to_le_bytes());
                 out.extend_from_slice(&boot.to_le_bytes());
                 out.extend_from_slice(&lanes.to_le_bytes());
-                out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
-                out.extend_from_slice(text);
+                out.extend_from_slice(program);
+                out.extend_from_slice(settings);
+                put_texts(out, &[text]);
             }
             Self::Snapshot { landscape, digest } => {
                 begin(out, b'S', SNAPSHOT_BYTES, place);
@@ -338,18 +552,21 @@ impl Record<'_> {
                 out.extend_from_slice(text);
             }
             Self::Decision(decision) => decision.encode(out, place),
-            Self::Outcome { status, ending, monotonic_ns } => {
-                out.extend_from_slice(&outcome(place, *status, *ending, *monotonic_ns));
+            Self::Outcome(outcome) => {
+                let mut bytes = [0; OUTCOME_BYTES_MAX];
+                let length = outcome.encode_into(place, &mut bytes);
+                out.extend_from_slice(bytes.get(..length).unwrap_or(&[]));
             }
             Self::Gap { decisions, outcomes } => {
-                begin(out, b'G', OUTCOME_BYTES, place);
+                begin(out, b'G', GAP_BYTES, place);
                 out.extend_from_slice(&decisions.to_le_bytes());
                 out.extend_from_slice(&outcomes.to_le_bytes());
             }
-            Self::Close { decisions, outcomes } => {
-                begin(out, b'C', OUTCOME_BYTES, place);
+            Self::Close { decisions, outcomes, refused } => {
+                begin(out, b'C', CLOSE_BYTES, place);
                 out.extend_from_slice(&decisions.to_le_bytes());
                 out.extend_from_slice(&outcomes.to_le_bytes());
+                out.extend_from_slice(&refused.to_le_bytes());
             }
             Self::Crash { boot, open } => {
                 begin(out, b'X', HEADER_BYTES + 12 + 8 * open.len(), place);
@@ -361,6 +578,18 @@ impl Record<'_> {
     }
 }
 
+/// The digest of a whole file, as boot records have it.
+pub fn file_digest(bytes: &[u8]) -> Hash {
+    Sha256::digest(bytes).into()
+}
+
+/// What a caller was known by, where that is its address. One that is mapped into IPv6 is the same
+/// caller's (RFC 4291 2.5.5.2).
+pub fn address_evidence(address: IpAddr) -> [u8; 16] {
+    let hash: Hash = Sha256::digest(format!("address {}", address.to_canonical())).into();
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
 /// The bits for a request's id that a trusted sender gave: those of a UUID, or else the first half
 /// of the SHA-256 of its text.
 pub fn foreign_id(text: &[u8]) -> u128 {
@@ -368,283 +597,4 @@ pub fn foreign_id(text: &[u8]) -> u128 {
         let hash: [u8; 32] = Sha256::digest(text).into();
         hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
     })
-}
-
-/// Bytes still to be read.
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn text(&mut self) -> Option<Cow<'a, [u8]>> {
-        let length = self.u16()?;
-        self.take(length.into()).map(Cow::Borrowed)
-    }
-}
-
-/// Takes the first record off `bytes`; `None` for one that is not exactly as the format has it.
-pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
-    let mut cursor = Cursor(bytes);
-    let (kind, version) = (cursor.u8()?, cursor.u8()?);
-    let length = usize::from(cursor.u16()?);
-    let lane = cursor.u16()?;
-    let zero = cursor.u16()?;
-    let place = Place { lane, sequence: cursor.u64()? };
-    if version != VERSION || zero != 0 {
-        return None;
-    }
-    let length = match (kind, length) {
-        (b'E', 0) => {
-            let services = cursor.0.get(8..12)?.try_into().ok().map(u32::from_le_bytes)?;
-            HEADER_BYTES + 12 + usize::try_from(services).ok()?
-        }
-        (_, length) => length,
-    };
-    let body = bytes.get(HEADER_BYTES..length)?;
-    let mut cursor = Cursor(body);
-    let record = body_of(kind, &mut cursor)?;
-    if !cursor.0.is_empty() {
-        return None;
-    }
-    *bytes = bytes.get(length..)?;
-    Some((place, record))
-}
-
-fn body_of<'a>(kind: u8, cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
-    Some(match kind {
-        b'B' => Record::Boot {
-            wall_ms: cursor.u64()?,
-            boot: cursor.u64()?,
-            lanes: cursor.u16()?,
-            text: cursor.text()?,
-        },
-        b'S' => Record::Snapshot { landscape: cursor.u32()?, digest: cursor.array()? },
-        b'E' => {
-            let (landscape, number) = (cursor.u32()?, cursor.u32()?);
-            let services = usize::try_from(cursor.u32()?).ok()?;
-            Record::Epoch { landscape, number, states: Cow::Borrowed(cursor.take(services)?) }
-        }
-        b'A' => Record::Adoption { landscape: cursor.u32()? },
-        b'R' => {
-            Record::Dictionary { id: cursor.u32()?, landscape: cursor.u32()?, text: cursor.text()? }
-        }
-        b'D' => Record::Decision(decision(cursor)?),
-        b'O' => {
-            let status = cursor.u16()?;
-            let ending = match cursor.u8()? {
-                0 => Ending::Whole,
-                1 => Ending::Refused,
-                2 => Ending::CutOff,
-                3 => Ending::Unknown,
-                _ => return None,
-            };
-            if cursor.take(5)? != [0; 5] {
-                return None;
-            }
-            Record::Outcome { status, ending, monotonic_ns: cursor.u64()? }
-        }
-        b'G' => Record::Gap { decisions: cursor.u64()?, outcomes: cursor.u64()? },
-        b'C' => Record::Close { decisions: cursor.u64()?, outcomes: cursor.u64()? },
-        b'X' => {
-            let boot = cursor.u64()?;
-            let count = cursor.u32()?;
-            let open: Option<Vec<u64>> = (0..count).map(|_| cursor.u64()).collect();
-            Record::Crash { boot, open: open?.into() }
-        }
-        _ => return None,
-    })
-}
-
-fn decision<'a>(cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
-    let monotonic_ns = cursor.u64()?;
-    let request_id = cursor.array().map(u128::from_be_bytes)?;
-    let trace = cursor.array().map(u128::from_be_bytes)?;
-    let span = cursor.array().map(u64::from_be_bytes)?;
-    let (landscape, capability, route) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-    let (needs, dictionary, seed) = (cursor.u32()?, cursor.u32()?, cursor.u64()?);
-    let verdict = match cursor.u8()? {
-        0 => Verdict::Route,
-        1 => Verdict::Deny,
-        2 => Verdict::Refuse,
-        _ => return None,
-    };
-    let (stage, attempt, tier, bucket) = (cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?);
-    if cursor.u8()? != 0 {
-        return None;
-    }
-    let (reason, rendezvous) = (cursor.u16()?, cursor.u64()?);
-    let (service, parent) = (cursor.u32()?, cursor.u64()?);
-    let tried: Option<Vec<u32>> = (0..cursor.u8()?).map(|_| cursor.u32()).collect();
-    let facts: Option<Vec<(u16, i64)>> = (0..cursor.u8()?)
-        .map(|_| Some((cursor.u16()?, cursor.array().map(i64::from_le_bytes)?)))
-        .collect();
-    let mut survivors = [0; 7];
-    if verdict == Verdict::Deny {
-        for slot in &mut survivors {
-            *slot = cursor.u32()?;
-        }
-    }
-    Some(Decision {
-        monotonic_ns,
-        request_id,
-        trace,
-        span,
-        landscape,
-        capability,
-        route,
-        needs,
-        dictionary,
-        seed,
-        verdict,
-        stage,
-        attempt,
-        tier,
-        bucket,
-        reason,
-        rendezvous,
-        service,
-        parent,
-        tried: tried?.into(),
-        facts: facts?.into(),
-        survivors,
-        caller: cursor.text()?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Decision<'static> {
-        Decision {
-            monotonic_ns: 1,
-            request_id: 0x017f_22e2_79b0_7cc3_98c4_dc0c_0c07_398f,
-            trace: 3,
-            span: 4,
-            landscape: 5,
-            capability: 6,
-            route: 7,
-            needs: 8,
-            dictionary: 9,
-            seed: 10,
-            verdict: Verdict::Deny,
-            stage: 3,
-            attempt: 1,
-            tier: 2,
-            bucket: 4,
-            reason: 22,
-            rendezvous: 11,
-            service: 12,
-            parent: 13,
-            tried: Cow::Borrowed(&[1, 2]),
-            facts: Cow::Borrowed(&[(1, -5), (300, i64::MAX)]),
-            survivors: [7, 6, 5, 0, 0, 0, 0],
-            caller: Cow::Borrowed(b"spiffe://a/b"),
-        }
-    }
-
-    /// One of each kind, with its length as the format's text has it.
-    fn all() -> Vec<(Record<'static>, usize)> {
-        let routed = Decision {
-            verdict: Verdict::Route,
-            tried: Cow::Borrowed(&[]),
-            facts: Cow::Borrowed(&[]),
-            survivors: [0; 7],
-            caller: Cow::Borrowed(b""),
-            ..sample()
-        };
-        let text = || Cow::Borrowed(&b"caio 0.1.0"[..]);
-        vec![
-            (Record::Boot { wall_ms: 1, boot: 2, lanes: 3, text: text() }, 36 + 10),
-            (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
-            (Record::Epoch { landscape: 1, number: 2, states: vec![0, 8, 31].into() }, 31),
-            (Record::Adoption { landscape: 1 }, 20),
-            (Record::Dictionary { id: 1, landscape: 1, text: text() }, 26 + 10),
-            (Record::Decision(routed), 120 + 4),
-            (Record::Decision(sample()), 120 + 9 + 21 + 28 + 14),
-            (Record::Outcome { status: 200, ending: Ending::Whole, monotonic_ns: 5 }, 32),
-            (Record::Gap { decisions: 1, outcomes: 2 }, 32),
-            (Record::Close { decisions: 1, outcomes: 2 }, 32),
-            (Record::Crash { boot: 1, open: vec![3, 4].into() }, 28 + 16),
-        ]
-    }
-
-    #[test]
-    fn every_kind_survives_write_and_read_at_its_length() {
-        let mut bytes = Vec::new();
-        for (number, (record, length)) in (0..).zip(all()) {
-            let before = bytes.len();
-            record.encode(&mut bytes, Place { lane: 7, sequence: number });
-            assert_eq!(bytes.len() - before, length, "{record:?}");
-            assert_eq!(
-                usize::from(u16::from_le_bytes([bytes[before + 2], bytes[before + 3]])),
-                length
-            );
-        }
-        let mut rest = &bytes[..];
-        for (number, (record, _)) in (0..).zip(all()) {
-            let read = take(&mut rest).unwrap();
-            assert_eq!(read, (Place { lane: 7, sequence: number }, record));
-        }
-        assert!(rest.is_empty());
-    }
-
-    #[test]
-    fn an_epoch_too_long_for_its_length_is_read_by_its_services() {
-        let states = vec![1u8; 70_000];
-        let record = Record::Epoch { landscape: 1, number: 1, states: states.into() };
-        let mut bytes = Vec::new();
-        let place = Place { lane: WRITER_LANE, sequence: 2 };
-        record.encode(&mut bytes, place);
-        assert_eq!(bytes[2..4], [0, 0]);
-        let mut rest = &bytes[..];
-        assert_eq!(take(&mut rest), Some((place, record)));
-        assert!(rest.is_empty());
-    }
-
-    #[test]
-    fn a_record_that_is_cut_or_stretched_is_none() {
-        for (record, length) in all() {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes, Place { lane: 0, sequence: 0 });
-            for end in 0..length {
-                assert_eq!(take(&mut &bytes[..end]), None);
-            }
-            let longer = u16::try_from(length + 1).unwrap();
-            bytes[2..4].copy_from_slice(&longer.to_le_bytes());
-            bytes.push(0);
-            assert_eq!(take(&mut &bytes[..]), None, "{record:?}");
-        }
-    }
-
-    #[test]
-    fn ids_are_written_as_their_text_reads() {
-        let mut bytes = Vec::new();
-        sample().encode(&mut bytes, Place { lane: 0, sequence: 0 });
-        assert_eq!(bytes[24..30], [0x01, 0x7f, 0x22, 0xe2, 0x79, 0xb0]);
-    }
 }

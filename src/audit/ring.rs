@@ -9,7 +9,7 @@
 //! and loads are relaxed, that is, plain moves; the release of `tail` and its acquire order them.
 //! Fixed slots would move 512 bytes for a decision of 160; a queue of boxes would allocate.
 
-use super::record::HEADER_BYTES;
+use super::record::{HEADER_BYTES, OPENING_KIND};
 use crate::wire::limits::RING_WORDS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,8 @@ struct Ring {
     words: Box<[AtomicU64]>,
     head: Place,
     tail: Place,
+    /// Where the writer was when it last made everything before it durable.
+    durable: Place,
 }
 
 /// The worker's end.
@@ -55,7 +57,7 @@ pub const fn words(bytes: usize) -> u64 {
 pub fn ring() -> (Producer, Consumer) {
     let words = (0..RING_WORDS).map(|_| AtomicU64::new(0)).collect();
     let place = || Place(AtomicU64::new(0));
-    let ring = Arc::new(Ring { words, head: place(), tail: place() });
+    let ring = Arc::new(Ring { words, head: place(), tail: place(), durable: place() });
     (Producer { ring: Arc::clone(&ring), tail: 0, head: 0 }, Consumer { ring, head: 0 })
 }
 
@@ -107,10 +109,28 @@ impl Producer {
     }
 }
 
+impl Producer {
+    /// Where the next record goes.
+    pub fn end(&self) -> u64 {
+        self.tail
+    }
+
+    /// Up to where records are durable.
+    #[inline]
+    pub fn durable(&self) -> u64 {
+        self.ring.durable.0.load(Ordering::Acquire)
+    }
+}
+
 impl Consumer {
+    /// Says that everything drained so far is durable; whether that is news.
+    pub fn settle(&mut self) -> bool {
+        self.ring.durable.0.swap(self.head, Ordering::Release) != self.head
+    }
+
     /// Moves whole records behind what is in `out`, until there are none or `out` has `enough`
-    /// bytes; how many.
-    pub fn drain(&mut self, out: &mut Vec<u8>, enough: usize) -> u32 {
+    /// bytes; how many. Openings go `aside` and are not counted.
+    pub fn drain(&mut self, out: &mut Vec<u8>, aside: &mut Vec<u8>, enough: usize) -> u32 {
         let tail = self.ring.tail.0.load(Ordering::Acquire);
         let mut records = 0;
         while self.head < tail && out.len() < enough {
@@ -118,15 +138,17 @@ impl Consumer {
             let first = word(self.head);
             // The header's length: its third and fourth byte. Less than a header cannot be.
             let length = usize::from((first >> 16) as u16).max(HEADER_BYTES);
-            let end = out.len() + length;
             let until = (self.head + words(length)).min(tail);
-            out.extend_from_slice(&first.to_le_bytes());
+            let is_opening = first as u8 == OPENING_KIND;
+            let to = if is_opening { &mut *aside } else { &mut *out };
+            let end = to.len() + length;
+            to.extend_from_slice(&first.to_le_bytes());
             for place in self.head + 1..until {
-                out.extend_from_slice(&word(place).to_le_bytes());
+                to.extend_from_slice(&word(place).to_le_bytes());
             }
-            out.truncate(end);
+            to.truncate(end);
             self.head = until;
-            records += 1;
+            records += u32::from(!is_opening);
         }
         self.ring.head.0.store(self.head, Ordering::Release);
         records
@@ -139,6 +161,7 @@ mod tests {
 
     fn record(length: u16, filler: u8) -> Vec<u8> {
         let mut bytes = vec![filler; usize::from(length)];
+        bytes[0] = b'D';
         bytes[2..4].copy_from_slice(&length.to_le_bytes());
         bytes
     }
@@ -151,13 +174,13 @@ mod tests {
         for round in 0..20_000u32 {
             let bytes = record(random.u16(16..1500), round as u8);
             if !producer.has_room(words(bytes.len())) || random.u8(..) < 10 {
-                consumer.drain(&mut got, usize::MAX);
+                consumer.drain(&mut got, &mut Vec::new(), usize::MAX);
             }
             assert!(producer.has_room(words(bytes.len())));
             producer.push(&bytes);
             sent.extend(bytes);
         }
-        consumer.drain(&mut got, usize::MAX);
+        consumer.drain(&mut got, &mut Vec::new(), usize::MAX);
         assert!(sent == got);
     }
 
@@ -171,7 +194,7 @@ mod tests {
         }
         assert_eq!(count, RING_WORDS / 4);
         let mut out = Vec::new();
-        assert_eq!(consumer.drain(&mut out, 33), 2, "whole records only");
+        assert_eq!(consumer.drain(&mut out, &mut Vec::new(), 33), 2, "whole records only");
         assert_eq!(out.len(), 64);
         assert!(producer.has_room(8) && !producer.has_room(9));
     }
@@ -193,7 +216,7 @@ mod tests {
         let (mut out, mut next) = (Vec::new(), 0u64);
         while next < 200_000 {
             out.clear();
-            consumer.drain(&mut out, 1 << 20);
+            consumer.drain(&mut out, &mut Vec::new(), 1 << 20);
             let mut rest = &out[..];
             while !rest.is_empty() {
                 let length = usize::from(u16::from_le_bytes([rest[2], rest[3]]));

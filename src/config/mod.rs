@@ -11,6 +11,7 @@
 
 mod address;
 mod contracts;
+pub mod depth;
 mod files;
 mod meaning;
 pub mod model;
@@ -31,6 +32,7 @@ use meaning::Meaning;
 use model::Configuration;
 use relations::{Relations, Seen};
 use settings::Settings;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +61,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .require("vocabulary", faults)
         .and_then(|()| root.required_string("vocabulary", faults))
         .and_then(|named| read_vocabulary(&base, named, &mut reader, faults));
-    let mut settings = settings::read(&mut root, faults);
+    let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
     let includes = root.strings("include", faults);
     let mut set = FileSet {
@@ -77,16 +79,26 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         }
     }
     let relations = set.relations;
-    assemble(settings, vocabulary?, relations)
+    let digest = Sha256::digest(source.text()).into();
+    assemble((digest, settings), vocabulary?, relations)
 }
 
 fn assemble(
-    settings: Settings,
+    (digest, settings): ([u8; 32], Settings),
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
     let Relations { services, routes, requirements, callers, origins } = relations;
-    Some(Configuration { settings, vocabulary, services, routes, requirements, callers, origins })
+    Some(Configuration {
+        digest,
+        settings,
+        vocabulary,
+        services,
+        routes,
+        requirements,
+        callers,
+        origins,
+    })
 }
 
 fn directory(path: &Path) -> PathBuf {

@@ -4,11 +4,14 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
+use super::depth::{self, Depth};
 use super::pattern;
+use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{
     COMMIT_BYTES_MAX, COMMIT_INTERVAL_MS_MAX, LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX,
+    RETENTION_DAYS_MAX, SEGMENT_BYTES_MAX,
 };
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,6 +36,15 @@ pub struct Settings {
     pub routing: Routing,
     /// `[audit]`
     pub audit: Audit,
+    /// `[admin]`
+    pub admin: Admin,
+}
+
+/// The control surface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; `None` is nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// How the process uses the machine.
@@ -162,6 +174,16 @@ pub struct Audit {
     pub commit_interval_ms: u64,
     /// So many bytes of records are not waited for.
     pub commit_bytes: usize,
+    /// After so many bytes of frames the next segment begins.
+    pub segment_bytes: u64,
+    /// When a call may be forwarded.
+    pub commit: Commit,
+    /// Sealed segments older than this are taken away; `None` keeps them.
+    pub retention_age_ms: Option<u64>,
+    /// The oldest sealed segments go while all take more than this; `None` keeps them.
+    pub retention_bytes: Option<u64>,
+    /// How much is kept of an exchange, where its route says nothing else.
+    pub depth: Depth,
 }
 
 /// What becomes of a call that cannot be recorded.
@@ -171,6 +193,15 @@ pub enum AuditMode {
     Required,
     /// It is forwarded, and the trail says how many were not recorded.
     BestEffort,
+}
+
+/// When a call may be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Once its decision is recorded; that is durable within the group commit.
+    Batch,
+    /// Once its decision is durable.
+    Sync,
 }
 
 /// What becomes of the `Server` field of a response.
@@ -195,6 +226,7 @@ impl Default for Settings {
             forwarding: Forwarding::default(),
             routing: Routing::default(),
             audit: Audit::default(),
+            admin: Admin::default(),
         }
     }
 }
@@ -206,6 +238,11 @@ impl Default for Audit {
             mode: AuditMode::Required,
             commit_interval_ms: 5,
             commit_bytes: 512 << 10,
+            segment_bytes: SEGMENT_BYTES_MAX,
+            commit: Commit::Batch,
+            retention_age_ms: None,
+            retention_bytes: None,
+            depth: Depth::default(),
         }
     }
 }
@@ -268,8 +305,13 @@ impl Default for Forwarding {
     }
 }
 
-/// Reads the settings' tables out of a process file's root.
-pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
+/// Reads the settings' tables out of a process file's root; the vocabulary, where there is one,
+/// says what is sensitive.
+pub(super) fn read(
+    root: &mut Table<'_>,
+    vocabulary: Option<&Vocabulary>,
+    faults: &mut Faults,
+) -> Settings {
     let mut settings = Settings::default();
     if let Some(table) = root.table("process", faults) {
         settings.process = read_process(table, faults);
@@ -288,10 +330,15 @@ pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
         settings.forwarding = read_forwarding(table, faults);
     }
     if let Some(table) = root.table("routing", faults) {
-        settings.routing = read_routing(table, faults);
+        settings.routing = read_routing(table, vocabulary, faults);
     }
     if let Some(table) = root.table("audit", faults) {
-        settings.audit = read_audit(table, faults);
+        settings.audit = read_audit(table, vocabulary, faults);
+    }
+    if let Some(mut table) = root.table("admin", faults) {
+        settings.admin.listen =
+            table.string("listen", faults).and_then(|text| socket(text, faults));
+        table.finish(faults);
     }
     settings
 }
@@ -494,14 +541,22 @@ fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
     forwarding
 }
 
-fn read_routing(mut table: Table<'_>, faults: &mut Faults) -> Routing {
+fn read_routing(
+    mut table: Table<'_>,
+    vocabulary: Option<&Vocabulary>,
+    faults: &mut Faults,
+) -> Routing {
     let name = table.string("affinity_header", faults);
     let affinity_header = name.and_then(|text| pattern::header_name(text, faults));
+    if let Some(text) = name {
+        // Seeds are recorded: whoever guesses the value finds the guess confirmed.
+        depth::refuse_sensitive(text, vocabulary, faults);
+    }
     table.finish(faults);
     Routing { affinity_header: affinity_header.map(str::to_owned) }
 }
 
-fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
+fn read_audit(mut table: Table<'_>, vocabulary: Option<&Vocabulary>, faults: &mut Faults) -> Audit {
     let mut audit = Audit::default();
     if let Some(directory) = table.string("directory", faults) {
         if directory.value.is_empty() {
@@ -514,6 +569,29 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
     if let Some((_, mode)) = choice(&mut table, "mode", &choices, faults) {
         audit.mode = mode;
     }
+    let choices = [("batch", Commit::Batch), ("sync", Commit::Sync)];
+    if let Some((text, commit)) = choice(&mut table, "commit", &choices, faults) {
+        audit.commit = commit;
+        if commit == Commit::Sync && audit.mode == AuditMode::BestEffort {
+            let what = "`commit = \"sync\"` forwards nothing that is not durable, and \
+                        `mode = \"best-effort\"` forwards it";
+            faults.push(text.fault(what, "take `mode = \"required\"`, or `commit = \"batch\"`"));
+        }
+    }
+    audit.retention_age_ms = table.duration("retention_age", faults).and_then(|at| {
+        let ms = at.value / 1_000_000;
+        if (1000..=RETENTION_DAYS_MAX * 86_400_000).contains(&ms) {
+            return Some(ms);
+        }
+        let what = format!("`retention_age` is {}", at.place.raw());
+        faults.push(at.fault(what, format!("take `\"1s\"` to `\"{RETENTION_DAYS_MAX}d\"`")));
+        None
+    });
+    if table.place_of("retention_bytes").is_some() {
+        let mut most = 0;
+        bytes(&mut table, "retention_bytes", 1 << 20..=1 << 60, &mut most, faults);
+        audit.retention_bytes = Some(most);
+    }
     milliseconds(&mut table, "commit_interval", &mut audit.commit_interval_ms, faults);
     if audit.commit_interval_ms > COMMIT_INTERVAL_MS_MAX {
         let what = format!("`commit_interval` is above {COMMIT_INTERVAL_MS_MAX}ms");
@@ -522,6 +600,9 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
     }
     let most = COMMIT_BYTES_MAX;
     bytes(&mut table, "commit_bytes", 4 << 10..=most, &mut audit.commit_bytes, faults);
+    let segment = 1 << 20..=SEGMENT_BYTES_MAX;
+    bytes(&mut table, "segment_bytes", segment, &mut audit.segment_bytes, faults);
+    audit.depth = depth::read(&mut table, vocabulary, faults);
     table.finish(faults);
     audit
 }
@@ -571,7 +652,8 @@ pub(super) fn read_milliseconds(
     None
 }
 
-fn bytes<T: TryFrom<u64>>(
+/// A size within these bounds.
+pub(super) fn bytes<T: TryFrom<u64>>(
     table: &mut Table<'_>,
     key: &'static str,
     range: RangeInclusive<u64>,

@@ -51,6 +51,7 @@ pub struct Additions {
     own_id: Option<u128>,
     trace: u128,
     span: u64,
+    parent_span: u64,
 }
 
 /// The list the writers take.
@@ -115,9 +116,9 @@ impl Additions {
         self.own_id
     }
 
-    /// The trace, and the gateway's own span in it.
-    pub fn trace(&self) -> (u128, u64) {
-        (self.trace, self.span)
+    /// The trace, the gateway's own span in it, and the caller's or 0.
+    pub fn trace(&self) -> (u128, u64, u64) {
+        (self.trace, self.span, self.parent_span)
     }
 
     /// Everything, for the request to the service.
@@ -180,6 +181,7 @@ impl Additions {
         let given = view.only(Kind::Traceparent, "traceparent").and_then(Traceparent::parse);
         let [high, low] = arrival.random;
         let span = high ^ low.rotate_left(32);
+        self.parent_span = given.map_or(0, |given| given.span);
         let parent = match given {
             Some(parent) => parent.child(span),
             None => Traceparent::root(u128::from(low) << 64 | u128::from(high), span, 0),

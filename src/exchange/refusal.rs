@@ -36,6 +36,11 @@ macro_rules! reasons {
             /// Every reason, in the table's order.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
+            /// Its place in the table and 1, as records have it.
+            pub const fn number(self) -> u16 {
+                self as u16 + 1
+            }
+
             /// The table's row.
             pub const fn row(self) -> Row {
                 match self {

@@ -104,7 +104,7 @@ async fn next_head(
             if let Parsed::Malformed(fault) = parsed {
                 if fault == Malformed::Foreign && !keeping {
                     // Whoever begins so would take an answer in HTTP for one in its own protocol.
-                    worker.counters.refused.add(1);
+                    reply::count(worker, None);
                     return NextHead::End;
                 }
                 return NextHead::Refuse(refusal_of(fault));
@@ -178,6 +178,10 @@ async fn attempts(
         let begun = {
             let view = Http1View::new(head, &input);
             call::begin(worker, opening, &view)
+        };
+        let begun = match begun {
+            Ok(unsettled) => unsettled.settled(worker).await,
+            Err(refusal) => Err(refusal),
         };
         let outcome = match begun {
             Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },

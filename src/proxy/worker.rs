@@ -3,11 +3,14 @@
 
 use super::addresses::Addresses;
 use super::counters::Counters;
+use super::durable::Durability;
 use super::gateway::Shared;
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
 use super::timed::Timer;
-use crate::audit::lane::Lane;
+use crate::audit::lane::{Keeping, Lane};
+use crate::audit::record::address_evidence;
+use crate::config::depth::Depth;
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
@@ -18,6 +21,7 @@ use crate::http1::response::ResponseHead;
 use crate::io::buffers::Buffers;
 use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
+use crate::snapshot::Snapshot;
 use crate::wire::forwarded::Sender;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -41,6 +45,8 @@ pub struct Worker {
     pub counters: Counters,
     /// Its sequence of decision and outcome records.
     pub lane: Lane,
+    /// Where exchanges wait for durable records, if they have to.
+    pub durability: Option<Rc<Durability>>,
     /// What a decision writes into.
     pub scratch: RefCell<Scratch>,
     /// Bounds of one HTTP/1.1 head.
@@ -56,6 +62,8 @@ pub struct Worker {
     /// Connections by address.
     pub addresses: Addresses,
     turn: Cell<usize>,
+    /// Of the caller before: one that stays is hashed once.
+    evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
     shared: Arc<Shared>,
     landscape: RefCell<Rc<Landscape>>,
@@ -65,10 +73,11 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with nothing open.
-    pub fn new(shared: Arc<Shared>, lane: Lane) -> Rc<Self> {
+    pub fn new(shared: Arc<Shared>, lane: Lane, durability: Option<Rc<Durability>>) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
         let version = shared.version.load(Ordering::Acquire);
-        let landscape = Rc::new(Landscape::adopt(&shared.published.load_full(), version));
+        let landscape =
+            Rc::new(Landscape::adopt(&shared.published.load_full(), version, shared.boot));
         lane.adopt(landscape.record_version());
         let limits = PoolLimits {
             connect_ms: settings.timeouts.connect_ms,
@@ -100,6 +109,7 @@ impl Worker {
             pool: Pool::new(limits),
             counters: Counters::default(),
             lane,
+            durability,
             scratch: RefCell::default(),
             head_limits,
             body_limits,
@@ -108,6 +118,7 @@ impl Worker {
             additions: Shelf::default(),
             addresses,
             turn: Cell::new(0),
+            evidence: Cell::new(None),
             trusted,
             shared,
             landscape: RefCell::new(landscape),
@@ -121,7 +132,11 @@ impl Worker {
     pub fn landscape(&self) -> Rc<Landscape> {
         let version = self.shared.version.load(Ordering::Acquire);
         if version != self.version.get() {
-            let adopted = Rc::new(Landscape::adopt(&self.shared.published.load_full(), version));
+            let adopted = Rc::new(Landscape::adopt(
+                &self.shared.published.load_full(),
+                version,
+                self.shared.boot,
+            ));
             self.lane.adopt(adopted.record_version());
             *self.landscape.borrow_mut() = adopted;
             self.version.set(version);
@@ -139,6 +154,24 @@ impl Worker {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         turn
+    }
+
+    /// What the trail keeps of an exchange whose route keeps so much, or as much as any.
+    pub fn keeping<'k>(&'k self, snapshot: &'k Snapshot, route: Option<&'k Depth>) -> Keeping<'k> {
+        let depth = route.unwrap_or(&self.settings.audit.depth);
+        Keeping { depth, sensitive: snapshot.sensitive() }
+    }
+
+    /// What a caller is known by, as records have it: its address.
+    pub fn evidence(&self, peer: IpAddr) -> [u8; 16] {
+        match self.evidence.get() {
+            Some((known, evidence)) if known == peer => evidence,
+            _ => {
+                let evidence = address_evidence(peer);
+                self.evidence.set(Some((peer, evidence)));
+                evidence
+            }
+        }
     }
 
     /// A deadline for futures that can be dropped.

@@ -171,20 +171,39 @@ pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
 
-/// Words of one worker's ring to the trail's writer, 4 MiB: at 100 000 requests a second, some 200
-/// bytes each, it holds what a disk that stalls for a fifth of a second leaves waiting.
-pub const RING_WORDS: u64 = 1 << 19;
+/// Connections that the control surface answers at once: probes are few.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// Milliseconds for one of its requests, as much as probes commonly wait.
+pub const ADMIN_REQUEST_MS: u64 = 2_000;
+/// Words of one worker's ring to the trail's writer, 8 MiB: at 100 000 requests a second, some 300
+/// bytes each, it holds what a disk that stalls for a quarter of a second leaves waiting.
+pub const RING_WORDS: u64 = 1 << 20;
 /// Decisions of one worker whose outcome is still open: above it nothing more is taken in. More
 /// than the most connections and streams of a worker, so that the bound means a leak, not load. In
-/// a lane that is written the ring is the bound: four words are kept for each open outcome.
+/// a lane that is written the ring is the bound: 15 words are kept for each outcome with digests.
 pub const OPEN_MAX: u64 = 1 << 20;
+/// Names of fields that a route may keep in the trail: each is looked for in every head.
+pub const PAYLOAD_FIELDS_MAX: usize = 16;
+/// Bytes of kept fields of one head in a payload record; with the bodies below a record stays
+/// within what its length can say.
+pub const PAYLOAD_FIELDS_BYTES_MAX: usize = 4096;
+/// Bytes of each body that a route may keep in the trail: what a person looks at, not an archive.
+pub const PAYLOAD_BODY_BYTES_MAX: u16 = 16 * 1024;
 /// Bytes of one segment of the trail, after which the next begins: what recovery reads at once.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Milliseconds after which the next segment begins whatever the bytes: what lies before cannot be
+/// rewritten any more by whoever takes over the machine, and can be retired.
+pub const SEGMENT_MS_MAX: u64 = 60 * 60 * 1000;
 /// Bytes that one frame may have, whatever a group commit may hold: a torn tail is never longer, so
 /// a longer one is damage and not a crash.
 pub const FRAME_BYTES_MAX: u64 = 32 << 20;
 /// Bytes that one group commit may be configured to hold.
 pub const COMMIT_BYTES_MAX: u64 = 16 << 20;
+/// Milliseconds that a call waits for its decision to become durable before it is refused, in the
+/// mode that forwards nothing before. A disk that takes longer serves nobody.
+pub const DURABLE_WAIT_MS: u64 = 5_000;
+/// Days that retention may be asked to keep segments: a century.
+pub const RETENTION_DAYS_MAX: u64 = 36_500;
 /// Milliseconds that records may wait for others to be made durable with them.
 pub const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
 

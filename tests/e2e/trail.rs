@@ -66,10 +66,12 @@ fn owned(decision: &Decision<'_>) -> Decision<'static> {
     Decision {
         tried: decision.tried.to_vec().into(),
         facts: decision.facts.to_vec().into(),
+        hidden: decision.hidden.to_vec().into(),
         caller: decision.caller.to_vec().into(),
         ..Decision {
             tried: [][..].into(),
             facts: [][..].into(),
+            hidden: [][..].into(),
             caller: [][..].into(),
             ..*decision
         }
@@ -128,6 +130,10 @@ fn follow(
 ) {
     let record::Place { lane, sequence } = place;
     let count = boots.len() as u64;
+    if let Record::Key(key) = record {
+        assert_eq!((key.size, lane, sequence), (frame, WRITER_LANE, frame));
+        return;
+    }
     if let Record::Boot { boot, lanes, .. } = record {
         assert_eq!((boot, lane, sequence), (count, WRITER_LANE, 0));
         boots.push(Boot { lanes, ..Boot::default() });
@@ -138,7 +144,12 @@ fn follow(
     let next = boot.decisions.keys().filter(|key| key.0 == lane).count() as u64 + boot.lost;
     assert!(!boot.closed.contains(&lane), "nothing comes behind a close");
     match record {
-        Record::Boot { .. } => {}
+        Record::Boot { .. }
+        | Record::Key(_)
+        | Record::State { .. }
+        | Record::LaneState { .. }
+        | Record::Payload { .. }
+        | Record::Retention { .. } => {}
         Record::Snapshot { digest, .. } => {
             let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             let file = directory.join("snapshots").join(format!("{name}.landscape"));
@@ -150,7 +161,9 @@ fn follow(
         Record::Adoption { .. } => assert_eq!(sequence, next),
         Record::Dictionary { id, text, .. } => {
             let text = String::from_utf8(text.into_owned()).unwrap();
-            assert!(boot.dictionaries.insert((lane, id), text).is_none());
+            // A segment inside of a process says it again.
+            let known = boot.dictionaries.insert((lane, id), text.clone());
+            assert!(known.is_none_or(|known| known == text));
         }
         Record::Decision(decision) => {
             assert_eq!(sequence, next, "no gap in lane {lane}");
@@ -158,17 +171,18 @@ fn follow(
             assert!(known || decision.dictionary == 0);
             boot.decisions.insert((lane, sequence), owned(&decision));
         }
-        Record::Outcome { status, ending, monotonic_ns } => {
+        Record::Outcome(outcome) => {
             let decision = &boot.decisions[&(lane, sequence)];
-            assert!(monotonic_ns >= decision.monotonic_ns);
-            let kept = boot.outcomes.insert((lane, sequence), (status, ending));
+            assert!(outcome.monotonic_ns >= decision.monotonic_ns);
+            let end = (outcome.status, outcome.ending);
+            let kept = boot.outcomes.insert((lane, sequence), end);
             assert_eq!(kept, None, "one outcome");
         }
         Record::Gap { decisions, outcomes } => {
             assert_eq!((sequence, decisions), (next, outcomes));
             boot.lost += decisions;
         }
-        Record::Close { decisions, outcomes } => {
+        Record::Close { decisions, outcomes, .. } => {
             if lane == WRITER_LANE {
                 assert_eq!((decisions, boot.closed.len()), (frame + 1, boot.lanes.into()));
                 assert_eq!(boot.decisions.len(), boot.outcomes.len(), "one outcome each");
