@@ -37,9 +37,24 @@ impl Frame {
         self.records += fill(&mut self.bytes);
     }
 
+    /// Puts whole records before all others, also where it was complete already: it is not then.
+    pub fn put_first(&mut self, records: &[u8], count: u32) {
+        if self.sealed.take().is_some() {
+            self.bytes.truncate(self.bytes.len().saturating_sub(DIGEST_BYTES));
+        }
+        self.bytes.splice(HEAD_BYTES..HEAD_BYTES, records.iter().copied());
+        self.records += count;
+    }
+
     /// Its bytes so far.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Its records so far.
+    pub fn records(&self) -> &[u8] {
+        let end = self.bytes.len() - if self.sealed.is_some() { DIGEST_BYTES } else { 0 };
+        self.bytes.get(HEAD_BYTES..end).unwrap_or(&[])
     }
 
     /// Whether it holds no record.
@@ -99,6 +114,23 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<Read<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_can_come_before_those_of_a_complete_frame() {
+        let mut frame = Frame::default();
+        frame.begin(7);
+        frame.fill(|out| {
+            out.extend_from_slice(b"second");
+            1
+        });
+        frame.seal();
+        frame.put_first(b"first ", 1);
+        let digest = frame.seal();
+        let mut bytes = frame.bytes();
+        let read = take(&mut bytes).unwrap();
+        assert_eq!((read.records, read.body, read.digest), (2, &b"first second"[..], digest));
+        assert!(bytes.is_empty());
+    }
 
     #[test]
     fn a_frame_is_read_as_written_and_no_byte_of_it_can_change() {

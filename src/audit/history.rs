@@ -5,7 +5,7 @@ use super::record::{
     self, CRASHED_MAX, DECISION_BYTES, HEADER_BYTES, Place, Record, STATE_OPEN_MAX, WRITER_LANE,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The last process of a trail, as far as its frames were followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct History {
     /// By number, with the snapshot each was recorded under.
     versions: BTreeMap<u32, Version>,
     /// The newest snapshot.
-    snapshot: Option<Rc<Vec<u8>>>,
+    snapshot: Option<Arc<Vec<u8>>>,
     /// Records of a state's beginning that are still to come.
     stating: u32,
     /// The lane whose open decisions go on in its next state.
@@ -37,7 +37,7 @@ struct Boot {
 /// Both as their records are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version {
-    snapshot: Rc<Vec<u8>>,
+    snapshot: Arc<Vec<u8>>,
     epoch: Vec<u8>,
 }
 
@@ -60,8 +60,8 @@ pub struct Malformed;
 /// Where a decision says how many messages were refused before it.
 const REFUSED_AT: usize = HEADER_BYTES + 92;
 
-/// Of the first record, if it is a decision or an outcome and long enough: whether it is a decision,
-/// its place, its length, and what was refused before.
+/// Of the first record, if it is a decision or an outcome and long enough: whether it is a
+/// decision, its place, its length, and what was refused before.
 fn common(bytes: &[u8]) -> Option<(bool, Place, usize, u32)> {
     let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     let [kind, version, l0, l1, lane0, lane1, 0, 0, sequence @ ..] = header else { return None };
@@ -142,12 +142,12 @@ impl History {
             Record::Snapshot { .. } => {
                 self.stating = self.stating.saturating_sub(1);
                 // A state's are written with another sequence; they are kept as a state has them.
-                self.snapshot = Some(Rc::new(with_sequence_0(bytes)));
+                self.snapshot = Some(Arc::new(with_sequence_0(bytes)));
             }
             Record::Epoch { landscape, .. } => {
                 self.stating = self.stating.saturating_sub(1);
                 if let Some(snapshot) = &self.snapshot {
-                    let snapshot = Rc::clone(snapshot);
+                    let snapshot = Arc::clone(snapshot);
                     let version = Version { snapshot, epoch: with_sequence_0(bytes) };
                     self.versions.insert(*landscape, version);
                 }
@@ -192,6 +192,11 @@ impl History {
         self.boot.map_or(0, |boot| boot.number + 1)
     }
 
+    /// The first frame that retention keeps.
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
     /// The writer's next record.
     pub fn sequence(&self) -> u64 {
         self.sequence
@@ -202,20 +207,20 @@ impl History {
         self.boot.is_some() && !self.closed
     }
 
-    /// Appends the state with which the next segment of this process begins, and counts the records.
-    /// None where no process is under way.
+    /// Appends the state with which the next segment of this process begins, and counts the
+    /// records. None where no process is under way.
     pub fn state(&self, out: &mut Vec<u8>) -> u32 {
         let Some(Boot { number, wall_ms, lanes }) = self.boot.filter(|_| !self.closed) else {
             return 0;
         };
         let mut versions = Vec::new();
         let mut follow: u32 = 0;
-        let mut before: Option<&Rc<Vec<u8>>> = None;
+        let mut before: Option<&Arc<Vec<u8>>> = None;
         let adopted = self.lanes.values().filter(|lane| !lane.closed).map(|lane| lane.adopted);
         let newest = self.versions.last_key_value().map_or(0, |(number, _)| *number);
         let lowest = adopted.min().unwrap_or(newest);
         for Version { snapshot, epoch } in self.versions.range(lowest..).map(|(_, it)| it) {
-            if !before.is_some_and(|before| Rc::ptr_eq(before, snapshot)) {
+            if !before.is_some_and(|before| Arc::ptr_eq(before, snapshot)) {
                 versions.extend_from_slice(snapshot);
                 follow += 1;
             }
@@ -224,7 +229,7 @@ impl History {
             before = Some(snapshot);
         }
         if let Some(pending) = &self.snapshot
-            && !before.is_some_and(|before| Rc::ptr_eq(before, pending))
+            && !before.is_some_and(|before| Arc::ptr_eq(before, pending))
         {
             versions.extend_from_slice(pending);
             follow += 1;

@@ -193,8 +193,8 @@ impl Line {
         }
     }
 
-    /// Takes the sensitive facts out of a decision: what opens the commitments is written before it,
-    /// for the writer to keep elsewhere.
+    /// Takes the sensitive facts out of a decision: what opens the commitments is written before
+    /// it, for the writer to keep elsewhere.
     fn hide(&mut self, place: Place, decision: &mut Decision<'_>, sensitive: &[u16]) {
         let is_sensitive = |attribute: &u16| sensitive.contains(attribute);
         if !decision.facts.iter().any(|(attribute, _)| is_sensitive(attribute)) {
@@ -461,6 +461,11 @@ impl Lane {
         if let Some(line) = &mut *self.0.line.borrow_mut() {
             line.refused();
         }
+    }
+
+    /// Whether the writer cannot make anything durable.
+    pub fn is_stalled(&self) -> bool {
+        self.0.line.borrow().as_ref().is_some_and(|line| line.stalled.load(Ordering::Relaxed))
     }
 
     /// Where the ring ends that is durable.

@@ -21,5 +21,6 @@ pub mod reading;
 pub mod record;
 pub mod ring;
 pub mod scan;
+pub mod seal;
 pub mod told;
 pub mod tree;

@@ -32,9 +32,9 @@ pub struct Checkpoint {
 }
 
 /// What a key's id is made of: the name, and the key with its algorithm.
-fn key_id(key: &VerifyingKey) -> [u8; 4] {
+fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
     let hash = Sha256::new()
-        .chain_update(ORIGIN)
+        .chain_update(name)
         .chain_update([b'\n', ED25519])
         .chain_update(key.as_bytes())
         .finalize();
@@ -42,15 +42,35 @@ fn key_id(key: &VerifyingKey) -> [u8; 4] {
     [a, b, c, d]
 }
 
-fn line(words: &str, key: &VerifyingKey, body: &[u8; 32]) -> String {
-    let id = u32::from_be_bytes(key_id(key));
+fn line(name: &str, words: &str, key: &VerifyingKey, body: &[u8; 32]) -> String {
+    let id = u32::from_be_bytes(key_id(name, key));
     let body = base64::encode(&[&[ED25519][..], body].concat());
-    format!("{words}{ORIGIN}+{id:08x}+{body}")
+    format!("{words}{name}+{id:08x}+{body}\n")
 }
 
+/// The key of this name as a line: a verifier key of a signed note.
+pub fn public_line(name: &str, key: &VerifyingKey) -> String {
+    line(name, "", key, key.as_bytes())
+}
+
+/// The private key as a line, in the form that other tools for signed notes take.
+pub fn private_line(name: &str, key: &SigningKey) -> String {
+    line(name, PRIVATE, &key.verifying_key(), key.as_bytes())
+}
+
+/// Reads what [`private_line`] writes.
+pub fn read_private(name: &str, text: &str) -> Option<SigningKey> {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let key = SigningKey::from_bytes(&body(name, line.strip_prefix(PRIVATE)?)?);
+    (private_line(name, &key).trim_end() == line).then_some(key)
+}
+
+/// What a private key's line begins with.
+const PRIVATE: &str = "PRIVATE+KEY+";
+
 /// The 32 bytes behind the algorithm in a key's text.
-fn body(text: &str) -> Option<[u8; 32]> {
-    let encoded = text.strip_prefix(ORIGIN)?.strip_prefix('+')?.get(8..)?.strip_prefix('+')?;
+fn body(name: &str, text: &str) -> Option<[u8; 32]> {
+    let encoded = text.strip_prefix(name)?.strip_prefix('+')?.get(8..)?.strip_prefix('+')?;
     let bytes = base64::decode(encoded)?;
     let (algorithm, rest) = bytes.split_first()?;
     if *algorithm == ED25519 { rest.try_into().ok() } else { None }
@@ -64,16 +84,17 @@ impl LogKey {
 
     /// Reads what [`LogKey::text`] writes.
     pub fn read(text: &str) -> Option<Self> {
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        let seed = body(line.strip_prefix("PRIVATE+KEY+")?)?;
-        let key = Self::from_seed(&seed);
-        (key.text().trim_end() == line).then_some(key)
+        read_private(ORIGIN, text).map(|signing| Self { signing })
+    }
+
+    /// The key itself, for what is no checkpoint.
+    pub(super) fn signing(&self) -> &SigningKey {
+        &self.signing
     }
 
     /// The private key as a line, in the form that other tools for signed notes take.
     pub fn text(&self) -> String {
-        let key = self.signing.verifying_key();
-        line("PRIVATE+KEY+", &key, self.signing.as_bytes()) + "\n"
+        private_line(ORIGIN, &self.signing)
     }
 
     /// The key to check with.
@@ -85,7 +106,7 @@ impl LogKey {
     pub fn sign(&self, checkpoint: &Checkpoint) -> String {
         let Checkpoint { size, root } = checkpoint;
         let text = format!("{ORIGIN}\n{size}\n{}\n", base64::encode(root));
-        let id = key_id(&self.signing.verifying_key());
+        let id = key_id(ORIGIN, &self.signing.verifying_key());
         let signature = self.signing.sign(text.as_bytes()).to_bytes();
         let signature = base64::encode(&[&id[..], &signature].concat());
         format!("{text}\n\u{2014} {ORIGIN} {signature}\n")
@@ -93,17 +114,17 @@ impl LogKey {
 }
 
 impl LogVerifier {
-    /// Reads what [`LogVerifier::text`] writes.
+    /// Reads what [`LogVerifier::text`] writes; more lines may follow.
     pub fn read(text: &str) -> Option<Self> {
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        let verifying = VerifyingKey::from_bytes(&body(line)?).ok()?;
+        let line = text.lines().next()?;
+        let verifying = VerifyingKey::from_bytes(&body(ORIGIN, line)?).ok()?;
         let verifier = Self { verifying };
         (verifier.text().trim_end() == line).then_some(verifier)
     }
 
     /// The key as a line: a verifier key of a signed note.
     pub fn text(&self) -> String {
-        line("", &self.verifying, self.verifying.as_bytes()) + "\n"
+        public_line(ORIGIN, &self.verifying)
     }
 
     /// What a signed checkpoint says, if this key signed it.
@@ -125,7 +146,7 @@ impl LogVerifier {
         let (id, signature) = bytes.split_at_checked(4)?;
         let signature = Signature::from_slice(signature).ok()?;
         let verified = self.verifying.verify_strict(text.as_bytes(), &signature).is_ok();
-        Some(id == key_id(&self.verifying) && verified)
+        Some(id == key_id(ORIGIN, &self.verifying) && verified)
     }
 }
 

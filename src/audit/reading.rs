@@ -1,5 +1,5 @@
-//! Records read back: for recovery, for what shows a trail, and for tests. A record is taken only if
-//! each of its bytes is accounted for.
+//! Records read back: for recovery, for what shows a trail, and for tests. A record is taken only
+//! if each of its bytes is accounted for.
 
 use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Outcome, Place, Record, SegmentKey, VERSION,

@@ -577,6 +577,11 @@ impl Record<'_> {
     }
 }
 
+/// The digest of a whole file, as boot records have it.
+pub fn file_digest(bytes: &[u8]) -> Hash {
+    Sha256::digest(bytes).into()
+}
+
 /// The bits for a request's id that a trusted sender gave: those of a UUID, or else the first half
 /// of the SHA-256 of its text.
 pub fn foreign_id(text: &[u8]) -> u128 {

@@ -1,5 +1,5 @@
-//! What is told of an exchange beside its end: how much went through, its digests, and as much of it
-//! as the route's payload depth keeps.
+//! What is told of an exchange beside its end: how much went through, its digests, and as much of
+//! it as the route's payload depth keeps.
 
 use super::record::{
     Bodies, Ending, Hash, NO_ENDPOINT, OUTCOME_BYTES, OUTCOME_BYTES_MAX, Outcome, PAYLOAD_BYTES,

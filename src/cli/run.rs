@@ -6,6 +6,7 @@ use super::loading::load;
 use super::progress::while_it_takes;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::landscape::Published;
@@ -57,11 +58,12 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::catch_termination()?;
     process::raise_descriptor_limit();
     process::ignore_file_limit_signal();
-    let digest = loaded.snapshot.digest_text();
+    let named = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
     let epoch = Epoch::default().leveled(&loaded.snapshot);
     let published = Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(epoch) };
-    let gateway = match Gateway::start(loaded.configuration.settings, published) {
+    let Configuration { settings, digest, .. } = loaded.configuration;
+    let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
             writeln!(err.writer, "caio run: {error}")?;
@@ -69,7 +71,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     gateway.look_at_memory();
-    writeln!(out.writer, "caio: {services} services, snapshot {digest}")?;
+    writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
     }

@@ -32,6 +32,7 @@ use meaning::Meaning;
 use model::Configuration;
 use relations::{Relations, Seen};
 use settings::Settings;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -78,16 +79,26 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         }
     }
     let relations = set.relations;
-    assemble(settings, vocabulary?, relations)
+    let digest = Sha256::digest(source.text()).into();
+    assemble((digest, settings), vocabulary?, relations)
 }
 
 fn assemble(
-    settings: Settings,
+    (digest, settings): ([u8; 32], Settings),
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
     let Relations { services, routes, requirements, callers, origins } = relations;
-    Some(Configuration { settings, vocabulary, services, routes, requirements, callers, origins })
+    Some(Configuration {
+        digest,
+        settings,
+        vocabulary,
+        services,
+        routes,
+        requirements,
+        callers,
+        origins,
+    })
 }
 
 fn directory(path: &Path) -> PathBuf {

@@ -153,6 +153,8 @@ pub struct Caller {
 /// nobody offers a capability is found by compiling it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
+    /// The SHA-256 of the process file.
+    pub digest: [u8; 32],
     /// What the process itself is told.
     pub settings: Settings,
     /// The attributes that all conditions speak of.

@@ -10,6 +10,7 @@ use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{
     COMMIT_BYTES_MAX, COMMIT_INTERVAL_MS_MAX, LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX,
+    RETENTION_DAYS_MAX,
 };
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -163,6 +164,12 @@ pub struct Audit {
     pub commit_interval_ms: u64,
     /// So many bytes of records are not waited for.
     pub commit_bytes: usize,
+    /// When a call may be forwarded.
+    pub commit: Commit,
+    /// Sealed segments older than this are taken away; `None` keeps them.
+    pub retention_age_ms: Option<u64>,
+    /// The oldest sealed segments go while all take more than this; `None` keeps them.
+    pub retention_bytes: Option<u64>,
     /// How much is kept of an exchange, where its route says nothing else.
     pub depth: Depth,
 }
@@ -174,6 +181,15 @@ pub enum AuditMode {
     Required,
     /// It is forwarded, and the trail says how many were not recorded.
     BestEffort,
+}
+
+/// When a call may be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Once its decision is recorded; that is durable within the group commit.
+    Batch,
+    /// Once its decision is durable.
+    Sync,
 }
 
 /// What becomes of the `Server` field of a response.
@@ -209,6 +225,9 @@ impl Default for Audit {
             mode: AuditMode::Required,
             commit_interval_ms: 5,
             commit_bytes: 512 << 10,
+            commit: Commit::Batch,
+            retention_age_ms: None,
+            retention_bytes: None,
             depth: Depth::default(),
         }
     }
@@ -517,6 +536,24 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
     let choices = [("required", AuditMode::Required), ("best-effort", AuditMode::BestEffort)];
     if let Some((_, mode)) = choice(&mut table, "mode", &choices, faults) {
         audit.mode = mode;
+    }
+    let choices = [("batch", Commit::Batch), ("sync", Commit::Sync)];
+    if let Some((_, commit)) = choice(&mut table, "commit", &choices, faults) {
+        audit.commit = commit;
+    }
+    audit.retention_age_ms = table.duration("retention_age", faults).and_then(|at| {
+        let ms = at.value / 1_000_000;
+        if (1000..=RETENTION_DAYS_MAX * 86_400_000).contains(&ms) {
+            return Some(ms);
+        }
+        let what = format!("`retention_age` is {}", at.place.raw());
+        faults.push(at.fault(what, format!("take `\"1s\"` to `\"{RETENTION_DAYS_MAX}d\"`")));
+        None
+    });
+    if table.place_of("retention_bytes").is_some() {
+        let mut most = 0;
+        bytes(&mut table, "retention_bytes", 1 << 20..=1 << 60, &mut most, faults);
+        audit.retention_bytes = Some(most);
     }
     milliseconds(&mut table, "commit_interval", &mut audit.commit_interval_ms, faults);
     if audit.commit_interval_ms > COMMIT_INTERVAL_MS_MAX {

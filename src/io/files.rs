@@ -4,8 +4,9 @@
 pub use std::fs::File;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,36 @@ impl Directory {
         Ok((file, length))
     }
 
+    /// Puts bytes at this place of a file, made where it is missing, durably.
+    ///
+    /// # Errors
+    /// As the system calls; the bytes from there on are undefined then.
+    pub fn put(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let (file, _) = self.append_to(name)?;
+        file.write_all_at(bytes, offset)?;
+        file.sync_all()
+    }
+
+    /// A file's bytes and when they were last changed, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As `stat(2)`.
+    pub fn size(&self, name: &str) -> io::Result<(u64, u64)> {
+        let about = fs::metadata(self.path.join(name))?;
+        let since = about.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok((about.len(), u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Gives a file another name in its folder, durably; one of that name is replaced.
+    ///
+    /// # Errors
+    /// As `rename(2)`.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let target = self.path.join(to);
+        fs::rename(self.path.join(from), &target)?;
+        sync(target.parent().unwrap_or(&self.path))
+    }
+
     /// Cuts a file to its first `bytes`, durably.
     ///
     /// # Errors
@@ -173,6 +204,13 @@ mod tests {
         assert_eq!(directory.append_to("x/one").unwrap().1, 3);
         assert_eq!(directory.append_to("x/two").unwrap().1, 0);
         assert_eq!(directory.names("x").unwrap(), ["one", "two"]);
+        directory.put("x/two", 3, b"end").unwrap();
+        assert_eq!(directory.read("x/two").unwrap().as_deref(), Some(&b"\0\0\0end"[..]));
+        let (bytes, changed_ms) = directory.size("x/two").unwrap();
+        assert!(bytes == 6 && changed_ms > 1_600_000_000_000);
+        directory.rename("x/two", "x/three").unwrap();
+        assert_eq!(directory.names("x").unwrap(), ["one", "three"]);
+        directory.rename("x/three", "x/two").unwrap();
         directory.remove("x/two").unwrap();
         directory.remove("x/two").unwrap();
         directory.clear("x");

@@ -89,6 +89,11 @@ pub fn pause(time: std::time::Duration) {
     std::thread::sleep(time);
 }
 
+/// This program's file; `None` where it cannot be read.
+pub fn own_file() -> Option<Vec<u8>> {
+    std::fs::read("/proc/self/exe").ok()
+}
+
 /// Resident memory of this process; 0 where it cannot be read.
 pub fn resident_bytes() -> u64 {
     // The second number is resident pages (proc(5), /proc/pid/statm).

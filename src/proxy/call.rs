@@ -1,7 +1,7 @@
 //! One request on its way to a service: decision, evidence, connection, outcome.
 //!
 //! ```text
-//!   Opening ──begin──▶ Begun{Certified, Recorded} ──connect──▶ Call ──finish──▶ outcome
+//!   Opening ─begin─▶ Unsettled ─settled─▶ Begun{Certified, Recorded} ─connect─▶ Call ─▶ outcome
 //!      ▲                                             │ unreachable: tried += service
 //!      └─────────────────────────────────────────────┘
 //! ```
@@ -63,6 +63,10 @@ pub struct Begun {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
 }
+
+/// A recorded decision whose record may have to become durable first.
+#[must_use = "a recorded decision is to be carried out or refused"]
+pub struct Unsettled(Begun);
 
 /// A request with its connection.
 pub struct Call {
@@ -186,7 +190,7 @@ pub fn begin(
     worker: &Worker,
     opening: &mut Opening,
     view: &impl Inbound,
-) -> Result<Begun, Refusal> {
+) -> Result<Unsettled, Refusal> {
     if !opening.filled {
         let forwarding = &worker.settings.forwarding;
         let wanted = Wanted {
@@ -227,13 +231,13 @@ pub fn begin(
         text.extend_from_slice(landscape.decision_suffix());
         text.extend_from_slice(service.map_or(&[][..], |service| service.id.as_bytes()));
     });
-    Ok(Begun {
+    Ok(Unsettled(Begun {
         certified: chosen.settled.certified,
         recorded,
         protocol: chosen.protocol,
         body_bytes_max: chosen.body_bytes_max,
         timeout_ms: chosen.timeout_ms,
-    })
+    }))
 }
 
 fn unrecorded() -> Refusal {
@@ -361,6 +365,24 @@ fn choose(
         timeout_ms: route.and_then(|route| route.timeout_ms),
         settled,
     })
+}
+
+impl Unsettled {
+    /// The decision, once its record is as durable as the settings want it.
+    ///
+    /// # Errors
+    /// The refusal, where that does not happen.
+    pub async fn settled(self, worker: &Worker) -> Result<Begun, Refusal> {
+        let Self(begun) = self;
+        let Some(durability) = &worker.durability else { return Ok(begun) };
+        // Boxed: an exchange that waits for nothing carries no room for it.
+        if Box::pin(durability.wait(worker, &begun.recorded)).await {
+            return Ok(begun);
+        }
+        let refusal = Refusal::new(Reason::AuditUnavailable, "the decision is not durable");
+        begun.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
+        Err(refusal)
+    }
 }
 
 impl Begun {

@@ -1,11 +1,12 @@
 //! The running gateway: listeners, worker threads, and their end.
 
 use super::accept;
+use super::durable::Durability;
 use super::landscape::Published;
-use super::trail::{Trail, TrailError};
+use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
-use crate::audit::lane::{Lane, Line};
-use crate::config::settings::Settings;
+use crate::audit::lane::Lane;
+use crate::config::settings::{AuditMode, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::TICK_MS;
 use crate::io::listener::{self, Listener};
@@ -29,6 +30,8 @@ pub struct Shared {
     pub short_of_memory: AtomicBool,
     /// Set once, to drain.
     pub stop: AtomicBool,
+    /// The process's number in the trail, where one is written.
+    pub boot: Option<u64>,
 }
 
 /// Why the gateway did not start, or did not end well.
@@ -69,7 +72,11 @@ impl Gateway {
     ///
     /// # Errors
     /// When io_uring or an address is not to be had; nothing runs then.
-    pub fn start(settings: Settings, published: Published) -> Result<Self, GatewayError> {
+    pub fn start(
+        settings: Settings,
+        process_file: [u8; 32],
+        published: Published,
+    ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
@@ -80,28 +87,27 @@ impl Gateway {
             bytes => bytes,
         };
         let lanes = u16::try_from(count).unwrap_or(u16::MAX);
-        let opened = settings
-            .audit
-            .directory
-            .is_some()
-            .then(|| Trail::open(&settings.audit, lanes, &published, FIRST_VERSION));
-        let (trail, lines) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
-        let mut lines = lines.unwrap_or_default().into_iter();
+        let opened = settings.audit.directory.is_some().then(|| {
+            Trail::open(&settings.audit, (lanes, process_file), &published, FIRST_VERSION)
+        });
+        let (trail, ends) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
+        let mut ends = ends.unwrap_or_default().into_iter();
         let shared = Arc::new(Shared {
             settings,
             published: ArcSwap::from_pointee(published),
             version: AtomicU64::new(u64::from(FIRST_VERSION)),
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            boot: trail.as_ref().map(Trail::boot),
         });
         let mut workers = Vec::with_capacity(count);
         for (index, listeners) in sockets.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
-            let line = lines.next();
+            let end = ends.next();
             let spawned = std::thread::Builder::new()
                 .name(format!("caio-{index}"))
-                .spawn(move || work(index, core, listeners, shared, line))
+                .spawn(move || work(index, core, listeners, shared, end))
                 .map_err(|error| {
                     GatewayError::Worker(format!("cannot start worker {index}: {error}"))
                 })?;
@@ -113,6 +119,12 @@ impl Gateway {
     /// What there is to tell of the trail since the last time: one line for each change.
     pub fn notices(&self) -> Vec<String> {
         self.trail.as_ref().map(Trail::notices).unwrap_or_default()
+    }
+
+    /// Whether new calls are served, for probes.
+    pub fn readiness(&self) -> Readiness {
+        let standing = self.trail.as_ref().map(Trail::standing);
+        Readiness { shared: Arc::clone(&self.shared), standing }
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.
@@ -160,6 +172,30 @@ impl Gateway {
     }
 }
 
+/// Whether new calls are served.
+#[derive(Clone)]
+pub struct Readiness {
+    shared: Arc<Shared>,
+    standing: Option<Standing>,
+}
+
+impl Readiness {
+    /// Every reason why not.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.shared.stop.load(Ordering::Acquire) {
+            faults.push("draining".to_owned());
+        }
+        if self.shared.short_of_memory.load(Ordering::Relaxed) {
+            faults.push("memory is short".to_owned());
+        }
+        let required = self.shared.settings.audit.mode == AuditMode::Required;
+        let trail = self.standing.as_ref().filter(|_| required).and_then(Standing::fault);
+        faults.extend(trail);
+        faults
+    }
+}
+
 /// The version of the landscape that the process starts with.
 const FIRST_VERSION: u32 = 1;
 
@@ -192,16 +228,18 @@ fn work(
     core: Option<usize>,
     sockets: Vec<TcpListener>,
     shared: Arc<Shared>,
-    line: Option<Line>,
+    end: Option<LaneEnd>,
 ) -> Result<(), ring::RingUnavailable> {
     if let Some(core) = core {
         // A core taken away since start: unpinned is slower, not wrong.
         let _ = process::pin(core);
     }
+    let (line, signals) = end.map(|end| (end.line, end.signals)).unzip();
     let lane = Lane::new(u16::try_from(index).unwrap_or(u16::MAX), line);
     let kept = lane.clone();
     let ended = ring::run(async move {
-        let worker = Worker::new(shared, lane);
+        let durability = signals.flatten().and_then(Durability::listen);
+        let worker = Worker::new(shared, lane, durability);
         let listeners: Vec<Rc<Listener>> = sockets
             .into_iter()
             .filter_map(|socket| Listener::adopt(socket).ok().map(Rc::new))

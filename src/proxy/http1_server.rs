@@ -179,6 +179,10 @@ async fn attempts(
             let view = Http1View::new(head, &input);
             call::begin(worker, opening, &view)
         };
+        let begun = match begun {
+            Ok(unsettled) => unsettled.settled(worker).await,
+            Err(refusal) => Err(refusal),
+        };
         let outcome = match begun {
             Err(refusal) => RelayEnd::Refused { refusal, input, body_taken: false },
             Ok(begun) => match begun.protocol() {

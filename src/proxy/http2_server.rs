@@ -459,6 +459,10 @@ async fn attempts(
     connection.backlog.room().await;
     loop {
         let begun = match call::begin(worker, opening, &head) {
+            Ok(unsettled) => unsettled.settled(worker).await,
+            Err(refusal) => Err(refusal),
+        };
+        let begun = match begun {
             Ok(begun) => begun,
             Err(refusal) => return Ended::Refuse(refusal),
         };

@@ -24,12 +24,13 @@ pub struct Landscape {
 }
 
 impl Landscape {
-    /// Takes hold of what is published.
-    pub fn adopt(published: &Published, version: u64) -> Self {
+    /// Takes hold of what is published, in the process of this number in the trail.
+    pub fn adopt(published: &Published, version: u64, boot: Option<u64>) -> Self {
         let digest = published.snapshot.digest_text();
         let short = digest.get(..DIGEST_DIGITS).unwrap_or(&digest);
+        let boot = boot.map(|boot| format!("; boot={boot}")).unwrap_or_default();
         Self {
-            suffix: format!("; snapshot={short}; service=").into_bytes(),
+            suffix: format!("{boot}; snapshot={short}; service=").into_bytes(),
             snapshot: Arc::clone(&published.snapshot),
             epoch: Arc::clone(&published.epoch),
             version,

@@ -1,16 +1,20 @@
-//! Opening a trail: the log's key, the tree of what is durable, and what a crash left behind.
+//! Opening a trail: its keys, the tree of what is durable, and what a crash left behind.
 //!
 //! ```text
 //!   checkpoint ──▶ size, root                  its signature is checked with the log's own key
 //!   tiles ───────▶ the tree's right edge       its root must be that root, else: from frame 0 on
-//!   segments ────▶ frames from there on        and from the last boot on, to see what it left open
-//!                  └ the last one's torn end is cut off; whatever else does not fit is refused
+//!   segments ────▶ frames from there on, and all of the newest, whose beginning says the state
+//!                  └ its torn end is cut off; whatever else does not fit is refused
 //! ```
-//! Reads whole segments since the last boot; a boot of a month with heavy traffic takes minutes.
+//! Reads one segment, or the two that a checkpoint lies between. What no checkpoint covers is
+//! written again as it was: a kernel that could not write it may say later that it has.
 
+use super::chain::Chain;
+use super::retention::Kept;
 use crate::audit::frame;
 use crate::audit::history::History;
 use crate::audit::note::{Checkpoint, LogKey};
+use crate::audit::record::{self, Record, SegmentKey};
 use crate::audit::tree::{Tile, Tree};
 use crate::io::clock::random_bytes;
 use crate::io::files::{Access, Directory, File};
@@ -20,26 +24,32 @@ use std::path::Path;
 
 /// A segment and how much of it is durable.
 pub struct Segment {
+    /// Its first frame.
+    pub first: u64,
     /// Its path in the directory.
     pub name: String,
     /// The file.
     pub file: File,
     /// Its bytes.
     pub bytes: u64,
+    /// When it began, in milliseconds since 1970.
+    pub begun_ms: u64,
 }
 
-/// A trail ready to be continued.
+/// A trail ready to be continued, in a new segment.
 pub struct Opened {
     /// The directory, held.
     pub directory: Directory,
     /// The key for checkpoints.
     pub key: LogKey,
+    /// The keys of segments.
+    pub chain: Chain,
     /// The tree over all frames; as many as its size.
     pub tree: Tree,
     /// Tiles that filled up after the last checkpoint.
     pub tiles: Vec<Tile>,
-    /// The last segment.
-    pub segment: Option<Segment>,
+    /// The segments that are there.
+    pub segments: Vec<Kept>,
     /// What the last process left.
     pub history: History,
     /// Frames under the last checkpoint.
@@ -56,6 +66,11 @@ pub fn segment_name(first: u64) -> String {
     format!("{SEGMENTS}/{first:0DIGITS$}{SUFFIX}")
 }
 
+/// The path of what opens that segment's commitments.
+pub fn openings_name(first: u64) -> String {
+    format!("openings/{first:0DIGITS$}.openings")
+}
+
 impl Opened {
     /// Opens the trail in a directory, which may be new.
     ///
@@ -66,8 +81,8 @@ impl Opened {
             io::ErrorKind::WouldBlock => "another process writes it".to_owned(),
             _ => error.to_string(),
         })?;
-        let segments = segments(&directory)?;
-        let key = log_key(&directory, segments.is_empty())?;
+        let mut firsts = segments(&directory)?;
+        let key = log_key(&directory, firsts.is_empty())?;
         let checkpoint = checkpoint(&directory, &key)?;
         let resumed = Tree::resume(checkpoint.size, |path| directory.read(path).ok().flatten());
         let tree = resumed.filter(|tree| tree.root() == checkpoint.root);
@@ -78,17 +93,35 @@ impl Opened {
             tiles: Vec::new(),
             history: History::default(),
             number: 0,
+            newest: None,
+            tails: Vec::new(),
         };
-        let last = walk.over(&segments)?;
-        let Walk { tree, tiles, history, number, .. } = walk;
+        walk.over(&mut firsts)?;
+        let Walk { tree, tiles, history, number, newest, tails, .. } = walk;
         if number < checkpoint.size || number != tree.size() {
             let size = checkpoint.size;
             return Err(format!("{number} frames are there, and the checkpoint says {size}"));
         }
-        let segment = last.map(|last| last.continued(&directory)).transpose();
-        let segment = segment.map_err(|error| error.to_string())?;
+        if firsts.first().is_some_and(|first| *first > history.kept()) {
+            let first = firsts.first().copied().unwrap_or(0);
+            return Err(format!("the segments before frame {first} are missing"));
+        }
+        for Tail { name, offset, bytes } in tails {
+            let end = offset + bytes.len() as u64;
+            let written = directory.cut(&name, end);
+            let written = written.and_then(|()| directory.put(&name, offset, &bytes));
+            written.map_err(|error| format!("{name}: {error}"))?;
+        }
+        let chain = Chain::open(&directory, newest)?;
+        public_keys(&directory, &key, &chain)?;
+        let segments = firsts.iter().map(|first| {
+            let name = segment_name(*first);
+            let size = directory.size(&name).map_err(|error| format!("{name}: {error}"));
+            size.map(|(bytes, written_ms)| Kept { first: *first, bytes, written_ms })
+        });
+        let segments = segments.collect::<Result<_, _>>()?;
         let checkpointed = checkpoint.size;
-        Ok(Self { directory, key, tree, tiles, segment, history, checkpointed })
+        Ok(Self { directory, key, chain, tree, tiles, segments, history, checkpointed })
     }
 }
 
@@ -99,11 +132,7 @@ fn segments(directory: &Directory) -> Result<Vec<u64>, String> {
         let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == DIGITS)?;
         digits.parse::<u64>().ok()
     };
-    let firsts: Vec<u64> = names.iter().filter_map(first).collect();
-    match firsts.first() {
-        Some(first) if *first > 0 => Err(format!("the segments before frame {first} are missing")),
-        _ => Ok(firsts),
-    }
+    Ok(names.iter().filter_map(first).collect())
 }
 
 /// The private key, made where the trail is new.
@@ -121,17 +150,27 @@ fn log_key(directory: &Directory, new: bool) -> Result<LogKey, String> {
         }
         None => return Err("log-key is missing, and others have signed by it".to_owned()),
     };
-    let key = key.ok_or_else(|| "log-key is no private key of this trail".to_owned())?;
-    let public = key.verifier().text();
-    let known = directory.read("log-key.pub").map_err(|error| format!("log-key.pub: {error}"))?;
-    match known {
-        None => directory
-            .replace("log-key.pub", public.as_bytes(), Access::Shared)
-            .map_err(|error| format!("log-key.pub: {error}"))?,
-        Some(known) if known == public.as_bytes() => {}
-        Some(_) => return Err("log-key.pub and log-key do not belong together".to_owned()),
+    key.ok_or_else(|| "log-key is no private key of this trail".to_owned())
+}
+
+/// The log's public key and the first segment's, written where the trail is new.
+fn public_keys(directory: &Directory, key: &LogKey, chain: &Chain) -> Result<(), String> {
+    let name = "log-key.pub";
+    let known = directory.read(name).map_err(|error| format!("{name}: {error}"))?;
+    let own = key.verifier().text();
+    match (chain.first_public_text(), known) {
+        (Some(first), known) => {
+            let text = own + &first;
+            if known.as_deref() == Some(text.as_bytes()) {
+                return Ok(());
+            }
+            let written = directory.replace(name, text.as_bytes(), Access::Shared);
+            written.map_err(|error| format!("{name}: {error}"))
+        }
+        (None, Some(known)) if known.starts_with(own.as_bytes()) => Ok(()),
+        (None, Some(_)) => Err("log-key.pub and log-key do not belong together".to_owned()),
+        (None, None) => Err(format!("{name} is missing: put back what auditors have of it")),
     }
-    Ok(key)
 }
 
 /// The newest checkpoint; of an empty tree where there is none yet.
@@ -154,34 +193,29 @@ struct Walk<'a> {
     history: History,
     /// The next frame's number.
     number: u64,
+    /// What the newest segment begins with.
+    newest: Option<SegmentKey>,
+    tails: Vec<Tail>,
 }
 
-/// The last segment: how many bytes are whole frames, and how many are not.
-struct Last {
+/// The frames of a segment that no checkpoint covers, without what is torn.
+struct Tail {
     name: String,
-    whole: u64,
-    torn: u64,
-}
-
-impl Last {
-    /// Cuts off the torn end, durably. Only once all else fits: what is cut is gone.
-    fn continued(self, directory: &Directory) -> io::Result<Segment> {
-        if self.torn > 0 {
-            directory.cut(&self.name, self.whole)?;
-        }
-        let (file, bytes) = directory.append_to(&self.name)?;
-        Ok(Segment { name: self.name, file, bytes })
-    }
+    offset: u64,
+    bytes: Vec<u8>,
 }
 
 impl Walk<'_> {
     /// Walks over what is needed of the segments.
-    fn over(&mut self, firsts: &[u64]) -> Result<Option<Last>, String> {
-        let Some(last) = firsts.len().checked_sub(1) else { return Ok(None) };
+    fn over(&mut self, firsts: &mut Vec<u64>) -> Result<(), String> {
+        self.drop_empty(firsts)?;
+        let Some(last) = firsts.len().checked_sub(1) else { return Ok(()) };
         let size = self.tree.size();
-        let of_tree = firsts.partition_point(|first| *first <= size).saturating_sub(1);
-        let start = of_tree.min(self.last_boot(firsts)?);
-        let mut tail = None;
+        let start = firsts.partition_point(|first| *first <= size).checked_sub(1);
+        let start = start.ok_or(
+            "the tiles do not give the signed root, and the frames to make them again from are \
+             gone: put the folder `tile` back",
+        )?;
         self.number = firsts.get(start).copied().unwrap_or(0);
         for (at, first) in firsts.iter().enumerate().skip(start) {
             let name = segment_name(*first);
@@ -190,34 +224,37 @@ impl Walk<'_> {
             }
             let bytes = self.read(&name)?;
             let mut rest = bytes.as_slice();
+            let mut signed = 0;
             while let Some(frame) = frame::take(&mut rest) {
                 self.frame(&name, &frame)?;
                 self.number += 1;
-            }
-            let torn = rest.len() as u64;
-            let whole = bytes.len() as u64 - torn;
-            if torn > 0 && (at != last || torn > FRAME_BYTES_MAX) {
-                return Err(format!("{name} is damaged behind byte {whole}"));
-            }
-            tail = Some(Last { name, whole, torn });
-        }
-        Ok(tail)
-    }
-
-    /// The segment in which the last process begins.
-    fn last_boot(&self, firsts: &[u64]) -> Result<usize, String> {
-        for (at, first) in firsts.iter().enumerate().rev() {
-            let bytes = self.read(&segment_name(*first))?;
-            let mut rest = bytes.as_slice();
-            let mut history = History::default();
-            while let Some(frame) = frame::take(&mut rest) {
-                // What is malformed is reported when the segment is walked over.
-                if history.follow(frame.body).is_err() || history.is_running() {
-                    return Ok(at);
+                if self.number <= self.checkpoint.size {
+                    signed = bytes.len() - rest.len();
                 }
             }
+            let whole = bytes.len() - rest.len();
+            if !rest.is_empty() && (at != last || rest.len() as u64 > FRAME_BYTES_MAX) {
+                return Err(format!("{name} is damaged behind byte {whole}"));
+            }
+            let tail = bytes.get(signed..whole).unwrap_or(&[]);
+            if !tail.is_empty() || !rest.is_empty() {
+                self.tails.push(Tail { name, offset: signed as u64, bytes: tail.to_vec() });
+            }
         }
-        Ok(0)
+        Ok(())
+    }
+
+    /// Takes away a newest segment of which no frame was written whole.
+    fn drop_empty(&self, firsts: &mut Vec<u64>) -> Result<(), String> {
+        let Some(last) = firsts.last().copied() else { return Ok(()) };
+        let name = segment_name(last);
+        let bytes = self.read(&name)?;
+        let torn = bytes.len() as u64 <= FRAME_BYTES_MAX && last >= self.checkpoint.size;
+        if torn && frame::take(&mut bytes.as_slice()).is_none() {
+            self.directory.remove(&name).map_err(|error| format!("{name}: {error}"))?;
+            firsts.pop();
+        }
+        Ok(())
     }
 
     fn frame(&mut self, name: &str, frame: &frame::Read<'_>) -> Result<(), String> {
@@ -228,6 +265,9 @@ impl Walk<'_> {
         }
         let followed = self.history.follow(frame.body);
         followed.map_err(|_| format!("{name}: frame {number} has malformed records"))?;
+        if let Some((_, Record::Key(key))) = record::take(&mut &*frame.body) {
+            self.newest = Some(key);
+        }
         if number == self.tree.size() {
             self.tree.append(&frame.digest, &mut self.tiles);
             let Checkpoint { size, root } = self.checkpoint;

@@ -1,16 +1,22 @@
 //! The trail's thread: when it writes, and what the workers and the operator hear of it.
 
+use super::durable::{Bell, Signals};
 use super::landscape::Published;
 use super::recovery::Opened;
-use super::writer::Writer;
+use super::writer::{Process, Turn, Writer};
 use crate::audit::lane::Line;
+use crate::audit::record::{Hash, file_digest};
 use crate::audit::ring::{Consumer, ring};
-use crate::config::settings::Audit;
-use crate::io::clock::monotonic_ns;
+use crate::config::settings::{Audit, Commit};
+use crate::io::clock::{monotonic_ns, random_bytes};
+use crate::io::process;
+use arc_swap::ArcSwap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{JoinHandle, park_timeout};
 use std::time::Duration;
 
 /// Why the trail cannot be kept, in a line for the operator.
@@ -28,51 +34,115 @@ pub struct Trail {
     /// Dropped to end the thread without a clean close; a message asks for one.
     closing: Sender<()>,
     notices: Receiver<String>,
+    standing: Standing,
+    boot: u64,
     thread: JoinHandle<Result<(), TrailError>>,
+}
+
+/// Whether the trail can be written, for whoever asks.
+#[derive(Clone, Default)]
+pub struct Standing {
+    stalled: Arc<AtomicBool>,
+    /// Why not, for people.
+    why: Arc<ArcSwap<String>>,
+}
+
+/// What a worker gets of the trail.
+pub struct LaneEnd {
+    /// Its way to the writer.
+    pub line: Line,
+    /// Where calls wait until their decision is durable.
+    pub signals: Option<Signals>,
 }
 
 /// How often a disk that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
+impl Standing {
+    /// Why nothing can be recorded durably at the moment.
+    pub fn fault(&self) -> Option<String> {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        stalled.then(|| self.why.load().to_string())
+    }
+
+    /// Whether that is a change.
+    fn set(&self, why: Option<&str>) -> bool {
+        if let Some(why) = why {
+            self.why.store(Arc::new(why.to_owned()));
+        }
+        self.stalled.swap(why.is_some(), Ordering::Relaxed) != why.is_some()
+    }
+}
+
 impl Trail {
     /// Opens the trail, recovers what a crash left, records that this process began, and starts
-    /// the thread. Comes back with a line for each lane once all that is durable.
+    /// the thread. Comes back with an end for each lane once all that is durable.
     ///
     /// # Errors
     /// When the directory is not to be had, or what is in it does not fit together.
     pub fn open(
         settings: &Audit,
-        lanes: u16,
+        (lanes, process_file): (u16, Hash),
         published: &Published,
         version: u32,
-    ) -> Result<(Self, Vec<Line>), TrailError> {
+    ) -> Result<(Self, Vec<LaneEnd>), TrailError> {
         let path = settings.directory.as_deref().unwrap_or_else(|| "".as_ref());
         let shown = |what: String| TrailError(format!("{}: {what}", path.display()));
         let opened = Opened::open(path).map_err(shown)?;
         let (producers, consumers): (Vec<_>, Vec<Consumer>) = (0..lanes).map(|_| ring()).unzip();
-        let mut writer = Writer::new(opened, consumers, settings.commit_bytes);
-        let began = writer.begin(lanes, published, version);
-        began.map_err(|error| shown(format!("cannot be written: {error}")))?;
-        let stalled = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer::new(opened, consumers, settings);
+        let process = Process { lanes, program: program_digest(), settings: process_file };
+        let began = writer.begin(&process, published, version);
+        let boot = began.map_err(|error| shown(format!("cannot be written: {error}")))?;
+        let (secret, filled) = random_bytes();
+        if !filled {
+            return Err(shown("the kernel gave no random bytes".to_owned()));
+        }
+        let standing = Standing::default();
         let origin_ns = monotonic_ns();
         let line = |producer| {
             let now_ns = Box::new(move || monotonic_ns().saturating_sub(origin_ns));
-            Line::new(producer, settings.mode, Arc::clone(&stalled), now_ns, [0; 32])
+            Line::new(producer, settings.mode, Arc::clone(&standing.stalled), now_ns, secret)
         };
-        let lines = producers.into_iter().map(line).collect();
+        let bell = Bell::default();
+        let mut news = Vec::new();
+        let mut ends = Vec::new();
+        for producer in producers {
+            let mut signals = None;
+            if settings.commit == Commit::Sync {
+                let pair = UnixStream::pair();
+                let (own, theirs) = pair.map_err(|error| shown(error.to_string()))?;
+                own.set_nonblocking(true).map_err(|error| shown(error.to_string()))?;
+                news.push(own);
+                signals = Some(Signals { bell: bell.clone(), news: theirs });
+            }
+            ends.push(LaneEnd { line: line(producer), signals });
+        }
         let (closing, asked) = channel();
         let (tell, notices) = channel();
         let interval = Duration::from_millis(settings.commit_interval_ms);
+        let desk = Desk { asked, tell, standing: Stalled(standing.clone()), news, interval };
         let thread = std::thread::Builder::new()
             .name("caio-trail".to_owned())
-            .spawn(move || write(writer, &asked, &tell, &Stalled(stalled), interval))
+            .spawn(move || write(writer, &desk))
             .map_err(|error| shown(format!("cannot start its thread: {error}")))?;
-        Ok((Self { closing, notices, thread }, lines))
+        bell.hang(thread.thread());
+        Ok((Self { closing, notices, standing, boot, thread }, ends))
     }
 
     /// What there is to tell since the last time.
     pub fn notices(&self) -> Vec<String> {
         self.notices.try_iter().collect()
+    }
+
+    /// Whether the trail can be written.
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+
+    /// The process's number in the trail.
+    pub fn boot(&self) -> u64 {
+        self.boot
     }
 
     /// Makes everything durable, and the end with it. All lanes must have closed.
@@ -96,54 +166,80 @@ impl Trail {
     fn join(self) -> Result<(), TrailError> {
         // Whoever still waits for a message hears that none comes.
         drop(self.closing);
+        self.thread.thread().unpark();
         let gone = || Err(TrailError("its thread ended with a panic".to_owned()));
         self.thread.join().unwrap_or_else(|_| gone())
     }
 }
 
-/// Tells the workers that nothing is durable any more, also when the thread ends by a fault.
-struct Stalled(Arc<AtomicBool>);
-
-impl Stalled {
-    /// Whether that is a change.
-    fn set(&self, stalled: bool) -> bool {
-        self.0.swap(stalled, Ordering::Relaxed) != stalled
-    }
+/// The digest of this program's file; zeros where it cannot be read.
+fn program_digest() -> Hash {
+    process::own_file().map_or([0; 32], |bytes| file_digest(&bytes))
 }
+
+/// Tells the workers that nothing is durable any more, also when the thread ends by a fault.
+struct Stalled(Standing);
 
 impl Drop for Stalled {
     fn drop(&mut self) {
-        self.set(true);
+        self.0.set(Some("its writer has ended"));
     }
 }
 
-fn write(
-    mut writer: Writer,
-    asked: &Receiver<()>,
-    tell: &Sender<String>,
-    stalled: &Stalled,
+/// Whom the thread hears and tells.
+struct Desk {
+    asked: Receiver<()>,
+    tell: Sender<String>,
+    standing: Stalled,
+    /// A socket for each lane, where calls wait for durable records.
+    news: Vec<UnixStream>,
     interval: Duration,
-) -> Result<(), TrailError> {
-    let mut wait = interval;
-    loop {
-        match asked.recv_timeout(wait) {
-            Ok(()) => return close(writer, asked),
-            Err(RecvTimeoutError::Disconnected) => return flush(writer),
-            Err(RecvTimeoutError::Timeout) => {}
+}
+
+impl Desk {
+    /// Nobody listens any more while the process ends.
+    fn say(&self, text: String) {
+        let _ = self.tell.send(text);
+    }
+
+    /// Wakes the calls of a lane. A socket that is full has news already.
+    fn signal(&self, lane: usize) {
+        if let Some(mut socket) = self.news.get(lane) {
+            let _ = socket.write(&[1]);
         }
-        let (told, next) = match writer.turn() {
-            Ok(more) => {
-                let text = || "the trail is durable again".to_owned();
-                (stalled.set(false).then(text), if more { Duration::ZERO } else { interval })
+    }
+}
+
+fn write(mut writer: Writer, desk: &Desk) -> Result<(), TrailError> {
+    loop {
+        match desk.asked.try_recv() {
+            Ok(()) => return close(writer, &desk.asked),
+            Err(TryRecvError::Disconnected) => return flush(writer),
+            Err(TryRecvError::Empty) => {}
+        }
+        let wait = match writer.turn() {
+            Ok(Turn { more, retired }) => {
+                writer.settle().for_each(|lane| desk.signal(lane));
+                if desk.standing.0.set(None) {
+                    desk.say("the trail is durable again".to_owned());
+                }
+                if retired > 0 {
+                    desk.say(format!("the trail: retention took away {retired} segments"));
+                }
+                if more { Duration::ZERO } else { desk.interval }
             }
             Err(error) => {
-                let text = || format!("the trail cannot be written: {error}; trying again");
-                (stalled.set(true).then(text), RETRY)
+                let text = format!("the trail cannot be written: {error}; trying again");
+                if desk.standing.0.set(Some(&text)) {
+                    desk.say(text);
+                }
+                (0..desk.news.len()).for_each(|lane| desk.signal(lane));
+                RETRY
             }
         };
-        // Nobody listens any more while the process ends.
-        let _ = told.map(|text| tell.send(text));
-        wait = next;
+        if !wait.is_zero() {
+            park_timeout(wait);
+        }
     }
 }
 
@@ -151,8 +247,8 @@ fn write(
 fn flush(mut writer: Writer) -> Result<(), TrailError> {
     loop {
         match writer.turn() {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
+            Ok(Turn { more: true, .. }) => {}
+            Ok(_) => return Ok(()),
             Err(error) => return Err(TrailError(format!("its last records are lost: {error}"))),
         }
     }

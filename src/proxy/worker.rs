@@ -3,6 +3,7 @@
 
 use super::addresses::Addresses;
 use super::counters::Counters;
+use super::durable::Durability;
 use super::gateway::Shared;
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
@@ -41,6 +42,8 @@ pub struct Worker {
     pub counters: Counters,
     /// Its sequence of decision and outcome records.
     pub lane: Lane,
+    /// Where exchanges wait for durable records, if they have to.
+    pub durability: Option<Rc<Durability>>,
     /// What a decision writes into.
     pub scratch: RefCell<Scratch>,
     /// Bounds of one HTTP/1.1 head.
@@ -65,10 +68,11 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with nothing open.
-    pub fn new(shared: Arc<Shared>, lane: Lane) -> Rc<Self> {
+    pub fn new(shared: Arc<Shared>, lane: Lane, durability: Option<Rc<Durability>>) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
         let version = shared.version.load(Ordering::Acquire);
-        let landscape = Rc::new(Landscape::adopt(&shared.published.load_full(), version));
+        let landscape =
+            Rc::new(Landscape::adopt(&shared.published.load_full(), version, shared.boot));
         lane.adopt(landscape.record_version());
         let limits = PoolLimits {
             connect_ms: settings.timeouts.connect_ms,
@@ -100,6 +104,7 @@ impl Worker {
             pool: Pool::new(limits),
             counters: Counters::default(),
             lane,
+            durability,
             scratch: RefCell::default(),
             head_limits,
             body_limits,
@@ -121,7 +126,11 @@ impl Worker {
     pub fn landscape(&self) -> Rc<Landscape> {
         let version = self.shared.version.load(Ordering::Acquire);
         if version != self.version.get() {
-            let adopted = Rc::new(Landscape::adopt(&self.shared.published.load_full(), version));
+            let adopted = Rc::new(Landscape::adopt(
+                &self.shared.published.load_full(),
+                version,
+                self.shared.boot,
+            ));
             self.lane.adopt(adopted.record_version());
             *self.landscape.borrow_mut() = adopted;
             self.version.set(version);

@@ -7,20 +7,25 @@
 //!                           └── kept, for the next segment        partial tiles, checkpoint
 //! ```
 //! A frame is kept until it is durable and nothing is drained behind it, so what waits meanwhile
-//! waits in the rings, which are bounded.
+//! waits in the rings, which are bounded. After an error the segment is abandoned: it is cut to
+//! what was durable before, and the same frame begins the next one.
 
+use super::chain::Chain;
 use super::landscape::Published;
-use super::recovery::{Opened, Segment, segment_name};
+use super::recovery::{Opened, Segment, openings_name, segment_name};
+use super::retention::Retention;
 use crate::audit::frame::{Frame, HEAD_BYTES};
+use crate::audit::history::History;
 use crate::audit::note::{Checkpoint, LogKey};
-use crate::audit::record::{Place, Record, WRITER_LANE};
+use crate::audit::record::{Hash, OPENING_BYTES, Place, Record, SegmentKey, WRITER_LANE};
 use crate::audit::ring::Consumer;
 use crate::audit::tree::{Tile, Tree};
+use crate::config::settings::Audit;
 use crate::io::clock::{monotonic_ns, wall_ms};
 use crate::io::files::{Access, Directory};
 use crate::io::journal::Journal;
 use crate::snapshot::ServiceId;
-use crate::wire::limits::SEGMENT_BYTES_MAX;
+use crate::wire::limits::{SEGMENT_BYTES_MAX, SEGMENT_MS_MAX};
 use std::io;
 
 /// See the module's text.
@@ -28,16 +33,23 @@ pub struct Writer {
     directory: Directory,
     journal: Journal,
     key: LogKey,
+    chain: Chain,
     consumers: Vec<Consumer>,
     /// Whose ring is drained first: it goes round, so that none waits behind the others for ever.
     first: usize,
     commit_bytes: usize,
     frame: Frame,
+    /// What opens the commitments in the frame.
+    openings: Vec<u8>,
     sealed: bool,
+    /// What the frame begins a segment with, while it does.
+    begins: Option<SegmentKey>,
     number: u64,
     /// The writer's own next record.
     sequence: u64,
     segment: Option<Segment>,
+    /// Bytes of the segment's openings.
+    opened: u64,
     /// A segment whose end is not to be relied upon, and how much of it is.
     abandoned: Option<(String, u64)>,
     tree: Tree,
@@ -46,20 +58,40 @@ pub struct Writer {
     partial: Vec<String>,
     checkpointed: u64,
     checkpoint_due_ns: u64,
-    /// What the next boot record says.
-    boot: u64,
-    crashed: (Vec<u8>, u32),
+    retention: Retention,
+    /// What durable frames say; of the process before until this one has begun.
+    history: History,
+    began: bool,
     closed: bool,
+}
+
+/// What a boot record says of the process.
+pub struct Process {
+    /// How many lanes it has.
+    pub lanes: u16,
+    /// The digest of the program's file.
+    pub program: Hash,
+    /// The digest of its process file.
+    pub settings: Hash,
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// More waits than one commit holds.
+    pub more: bool,
+    /// Segments that retention took away.
+    pub retired: u64,
 }
 
 /// Checkpoints are at least this far apart.
 const CHECKPOINT_NS: u64 = 1_000_000_000;
+/// Bytes of a row in a file of openings.
+const ROW_BYTES: u64 = 48;
 
 impl Writer {
     /// A writer behind what was recovered.
-    pub fn new(opened: Opened, consumers: Vec<Consumer>, commit_bytes: usize) -> Self {
-        let mut crashed = Vec::new();
-        let count = opened.history.crashed(&mut crashed);
+    pub fn new(opened: Opened, consumers: Vec<Consumer>, settings: &Audit) -> Self {
         let number = opened.tree.size();
         let mut frame = Frame::default();
         frame.begin(number);
@@ -67,47 +99,60 @@ impl Writer {
             directory: opened.directory,
             journal: Journal::default(),
             key: opened.key,
+            chain: opened.chain,
             consumers,
             first: 0,
-            commit_bytes,
+            commit_bytes: settings.commit_bytes,
             frame,
+            openings: Vec::new(),
             sealed: false,
+            begins: None,
             number,
             sequence: 0,
-            segment: opened.segment,
+            segment: None,
+            opened: 0,
             abandoned: None,
             tree: opened.tree,
             tiles: opened.tiles,
             partial: Vec::new(),
             checkpointed: opened.checkpointed,
             checkpoint_due_ns: 0,
-            boot: opened.history.next_boot(),
-            crashed: (crashed, count),
+            retention: Retention::new(settings, opened.segments),
+            history: opened.history,
+            began: false,
             closed: false,
         }
     }
 
-    /// Records the process's beginning and its landscape, durably and with a checkpoint.
+    /// Records the process's beginning and its landscape, durably and with a checkpoint; the
+    /// process's number.
     ///
     /// # Errors
     /// As the disk's.
-    pub fn begin(&mut self, lanes: u16, published: &Published, version: u32) -> io::Result<()> {
+    pub fn begin(
+        &mut self,
+        process: &Process,
+        published: &Published,
+        version: u32,
+    ) -> io::Result<u64> {
         let snapshot = &published.snapshot;
         let name = format!("snapshots/{}.landscape", snapshot.digest_text());
         let canonical = snapshot.canonical().as_bytes();
         if self.directory.read(&name)?.as_deref() != Some(canonical) {
             self.directory.replace(&name, canonical, Access::Shared)?;
         }
+        let boot = self.history.next_boot();
         let text = format!("caio {}", env!("CARGO_PKG_VERSION"));
-        let (wall_ms, boot) = (wall_ms(), self.boot);
-        let (program, settings) = ([0; 32], [0; 32]);
-        let text = text.as_bytes().into();
-        self.own(&Record::Boot { wall_ms, boot, lanes, program, settings, text });
-        let (crashed, count) = std::mem::take(&mut self.crashed);
-        self.frame.fill(|out| {
-            out.extend_from_slice(&crashed);
-            count
+        self.own(&Record::Boot {
+            wall_ms: wall_ms(),
+            boot,
+            lanes: process.lanes,
+            program: process.program,
+            settings: process.settings,
+            text: text.as_bytes().into(),
         });
+        let history = &self.history;
+        self.frame.fill(|out| history.crashed(out));
         self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
         let services = (0..).map(ServiceId).take(snapshot.services().len());
         let states: Vec<u8> =
@@ -115,20 +160,29 @@ impl Writer {
         let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);
         self.own(&Record::Epoch { landscape: version, number, states: states.into() });
         self.commit()?;
-        self.checkpoint()
+        self.checkpoint()?;
+        Ok(boot)
     }
 
-    /// Drains what waits, and makes it durable; whether more waits than one commit holds.
+    /// Drains what waits, makes it durable, and takes away what is kept no longer.
     ///
     /// # Errors
     /// As the disk's. Nothing is lost then: the next turn tries the same again.
-    pub fn turn(&mut self) -> io::Result<bool> {
+    pub fn turn(&mut self) -> io::Result<Turn> {
         let more = self.drain();
         self.commit()?;
+        let mut retired = 0;
         if monotonic_ns() >= self.checkpoint_due_ns {
             self.checkpoint()?;
+            retired = self.retire()?;
         }
-        Ok(more)
+        Ok(Turn { more, retired })
+    }
+
+    /// Says that everything drained so far is durable, lane by lane; which lanes that is news for.
+    pub fn settle(&mut self) -> impl Iterator<Item = usize> + '_ {
+        let lanes = self.consumers.iter_mut().enumerate();
+        lanes.filter_map(|(number, consumer)| consumer.settle().then_some(number))
     }
 
     /// Makes everything durable, and records the end. All lanes must have closed.
@@ -163,13 +217,13 @@ impl Writer {
     fn drain(&mut self) -> bool {
         let enough = HEAD_BYTES + self.commit_bytes;
         let lanes = self.consumers.len();
-        let Self { frame, consumers, sealed, .. } = self;
+        let Self { frame, consumers, sealed, openings, .. } = self;
         if *sealed {
             return true;
         }
         let (before, from) = consumers.split_at_mut(self.first.min(lanes));
         for consumer in from.iter_mut().chain(before) {
-            frame.fill(|out| consumer.drain(out, &mut Vec::new(), enough));
+            frame.fill(|out| consumer.drain(out, openings, enough));
         }
         self.first = (self.first + 1) % lanes.max(1);
         frame.bytes().len() >= enough
@@ -177,31 +231,101 @@ impl Writer {
 
     /// Makes the frame durable, if there is anything in it.
     fn commit(&mut self) -> io::Result<()> {
+        self.chain.settle(&self.directory)?;
         if self.frame.is_empty() {
             return self.store_tiles();
         }
-        let digest = self.frame.seal();
-        self.sealed = true;
         if let Some((name, bytes)) = &self.abandoned {
             self.directory.cut(name, *bytes)?;
             self.abandoned = None;
         }
-        let bytes = self.frame.bytes();
-        let mut segment = match self.segment.take() {
-            Some(segment) if segment.bytes + bytes.len() as u64 <= SEGMENT_BYTES_MAX => segment,
-            _ => new_segment(&self.directory, self.number)?,
+        let segment = self.segment.take().filter(|segment| self.has_room(segment));
+        let mut segment = match segment {
+            Some(segment) => segment,
+            None => self.next_segment()?,
         };
-        if let Err(error) = self.journal.append(&segment.file, segment.bytes, bytes) {
+        let digest = self.frame.seal();
+        self.sealed = true;
+        if let Err(error) = self.append(&segment) {
             self.abandoned = Some((segment.name, segment.bytes));
             return Err(error);
         }
-        segment.bytes += bytes.len() as u64;
+        segment.bytes += self.frame.bytes().len() as u64;
+        if let Some(key) = self.begins.take() {
+            self.chain.turn(key);
+        }
+        self.retention.written(segment.first, segment.bytes, wall_ms());
         self.segment = Some(segment);
         self.tree.append(&digest, &mut self.tiles);
+        // Its own records are what the format has.
+        let _ = self.history.follow(self.frame.records());
+        self.began = true;
         self.number += 1;
         self.frame.begin(self.number);
         self.sealed = false;
         self.store_tiles()
+    }
+
+    fn has_room(&self, segment: &Segment) -> bool {
+        let end = segment.bytes + self.frame.bytes().len() as u64;
+        let old = segment.begun_ms.saturating_add(SEGMENT_MS_MAX) < wall_ms();
+        end <= SEGMENT_BYTES_MAX && !old
+    }
+
+    /// Writes what opens the frame's commitments, then the frame.
+    fn append(&mut self, segment: &Segment) -> io::Result<()> {
+        if !self.openings.is_empty() {
+            let boot = self.history.next_boot().saturating_sub(1);
+            let rows = rows(boot, &self.openings);
+            self.directory.put(&openings_name(segment.first), self.opened, &rows)?;
+        }
+        self.journal.append(&segment.file, segment.bytes, self.frame.bytes())?;
+        self.opened += self.openings.len() as u64 / OPENING_BYTES as u64 * ROW_BYTES;
+        self.openings.clear();
+        Ok(())
+    }
+
+    /// The segment that the frame begins, which says first whose key it has and, inside of a
+    /// process, what stands before.
+    fn next_segment(&mut self) -> io::Result<Segment> {
+        let key = match self.begins {
+            // The frame has said so already, to a segment that was abandoned.
+            Some(key) => key,
+            None => {
+                let (size, root) = (self.number, self.tree.root());
+                let key = self.chain.begin(&self.directory, &self.key, size, root)?;
+                let mut first = Vec::new();
+                let place = Place { lane: WRITER_LANE, sequence: size };
+                Record::Key(key).encode(&mut first, place);
+                let state = if self.began { self.history.state(&mut first) } else { 0 };
+                self.frame.put_first(&first, 1 + state);
+                key
+            }
+        };
+        self.begins = Some(key);
+        self.opened = 0;
+        new_segment(&self.directory, self.number)
+    }
+
+    /// Takes away segments whose time is over; the trail says so first. How many.
+    fn retire(&mut self) -> io::Result<u64> {
+        if let Some(kept) = self.retention.first_to_keep(wall_ms())
+            && kept > self.history.kept()
+            && !self.sealed
+        {
+            self.own(&Record::Retention { kept });
+            self.commit()?;
+            self.checkpoint()?;
+        }
+        let mut gone = 0;
+        // What a crash kept from being taken away is, too.
+        while let Some(first) = self.retention.oldest_before(self.history.kept()) {
+            self.directory.remove(&openings_name(first))?;
+            self.directory.remove(&segment_name(first))?;
+            self.retention.gone();
+            gone += 1;
+        }
+        Ok(gone)
     }
 
     /// Writes tiles that have filled up; their partial forms are of no use any more.
@@ -243,5 +367,25 @@ fn new_segment(directory: &Directory, number: u64) -> io::Result<Segment> {
     if bytes > 0 {
         directory.cut(&name, 0)?;
     }
-    Ok(Segment { name, file, bytes: 0 })
+    Ok(Segment { first: number, name, file, bytes: 0, begun_ms: wall_ms() })
+}
+
+/// The rows that keep these openings of this process.
+fn rows(boot: u64, openings: &[u8]) -> Vec<u8> {
+    let mut rows = Vec::new();
+    let (openings, _) = openings.as_chunks::<OPENING_BYTES>();
+    for opening in openings {
+        let mut part = |from: usize, until: usize| {
+            rows.extend_from_slice(opening.get(from..until).unwrap_or(&[]));
+        };
+        // Sequence, lane, attribute, salt, value: where `lane::opening` puts them.
+        part(8, 16);
+        part(4, 6);
+        part(16, 18);
+        part(18, 22);
+        part(24, 48);
+        let at = rows.len() - 40;
+        rows.splice(at..at, boot.to_le_bytes());
+    }
+    rows
 }

@@ -178,18 +178,26 @@ pub const RING_WORDS: u64 = 1 << 20;
 /// than the most connections and streams of a worker, so that the bound means a leak, not load. In
 /// a lane that is written the ring is the bound: 15 words are kept for each outcome with digests.
 pub const OPEN_MAX: u64 = 1 << 20;
-/// Bytes of kept fields of one head in a payload record; with the bodies below a record stays within
-/// what its length can say.
+/// Bytes of kept fields of one head in a payload record; with the bodies below a record stays
+/// within what its length can say.
 pub const PAYLOAD_FIELDS_BYTES_MAX: usize = 4096;
 /// Bytes of each body that a route may keep in the trail: what a person looks at, not an archive.
 pub const PAYLOAD_BODY_BYTES_MAX: u16 = 16 * 1024;
 /// Bytes of one segment of the trail, after which the next begins: what recovery reads at once.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Milliseconds after which the next segment begins whatever the bytes: what lies before cannot be
+/// rewritten any more by whoever takes over the machine, and can be retired.
+pub const SEGMENT_MS_MAX: u64 = 60 * 60 * 1000;
 /// Bytes that one frame may have, whatever a group commit may hold: a torn tail is never longer, so
 /// a longer one is damage and not a crash.
 pub const FRAME_BYTES_MAX: u64 = 32 << 20;
 /// Bytes that one group commit may be configured to hold.
 pub const COMMIT_BYTES_MAX: u64 = 16 << 20;
+/// Milliseconds that a call waits for its decision to become durable before it is refused, in the
+/// mode that forwards nothing before. A disk that takes longer serves nobody.
+pub const DURABLE_WAIT_MS: u64 = 5_000;
+/// Days that retention may be asked to keep segments: a century.
+pub const RETENTION_DAYS_MAX: u64 = 36_500;
 /// Milliseconds that records may wait for others to be made durable with them.
 pub const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
 

@@ -102,7 +102,7 @@ fn of_day(time: &str, number: impl Fn(&str) -> Option<i64>) -> Option<i64> {
             |(second, fraction)| Some((number(second)?, fraction)),
         )?,
     };
-    let ms = if fraction.is_empty() { 0 } else { number(&format!("{fraction:0<3}").get(..3)?)? };
+    let ms = if fraction.is_empty() { 0 } else { number(format!("{fraction:0<3}").get(..3)?)? };
     // A leap second is the first moment of the next one.
     let exists = hour < 24 && minute < 60 && second <= 60;
     exists.then_some(((hour * 60 + minute - offset) * 60 + second) * 1000 + ms)

@@ -10,6 +10,7 @@ use super::loading::load;
 use super::run::watch;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::landscape::Published;
@@ -74,7 +75,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let epoch = Epoch::default().leveled(&loaded.snapshot);
     let published = Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(epoch) };
-    let gateway = match Gateway::start(loaded.configuration.settings, published) {
+    let Configuration { settings, digest, .. } = loaded.configuration;
+    let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
             let mend = "take another address with `--listen 127.0.0.1:0`";
