@@ -1,4 +1,5 @@
-//! The chain of segment keys: each segment's key is signed by the one before, the first by the log's.
+//! The chain of segment keys, checked: each is signed by the one before, the first by the log's.
+//! [`super::seal`] is the half that signs.
 
 use super::base64;
 use super::record::{Hash, SegmentKey};

@@ -1,5 +1,5 @@
-//! Whether the numbers of a trail fit together: no decision missing, none ended twice, and what each
-//! lane says it did is what it did.
+//! Whether the numbers of a trail fit together: no decision missing, none ended twice, and what
+//! each lane says it did is what it did.
 
 use super::record::{Place, Record, WRITER_LANE};
 use super::scan::Raw;

@@ -2,7 +2,7 @@
 //! signed.
 //!
 //! ```text
-//!   u64 boot · u64 sequence · u16 lane · u16 attribute · u32 zero · 16 salt · i64 value     48 bytes
+//!   u64 boot · u64 sequence · u16 lane · u16 attribute · u32 zero · 16 salt · i64 value
 //! ```
 
 use super::record::Hash;

@@ -103,6 +103,26 @@ fn root(leaf: &Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
     (last == 0).then_some(hash)
 }
 
+/// The partial tiles of a tree of this size: the path that each has once it is full, and the one
+/// that it has now.
+pub fn partial_paths(size: u64) -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    let mut nodes = size;
+    for level in 0u8.. {
+        if nodes == 0 {
+            break;
+        }
+        let full = tree::path(level, nodes / TILE_WIDTH);
+        let width = nodes % TILE_WIDTH;
+        if width > 0 {
+            let partial = format!("{full}.p/{width}");
+            paths.push((full, partial));
+        }
+        nodes /= TILE_WIDTH;
+    }
+    paths
+}
+
 /// The path of a leaf in the tree of this size, out of its tiles: `read` gives a file by its path.
 /// `None` where one is missing or short, or there is no such leaf.
 pub fn path(
@@ -196,6 +216,10 @@ mod tests {
                 tree.append(&number.to_be_bytes(), &mut full);
                 theirs.push(number.to_be_bytes().to_vec());
             }
+            let partial: Vec<String> =
+                partial_paths(size).into_iter().map(|(_, partial)| partial).collect();
+            let stored: Vec<String> = tree.partial().into_iter().map(|tile| tile.path).collect();
+            assert_eq!(partial, stored);
             full.extend(tree.partial());
             let files: BTreeMap<String, Vec<u8>> =
                 full.into_iter().map(|tile| (tile.path, tile.bytes)).collect();

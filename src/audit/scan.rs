@@ -2,8 +2,8 @@
 //! that questions are about. What is not asked for is not decoded.
 //!
 //! ```text
-//!   segment ──next──▶ frame ──records──▶ header · D: time, caller, service …  at fixed offsets
-//!                                        header · B V S E A R C  ──▶ Context: what numbers mean here
+//!   segment ──next──▶ frame ──▶ header · D: time, caller, service …    at fixed offsets
+//!                               header · B V S E A R C  ──▶ Context: what numbers mean here
 //! ```
 //! [`Context`] follows what the decisions of one process refer to. A segment begins with all of it,
 //! so that reading can begin at any segment.

@@ -39,8 +39,9 @@ Options:
       --json            the same as JSON
   -h, --help            print this
 
-URL is http://host/path or just /path. With --trail a decision on record is explained, from the trail
-and the landscape stored in it alone; ID is w3-18842, w3-18842@7 or the value of a CAIO-Decision field.
+URL is http://host/path or just /path. With --trail a decision on record is explained, from the
+trail and the landscape stored in it alone; ID is w3-18842, w3-18842@7, or the value of a
+CAIO-Decision field.
 Exit codes: 0 it is routed, 1 it is refused or the files are wrong, 2 the command line is wrong.
 ";
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   segment   … attribute · commitment …        signed, and stays
-//!   openings  boot · sequence · … · salt · value   ─▶ zeros: nobody can open the commitment any more
+//!   openings  boot · sequence · … · salt · value   ─▶ zeros: nobody can open it any more
 //! ```
 
 use super::filter::Filter;
@@ -24,8 +24,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 /// What `caio audit erase --help` prints.
 pub const HELP: &str = "\
 Forget the values of sensitive facts: what opens the commitments of these decisions is overwritten
-with zeros. The trail itself is not touched, and verifies as before; decisions on what was erased can
-not be made again by anybody. Copies elsewhere, backups and snapshots of the file system are not
+with zeros. The trail itself is not touched, and verifies as before; decisions on what was erased
+can not be made again by anybody. Copies elsewhere, backups and snapshots of the file system are not
 reached from here.
 
 Usage: caio audit erase --trail DIRECTORY --yes ID...

@@ -1,4 +1,5 @@
-//! One exchange out of a trail: a decision, its payload and its outcome; and what their numbers mean.
+//! One exchange out of a trail: a decision, its payload and its outcome; and what their numbers
+//! mean.
 
 use super::id::Id;
 use super::trail::{Met, Seen, Trail};

@@ -1,5 +1,5 @@
-//! `export`: exchanges for whoever collects logs, one JSON object a line, named as OpenTelemetry names
-//! things: the log data model's fields, and its semantic conventions for the attributes.
+//! `export`: exchanges for whoever collects logs, one JSON object a line, named as OpenTelemetry
+//! names things: the log data model's fields, and its semantic conventions for the attributes.
 
 use super::exchange::{Endpoint, Exchange, Names, Snapshots, hex, verdict};
 use super::filter::Filter;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json, json};
 
 /// What `caio audit export --help` prints.
 pub const HELP: &str = "\
-Write a JSON object a line for each exchange, oldest first, those that never ended last: fields of
+Write a JSON object a line for each exchange, in the order of their ends: fields of
 OpenTelemetry's log data model (timestamp, trace_id, span_id, severity_text, severity_number, body,
 attributes, resource), attributes by its semantic conventions, and under `caio.` what is ours:
 
@@ -29,8 +29,13 @@ attributes, resource), attributes by its semantic conventions, and under `caio.`
   caio.decision.id, .verdict, .stage, .attempt; caio.service, caio.capability, caio.caller,
   caio.request.id, caio.duration_ns, caio.ending, caio.snapshot, caio.epoch, caio.frame, caio.signed
 
-A shipper reads it from a pipe; Vector, for one: sources.caio = { type = \"exec\", mode = \"streaming\",
-command = [\"caio\", \"audit\", \"export\", \"-t\", \"DIRECTORY\", \"--follow\"], decoding.codec = \"json\" }
+A shipper reads it from a pipe; Vector, for one:
+
+  [sources.caio]
+  type = \"exec\"
+  mode = \"streaming\"
+  command = [\"caio\", \"audit\", \"export\", \"-t\", \"DIRECTORY\", \"--follow\"]
+  decoding.codec = \"json\"
 
 Usage: caio audit export --trail DIRECTORY [OPTIONS]
 

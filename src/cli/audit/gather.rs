@@ -1,14 +1,14 @@
 //! Exchanges out of the records of a trail: the newest that a question means.
 //!
 //! ```text
-//!   newest segment ◀── older ◀── older      each walked forward, whole, once; until there are enough
+//!   newest segment ◀── older ◀── older    each walked forward, whole, once; until there are enough
 //!     O without its D ──▶ kept for the segment before, where its D must be
 //! ```
 //! There is no index, and none is needed: what has to be read are the frames, whose digests are
 //! checked on the way, and the few bytes of each decision that the question is about. That takes a
 //! million records about as long as reading them from memory. Segments outside the time asked for
-//! are not read at all but for their first frame. An index would be a second truth beside the signed
-//! one, to be kept, checked and mended.
+//! are not read at all but for their first frame. An index would be a second truth beside the
+//! signed one, to be kept, checked and mended.
 
 use super::exchange::{Exchange, Lies, Snapshots};
 use super::filter::Filter;

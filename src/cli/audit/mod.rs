@@ -33,8 +33,8 @@ use std::time::Duration;
 
 /// What `caio audit --help` prints.
 pub const HELP: &str = "\
-Read the trail of decisions: nothing is changed (but by `erase`), nothing locked, and the gateway may
-go on writing.
+Read the trail of decisions: nothing is changed (but by `erase`), nothing locked, and the gateway
+may go on writing.
 
 Usage: caio audit VERB [OPTIONS]
 

@@ -1,5 +1,5 @@
-//! `prove` and `verify-proof`: that a decision is on record, shown to somebody who has nothing but the
-//! log's public key.
+//! `prove` and `verify-proof`: that a decision is on record, shown to somebody who has nothing but
+//! the log's public key.
 
 use super::exchange::{Lies, hex, reason, shown, verdict};
 use super::gather::find;
@@ -22,10 +22,10 @@ use std::path::Path;
 
 /// What `caio audit prove --help` prints.
 pub const HELP: &str = "\
-Write a proof that a decision is on record: a C2SP tlog-proof (c2sp.org/tlog-proof) of the frame that
-holds it. Its extra data are the frame's bytes, so that the one text is all that is needed: the entry
-is the frame's last 32 bytes, the SHA-256 of those before. A frame holds what was recorded within the
-same milliseconds, of other callers too: whoever gets the proof can read that.
+Write a proof that a decision is on record: a C2SP tlog-proof (c2sp.org/tlog-proof) of the frame
+that holds it. Its extra data are the frame's bytes, so that the one text is all that is needed:
+the entry is the frame's last 32 bytes, the SHA-256 of those before. A frame holds what was
+recorded within the same milliseconds, of other callers too: whoever gets the proof can read that.
 
 Usage: caio audit prove --trail DIRECTORY [--out FILE.tlog-proof] ID
 
@@ -36,8 +36,9 @@ Options:
 
 /// What `caio audit verify-proof --help` prints.
 pub const VERIFY_HELP: &str = "\
-Verify a proof that `caio audit prove` wrote, without a trail and without a network: the checkpoint's
-signature, the path from the frame to its root, the frame's digest, and that the decision is in it.
+Verify a proof that `caio audit prove` wrote, without a trail and without a network: the
+checkpoint's signature, the path from the frame to its root, the frame's digest, and that the
+decision is in it.
 
 Usage: caio audit verify-proof --key VKEY FILE [ID]
 ";

@@ -1,5 +1,5 @@
-//! A recorded decision made again, from the log and the stored snapshot alone: for `explain` and for
-//! `replay`.
+//! A recorded decision made again, from the log and the stored snapshot alone: for `explain` and
+//! for `replay`.
 //!
 //! ```text
 //!   D: capability, needs, facts, seed, tried ─┐

@@ -23,7 +23,7 @@ use std::rc::Rc;
 pub const HELP: &str = "\
 Make every recorded decision again and report each that comes out otherwise. What decides is this
 program's own engine, on the landscapes that the trail stores, rebuilt from their text: no
-configuration is needed. A landscape that this program would write otherwise is refused, not guessed.
+configuration is needed. A landscape that this program would write otherwise is refused.
 
 Usage: caio audit replay --trail DIRECTORY [OPTIONS]
 

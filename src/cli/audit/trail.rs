@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   checkpoint ──▶ how many frames are signed      read first: frames only grow meanwhile
-//!   segments/* ──▶ frame ─▶ frame ─▶ … ─▶ torn     only the last may end torn, beyond the checkpoint
+//!   segments/* ──▶ frame ─▶ frame ─▶ … ─▶ torn   only the last, and beyond the checkpoint
 //!                  walk: one segment in memory at a time, each frame's digest checked
 //! ```
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   frame ─▶ digest ─▶ tree ─▶ tiles as they are stored
-//!     │                  └───▶ the signed root, and the root that each segment's key was signed with
+//!     │                  └───▶ the signed root, and that which each segment's key was signed with
 //!     └──▶ records ─▶ numbers: no decision missing, none ended twice
 //! ```
 
@@ -11,6 +11,7 @@ use super::trail::{Met, Span, Trail, read_small};
 use super::{Failure, Outcome, counted};
 use crate::audit::chain::{is_signed_by, public_key};
 use crate::audit::ledger::Ledger;
+use crate::audit::proof::partial_paths;
 use crate::audit::reading;
 use crate::audit::record::{Hash, KEY_BYTES, Record, SegmentKey};
 use crate::audit::scan::Raw;
@@ -23,8 +24,8 @@ use std::ops::ControlFlow;
 
 /// What `caio audit verify --help` prints.
 pub const HELP: &str = "\
-Verify a trail: digests and numbers of frames, the tree and its tiles, the checkpoint's signature, the
-chain of segment keys, and that no decision is missing and each has one outcome.
+Verify a trail: digests and numbers of frames, the tree and its tiles, the checkpoint's signature,
+the chain of segment keys, and that no decision is missing and each has one outcome.
 
 Usage: caio audit verify --trail DIRECTORY [--key VKEY-or-file]
 
@@ -82,12 +83,7 @@ impl Verified {
         };
         self.first = from.number;
         if from.number > 0 {
-            let read = |path: &str| trail.file(path).ok().flatten();
-            let resumed = Tree::resume(from.number, read);
-            self.tree = resumed.ok_or_else(|| {
-                let first = from.number;
-                format!("frames before {first} are gone, and their tiles are missing or short")
-            })?;
+            self.tree = resumed(trail, from.number)?;
         }
         let mut tiles = Vec::new();
         let end = trail.frames(from, Span::Rest, |met| {
@@ -121,9 +117,9 @@ impl Verified {
             let raw = Raw::take(&mut body).ok_or_else(malformed)?;
             let record = raw.read().ok_or_else(malformed)?;
             match &record {
-                Record::Key(key) if records == 0 && begins => self.key(key, keys)?,
+                Record::Key(key) if records == 0 && begins => self.key(trail, key, keys)?,
                 Record::Key(_) => return Err("a segment's key stands where none begins".into()),
-                _ if records == 0 && begins && !keys.is_empty() => {
+                _ if records == 0 && begins => {
                     return Err("a segment begins without its key".to_owned());
                 }
                 _ => {}
@@ -178,14 +174,19 @@ impl Verified {
         }
     }
 
-    /// The key that a segment begins with, against those on record and the frames before.
-    fn key(&self, key: &SegmentKey, keys: &[SegmentKey]) -> Result<(), String> {
+    /// The key that a segment begins with, against those on record and the frames before. The
+    /// newest may be on its way to the list.
+    fn key(&self, trail: &Trail, key: &SegmentKey, keys: &[SegmentKey]) -> Result<(), String> {
         if (key.size, key.root) != (self.tree.size(), self.tree.root()) {
             return Err("its key was signed for other frames before it".to_owned());
         }
-        match keys.iter().any(|known| known == key) {
+        if keys.contains(key) {
+            return Ok(());
+        }
+        let by = keys.last().map_or_else(|| log_key(trail), |last| Ok(last.public))?;
+        match keys.last().is_none_or(|last| last.size < key.size) && is_signed_by(key, &by) {
             true => Ok(()),
-            false => Err("its key is not among `segment-keys`".to_owned()),
+            false => Err("its key is not one of `segment-keys`".to_owned()),
         }
     }
 
@@ -242,6 +243,22 @@ impl Verified {
 
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The tree over frames that are gone, out of the tiles that stay: whether they are right shows in
+/// the root that the next segment's key was signed with.
+fn resumed(trail: &Trail, size: u64) -> Result<Tree, String> {
+    let signed = trail.checkpoint.map_or(0, |checkpoint| checkpoint.size);
+    let partial = partial_paths(signed);
+    // What was a partial tile then may have more hashes by now.
+    let now = |path: &str| {
+        let partial = partial.iter().find(|(full, _)| full == path);
+        partial.map_or(path, |(_, partial)| partial).to_owned()
+    };
+    let read = |path: &str| trail.file(&now(path)).ok().flatten();
+    Tree::resume(size, read).ok_or_else(|| {
+        format!("frames before {size} are gone, and their tiles are missing or short")
+    })
 }
 
 /// The keys of all segments ever begun, each signed by the one before.
