@@ -3,7 +3,7 @@
 //! # Map: imports only go down
 //! ```text
 //!  9  cli          words for people: demo, run, check, explain
-//!  8  admin        the control surface (later)                         ┐
+//!  8  admin        the control surface, on its own address: probes     ┐
 //!  7  proxy        one worker per core: accept, drive, relay, adopt    ├ feature "serve"
 //!     io           monoio, sockets, timers, files; knows no HTTP       ┘
 //!  ───────────────── nothing below this line can do IO ─────────────────
@@ -23,6 +23,8 @@
 //! ```
 //! `tests/tidy.rs` holds this table and fails on an upward import.
 
+#[cfg(feature = "serve")]
+pub mod admin;
 #[cfg(feature = "serve")]
 pub mod proxy;
 

@@ -143,6 +143,11 @@ impl<'a> Sketch<'a> {
         u32::from_le_bytes(self.at(76))
     }
 
+    /// The number of what the request stated, 0 for nothing.
+    pub fn dictionary(&self) -> u32 {
+        u32::from_le_bytes(self.at(88))
+    }
+
     /// What it came to.
     pub fn verdict(&self) -> Option<Verdict> {
         match self.at(104) {

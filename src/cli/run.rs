@@ -5,6 +5,7 @@ use super::disk::Disk;
 use super::loading::load;
 use super::progress::while_it_takes;
 use super::style::Output;
+use crate::admin;
 use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
 use crate::io::process;
@@ -63,6 +64,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     let epoch = Epoch::default().leveled(&loaded.snapshot);
     let published = Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(epoch) };
     let Configuration { settings, digest, .. } = loaded.configuration;
+    let probes = settings.admin.listen;
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -74,6 +76,17 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
+    }
+    if let Some(address) = probes {
+        match admin::start(address, gateway.readiness()) {
+            Ok(address) => writeln!(out.writer, "caio: probes on {address}")?,
+            Err(error) => {
+                writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
+                gateway.stop();
+                let _ = gateway.join();
+                return Ok(WRONG);
+            }
+        }
     }
     out.writer.flush()?;
     watch(gateway, err)

@@ -10,7 +10,7 @@ use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{
     COMMIT_BYTES_MAX, COMMIT_INTERVAL_MS_MAX, LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX,
-    RETENTION_DAYS_MAX,
+    RETENTION_DAYS_MAX, SEGMENT_BYTES_MAX,
 };
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,6 +35,15 @@ pub struct Settings {
     pub routing: Routing,
     /// `[audit]`
     pub audit: Audit,
+    /// `[admin]`
+    pub admin: Admin,
+}
+
+/// The control surface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; `None` is nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// How the process uses the machine.
@@ -164,6 +173,8 @@ pub struct Audit {
     pub commit_interval_ms: u64,
     /// So many bytes of records are not waited for.
     pub commit_bytes: usize,
+    /// After so many bytes of frames the next segment begins.
+    pub segment_bytes: u64,
     /// When a call may be forwarded.
     pub commit: Commit,
     /// Sealed segments older than this are taken away; `None` keeps them.
@@ -214,6 +225,7 @@ impl Default for Settings {
             forwarding: Forwarding::default(),
             routing: Routing::default(),
             audit: Audit::default(),
+            admin: Admin::default(),
         }
     }
 }
@@ -225,6 +237,7 @@ impl Default for Audit {
             mode: AuditMode::Required,
             commit_interval_ms: 5,
             commit_bytes: 512 << 10,
+            segment_bytes: SEGMENT_BYTES_MAX,
             commit: Commit::Batch,
             retention_age_ms: None,
             retention_bytes: None,
@@ -315,6 +328,11 @@ pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
     }
     if let Some(table) = root.table("audit", faults) {
         settings.audit = read_audit(table, faults);
+    }
+    if let Some(mut table) = root.table("admin", faults) {
+        settings.admin.listen =
+            table.string("listen", faults).and_then(|text| socket(text, faults));
+        table.finish(faults);
     }
     settings
 }
@@ -563,6 +581,8 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
     }
     let most = COMMIT_BYTES_MAX;
     bytes(&mut table, "commit_bytes", 4 << 10..=most, &mut audit.commit_bytes, faults);
+    let segment = 1 << 20..=SEGMENT_BYTES_MAX;
+    bytes(&mut table, "segment_bytes", segment, &mut audit.segment_bytes, faults);
     table.finish(faults);
     audit
 }

@@ -25,7 +25,7 @@ use crate::io::clock::{monotonic_ns, wall_ms};
 use crate::io::files::{Access, Directory};
 use crate::io::journal::Journal;
 use crate::snapshot::ServiceId;
-use crate::wire::limits::{SEGMENT_BYTES_MAX, SEGMENT_MS_MAX};
+use crate::wire::limits::SEGMENT_MS_MAX;
 use std::io;
 
 /// See the module's text.
@@ -38,6 +38,7 @@ pub struct Writer {
     /// Whose ring is drained first: it goes round, so that none waits behind the others for ever.
     first: usize,
     commit_bytes: usize,
+    segment_bytes: u64,
     frame: Frame,
     /// What opens the commitments in the frame.
     openings: Vec<u8>,
@@ -103,6 +104,7 @@ impl Writer {
             consumers,
             first: 0,
             commit_bytes: settings.commit_bytes,
+            segment_bytes: settings.segment_bytes,
             frame,
             openings: Vec::new(),
             sealed: false,
@@ -269,7 +271,7 @@ impl Writer {
     fn has_room(&self, segment: &Segment) -> bool {
         let end = segment.bytes + self.frame.bytes().len() as u64;
         let old = segment.begun_ms.saturating_add(SEGMENT_MS_MAX) < wall_ms();
-        end <= SEGMENT_BYTES_MAX && !old
+        end <= self.segment_bytes && !old
     }
 
     /// Writes what opens the frame's commitments, then the frame.

@@ -171,6 +171,10 @@ pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
 
+/// Connections that the control surface answers at once: probes are few.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// Milliseconds for one of its requests, as much as probes commonly wait.
+pub const ADMIN_REQUEST_MS: u64 = 2_000;
 /// Words of one worker's ring to the trail's writer, 8 MiB: at 100 000 requests a second, some 300
 /// bytes each, it holds what a disk that stalls for a quarter of a second leaves waiting.
 pub const RING_WORDS: u64 = 1 << 20;

@@ -79,7 +79,7 @@ fn of_caller(trail: &Trail, filter: Filter) -> Result<BTreeSet<Id>, String> {
             }
             Ok(())
         })?;
-        let open = gather.open().into_iter();
+        let open = gather.open()?.into_iter();
         ids.extend(open.filter(|it| !it.decision.hidden.is_empty()).map(|it| it.id));
     }
     Ok(ids)

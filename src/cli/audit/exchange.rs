@@ -4,8 +4,9 @@
 use super::id::Id;
 use super::trail::{Met, Seen, Trail};
 use crate::audit::opening::{Opening, ROW_BYTES};
-use crate::audit::record::{Decision, Hash, NO_ENDPOINT, NONE, Outcome, Record, Verdict};
-use crate::audit::scan::Landscape;
+use crate::audit::reading;
+use crate::audit::record::{Decision, Hash, NO_ENDPOINT, NONE, Outcome, Place, Record, Verdict};
+use crate::audit::scan::{Landscape, Sketch};
 use crate::compiler::stored;
 use crate::config::model::Condition;
 use crate::contract::logic::AttributeId;
@@ -54,29 +55,69 @@ pub struct Exchange {
     pub outcome: Option<(Outcome, Lies)>,
 }
 
+/// A decision whose outcome is waited for: of most of them nothing more is wanted than that.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    id: Id,
+    wall_ms: u64,
+    lies: Lies,
+    record: Box<[u8]>,
+    landscape: Option<Rc<Landscape>>,
+    stated: Option<Rc<[u8]>>,
+    /// See [`Exchange::payload`].
+    pub payload: Option<[Vec<u8>; 4]>,
+}
+
+impl Begun {
+    /// A decision that a walk met.
+    pub fn of(seen: &Seen<'_>) -> Self {
+        let (context, place) = (seen.context, seen.raw.place);
+        let sketch = Sketch(seen.raw.bytes);
+        let dictionary = sketch.dictionary();
+        let stated = context.dictionary(place.lane, dictionary).filter(|_| dictionary > 0);
+        Self {
+            id: Id { boot: Some(context.boot), lane: place.lane, sequence: place.sequence },
+            wall_ms: context.wall_ms,
+            lies: Lies::of(&seen.met),
+            record: seen.raw.bytes.into(),
+            landscape: context.landscape(sketch.landscape()).cloned(),
+            stated: stated.cloned(),
+            payload: None,
+        }
+    }
+
+    /// An exchange that has no outcome, waited for again.
+    pub fn again(exchange: Exchange) -> Self {
+        let Exchange { id, wall_ms, lies, decision, landscape, stated, payload, .. } = exchange;
+        let mut record = Vec::new();
+        decision.encode(&mut record, Place { lane: id.lane, sequence: id.sequence });
+        Self { id, wall_ms, lies, record: record.into(), landscape, stated, payload }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn whole(self) -> Result<Exchange, String> {
+        let Self { id, wall_ms, lies, record, landscape, stated, payload } = self;
+        match reading::take(&mut &record[..]) {
+            Some((_, Record::Decision(decision))) => {
+                let decision = owned(decision);
+                let outcome = None;
+                Ok(Exchange { id, wall_ms, lies, decision, landscape, stated, payload, outcome })
+            }
+            _ => Err(format!("the decision {id} is malformed")),
+        }
+    }
+}
+
 impl Exchange {
     /// A decision that a walk met.
     ///
     /// # Errors
     /// When it is malformed.
     pub fn begun(seen: &Seen<'_>) -> Result<Self, String> {
-        let read = seen.raw.read();
-        let Some(Record::Decision(decision)) = read else {
-            return Err(format!("the decision {} is malformed", seen.raw.place.sequence));
-        };
-        let (context, place) = (seen.context, seen.raw.place);
-        let id = Id { boot: Some(context.boot), lane: place.lane, sequence: place.sequence };
-        let stated = context.dictionary(place.lane, decision.dictionary);
-        Ok(Self {
-            id,
-            wall_ms: context.wall_ms,
-            lies: Lies::of(&seen.met),
-            landscape: context.landscape(decision.landscape).cloned(),
-            stated: stated.filter(|_| decision.dictionary > 0).cloned(),
-            decision: owned(decision),
-            payload: None,
-            outcome: None,
-        })
+        Begun::of(seen).whole()
     }
 
     /// A payload or an outcome of it.
@@ -84,21 +125,22 @@ impl Exchange {
     /// # Errors
     /// When it is malformed.
     pub fn goes_on(&mut self, seen: &Seen<'_>) -> Result<(), String> {
-        match seen.raw.read() {
-            Some(Record::Payload {
-                request_fields,
-                response_fields,
-                request_body,
-                response_body,
-            }) => {
-                let texts = [request_fields, response_fields, request_body, response_body];
-                self.payload = Some(texts.map(|text| text.into_owned()));
-            }
-            Some(Record::Outcome(outcome)) => {
-                self.outcome = Some((outcome, Lies::of(&seen.met)));
-            }
-            _ => return Err(format!("a record of {} is malformed", self.id)),
+        if seen.raw.kind == b'O' {
+            return self.ends(seen);
         }
+        self.payload = Some(payload(seen)?);
+        Ok(())
+    }
+
+    /// Its outcome.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn ends(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        let Some(Record::Outcome(outcome)) = seen.raw.read() else {
+            return Err(format!("the outcome of {} is malformed", self.id));
+        };
+        self.outcome = Some((outcome, Lies::of(&seen.met)));
         Ok(())
     }
 
@@ -127,6 +169,20 @@ impl Exchange {
     /// The caller's id.
     pub fn caller(&self) -> String {
         shown(&self.decision.caller)
+    }
+}
+
+/// The four texts of a payload.
+///
+/// # Errors
+/// When it is malformed.
+pub fn payload(seen: &Seen<'_>) -> Result<[Vec<u8>; 4], String> {
+    match seen.raw.read() {
+        Some(Record::Payload { request_fields, response_fields, request_body, response_body }) => {
+            let texts = [request_fields, response_fields, request_body, response_body];
+            Ok(texts.map(|text| text.into_owned()))
+        }
+        _ => Err(format!("a payload of decision {} is malformed", seen.raw.place.sequence)),
     }
 }
 

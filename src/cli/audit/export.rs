@@ -94,7 +94,7 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
         patience();
         trail.refresh()?;
     }
-    for exchange in gather.open() {
+    for exchange in gather.open()? {
         writeln!(out.writer, "{}", line(&trail, &exchange, &mut gather.snapshots))?;
     }
     Ok(FINE)

@@ -3,7 +3,7 @@
 use super::exchange::{Exchange, Snapshots};
 use super::options::Options;
 use super::trail::{Seen, Trail};
-use crate::audit::record::{Hash, Verdict, foreign_id};
+use crate::audit::record::{HEADER_BYTES, Hash, Verdict, foreign_id};
 use crate::audit::scan::{Landscape, Sketch};
 use crate::exchange::refusal::Reason;
 use crate::wire::fault::quoted;
@@ -126,6 +126,15 @@ impl Filter {
         let numbers = self.numbers(landscape, trail, snapshots);
         (self.service.is_none() || numbers.service == Some(sketch.service()))
             && (self.capability.is_none() || numbers.capability == Some(sketch.capability()))
+    }
+
+    /// Whether an outcome may be that of an exchange that is meant, as far as its status tells.
+    #[inline]
+    pub fn may_end(&self, outcome: &[u8]) -> bool {
+        let Some((least, most)) = self.status else { return true };
+        let status = outcome.get(HEADER_BYTES..).and_then(|status| status.first_chunk());
+        // What is shorter is refused where it is decoded.
+        status.is_none_or(|status| (least..=most).contains(&u16::from_le_bytes(*status)))
     }
 
     /// Whether an exchange is meant, now that it ended or will not.

@@ -10,7 +10,7 @@
 //! are not read at all but for their first frame. An index would be a second truth beside the
 //! signed one, to be kept, checked and mended.
 
-use super::exchange::{Exchange, Lies, Snapshots};
+use super::exchange::{Begun, Exchange, Lies, Snapshots, payload};
 use super::filter::Filter;
 use super::id::Id;
 use super::trail::{Head, Position, Seen, Span, Trail, at};
@@ -26,7 +26,7 @@ pub struct Gather {
     pub filter: Filter,
     /// The snapshots that names come from.
     pub snapshots: Snapshots,
-    open: BTreeMap<Id, Exchange>,
+    open: BTreeMap<Id, Begun>,
     /// Of each lane, the first decision that was seen.
     first: BTreeMap<(u64, u16), u64>,
     /// Ends of decisions that stand before what was walked over.
@@ -61,12 +61,17 @@ impl Gather {
                 }
             }
             b'P' | b'O' => {
-                if let Some(exchange) = self.open.get_mut(&id) {
-                    exchange.goes_on(seen)?;
-                    if seen.raw.kind == b'O' {
-                        let ended = self.open.remove(&id);
-                        return Ok(ended.filter(|exchange| self.filter.ends(exchange)));
+                if seen.raw.kind == b'P'
+                    && let Some(begun) = self.open.get_mut(&id)
+                {
+                    begun.payload = Some(payload(seen)?);
+                } else if let Some(begun) = self.open.remove(&id) {
+                    if !self.filter.may_end(seen.raw.bytes) {
+                        return Ok(None);
                     }
+                    let mut exchange = begun.whole()?;
+                    exchange.ends(seen)?;
+                    return Ok(Some(exchange).filter(|exchange| self.filter.ends(exchange)));
                 } else {
                     let first = self.first.get(&(seen.context.boot, place.lane));
                     if first.is_none_or(|first| place.sequence < *first) {
@@ -80,15 +85,16 @@ impl Gather {
     }
 
     fn begin(&mut self, id: Id, seen: &Seen<'_>) -> Result<Option<Exchange>, String> {
-        let mut exchange = Exchange::begun(seen)?;
+        let mut begun = Begun::of(seen);
         match self.ends.remove(&id) {
             Some(End { payload, outcome: Some(outcome) }) => {
+                let mut exchange = begun.whole()?;
                 (exchange.payload, exchange.outcome) = (payload, Some(outcome));
                 Ok(Some(exchange).filter(|exchange| self.filter.ends(exchange)))
             }
             end => {
-                exchange.payload = end.and_then(|end| end.payload);
-                self.open.insert(id, exchange);
+                begun.payload = end.and_then(|end| end.payload);
+                self.open.insert(id, begun);
                 Ok(None)
             }
         }
@@ -98,29 +104,26 @@ impl Gather {
         let end = self.ends.entry(id).or_default();
         match seen.raw.read() {
             Some(Record::Outcome(outcome)) => end.outcome = Some((outcome, Lies::of(&seen.met))),
-            Some(Record::Payload {
-                request_fields,
-                response_fields,
-                request_body,
-                response_body,
-            }) => {
-                let texts = [request_fields, response_fields, request_body, response_body];
-                end.payload = Some(texts.map(|text| text.into_owned()));
-            }
-            _ => return Err(format!("a record of {id} is malformed")),
+            _ => end.payload = Some(payload(seen)?),
         }
         Ok(())
     }
 
     /// Waits for the end of this one too.
     pub fn resume(&mut self, exchange: Exchange) {
-        self.open.insert(exchange.id, exchange);
+        self.open.insert(exchange.id, Begun::again(exchange));
     }
 
     /// What has not ended, if it is meant.
-    pub fn open(&mut self) -> Vec<Exchange> {
-        let open = std::mem::take(&mut self.open);
-        open.into_values().filter(|exchange| self.filter.ends(exchange)).collect()
+    ///
+    /// # Errors
+    /// When a decision is malformed.
+    pub fn open(&mut self) -> Result<Vec<Exchange>, String> {
+        let open = std::mem::take(&mut self.open).into_values().map(Begun::whole);
+        let meant = |exchange: &Result<Exchange, String>| {
+            exchange.as_ref().map_or(true, |exchange| self.filter.ends(exchange))
+        };
+        open.filter(meant).collect()
     }
 
     /// What the walk over one segment is told: ends beyond it were kept, and nothing is open.
@@ -162,7 +165,7 @@ pub fn newest(
         let walked = segment(trail, *first, gather, &mut found, limit)?;
         end = end.or(walked);
     }
-    found.extend(gather.open());
+    found.extend(gather.open()?);
     found.sort_by_key(|exchange| (exchange.id.boot, exchange.decision.monotonic_ns, exchange.id));
     let surplus = found.len().saturating_sub(limit);
     found.drain(..surplus);
@@ -178,7 +181,7 @@ fn segment(
     limit: usize,
 ) -> Result<Option<Position>, String> {
     gather.turn();
-    let before = gather.open();
+    let before = gather.open()?;
     let mut context = Context::default();
     let mut here: Vec<Exchange> = Vec::new();
     let position = trail.records(at(first), Span::Segment, &mut context, |seen| {
@@ -209,7 +212,7 @@ pub fn each(
 ) -> Result<Position, String> {
     trail.records(from, Span::Rest, context, |seen| {
         if seen.raw.kind == b'B' {
-            for exchange in gather.open() {
+            for exchange in gather.open()? {
                 see(exchange, &mut gather.snapshots)?;
             }
         }
@@ -297,7 +300,7 @@ pub fn attempts(trail: &Trail, exchange: &Exchange) -> Result<Vec<Exchange>, Str
         }
     }
     let mut last = exchange.id;
-    let mut gather = Gather::default();
+    let mut behind: BTreeMap<Id, Exchange> = BTreeMap::new();
     trail.records(at(exchange.lies.segment), Span::Rest, &mut Context::default(), |seen| {
         if Some(seen.context.boot) > last.boot {
             return Ok(ControlFlow::Break(()));
@@ -307,16 +310,16 @@ pub fn attempts(trail: &Trail, exchange: &Exchange) -> Result<Vec<Exchange>, Str
             && crate::audit::scan::Sketch(seen.raw.bytes).parent() == last.sequence;
         if next && Some(seen.context.boot) == last.boot {
             last.sequence = seen.raw.place.sequence;
-            gather.open.insert(last, Exchange::begun(seen)?);
+            behind.insert(last, Exchange::begun(seen)?);
         } else if matches!(seen.raw.kind, b'P' | b'O') {
             let (lane, sequence) = (seen.raw.place.lane, seen.raw.place.sequence);
             let id = Id { boot: Some(seen.context.boot), lane, sequence };
-            if let Some(open) = gather.open.get_mut(&id) {
+            if let Some(open) = behind.get_mut(&id) {
                 open.goes_on(seen)?;
             }
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    all.extend(gather.open.into_values());
+    all.extend(behind.into_values());
     Ok(all)
 }

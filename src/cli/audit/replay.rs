@@ -84,7 +84,7 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
                 replay.again(&trail, &exchange, snapshots);
                 Ok(())
             })?;
-            for exchange in gather.open() {
+            for exchange in gather.open()? {
                 replay.again(&trail, &exchange, &mut gather.snapshots);
             }
         }

@@ -1,0 +1,210 @@
+//! The trail's life beside the calls: segments that are sealed and retired, calls that wait until
+//! their decision is durable, and probes that say when nothing can be recorded.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails is meant to panic"
+)]
+
+mod support;
+
+use caio::audit::frame;
+use caio::audit::record::{self, Record};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::origin::{Answer, Origin};
+use support::{Gateway, PATIENCE, Protocol, Scratch, Wire, eventually, exchange, strict};
+
+fn audited(directory: &Path, more: &str) -> String {
+    format!("\n[audit]\ndirectory = \"{}\"\n{more}\n", directory.display())
+}
+
+fn get(address: SocketAddr, path: &str) -> support::Reply {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    exchange(address, request.as_bytes(), usize::MAX)
+}
+
+/// A call on a connection that is kept; its answer's body.
+fn call_kept(wire: &mut Wire) -> Vec<u8> {
+    wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
+    let (bytes, _) = wire.read_until(PATIENCE, whole);
+    let answer = strict::responses(&bytes).unwrap().remove(0);
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
+fn segments(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory.join("segments")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The verifier's word: its exit code, and what it says as JSON.
+fn check(directory: &Path) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_caio-check"))
+        .arg(directory)
+        .args(["--json", "--key"])
+        .arg(directory.join("log-key.pub"))
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+/// Decisions in all segments that are whole.
+fn decisions(directory: &Path) -> usize {
+    let mut count = 0;
+    for name in segments(directory) {
+        let bytes = std::fs::read(directory.join("segments").join(name)).unwrap();
+        let mut rest = &bytes[..];
+        while let Some(frame) = frame::take(&mut rest) {
+            let mut body = frame.body;
+            while let Some((_, read)) = record::take(&mut body) {
+                count += usize::from(matches!(read, Record::Decision(_)));
+            }
+        }
+    }
+    count
+}
+
+fn limit_files(gateway: &Gateway, bytes: &str) {
+    let limit = format!("--fsize={bytes}");
+    let set = Command::new("prlimit")
+        .args(["--pid", &gateway.id().to_string(), &limit])
+        .stdin(Stdio::null())
+        .status();
+    assert!(set.expect("`prlimit` (util-linux) runs").success());
+}
+
+fn whole(body: &str) -> Answer {
+    Answer::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+#[test]
+fn nothing_is_forwarded_before_it_is_durable_where_that_is_asked_for() {
+    let kept = Scratch::new();
+    let directory = kept.path().to_owned();
+    let origin = Origin::scripted(move |_| whole(&decisions(&directory).to_string()));
+    // Batched, records would wait for a second: whoever waits for them must not.
+    let more = audited(kept.path(), "commit = \"sync\"\ncommit_interval = \"1s\"");
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
+    let mut wire = Wire::connect(gateway.address);
+    let begun = Instant::now();
+    for call in 1..=10 {
+        let body = call_kept(&mut wire);
+        assert_eq!(body, call.to_string().as_bytes(), "on disk before the service hears");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "each call would have waited a second");
+
+    // What cannot be made durable is not forwarded, and the caller hears it in time.
+    limit_files(&gateway, "1:unlimited");
+    let begun = Instant::now();
+    let refused = get(gateway.address, "/");
+    assert_eq!(refused.status(), Some(503));
+    assert!(refused.responses[0].field("retry-after").is_some());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(origin.requests().len(), 10);
+    limit_files(&gateway, "unlimited:unlimited");
+    eventually("calls are served again", || get(gateway.address, "/").status() == Some(200));
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let (code, said) = check(kept.path());
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn probes_say_when_nothing_can_be_recorded() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let more = audited(kept.path(), "\n[admin]\nlisten = \"127.0.0.1:0\"");
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
+    let probes = probes(&gateway);
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(get(probes, path).status(), Some(200), "{path}");
+    }
+    assert_eq!(get(probes, "/config").status(), Some(404));
+    let post = b"POST /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(exchange(probes, post, usize::MAX).status(), Some(405));
+    assert_eq!(exchange(probes, b"nonsense\r\n\r\n", usize::MAX).status(), Some(400));
+    // Whoever holds a connection and says nothing keeps no other from asking.
+    let _silent: Vec<Wire> = (0..8).map(|_| Wire::connect(probes)).collect();
+
+    limit_files(&gateway, "1:unlimited");
+    get(gateway.address, "/");
+    eventually("it is not ready", || get(probes, "/readyz").status() == Some(503));
+    let body = get(probes, "/readyz");
+    let text = String::from_utf8_lossy(&body.responses[0].body);
+    assert!(text.contains("the trail cannot be written"), "{text}");
+    assert_eq!(get(probes, "/healthz").status(), Some(200), "it lives");
+    limit_files(&gateway, "unlimited:unlimited");
+    eventually("it is ready", || get(probes, "/readyz").status() == Some(200));
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+/// Where its probes are answered.
+fn probes(gateway: &Gateway) -> SocketAddr {
+    let said = || {
+        let said = gateway.said();
+        let line = said.lines().find_map(|line| line.split("probes on ").nth(1))?;
+        line.parse().ok()
+    };
+    eventually("it says where it is probed", || said().is_some());
+    said().unwrap()
+}
+
+/// Calls until so many segments have begun.
+fn fill(gateway: &Gateway, directory: &Path, count: usize) {
+    let mut wire = Wire::connect(gateway.address);
+    let mut calls = 0;
+    while segments(directory).len() < count {
+        call_kept(&mut wire);
+        calls += 1;
+        assert!(calls < 50_000, "no segment is ever full");
+    }
+}
+
+#[test]
+fn segments_are_sealed_chained_and_retired_and_what_is_left_is_whole() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let settings = "segment_bytes = \"1MiB\"\ncommit_interval = \"1ms\"";
+    let mut gateway =
+        Gateway::start_with(origin.address, Protocol::Http1, &audited(kept.path(), settings));
+    fill(&gateway, kept.path(), 3);
+    gateway.kill();
+    gateway.wait();
+    let before = segments(kept.path());
+
+    // Killed, and continued by one that keeps a mebibyte.
+    let less = format!("{settings}\nretention_bytes = \"1MiB\"");
+    let mut gateway =
+        Gateway::start_with(origin.address, Protocol::Http1, &audited(kept.path(), &less));
+    eventually("the oldest go", || segments(kept.path())[0] > before[0]);
+    assert_eq!(get(gateway.address, "/").status(), Some(200));
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(gateway.said().contains("retention took away"), "{}", gateway.said());
+    let (code, said) = check(kept.path());
+    assert_eq!(code, Some(0), "{said}");
+
+    // Every start goes on from what is left, and whoever takes away more is found out.
+    let mut gateway =
+        Gateway::start_with(origin.address, Protocol::Http1, &audited(kept.path(), &less));
+    assert_eq!(get(gateway.address, "/").status(), Some(200));
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(check(kept.path()).0, Some(0));
+    let oldest = segments(kept.path()).remove(0);
+    std::fs::remove_file(kept.path().join("segments").join(oldest)).unwrap();
+    let (code, said) = check(kept.path());
+    assert_eq!(code, Some(1), "{said}");
+}
