@@ -568,10 +568,19 @@ fn a_torn_end_is_waited_for_only_beyond_the_checkpoint() {
 #[test]
 fn what_retention_took_is_not_missed() {
     let kept = Scratch::new();
-    story(&kept.0);
+    let mut maker = story(&kept.0);
     let mut firsts: Vec<_> =
         std::fs::read_dir(kept.0.join("segments")).unwrap().map(|it| it.unwrap().path()).collect();
     firsts.sort();
+    let gone = std::fs::read(&firsts[0]).unwrap();
+    std::fs::remove_file(&firsts[0]).unwrap();
+    let (code, _, err) = caio(&["audit", "verify", "-t", kept.text()]);
+    assert!(code == 1 && err.contains("retention gave up only those before 0"), "{err}");
+    std::fs::write(&firsts[0], gone).unwrap();
+    let name = firsts[1].file_stem().unwrap().to_str().unwrap();
+    maker.put(&Record::Retention { kept: name.parse().unwrap() }, WRITER_LANE, 3);
+    maker.commit();
+    maker.sign();
     std::fs::remove_file(&firsts[0]).unwrap();
     let all = lines(&["audit", "query", "--json", "-t", kept.text()]);
     assert_eq!(all.len(), 16, "the first ten are gone");

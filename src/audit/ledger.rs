@@ -18,6 +18,8 @@ pub struct Ledger {
     pub boots: u64,
     /// Decisions whose outcome a crash took.
     pub crashed: u64,
+    /// Frames before this one may be missing.
+    pub kept: u64,
     boot: Option<u64>,
     lanes: BTreeMap<u16, Lane>,
     /// What the process before left open, until the one after it has said so.
@@ -49,13 +51,19 @@ impl Ledger {
         let Place { lane, sequence } = raw.place;
         match record {
             Record::Boot { boot, lanes, .. } => return self.begin(*boot, *lanes),
-            Record::State { boot, lanes, .. } => return self.state(*boot, *lanes),
+            Record::State { boot, lanes, kept, .. } => {
+                self.kept = self.kept.max(*kept);
+                return self.state(*boot, *lanes);
+            }
+            Record::Retention { kept } => {
+                self.kept = self.kept.max(*kept);
+                return Ok(());
+            }
             Record::Snapshot { .. } => return self.said(),
             Record::Crash { boot, open } => return self.crash(*boot, lane, open),
             Record::Close { .. } if lane == WRITER_LANE => return self.end(),
             Record::Key(_)
             | Record::Epoch { .. }
-            | Record::Retention { .. }
             | Record::Adoption { .. }
             | Record::Dictionary { .. } => return Ok(()),
             Record::LaneState { .. }

@@ -10,9 +10,11 @@
 mod support;
 
 use serde_json::Value as Json;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
 use support::origin::{Answer, Origin};
 use support::{Gateway, Scratch, VOCABULARY, eventually, exchange, nowhere};
 
@@ -169,6 +171,45 @@ fn query(more: &[&str]) -> Vec<Json> {
     lines(&fine(&[&["audit", "query", "--json", "-t", trail()], more].concat()))
 }
 
+/// A verb that goes on, and what it said.
+struct Following {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Following {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caio"));
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if told.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for such a line; all until then.
+    fn lines_until(&mut self, wanted: impl Fn(&str) -> bool) -> &[String] {
+        while !self.seen.last().is_some_and(|line| wanted(line)) {
+            self.seen.push(self.lines.recv_timeout(support::PATIENCE).unwrap());
+        }
+        &self.seen
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn query_finds_by_every_field_and_nothing_else() {
     let all = query(&[]);
@@ -314,11 +355,29 @@ fn a_trail_that_is_being_written_is_read_beside_its_writer() {
     eventually("all are signed", || all().iter().all(|it| it["signed"] == true));
     let id = all()[20]["id"].as_str().unwrap().to_owned();
     fine(&["audit", "prove", "-t", trail, &id]);
+    fine(&["audit", "prove", "--outcome", "-t", trail, &id]);
+    // Whoever follows sees what comes, once and soon.
+    for verb in ["tail", "export"] {
+        let mut following = Following::start(&["audit", verb, "--json", "-f", "-t", trail]);
+        let before = following.lines_until(|line| line.contains(&id) || verb == "tail");
+        assert!(!before.is_empty());
+        let ids = || -> Vec<String> {
+            let ended = all().into_iter().filter(|it| ended(it));
+            ended.map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let known = ids();
+        assert_eq!(get(&gateway, &format!("/jobs/{verb}"), "X-Tenant: z\r\n").status(), Some(200));
+        eventually("it is on the trail", || ids().len() > known.len());
+        let id = ids().into_iter().find(|id| !known.contains(id)).unwrap();
+        following.lines_until(|line| line.contains(&id));
+        let again = following.seen.iter().filter(|line| line.contains(&id)).count();
+        assert_eq!(again, 1);
+    }
     fine(&["audit", "replay", "-t", trail]);
     gateway.assert_sound();
     gateway.kill();
     gateway.wait();
     let told: Json =
         serde_json::from_str(&fine(&["audit", "verify", "--json", "-t", trail])).unwrap();
-    assert_eq!((&told["decisions"], &told["open"]), (&50.into(), &0.into()), "{told:#}");
+    assert_eq!((&told["decisions"], &told["open"]), (&52.into(), &0.into()), "{told:#}");
 }

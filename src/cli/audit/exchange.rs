@@ -241,6 +241,11 @@ impl Snapshots {
         self.known.entry(*digest).or_insert_with(|| rebuilt(trail, digest).map(Rc::new)).clone()
     }
 
+    /// Why some are not to be had.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.known.values().filter_map(|known| known.as_ref().err()).map(String::as_str)
+    }
+
     /// That of an exchange.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::cli::check::FINE;
 use crate::cli::style::Output;
 use crate::wire::request_id::RequestId;
 use serde_json::{Map, Value as Json, json};
+use std::io::{BufWriter, Write};
 
 /// What `caio audit export --help` prints.
 pub const HELP: &str = "\
@@ -59,6 +60,9 @@ pub const OPTIONS: &[&str] = &[
     "--follow",
 ];
 
+/// What is written at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
 /// Runs the verb.
 ///
 /// # Errors
@@ -73,12 +77,14 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
         None => super::trail::at(0),
     };
     let mut patience = patience();
+    // Standard output would be written line by line.
+    let mut writer = BufWriter::with_capacity(BUFFER_BYTES, &mut *out.writer);
     loop {
         // Of a pipe that nobody reads any more the walk is told as an error, and ends.
         let mut broken = None;
         let walked = each(&trail, &mut gather, &mut context, position, |exchange, snapshots| {
             let line = line(&trail, &exchange, snapshots);
-            writeln!(out.writer, "{line}").map_err(|error| {
+            writeln!(writer, "{line}").map_err(|error| {
                 broken = Some(error);
                 String::new()
             })
@@ -87,7 +93,7 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
             return Err(Failure::Output(error));
         }
         position = walked?;
-        out.writer.flush()?;
+        writer.flush()?;
         if !options.follow {
             break;
         }
@@ -95,8 +101,9 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
         trail.refresh()?;
     }
     for exchange in gather.open()? {
-        writeln!(out.writer, "{}", line(&trail, &exchange, &mut gather.snapshots))?;
+        writeln!(writer, "{}", line(&trail, &exchange, &mut gather.snapshots))?;
     }
+    writer.flush()?;
     Ok(FINE)
 }
 

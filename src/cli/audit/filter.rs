@@ -8,7 +8,7 @@ use crate::audit::scan::{Landscape, Sketch};
 use crate::exchange::refusal::Reason;
 use crate::wire::fault::quoted;
 use crate::wire::request_id::uuid_bits;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A question, as far as it was asked.
@@ -26,8 +26,6 @@ pub struct Filter {
     request_id: Option<u128>,
     /// What the names are in each snapshot.
     numbers: BTreeMap<Hash, Numbers>,
-    /// Snapshots whose names are not known.
-    pub unknown: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,10 +165,7 @@ impl Filter {
                     .and_then(|name| snapshot.capability(name))
                     .map(|id| id.0),
             },
-            Err(what) => {
-                self.unknown.insert(what);
-                Numbers::default()
-            }
+            Err(_) => Numbers::default(),
         };
         self.numbers.insert(landscape.snapshot, numbers);
         numbers

@@ -16,7 +16,7 @@ use super::id::Id;
 use super::trail::{Head, Position, Seen, Span, Trail, at};
 use crate::audit::record::{Outcome, Record};
 use crate::audit::scan::Context;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// Pairs decisions with their outcomes, and lets through those that are meant.
@@ -132,6 +132,10 @@ impl Gather {
     }
 }
 
+/// Lanes are drained one after the other, so that what lies behind may have happened before: by the
+/// time of a commit, and longer while a disk fails.
+const DISORDER_MS: u64 = 60_000;
+
 /// The newest exchanges that are meant, oldest first, and where everything that is there ends.
 ///
 /// # Errors
@@ -146,18 +150,17 @@ pub fn newest(
     let mut next: Option<Head> = None;
     for first in trail.firsts.iter().rev() {
         let head = trail.head(*first)?;
-        if found.len() >= limit {
+        if found.len() >= limit && end.is_some() {
             break;
         }
-        let until = next.as_ref().filter(|next| {
-            let same = head.as_ref().is_some_and(|head| head.boot == next.boot);
-            !same || next.began_ms.is_some()
-        });
-        let until_ms = until.map(|next| next.began_ms.unwrap_or(next.wall_ms));
+        // Between two processes the clock may have been set back: then nothing is known.
+        let same = |next: &&Head| head.as_ref().is_some_and(|head| head.boot == next.boot);
+        let until_ms = next.as_ref().filter(same).and_then(|next| next.began_ms);
         let from_ms = head.as_ref().map_or(0, |head| head.began_ms.unwrap_or(head.wall_ms));
-        // The clock may have been set back between two processes.
-        let backwards = until_ms.is_some_and(|until_ms| until_ms < from_ms);
-        let meant = gather.filter.overlaps(from_ms, until_ms.filter(|_| !backwards));
+        let meant = gather.filter.overlaps(
+            from_ms.saturating_sub(DISORDER_MS),
+            until_ms.map(|until_ms| until_ms.saturating_add(DISORDER_MS)),
+        );
         next = head.or(next);
         if !meant && end.is_some() {
             continue;
@@ -229,20 +232,22 @@ pub fn each(
 /// # Errors
 /// That there is none, or what is damaged.
 pub fn find(trail: &Trail, id: Id) -> Result<Exchange, String> {
-    let mut heads = Vec::new();
-    for first in &trail.firsts {
-        heads.extend(trail.head(*first)?);
-    }
-    let boots: BTreeSet<u64> = heads.iter().map(|head| head.boot).collect();
-    for boot in boots.iter().rev().filter(|boot| id.boot.is_none_or(|wanted| wanted == **boot)) {
-        let of: Vec<&Head> = heads.iter().filter(|head| head.boot == *boot).collect();
-        // The last segment that begins before it was made, or the first that is left.
-        let before =
-            |head: &&&Head| head.next.get(&id.lane).is_none_or(|next| *next <= id.sequence);
-        let Some(start) = of.iter().rev().find(before) else { continue };
-        let id = Id { boot: Some(*boot), ..id };
-        if let Some(exchange) = found(trail, start.first, id)? {
-            return Ok(exchange);
+    let mut searched = None;
+    for first in trail.firsts.iter().rev() {
+        let Some(head) = trail.head(*first)? else { continue };
+        if searched == Some(head.boot) || id.boot.is_some_and(|boot| head.boot > boot) {
+            continue;
+        }
+        if id.boot.is_some_and(|boot| head.boot < boot) {
+            break;
+        }
+        // The last segment that begins before it was made, or that with which its process did.
+        if head.next.get(&id.lane).is_none_or(|next| *next <= id.sequence) {
+            searched = Some(head.boot);
+            let id = Id { boot: searched, ..id };
+            if let Some(exchange) = found(trail, *first, id)? {
+                return Ok(exchange);
+            }
         }
     }
     let oldest = trail.firsts.first().filter(|first| **first > 0);

@@ -126,7 +126,7 @@ pub fn query(options: &Options, out: &mut Output<'_>, err: &mut Output<'_>) -> O
         }
         writeln!(err.writer, "{}", paint.dim(&notes.join(", ")))?;
     }
-    for what in &gather.filter.unknown {
+    for what in gather.snapshots.missing() {
         writeln!(err.writer, "caio audit: names are not known there: {what}")?;
     }
     Ok(FINE)

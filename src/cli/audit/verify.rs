@@ -56,7 +56,7 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
     let verified = while_it_takes("verifying", || {
         let trail = options.open()?;
         let mut verified = Verified::default();
-        let ended = verified.run(&trail);
+        let ended = verified.run(&trail, options);
         ended.map(|()| (verified, trail.checkpoint.map_or(0, |it| it.size)))
     });
     match verified {
@@ -73,7 +73,7 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
 }
 
 impl Verified {
-    fn run(&mut self, trail: &Trail) -> Result<(), String> {
+    fn run(&mut self, trail: &Trail, options: &Options) -> Result<(), String> {
         let keys = keys(trail)?;
         self.keys = keys.len();
         let Some(from) = trail.beginning() else {
@@ -83,7 +83,9 @@ impl Verified {
         };
         self.first = from.number;
         if from.number > 0 {
-            self.tree = resumed(trail, from.number)?;
+            // A writer may be replacing partial tiles: then there are newer ones, and a checkpoint.
+            let again = |_| resumed(&options.open()?, from.number);
+            self.tree = resumed(trail, from.number).or_else(again).or_else(again)?;
         }
         let mut tiles = Vec::new();
         let end = trail.frames(from, Span::Rest, |met| {
@@ -94,6 +96,12 @@ impl Verified {
             let length = std::fs::metadata(trail.path(&super::trail::segment_name(*last)));
             length.is_ok_and(|length| length.len() > end.offset)
         });
+        let (first, kept) = (self.first, self.ledger.kept);
+        if first > kept {
+            return Err(format!(
+                "frames before {first} are missing, and retention gave up only those before {kept}"
+            ));
+        }
         let size = trail.checkpoint.map_or(0, |checkpoint| checkpoint.size);
         if self.tree.size() < size {
             let frames = self.tree.size();
