@@ -6,9 +6,11 @@
 mod support;
 
 use caio::audit::frame::Frame;
+use caio::audit::history::History;
 use caio::audit::lane::{Keeping, Lane, Line};
 use caio::audit::record::{Decision, NO_PARENT, Verdict as Said};
 use caio::audit::ring::{Consumer, ring};
+use caio::audit::tree::Tree;
 use caio::balance::epoch::Epoch;
 use caio::certify::{Certified, certify};
 use caio::config::depth::Depth;
@@ -119,16 +121,22 @@ fn only_the_numbers_1000_times(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| pairs(&lane, &certified, 1000));
 }
 
-/// The writer's share: from the ring into a frame, and its digest.
+/// All that the writer does but for the disk: from the ring into a frame, its digest, its leaf, and
+/// what the frame says of its lanes. 2000 records.
 #[divan::bench(sample_count = 200)]
 fn a_frame_of_1000_decisions_and_outcomes(bencher: Bencher<'_, '_>) {
     let certified = certified();
     let (lane, mut consumer) = lane();
     let mut frame = Frame::default();
+    let (mut tree, mut history) = (Tree::default(), History::default());
+    let (mut tiles, mut aside) = (Vec::new(), Vec::new());
     let lane = &lane;
     bencher.with_inputs(|| pairs(lane, &certified, 1000)).bench_local_values(|()| {
         frame.begin(1);
-        frame.fill(|out| consumer.drain(out, &mut Vec::new(), usize::MAX));
-        frame.seal()
+        frame.fill(|out| consumer.drain(out, &mut aside, usize::MAX));
+        let digest = frame.seal();
+        tree.append(&digest, &mut tiles);
+        history.follow(frame.records()).unwrap();
+        tiles.clear();
     });
 }

@@ -33,7 +33,7 @@ def write(folder, name, text):
     return path
 
 
-def nginx_head(folder, name):
+def nginx_head(folder, name, access_log="off"):
     """What every nginx here shares: all its files in the folder, one worker, no log."""
     temp = "".join(
         f"  {kind}_temp_path {folder}/{name}-{kind};\n"
@@ -48,7 +48,7 @@ pid {folder}/{name}.pid;
 error_log {folder}/{name}.error crit;
 events {{ worker_connections 32768; }}
 http {{
-  access_log off;
+  access_log {access_log};
   tcp_nodelay on;
   default_type application/octet-stream;
   keepalive_requests {FOREVER_REQUESTS};
@@ -89,7 +89,7 @@ def origin(folder, http1_port, http2_port):
     return nginx_command(folder, "origin")
 
 
-def nginx(folder, scenario, port, origin_port, large_buffers=False):
+def nginx(folder, scenario, port, origin_port, large_buffers=False, logs=False):
     listen = " http2" if scenario.front == "h2" else ""
     forward = f"""proxy_pass http://origin;
       proxy_http_version 1.1;
@@ -100,6 +100,8 @@ def nginx(folder, scenario, port, origin_port, large_buffers=False):
         # The only way in which nginx speaks HTTP/2 to an origin.
         forward = f"""grpc_pass grpc://origin;
       {nginx_fields("grpc")}"""
+    # As its users have it by default: a line for each request, written at once.
+    log = f"{folder}/access.log combined" if logs else "off"
     # As shipped, an answer above 32 KiB may pass through a file; with these it stays in memory.
     buffers = "  proxy_buffers 32 8k;\n  proxy_max_temp_file_size 0;\n" if large_buffers else ""
     if scenario.kind == "attack":
@@ -109,7 +111,7 @@ def nginx(folder, scenario, port, origin_port, large_buffers=False):
   send_timeout {ATTACK_STALL_SECONDS}s;
   proxy_request_buffering off;
 """
-    write(folder, "nginx.conf", nginx_head(folder, "nginx") + buffers + f"""  http2_max_concurrent_streams 1024;
+    write(folder, "nginx.conf", nginx_head(folder, "nginx", log) + buffers + f"""  http2_max_concurrent_streams 1024;
   upstream origin {{
     server 127.0.0.1:{origin_port};
     keepalive 1024;
@@ -244,6 +246,8 @@ def relay(port, origin_port, answer_bytes, program):
 # Documents are bounded, so long lists are spread over included files.
 PART_ENTRIES = 10_000
 CONFIG = 'config = "caio/1"\n'
+# What a trail is told besides where it lies.
+TRAILS = {"caio-trail": "", "caio-sizes": 'payload = "sizes"', "caio-sync": 'commit = "sync"'}
 NEEDS = """needs = ['residency.within("eu")']"""
 
 
@@ -287,8 +291,9 @@ capability = "rig.file/1"
         write(folder, parts[-1], CONFIG + "".join(entries[start:start + PART_ENTRIES]))
     audit = f"""
 [audit]
-directory = {json.dumps(trail)}
-""" if trail else ""
+directory = "trail"
+{trail}
+""" if trail is not None else ""
     timeouts = ""
     if scenario.kind == "attack":
         timeouts = f"""

@@ -85,8 +85,10 @@ SCENARIOS = {
     "services-10k": Scenario(
         "As h1-1k, with 10 000 services.", proxies=("caio", "caio-services"), services=10_000),
     "trail": Scenario(
-        "As h1-1k, with and without a trail of every decision, kept in the rig's own folder.",
-        proxies=("caio", "caio-trail", "nginx")),
+        "As h1-1k, with and without a trail of every decision, kept in the rig's own folder: as "
+        "shipped, with sizes instead of digests of the bodies, and forwarding only what is durable; "
+        "nginx without and with its access log.",
+        proxies=("caio", "caio-trail", "caio-sizes", "caio-sync", "nginx", "nginx-log")),
     "h1-attacked": Scenario(
         "Paced HTTP/1.1 beside one attack after another.", kind="attack",
         proxies=("caio", "nginx", "haproxy")),
@@ -149,8 +151,9 @@ def check_answer(name, scenario, port, options, folder):
 
 def command_for(name, scenario, folder, port, origin_port, options):
     os.makedirs(folder, exist_ok=True)
-    if name in ("nginx", "nginx-buffers"):
-        return peers.nginx(folder, scenario, port, origin_port, name == "nginx-buffers")
+    if name in ("nginx", "nginx-buffers", "nginx-log"):
+        return peers.nginx(folder, scenario, port, origin_port, name == "nginx-buffers",
+                           name == "nginx-log")
     if name == "haproxy":
         return peers.haproxy(folder, scenario, port, origin_port)
     if name == "envoy":
@@ -160,7 +163,7 @@ def command_for(name, scenario, folder, port, origin_port, options):
         return peers.relay(port, origin_port, answer, options.relay)
     routes = scenario.routes if name == "caio-routes" else min(scenario.routes, 1)
     services = scenario.services if name == "caio-services" else 2
-    trail = os.path.join(folder, "trail") if name == "caio-trail" else None
+    trail = peers.TRAILS.get(name)
     return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services, trail)
 
 

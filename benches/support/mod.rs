@@ -28,6 +28,7 @@ fn vocabulary() -> Arc<Vocabulary> {
             side: Side::Request,
             kind: Kind::Int(Unit::Count),
             source: Some(Source::Header(format!("x-f{number}"))),
+            sensitive: false,
         })
         .collect();
     declarations.extend((0..2).map(|number| Declaration {
@@ -35,6 +36,7 @@ fn vocabulary() -> Arc<Vocabulary> {
         side: Side::Promise,
         kind: Kind::Int(Unit::Count),
         source: None,
+        sensitive: false,
     }));
     Arc::new(Vocabulary::build("1", declarations).unwrap())
 }
@@ -119,6 +121,7 @@ pub(crate) fn routed_contracts(
             needs: vec![condition(vec![atom(6, 0, 80)]), condition(vec![atom(7, 0, 90)])],
             body_bytes_max: None,
             timeout_ms: None,
+            depth: None,
         });
     }
     build(&services, &routes)
@@ -162,6 +165,7 @@ pub(crate) fn routes(count: usize) -> Snapshot {
             needs: Vec::new(),
             body_bytes_max: None,
             timeout_ms: None,
+            depth: None,
         })
         .collect();
     build(&services, &routes)

@@ -17,7 +17,7 @@ use super::ring::{Producer, words};
 use super::told::{Told, end_words_max};
 use crate::certify::Certified;
 use crate::compiler::canonical::need_lines;
-use crate::config::depth::{BodyDepth, Depth};
+use crate::config::depth::Depth;
 use crate::config::settings::AuditMode;
 use crate::decide::HeaderNeeds;
 use crate::wire::decimal;
@@ -40,9 +40,6 @@ struct Inner {
     cut_off: Cell<u64>,
     open: Cell<u64>,
     line: RefCell<Option<Line>>,
-    /// Those of ended exchanges, for the next ones; none where nothing is written.
-    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
-    told: RefCell<Vec<Box<Told>>>,
 }
 
 /// There is no room for the decision and its outcome.
@@ -57,7 +54,6 @@ pub struct Recorded {
     slot: u32,
     /// Where the ring ends behind the decision.
     position: u64,
-    told: Option<Box<Told>>,
     ended: bool,
 }
 
@@ -66,7 +62,7 @@ pub struct Recorded {
 pub struct Keeping<'a> {
     /// How much of what goes through.
     pub depth: &'a Depth,
-    /// Attributes whose values are hidden behind commitments.
+    /// Attributes whose values are hidden behind commitments, in order.
     pub sensitive: &'a [u16],
 }
 
@@ -96,11 +92,22 @@ pub type Now = Box<dyn Fn() -> u64 + Send>;
 /// The decisions that wait for their outcome, by slot: a lane that closes ends them too.
 #[derive(Debug, Default)]
 struct Open {
-    /// Sequence, and the words kept free for its end.
-    slots: Vec<Option<(u64, u64)>>,
+    slots: Vec<Option<Waiting>>,
     free: Vec<u32>,
+    /// What ended exchanges told with, for the next ones.
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
+    kept: Vec<Box<Told>>,
     /// Words kept free for all of them.
     reserved: u64,
+}
+
+/// A decision that waits for its outcome.
+#[derive(Debug)]
+struct Waiting {
+    sequence: u64,
+    /// Words kept free for its end.
+    words: u64,
+    told: Box<Told>,
 }
 
 /// The slot of a decision that was not written.
@@ -111,9 +118,11 @@ const CLOSING_WORDS: u64 = words(GAP_BYTES) + words(CLOSE_BYTES);
 const _: () = assert!(words(RECORD_BYTES_MAX) * 4 < RING_WORDS);
 
 impl Open {
-    fn insert(&mut self, sequence: u64, words: u64) -> u32 {
+    fn insert(&mut self, sequence: u64, words: u64, depth: &Depth) -> u32 {
         self.reserved += words;
-        let open = Some((sequence, words));
+        let mut told = self.kept.pop().unwrap_or_default();
+        told.begin(depth);
+        let open = Some(Waiting { sequence, words, told });
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.slots.get_mut(slot as usize)
         {
@@ -124,13 +133,22 @@ impl Open {
         u32::try_from(self.slots.len() - 1).unwrap_or(NO_SLOT)
     }
 
-    fn remove(&mut self, slot: u32) -> bool {
-        let Some((_, words)) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
-            return false;
-        };
-        self.reserved -= words;
+    fn told(&mut self, slot: u32) -> Option<&mut Told> {
+        let waiting = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+        waiting.map(|waiting| &mut *waiting.told)
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Box<Told>> {
+        let waiting = self.slots.get_mut(slot as usize).and_then(Option::take)?;
+        self.reserved -= waiting.words;
         self.free.push(slot);
-        true
+        Some(waiting.told)
+    }
+
+    fn keep(&mut self, told: Box<Told>) {
+        if self.kept.len() < TOLD_KEPT_MAX && !told.keeps_payload() {
+            self.kept.push(told);
+        }
     }
 }
 
@@ -196,7 +214,7 @@ impl Line {
     /// Takes the sensitive facts out of a decision: what opens the commitments is written before
     /// it, for the writer to keep elsewhere.
     fn hide(&mut self, place: Place, decision: &mut Decision<'_>, sensitive: &[u16]) {
-        let is_sensitive = |attribute: &u16| sensitive.contains(attribute);
+        let is_sensitive = |attribute: &u16| sensitive.binary_search(attribute).is_ok();
         if !decision.facts.iter().any(|(attribute, _)| is_sensitive(attribute)) {
             return;
         }
@@ -273,7 +291,10 @@ impl Line {
             self.dictionaries += 1;
             header.set_number(self.dictionaries);
         }
-        Ok(if answered.is_none() { self.open.insert(place.sequence, end) } else { NO_SLOT })
+        Ok(match answered {
+            Some(_) => NO_SLOT,
+            None => self.open.insert(place.sequence, end, keeping.depth),
+        })
     }
 
     fn refused(&mut self) {
@@ -283,33 +304,37 @@ impl Line {
     }
 
     /// Ends a decision; its room was kept free since it was made.
-    fn end(&mut self, place: Place, slot: u32, told: &mut Told, end: (u16, Ending, u16)) {
-        if self.open.remove(slot) {
-            let (status, ending, reason) = end;
-            if let Some(payload) = told.payload() {
-                self.text.clear();
-                payload.encode(&mut self.text, place);
-                self.push_text();
-            }
-            let outcome = told.outcome(status, ending, reason, (self.now_ns)());
-            let mut bytes = [0; OUTCOME_BYTES_MAX];
-            let length = outcome.encode_into(place, &mut bytes);
-            self.producer.push(bytes.get(..length).unwrap_or(&[]));
+    fn end(&mut self, place: Place, slot: u32, end: (u16, Ending, u16)) {
+        if let Some(mut told) = self.open.remove(slot) {
+            self.tell(place, &mut told, end);
+            self.open.keep(told);
         }
     }
 
-    fn close(&mut self, lane: u16, next: u64) {
-        let open: Vec<u64> =
-            self.open.slots.iter().flatten().map(|(sequence, _)| *sequence).collect();
-        let mut nothing = Told::default();
-        nothing.begin(&Depth { bodies: BodyDepth::Nothing, ..Depth::default() });
-        let now_ns = (self.now_ns)();
-        self.text.clear();
-        for sequence in open {
-            let outcome = nothing.outcome(0, Ending::CutOff, 0, now_ns);
-            Record::Outcome(outcome).encode(&mut self.text, Place { lane, sequence });
+    fn tell(
+        &mut self,
+        place: Place,
+        told: &mut Told,
+        (status, ending, reason): (u16, Ending, u16),
+    ) {
+        if let Some(payload) = told.payload() {
+            self.text.clear();
+            payload.encode(&mut self.text, place);
+            self.push_text();
         }
-        self.open = Open::default();
+        let outcome = told.outcome(status, ending, reason, (self.now_ns)());
+        let mut bytes = [0; OUTCOME_BYTES_MAX];
+        let length = outcome.encode_into(place, &mut bytes);
+        self.producer.push(bytes.get(..length).unwrap_or(&[]));
+    }
+
+    fn close(&mut self, lane: u16, next: u64) {
+        // What each has told so far: nobody tells any more.
+        let open = std::mem::take(&mut self.open);
+        for Waiting { sequence, mut told, .. } in open.slots.into_iter().flatten() {
+            self.tell(Place { lane, sequence }, &mut told, (0, Ending::CutOff, 0));
+        }
+        self.text.clear();
         self.gap(lane, next);
         let close = Record::Close { decisions: next, outcomes: next, refused: self.refused.1 };
         close.encode(&mut self.text, Place { lane, sequence: next });
@@ -367,7 +392,6 @@ impl Lane {
             cut_off: Cell::new(0),
             open: Cell::new(0),
             line: RefCell::new(line),
-            told: RefCell::new(Vec::new()),
         }))
     }
 
@@ -416,20 +440,15 @@ impl Lane {
         }
         let sequence = lane.next.get();
         let place = Place { lane: lane.worker, sequence };
-        let (mut slot, mut position, mut told) = (NO_SLOT, 0, None);
+        let (mut slot, mut position) = (NO_SLOT, 0);
         if let Some(line) = &mut *lane.line.borrow_mut() {
             let written = line.write(place, decision(), header, keeping, None);
             slot = written.inspect_err(|LaneFull| line.refused())?;
             position = line.producer.end();
-            if slot != NO_SLOT {
-                let mut fresh = lane.told.borrow_mut().pop().unwrap_or_default();
-                fresh.begin(keeping.depth);
-                told = Some(fresh);
-            }
         }
         lane.next.set(sequence + 1);
         lane.open.set(lane.open.get() + 1);
-        Ok(Recorded { lane: Rc::clone(lane), sequence, slot, position, told, ended: false })
+        Ok(Recorded { lane: Rc::clone(lane), sequence, slot, position, ended: false })
     }
 
     /// Records a decision not to forward, and the refusal's status as its outcome. A lane that only
@@ -507,15 +526,29 @@ impl Recorded {
         self.position
     }
 
-    /// What is told of the exchange; `None` where nothing is written.
-    pub fn told(&mut self) -> Option<&mut Told> {
-        self.told.as_deref_mut()
+    /// Whether anything is told of the exchange: it is written.
+    pub fn tells(&self) -> bool {
+        self.slot != NO_SLOT
+    }
+
+    /// Tells of the exchange, where it is written. What is told stays in the lane: one that closes
+    /// before the exchange has ended still has it.
+    pub fn tell(&self, with: impl FnOnce(&mut Told)) {
+        if self.tells()
+            && let Some(line) = &mut *self.lane.line.borrow_mut()
+            && let Some(told) = line.open.told(self.slot)
+        {
+            with(told);
+        }
     }
 
     /// The service's answer begins.
-    pub fn head(&mut self) {
-        if let (Some(told), Some(line)) = (&mut self.told, &*self.lane.line.borrow()) {
-            told.head((line.now_ns)());
+    pub fn head(&self) {
+        if self.tells()
+            && let Some(line) = &mut *self.lane.line.borrow_mut()
+        {
+            let now_ns = (line.now_ns)();
+            line.open.told(self.slot).into_iter().for_each(|told| told.head(now_ns));
         }
     }
 
@@ -550,16 +583,10 @@ impl Recorded {
     fn write(&mut self, status: u16, ending: Ending, reason: u16) {
         let slot = std::mem::replace(&mut self.slot, NO_SLOT);
         let place = Place { lane: self.lane.worker, sequence: self.sequence };
-        if let Some(mut told) = self.told.take() {
-            if slot != NO_SLOT
-                && let Some(line) = &mut *self.lane.line.borrow_mut()
-            {
-                line.end(place, slot, &mut told, (status, ending, reason));
-            }
-            let mut kept = self.lane.told.borrow_mut();
-            if kept.len() < TOLD_KEPT_MAX && !told.keeps_payload() {
-                kept.push(told);
-            }
+        if slot != NO_SLOT
+            && let Some(line) = &mut *self.lane.line.borrow_mut()
+        {
+            line.end(place, slot, (status, ending, reason));
         }
         self.ended = true;
     }
@@ -585,8 +612,9 @@ impl Drop for Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::{NO_PARENT, NONE, take};
+    use crate::audit::record::{Bodies, NO_PARENT, NONE, take};
     use crate::audit::ring::{Consumer, ring};
+    use crate::config::depth::BodyDepth;
 
     fn decision(verdict: Verdict) -> Decision<'static> {
         Decision {
@@ -814,14 +842,21 @@ mod tests {
         let depth = Depth { bodies: BodyDepth::Digests, fields, body_bytes: 8000 };
         let keeping = Keeping { depth: &depth, sensitive: &[] };
         let mut open = Vec::new();
-        while let Ok(mut recorded) = lane.take_in(None, keeping, || decision(Verdict::Route)) {
-            recorded.told().unwrap().request_body(&[b'x'; 9000]);
-            recorded.told().unwrap().response_body(&[b'y'; 9000]);
+        while let Ok(recorded) = lane.take_in(None, keeping, || decision(Verdict::Route)) {
+            recorded.tell(|told| told.request_body(&[b'x'; 9000]));
+            recorded.tell(|told| told.response_body(&[b'y'; 9000]));
             open.push(recorded);
         }
         assert!(open.len() > 300, "{}", open.len());
-        open.drain(..).for_each(|recorded| recorded.finish(200));
+        // Some end by themselves, and a close ends the others with what they have told.
+        open.drain(..100).for_each(|recorded| recorded.finish(200));
+        lane.close();
         let records = drained(&mut consumer);
+        let sizes = records.iter().filter_map(|(_, record)| match record {
+            Record::Outcome(Outcome { bodies: Bodies::Digests(sizes, _), .. }) => Some(*sizes),
+            _ => None,
+        });
+        assert!(sizes.clone().all(|sizes| sizes == [9000; 2]) && sizes.count() > 300);
         let payloads = records.iter().filter(|(_, it)| matches!(it, Record::Payload { .. }));
         assert_eq!(payloads.count() as u64, lane.decisions());
         assert_eq!(ends(&records).len() as u64, lane.decisions());

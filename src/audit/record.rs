@@ -10,6 +10,7 @@
 use crate::wire::request_id::uuid_bits;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 pub use super::reading::take;
 
@@ -580,6 +581,13 @@ impl Record<'_> {
 /// The digest of a whole file, as boot records have it.
 pub fn file_digest(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
+}
+
+/// What a caller was known by, where that is its address. One that is mapped into IPv6 is the same
+/// caller's (RFC 4291 2.5.5.2).
+pub fn address_evidence(address: IpAddr) -> [u8; 16] {
+    let hash: Hash = Sha256::digest(format!("address {}", address.to_canonical())).into();
+    hash.first_chunk().copied().unwrap_or_default()
 }
 
 /// The bits for a request's id that a trusted sender gave: those of a UUID, or else the first half

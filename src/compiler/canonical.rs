@@ -4,6 +4,7 @@
 //! escaped to ASCII, lists sorted: a third party can write a reader in an afternoon.
 
 use super::Parts;
+use crate::config::depth::{BodyDepth, Depth};
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
@@ -91,11 +92,12 @@ fn vocabulary_lines(vocabulary: &Vocabulary, lines: &mut Lines) {
     lines.line(format_args!("vocabulary {}", quoted(vocabulary.version())));
     for declared in vocabulary.declared() {
         lines.line(format_args!(
-            "declared {} {} {} {}",
+            "declared {} {} {} {}{}",
             quoted(&declared.name),
             declared.side,
             quoted(&format!("{:?}", declared.kind)),
             quoted(&format!("{:?}", declared.source)),
+            if declared.sensitive { " sensitive" } else { "" },
         ));
     }
     for (number, attribute) in (0..).zip(vocabulary.attributes()) {
@@ -154,13 +156,14 @@ fn service_lines(service: &Service, lines: &mut Lines) {
 fn route_lines(route: &Route, lines: &mut Lines) {
     let number = |limit: Option<u64>| limit.map_or("default".to_owned(), |n| n.to_string());
     lines.line(format_args!(
-        "route {} host {} operation {} capability {} body {} timeout {}",
+        "route {} host {} operation {} capability {} body {} timeout {} audit {}",
         quoted(&route.id),
         quoted(&host_text(route.host.as_ref())),
         quoted(&operation_text(&route.operation)),
         quoted(&route.capability),
         number(route.body_bytes_max),
         number(route.timeout_ms),
+        route.depth.as_ref().map_or("default".to_owned(), depth),
     ));
     let mut headers: Vec<_> = route.headers.iter().collect();
     headers.sort();
@@ -168,6 +171,17 @@ fn route_lines(route: &Route, lines: &mut Lines) {
         lines.line(format_args!("header {} {}", quoted(name), quoted(value)));
     }
     conditions("need", &route.needs, lines);
+}
+
+/// `digests bytes 0 fields "accept" "content-type"`.
+fn depth(depth: &Depth) -> String {
+    let bodies = match depth.bodies {
+        BodyDepth::Nothing => "none",
+        BodyDepth::Sizes => "sizes",
+        BodyDepth::Digests => "digests",
+    };
+    let fields: String = depth.fields.iter().map(|name| format!(" {}", quoted(name))).collect();
+    format!("{bodies} bytes {} fields{fields}", depth.body_bytes)
 }
 
 fn caller_lines(caller: &Caller, lines: &mut Lines) {
@@ -234,4 +248,17 @@ fn constraint(attribute: AttributeId, set: &Set) -> String {
 
 fn bytes(text: &[u8]) -> String {
     format!("\"{}\"", text.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_route_keeps_is_one_run_of_words() {
+        assert_eq!(depth(&Depth::default()), "digests bytes 0 fields");
+        let fields = vec!["accept".to_owned(), "x-note".to_owned()];
+        let kept = Depth { bodies: BodyDepth::Sizes, fields, body_bytes: 8 };
+        assert_eq!(depth(&kept), "sizes bytes 8 fields \"accept\" \"x-note\"");
+    }
 }

@@ -14,6 +14,7 @@ use crate::wire::limits::{
     HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(super) struct Input<'a> {
     pub(super) parts: &'a Parts<'a>,
@@ -67,6 +68,7 @@ pub(super) fn compile(
             bind(input, &bound, capabilities, &mut binder, &mut compiled.bound, problems);
         entry.body_bytes_max = route.body_bytes_max;
         entry.timeout_ms = route.timeout_ms;
+        entry.depth = route.depth.clone().map(Arc::new);
         let mut headers = route.headers.clone();
         headers.sort();
         compiled.file(entry, route.host.clone(), &route.operation, headers, true);
@@ -235,6 +237,7 @@ fn bind(
         bound: start,
         body_bytes_max: None,
         timeout_ms: None,
+        depth: None,
     }
 }
 

@@ -10,6 +10,7 @@
 //! service's endpoints is not in it either: they come back sorted.
 
 use super::{Parts, compile};
+use crate::config::depth::{BodyDepth, Depth};
 use crate::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
     Requirement, Route, Service,
@@ -228,6 +229,8 @@ fn route(from: &mut Cursor<'_>) -> Option<Route> {
     let body_bytes_max = from.number_or_default()?;
     from.eat(" timeout ")?;
     let timeout_ms = from.number_or_default()?;
+    from.eat(" audit ")?;
+    let depth = if from.eat("default").is_some() { None } else { Some(depth(from)?) };
     Some(Route {
         id,
         host: match (host.as_str(), host.strip_prefix('*')) {
@@ -241,7 +244,26 @@ fn route(from: &mut Cursor<'_>) -> Option<Route> {
         needs: Vec::new(),
         body_bytes_max,
         timeout_ms,
+        depth,
     })
+}
+
+/// How much of an exchange the trail keeps.
+fn depth(from: &mut Cursor<'_>) -> Option<Depth> {
+    let words = [
+        ("none", BodyDepth::Nothing),
+        ("sizes", BodyDepth::Sizes),
+        ("digests", BodyDepth::Digests),
+    ];
+    let (_, bodies) = words.into_iter().find(|(word, _)| from.eat(word).is_some())?;
+    from.eat(" bytes ")?;
+    let body_bytes = from.number()?;
+    from.eat(" fields")?;
+    let mut fields = Vec::new();
+    while from.eat(" ").is_some() {
+        fields.push(from.quoted()?);
+    }
+    Some(Depth { bodies, fields, body_bytes })
 }
 
 fn requirement(from: &mut Cursor<'_>) -> Option<Requirement> {
@@ -282,7 +304,8 @@ fn declaration(from: &mut Cursor<'_>) -> Option<Declaration> {
     let (mut of_kind, mut of_source) = (Cursor(&kind_text), Cursor(&source_text));
     let kind = kind(&mut of_kind)?;
     let source = source(&mut of_source)?;
-    Some(Declaration { name, side, kind, source })
+    let sensitive = from.eat(" sensitive").is_some();
+    Some(Declaration { name, side, kind, source, sensitive })
 }
 
 /// A kind as the text has it, which is as Rust's `Debug` writes the type.

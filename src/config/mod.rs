@@ -61,7 +61,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .require("vocabulary", faults)
         .and_then(|()| root.required_string("vocabulary", faults))
         .and_then(|named| read_vocabulary(&base, named, &mut reader, faults));
-    let mut settings = settings::read(&mut root, faults);
+    let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
     let includes = root.strings("include", faults);
     let mut set = FileSet {

@@ -1,5 +1,6 @@
 //! The typed form of a configuration and its contracts: everything parsed, nothing yet related.
 
+use super::depth::Depth;
 use super::settings::Settings;
 use crate::contract::logic::{Cnf, Mode};
 use crate::contract::vocabulary::Vocabulary;
@@ -122,6 +123,8 @@ pub struct Route {
     pub body_bytes_max: Option<u64>,
     /// `route` timeout in milliseconds; `None` is the process default.
     pub timeout_ms: Option<u64>,
+    /// What the trail keeps of its exchanges; `None` is the process default.
+    pub depth: Option<Depth>,
 }
 
 /// A named requirement, bound to callers and operations, or named in a `CAIO-Require` header.

@@ -53,6 +53,23 @@ pub(super) fn header_name<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d
     report(text, check_header(text.value), faults).map(|()| text.value)
 }
 
+/// The name of a field that is kept in the trail, in lower case.
+pub(super) fn kept_field<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d str> {
+    report(text, check_kept(text.value), faults).map(|()| text.value)
+}
+
+/// Fields that let whoever reads them act for the caller: no trail is read by the caller alone.
+const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+
+fn check_kept(text: &str) -> Result<(), Objection> {
+    check_token(text)?;
+    if CREDENTIALS.contains(&text) {
+        let what = format!("{} would put credentials into the trail", quoted(text));
+        return objection(0, what, "keep a field that nobody can call with");
+    }
+    Ok(())
+}
+
 /// Fields that speak of the message or the connection, or have a key of their own: nothing about a
 /// route can depend on them.
 const HEADERS_REFUSED: [&str; 11] = [
@@ -70,6 +87,15 @@ const HEADERS_REFUSED: [&str; 11] = [
 ];
 
 fn check_header(text: &str) -> Result<(), Objection> {
+    check_token(text)?;
+    if HEADERS_REFUSED.contains(&text) {
+        let what = format!("a route cannot depend on {}", quoted(text));
+        return objection(0, what, "take a header that speaks of the request");
+    }
+    Ok(())
+}
+
+fn check_token(text: &str) -> Result<(), Objection> {
     bounded(text, NAME_BYTES_MAX)?;
     let token = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
@@ -77,10 +103,6 @@ fn check_header(text: &str) -> Result<(), Objection> {
     if text.is_empty() || !text.bytes().all(token) {
         let what = format!("{} is no header name", quoted(text));
         return objection(0, what, "write it in lower case: `x-tenant`");
-    }
-    if HEADERS_REFUSED.contains(&text) {
-        let what = format!("a route cannot depend on {}", quoted(text));
-        return objection(0, what, "take a header that speaks of the request");
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::address::{Network, endpoint, network};
 use super::contracts::{self, Form};
+use super::depth::{self, Depth};
 use super::files::{Reader, resolve};
 use super::meaning::Meaning;
 use super::model::{
@@ -233,6 +234,7 @@ fn read_route<'d>(
     let needs = read_needs(&mut table, id, meaning, faults);
     let body_bytes_max = table.size("body_bytes_max", faults).map(|at| at.value);
     let timeout_ms = read_milliseconds(&mut table, "timeout", faults);
+    let depth = table.table("audit", faults).map(|audit| read_depth(audit, meaning, faults));
     table.finish(faults);
     let id = id?;
     let route = Route {
@@ -247,8 +249,17 @@ fn read_route<'d>(
         needs,
         body_bytes_max,
         timeout_ms,
+        depth,
     };
     Some((id, route))
+}
+
+/// What a route says replaces all that `[audit]` says of payloads: two places that each say half
+/// would have to be read together.
+fn read_depth(mut table: Table<'_>, meaning: &Meaning<'_>, faults: &mut Faults) -> Depth {
+    let depth = depth::read(&mut table, meaning.0, faults);
+    table.finish(faults);
+    depth
 }
 
 fn read_headers(table: &Table<'_>, faults: &mut Faults) -> Vec<(String, String)> {

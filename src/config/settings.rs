@@ -4,8 +4,9 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
-use super::depth::Depth;
+use super::depth::{self, Depth};
 use super::pattern;
+use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{
@@ -304,8 +305,13 @@ impl Default for Forwarding {
     }
 }
 
-/// Reads the settings' tables out of a process file's root.
-pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
+/// Reads the settings' tables out of a process file's root; the vocabulary, where there is one,
+/// says what is sensitive.
+pub(super) fn read(
+    root: &mut Table<'_>,
+    vocabulary: Option<&Vocabulary>,
+    faults: &mut Faults,
+) -> Settings {
     let mut settings = Settings::default();
     if let Some(table) = root.table("process", faults) {
         settings.process = read_process(table, faults);
@@ -324,10 +330,10 @@ pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Settings {
         settings.forwarding = read_forwarding(table, faults);
     }
     if let Some(table) = root.table("routing", faults) {
-        settings.routing = read_routing(table, faults);
+        settings.routing = read_routing(table, vocabulary, faults);
     }
     if let Some(table) = root.table("audit", faults) {
-        settings.audit = read_audit(table, faults);
+        settings.audit = read_audit(table, vocabulary, faults);
     }
     if let Some(mut table) = root.table("admin", faults) {
         settings.admin.listen =
@@ -535,14 +541,22 @@ fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
     forwarding
 }
 
-fn read_routing(mut table: Table<'_>, faults: &mut Faults) -> Routing {
+fn read_routing(
+    mut table: Table<'_>,
+    vocabulary: Option<&Vocabulary>,
+    faults: &mut Faults,
+) -> Routing {
     let name = table.string("affinity_header", faults);
     let affinity_header = name.and_then(|text| pattern::header_name(text, faults));
+    if let Some(text) = name {
+        // Seeds are recorded: whoever guesses the value finds the guess confirmed.
+        depth::refuse_sensitive(text, vocabulary, faults);
+    }
     table.finish(faults);
     Routing { affinity_header: affinity_header.map(str::to_owned) }
 }
 
-fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
+fn read_audit(mut table: Table<'_>, vocabulary: Option<&Vocabulary>, faults: &mut Faults) -> Audit {
     let mut audit = Audit::default();
     if let Some(directory) = table.string("directory", faults) {
         if directory.value.is_empty() {
@@ -556,8 +570,13 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
         audit.mode = mode;
     }
     let choices = [("batch", Commit::Batch), ("sync", Commit::Sync)];
-    if let Some((_, commit)) = choice(&mut table, "commit", &choices, faults) {
+    if let Some((text, commit)) = choice(&mut table, "commit", &choices, faults) {
         audit.commit = commit;
+        if commit == Commit::Sync && audit.mode == AuditMode::BestEffort {
+            let what = "`commit = \"sync\"` forwards nothing that is not durable, and \
+                        `mode = \"best-effort\"` forwards it";
+            faults.push(text.fault(what, "take `mode = \"required\"`, or `commit = \"batch\"`"));
+        }
     }
     audit.retention_age_ms = table.duration("retention_age", faults).and_then(|at| {
         let ms = at.value / 1_000_000;
@@ -583,6 +602,7 @@ fn read_audit(mut table: Table<'_>, faults: &mut Faults) -> Audit {
     bytes(&mut table, "commit_bytes", 4 << 10..=most, &mut audit.commit_bytes, faults);
     let segment = 1 << 20..=SEGMENT_BYTES_MAX;
     bytes(&mut table, "segment_bytes", segment, &mut audit.segment_bytes, faults);
+    audit.depth = depth::read(&mut table, vocabulary, faults);
     table.finish(faults);
     audit
 }
@@ -632,7 +652,8 @@ pub(super) fn read_milliseconds(
     None
 }
 
-fn bytes<T: TryFrom<u64>>(
+/// A size within these bounds.
+pub(super) fn bytes<T: TryFrom<u64>>(
     table: &mut Table<'_>,
     key: &'static str,
     range: RangeInclusive<u64>,

@@ -12,6 +12,7 @@ pub(super) fn check(declaration: &Declaration) -> Vec<Objection> {
     name(&declaration.name, &mut wrong);
     kind(&declaration.kind, &mut wrong);
     source(declaration, &mut wrong);
+    sensitive(declaration, &mut wrong);
     wrong
 }
 
@@ -97,7 +98,7 @@ fn check_symbols(symbols: &[String], wrong: &mut Vec<Objection>) {
 
 /// Promises have no source and requests always one; only promises have tails.
 fn source(declaration: &Declaration, wrong: &mut Vec<Objection>) {
-    let Declaration { name, side, kind, source } = declaration;
+    let Declaration { name, side, kind, source, .. } = declaration;
     match (side, source) {
         (Side::Promise, Some(_)) => wrong.push((
             format!("{} is promised, not read from a request", quoted(name)),
@@ -135,6 +136,25 @@ fn source(declaration: &Declaration, wrong: &mut Vec<Objection>) {
             "write for example `header:x-data-class`".into(),
         ));
     }
+}
+
+/// A commitment hides nothing of what the trail says elsewhere in clear.
+fn sensitive(declaration: &Declaration, wrong: &mut Vec<Objection>) {
+    let Declaration { name, side, source, sensitive, .. } = declaration;
+    let said = match (side, source) {
+        _ if !sensitive => return,
+        (Side::Promise, _) => "is promised in contracts, which the trail keeps",
+        (_, None) => "is configured per caller, in what the trail keeps of the configuration",
+        (_, Some(Source::CallerId)) => "is in every record of a decision",
+        (_, Some(Source::BodyBytes)) => "is in every outcome that tells sizes",
+        // Whoever guesses it finds the guess confirmed.
+        (_, Some(Source::Method | Source::Path)) => "is in the seed of every decision",
+        (_, Some(Source::Host | Source::Header(_))) => return,
+    };
+    wrong.push((
+        format!("{} cannot be sensitive: it {said}", quoted(name)),
+        "remove `sensitive`, or take the fact from a header".into(),
+    ));
 }
 
 /// A field name's characters (RFC 9110 5.6.2), lower case only: facts are looked up that way.

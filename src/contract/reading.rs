@@ -173,6 +173,7 @@ fn declaration(mut table: Table<'_>, faults: &mut Faults) -> Option<Declaration>
     });
     let kind =
         table.required_string("type", faults).and_then(|text| kind(text, &mut table, faults));
+    let sensitive = table.boolean("sensitive", faults).is_some_and(|at| at.value);
     // After a wrong type nobody asked for its keys, and calling them unknown would mislead.
     if kind.is_some() {
         table.finish(faults);
@@ -186,7 +187,7 @@ fn declaration(mut table: Table<'_>, faults: &mut Faults) -> Option<Declaration>
         faults.extend(wrong.into_iter().map(|(what, mend)| name.fault(what, mend)));
     }
     let declaration =
-        Declaration { name: name?.value.to_owned(), side: side?, kind: kind?, source };
+        Declaration { name: name?.value.to_owned(), side: side?, kind: kind?, source, sensitive };
     (faults.count() == before).then_some(declaration)
 }
 

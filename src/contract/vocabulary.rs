@@ -99,6 +99,8 @@ pub struct Declaration {
     pub kind: Kind,
     /// Where its fact comes from; `None` for promises, and for facts configured per caller.
     pub source: Option<Source>,
+    /// Whether the trail hides its values behind commitments.
+    pub sensitive: bool,
 }
 
 /// One declared attribute, placed in the flat table.
@@ -112,6 +114,8 @@ pub struct Declared {
     pub kind: Kind,
     /// Where its fact comes from.
     pub source: Option<Source>,
+    /// Whether the trail hides its values behind commitments.
+    pub sensitive: bool,
     /// Its monadic attributes in the flat table.
     pub ids: Range<u16>,
 }
@@ -135,6 +139,7 @@ pub struct Vocabulary {
     version: String,
     declared: Vec<Declared>,
     attributes: Vec<Attribute>,
+    sensitive: Vec<u16>,
     by_name: BTreeMap<String, usize>,
 }
 
@@ -170,6 +175,7 @@ impl Vocabulary {
             version: version.to_owned(),
             declared: Vec::new(),
             attributes: Vec::new(),
+            sensitive: Vec::new(),
             by_name: BTreeMap::new(),
         };
         for (index, declaration) in declarations.into_iter().enumerate() {
@@ -201,7 +207,7 @@ impl Vocabulary {
     }
 
     fn place(&mut self, declaration: Declaration, monadic: Vec<(String, Set)>) {
-        let Declaration { name, side, kind, source } = declaration;
+        let Declaration { name, side, kind, source, sensitive } = declaration;
         let declared = self.declared.len();
         let place = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
         let start = place(self.attributes.len());
@@ -212,8 +218,11 @@ impl Vocabulary {
             domain,
         }));
         let ids = start..place(self.attributes.len());
+        if sensitive {
+            self.sensitive.extend(ids.clone());
+        }
         self.by_name.insert(name.clone(), declared);
-        self.declared.push(Declared { name, side, kind, source, ids });
+        self.declared.push(Declared { name, side, kind, source, sensitive, ids });
     }
 
     /// The vocabulary's own version, as its file says it.
@@ -229,6 +238,11 @@ impl Vocabulary {
     /// The declared attributes, in the file's order.
     pub fn declared(&self) -> &[Declared] {
         &self.declared
+    }
+
+    /// The monadic attributes of sensitive declarations, in order.
+    pub fn sensitive(&self) -> &[u16] {
+        &self.sensitive
     }
 
     /// The index of the declared attribute of this name.

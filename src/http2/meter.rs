@@ -202,6 +202,11 @@ impl Meter {
         self.highest
     }
 
+    /// Messages that this peer began.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// Useless frames that are not forgiven yet.
     pub fn useless_frames(&self) -> u64 {
         self.level.div_ceil(1000)

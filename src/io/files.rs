@@ -150,8 +150,9 @@ impl Directory {
     /// As `unlink(2)`.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.path.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => sync(self.path.join(name).parent().unwrap_or(&self.path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync(self.path.join(name).parent().unwrap_or(&self.path)),
         }
     }
 
@@ -213,6 +214,7 @@ mod tests {
         directory.rename("x/three", "x/two").unwrap();
         directory.remove("x/two").unwrap();
         directory.remove("x/two").unwrap();
+        directory.remove("y/two").unwrap();
         directory.clear("x");
         assert_eq!(directory.names("x").unwrap(), [""; 0]);
         fs::remove_dir_all(&path).unwrap();

@@ -7,14 +7,15 @@
 use super::accept::Downstream;
 use super::answering::Reply;
 use super::budget::Budget;
-use super::call::Call;
+use super::call::{Call, Towards};
 use super::headers;
+use super::http1_answer::tell_head;
 use super::http1_relay::RelayEnd;
 use super::http2_client::{Http2Call, Ticket};
 use super::http2_view::padded;
 use super::pieces::{
     BodyFault, Http1Sink, Http1Source, Http2Sink, Http2Source, Patience, PumpFault, Sink, Source,
-    Terms, pump,
+    Tell, Terms, pump,
 };
 use super::pool::{Connection, HEAD_ROOM};
 use super::timed::{Elapsed, Timer, until};
@@ -236,6 +237,9 @@ async fn answer_http2(
         let detail = "a field value begins or ends with white space";
         return End::Refuse(Refusal::new(Reason::UpstreamFraming, detail));
     }
+    shared.call.answered(worker, |name, with| {
+        parts.headers.get_all(name).iter().for_each(|value| with(value.as_bytes()));
+    });
     let framing = headers::framing_of(&parts.headers, ended);
     let source = if ended {
         Source::Empty
@@ -412,6 +416,7 @@ async fn receive_head(
     }
     connection.watch.disarm();
     shared.answered.set(true);
+    tell_head(shared.call, shared.worker, &head, &buffer);
     let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
     Ok(Received { head, buffer, status, fields })
 }
@@ -491,6 +496,7 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
         // A stream of unknown length is bounded by silence, and by the caller's own deadline.
         until_ms: if known || shared.grpc { shared.until_ms } else { u64::MAX },
         receiving: &Cell::new(false),
+        tell: Tell { call: shared.call, towards: Towards::Caller },
     };
     match pump(&mut answer.source, sink, terms, missing).await {
         Ok(_) => End::Done(status, keep),
@@ -528,6 +534,7 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
         bytes_max: shared.call.body_bytes_max(worker),
         until_ms: shared.until_ms,
         receiving: &shared.receiving,
+        tell: Tell { call: shared.call, towards: Towards::Service },
     };
     match pump(source, sink, terms, None).await {
         Ok(_) => shared.uploaded.set(true),

@@ -13,6 +13,7 @@ use super::worker::Worker;
 use crate::audit::lane::{LaneFull, Recorded};
 use crate::audit::record::{self, Decision, Verdict};
 use crate::certify::Certified;
+use crate::config::depth::Depth;
 use crate::config::model::Protocol;
 use crate::config::settings::ServerField;
 use crate::decide::{HeaderNeeds, Stage};
@@ -20,6 +21,8 @@ use crate::exchange::additions::{Additions, Arrival, List, Wanted};
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
 use crate::exchange::view::Inbound;
+use crate::http1::Framing;
+use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
@@ -30,6 +33,7 @@ use http::{HeaderName, HeaderValue};
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Services one request may go to in all: the first choice and one other.
 const ATTEMPTS_MAX: usize = 2;
@@ -62,6 +66,7 @@ pub struct Begun {
     protocol: Protocol,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    depth: Option<Arc<Depth>>,
 }
 
 /// A recorded decision whose record may have to become durable first.
@@ -79,6 +84,7 @@ pub struct Call {
     is_repeat: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    depth: Option<Arc<Depth>>,
     server: ServerField,
     text: OnceCell<Bytes>,
 }
@@ -167,6 +173,11 @@ impl Opening {
         self.retried_stale = true;
     }
 
+    /// Whether it was never decided on, nor tried to be: no record tells of it.
+    pub fn is_undecided(&self) -> bool {
+        !self.filled
+    }
+
     /// When the request arrived.
     pub fn begun_ms(&self) -> u64 {
         self.begun_ms
@@ -209,18 +220,25 @@ pub fn begin(
         Err(refusal) => {
             let stated = scratch.note().stated.clone();
             let status = refusal.reason.row().status;
-            let denied = worker.lane.deny(stated.as_deref(), worker.keeping(), status, || {
-                describe(opening, &mut scratch, Some(refusal.reason))
+            let keeping = worker.keeping(&opening.landscape.snapshot, None);
+            let denied = worker.lane.deny(stated.as_deref(), keeping, status, || {
+                describe(worker, opening, &mut scratch, Some(refusal.reason))
             });
             return Err(denied.map_or_else(|LaneFull| unrecorded(), |()| refusal));
         }
     };
     let stated = scratch.note().stated.clone();
-    let (certified, keeping) = (&chosen.settled.certified, worker.keeping());
-    let recorded = worker
-        .lane
-        .record(certified, stated.as_deref(), keeping, || describe(opening, &mut scratch, None));
+    let certified = &chosen.settled.certified;
+    let keeping = worker.keeping(&opening.landscape.snapshot, chosen.depth.as_deref());
+    let recorded = worker.lane.record(certified, stated.as_deref(), keeping, || {
+        describe(worker, opening, &mut scratch, None)
+    });
     let recorded = recorded.map_err(|LaneFull| unrecorded())?;
+    recorded.tell(|told| {
+        for name in &keeping.depth.fields {
+            view.each_value(name, &mut |value| told.request_field(name, value));
+        }
+    });
     opening.before = Some(Before { sequence: recorded.sequence(), stated });
     opening.attempt = opening.attempt.saturating_add(1);
     let landscape = &opening.landscape;
@@ -237,6 +255,7 @@ pub fn begin(
         protocol: chosen.protocol,
         body_bytes_max: chosen.body_bytes_max,
         timeout_ms: chosen.timeout_ms,
+        depth: chosen.depth,
     }))
 }
 
@@ -246,6 +265,7 @@ fn unrecorded() -> Refusal {
 
 /// The decision as its record tells it; refused for this reason, or to be forwarded.
 fn describe<'s>(
+    worker: &Worker,
     opening: &'s Opening,
     scratch: &'s mut Scratch,
     refused: Option<Reason>,
@@ -269,7 +289,7 @@ fn describe<'s>(
         trace,
         span,
         parent_span,
-        evidence: [0; 16],
+        evidence: worker.evidence(opening.arrival.peer),
         landscape: opening.landscape.record_version(),
         capability: number(note.asked.map(|(capability, ..)| capability.0)),
         route: number(note.asked.map(|(_, route, _)| route.0)),
@@ -300,6 +320,7 @@ struct Chosen {
     protocol: Protocol,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    depth: Option<Arc<Depth>>,
 }
 
 /// What is asked of a request once, before the question.
@@ -363,6 +384,7 @@ fn choose(
         protocol: service.protocol,
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
+        depth: route.and_then(|route| route.depth.clone()),
         settled,
     })
 }
@@ -398,7 +420,9 @@ impl Begun {
             0 | 1 => 0,
             count => worker.turn() % count,
         };
-        Some(worker.pool.endpoint(*service.endpoints.get(turn)?))
+        let address = *service.endpoints.get(turn)?;
+        self.recorded.tell(|told| told.endpoint(turn));
+        Some(worker.pool.endpoint(address))
     }
 
     /// Turns the decision into a call; consumes the evidence.
@@ -408,7 +432,7 @@ impl Begun {
         opening: &mut Opening,
         connection: Option<Connection>,
     ) -> Call {
-        let Self { certified, recorded, body_bytes_max, timeout_ms, .. } = self;
+        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, .. } = self;
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
@@ -421,6 +445,7 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             timeout_ms,
+            depth,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
         }
@@ -565,6 +590,48 @@ impl Call {
     /// Whether the request was sent before, on a connection that turned out to be stale.
     pub fn is_repeat(&self) -> bool {
         self.is_repeat
+    }
+
+    /// Whether the trail is told anything of the exchange.
+    pub fn tells(&self) -> bool {
+        self.recorded.tells()
+    }
+
+    /// Tells content of a body that was handed on in this direction.
+    pub fn tell_content(&self, towards: Towards, content: &[u8]) {
+        self.recorded.tell(|told| match towards {
+            Towards::Service => told.request_body(content),
+            Towards::Caller => told.response_body(content),
+        });
+    }
+
+    /// Tells content of a body that was written framed so, in whole chunks.
+    pub fn tell_framed(&self, towards: Towards, framing: Framing, written: &[u8]) {
+        if framing != Framing::Chunked {
+            return self.tell_content(towards, written);
+        }
+        if !self.tells() {
+            return;
+        }
+        // What was written is read again rather than kept apart: the chunks are the gateway's own.
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let mut rest = written;
+        while let Ok((used, Event::Data(range))) = decoder.next(rest) {
+            self.tell_content(towards, rest.get(range).unwrap_or_default());
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// Tells that the service's answer begins, and of those of its fields that are kept: `each` is
+    /// asked for the values of each name.
+    pub fn answered(&self, worker: &Worker, each: impl Fn(&str, &mut dyn FnMut(&[u8]))) {
+        self.recorded.head();
+        self.recorded.tell(|told| {
+            let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+            for name in &depth.fields {
+                each(name, &mut |value| told.response_field(name, value));
+            }
+        });
     }
 
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.

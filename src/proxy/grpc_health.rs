@@ -42,7 +42,7 @@ pub(super) async fn answer(
     let mut sink = Http2Sink::new(stream, worker.timer(), frames);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", status);
-    let sent = sink.data(Bytes::copy_from_slice(&message), false, until_ms).await;
+    let sent = sink.data(Bytes::copy_from_slice(&message), false, until_ms, None).await;
     sent.is_ok() && sink.trailers(trailers).is_ok()
 }
 

@@ -1,13 +1,16 @@
 //! HTTP/1.1 to HTTP/1.1: the service's answer, on its way to the caller.
 
+use super::call::{Call, Towards};
 use super::http1_shared::{Shared, UploadFault, append};
 use super::pool::HEAD_ROOM;
+use super::worker::Worker;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::write_end;
 use crate::http1::response::{self, ResponseHead};
 use crate::http1::write::{self, Persistence, ResponsePlan};
 use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
 use crate::io::deadline::Overdue;
+use crate::wire::field::Field;
 
 /// What came of the service's answer.
 pub(super) enum Answer {
@@ -121,6 +124,7 @@ async fn relay_answer(
     }
     let mut out = shared.worker.buffers.small();
     let bytes = buffer.get(HEAD_ROOM..).unwrap_or_default();
+    tell_head(shared.call, shared.worker, head, bytes);
     let (stated, persistence) = write_head(shared, keep, bytes, head, &mut out);
     let body_at = HEAD_ROOM + head.len;
     let received = buffer.get(HEAD_ROOM..).unwrap_or_default();
@@ -133,24 +137,30 @@ async fn relay_answer(
         let end = outgoing.plain(&mut decoder, buffer, body_at);
         end.map(|end| {
             buffer.truncate(end);
-            prepend(buffer, &out, body_at)
+            (prepend(buffer, &out, body_at), end - body_at)
         })
     } else {
+        let head_bytes = out.len();
         let copied =
             outgoing.framed(&mut decoder, buffer.get(body_at..).unwrap_or_default(), &mut out);
         copied.map(|()| {
             std::mem::swap(buffer, &mut out);
-            0
+            (0, buffer.len() - head_bytes)
         })
     };
-    let from = match begun {
-        Ok(from) => from,
+    // How much of what is sent, at its end, is body.
+    let (from, body_bytes) = match begun {
+        Ok(begun) => begun,
         Err(fault) => {
             shared.worker.buffers.put_small(out);
             return Answer::Malformed(fault);
         }
     };
     let (sent, back) = shared.send(std::mem::take(buffer), from).await;
+    if sent && body_bytes > 0 {
+        let body = back.get(back.len() - body_bytes..).unwrap_or_default();
+        shared.call.tell_framed(Towards::Caller, outgoing.framing, body);
+    }
     if outgoing.is_plain(head.framing) {
         shared.worker.buffers.put_small(out);
         *buffer = back;
@@ -169,6 +179,16 @@ async fn relay_answer(
         reusable: head.keep_alive && !outgoing.extra,
         keep: persistence != Persistence::Close,
     }
+}
+
+/// Tells the trail of the answer's head, which stands at the start of `bytes`.
+pub(super) fn tell_head(call: &Call, worker: &Worker, head: &ResponseHead, bytes: &[u8]) {
+    call.answered(worker, |name, with| {
+        let named = |field: &&Field| {
+            !field.nominated && field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())
+        };
+        head.fields.iter().filter(named).for_each(|field| with(field.value.of(bytes)));
+    });
 }
 
 /// Writes the head as it is forwarded; what it states of body and connection. Apart from the relay,
@@ -221,6 +241,9 @@ async fn relay_body(
             }
             let (sent, back) = shared.send(std::mem::take(buffer), 0).await;
             *buffer = back;
+            if sent {
+                shared.call.tell_content(Towards::Caller, buffer);
+            }
             sent
         } else {
             let mut out = shared.worker.buffers.take();
@@ -230,6 +253,9 @@ async fn relay_body(
                 return false;
             }
             let (sent, out) = shared.send(out, 0).await;
+            if sent {
+                shared.call.tell_framed(Towards::Caller, outgoing.framing, &out);
+            }
             shared.worker.buffers.put(out);
             sent
         };

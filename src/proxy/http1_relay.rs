@@ -11,7 +11,7 @@
 
 use super::accept::Downstream;
 use super::both::both;
-use super::call::Call;
+use super::call::{Call, Towards};
 use super::http1_answer::{Answer, answer};
 use super::http1_server::refusal_of;
 use super::http1_shared::{Shared, UploadFault, append};
@@ -97,6 +97,9 @@ pub async fn relay(
     let whole = decoder.is_done();
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
     let (result, first) = connection.stream.write(first, 0).await;
+    if result.is_ok() && sent.body > 0 {
+        call.tell_framed(Towards::Service, head.framing, first.get(sent.at..).unwrap_or_default());
+    }
     worker.buffers.put_small(first);
     let (answer, rest) = if result.is_err() {
         (Answer::Nothing, Vec::new())
@@ -115,6 +118,8 @@ pub async fn relay(
 struct Sent {
     /// Body bytes forwarded, as content.
     body: u64,
+    /// Where in what was sent the body begins.
+    at: usize,
     /// Where the bytes of the request that are here end.
     end: usize,
 }
@@ -140,7 +145,7 @@ fn first_send(
 ) -> Result<Sent, Malformed> {
     let added = call.request_fields();
     write::request_head(out, input, head, &RequestPlan { added: &added, ..*plan });
-    let mut end = head.len;
+    let (mut end, at) = (head.len, out.len());
     let mut body = 0;
     loop {
         let rest = input.get(end..).unwrap_or_default();
@@ -156,9 +161,9 @@ fn first_send(
                 if head.framing == Framing::Chunked {
                     write_end(out, decoder.take_trailers().as_deref());
                 }
-                return Ok(Sent { body, end });
+                return Ok(Sent { body, at, end });
             }
-            Event::NeedMore => return Ok(Sent { body, end: end + used }),
+            Event::NeedMore => return Ok(Sent { body, at, end: end + used }),
         }
         end += used;
     }

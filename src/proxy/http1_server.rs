@@ -104,7 +104,7 @@ async fn next_head(
             if let Parsed::Malformed(fault) = parsed {
                 if fault == Malformed::Foreign && !keeping {
                     // Whoever begins so would take an answer in HTTP for one in its own protocol.
-                    worker.counters.refused.add(1);
+                    reply::count(worker, None);
                     return NextHead::End;
                 }
                 return NextHead::Refuse(refusal_of(fault));

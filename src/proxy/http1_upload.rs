@@ -1,6 +1,7 @@
 //! HTTP/1.1 to HTTP/1.1: the rest of the request's body, on its way to the service.
 
 use super::budget::Budget;
+use super::call::Towards;
 use super::http1_shared::{Shared, UploadFault, append};
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
@@ -92,6 +93,9 @@ async fn forward(
             return Err(UploadFault::TooLarge);
         }
         let (result, out) = shared.connection.stream.write(out, 0).await;
+        if result.is_ok() {
+            shared.call.tell_framed(Towards::Service, Framing::Chunked, &out);
+        }
         shared.worker.buffers.put(out);
         result
     } else {
@@ -102,6 +106,9 @@ async fn forward(
         }
         let (result, back) = shared.connection.stream.write(std::mem::take(buffer), 0).await;
         *buffer = back;
+        if result.is_ok() {
+            shared.call.tell_content(Towards::Service, buffer);
+        }
         result
     };
     sent.map_err(|_| UploadFault::UpstreamGone)?;

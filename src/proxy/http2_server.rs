@@ -40,6 +40,8 @@ struct Connection {
     abuse: Cell<Option<Abuse>>,
     backlog: Rc<Backlog>,
     streams: Cell<usize>,
+    /// Messages that became a stream here.
+    taken: Cell<u64>,
     /// When the last stream ended.
     quiet_since_ms: Cell<u64>,
     /// By when a header block that has begun is to be complete.
@@ -131,6 +133,7 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         abuse: Cell::new(None),
         backlog: Rc::default(),
         streams: Cell::new(0),
+        taken: Cell::new(0),
         quiet_since_ms: Cell::new(worker.clock.now_ms()),
         block_until_ms: Cell::new(u64::MAX),
         driver: RefCell::new(None),
@@ -154,6 +157,9 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
     if let Ok(mut http2) = handshake {
         drive(&connection, &downstream, &mut http2).await;
     }
+    // h2 answers or resets by itself what it takes for malformed or too large.
+    let begun = connection.meter.borrow().begun();
+    (connection.taken.get()..begun).for_each(|_| worker.lane.refused());
     if let Some(abuse) = connection.abuse.take() {
         let last = connection.meter.borrow().last_stream_id();
         say_goodbye(&worker, &downstream, last, abuse.kind).await;
@@ -163,6 +169,7 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
 
 /// Ends a connection whose preface is wrong (RFC 9113 3.4).
 pub async fn refuse_preface(worker: &Worker, downstream: &Downstream) {
+    worker.lane.refused();
     say_goodbye(worker, downstream, 0, AbuseKind::Preface).await;
     linger(worker, downstream).await;
 }
@@ -324,6 +331,7 @@ fn spawn(
 ) {
     let connection = Rc::clone(connection);
     connection.streams.set(connection.streams.get() + 1);
+    connection.taken.set(connection.taken.get() + 1);
     monoio::spawn(async move {
         let worker = Rc::clone(&connection.worker);
         worker.counters.requests.add(1);
@@ -585,7 +593,7 @@ async fn refuse(
     refusal: &Refusal,
 ) -> bool {
     let worker = &connection.worker;
-    worker.counters.refused.add(1);
+    super::reply::count(worker, Some(opening));
     let row = refusal.reason.row();
     let fresh = super::reply::fresh_id(worker);
     let id = match opening.request_id() {
@@ -630,7 +638,7 @@ async fn refuse(
     let mut sink = Http2Sink::new(stream, worker.timer(), Rc::clone(&connection.frames));
     let idle_ms = worker.settings.timeouts.client_body_idle_ms;
     let until_ms = worker.clock.now_ms().saturating_add(idle_ms);
-    if sink.data(body.into(), true, until_ms).await.is_err() {
+    if sink.data(body.into(), true, until_ms, None).await.is_err() {
         sink.reset(Code::CANCEL);
         return false;
     }

@@ -2,6 +2,7 @@
 //! back-pressure, bounded waits, and trailers.
 
 use super::budget::Budget;
+use super::call::{Call, Towards};
 use super::http2_view::{forbidden_in_trailers, line_bytes, padded};
 use super::timed::{Elapsed, Timer, until};
 use crate::http1::body::{Decoder, Event};
@@ -123,6 +124,23 @@ pub struct Terms<'a> {
     pub until_ms: u64,
     /// Set while the source is waited for.
     pub receiving: &'a Cell<bool>,
+    /// Who is told of what goes through.
+    pub tell: Tell<'a>,
+}
+
+/// The exchange that is told of content, once it was handed on, and the direction.
+#[derive(Clone, Copy)]
+pub struct Tell<'a> {
+    /// The exchange.
+    pub call: &'a Call,
+    /// Where the content goes.
+    pub towards: Towards,
+}
+
+impl Tell<'_> {
+    fn content(self, content: &[u8]) {
+        self.call.tell_content(self.towards, content);
+    }
 }
 
 impl Http2Source {
@@ -379,7 +397,8 @@ impl Http2Sink {
         Self { stream, timer, frames }
     }
 
-    /// Sends a piece of content as the receiver's window takes it.
+    /// Sends a piece of content as the receiver's window takes it; nobody is told of what the
+    /// gateway says itself.
     ///
     /// # Errors
     /// When it does not take it in time, or went away.
@@ -388,6 +407,7 @@ impl Http2Sink {
         mut data: Bytes,
         last: bool,
         until_ms: u64,
+        tell: Option<Tell<'_>>,
     ) -> Result<(), SinkGone> {
         while !data.is_empty() {
             self.stream.reserve_capacity(data.len());
@@ -403,12 +423,21 @@ impl Http2Sink {
             let part = data.split_to(room.min(data.len()));
             let end = last && data.is_empty();
             self.frames.set(self.frames.get().saturating_add(1));
-            self.stream.send_data(part, end).map_err(|_| SinkGone)?;
+            self.give(part, end, tell)?;
             if end {
                 return Ok(());
             }
         }
         if last { self.stream.send_data(Bytes::new(), true).map_err(|_| SinkGone) } else { Ok(()) }
+    }
+
+    fn give(&mut self, part: Bytes, end: bool, tell: Option<Tell<'_>>) -> Result<(), SinkGone> {
+        let told = tell.filter(|tell| tell.call.tells()).map(|tell| (tell, part.clone()));
+        self.stream.send_data(part, end).map_err(|_| SinkGone)?;
+        if let Some((tell, part)) = told {
+            tell.content(&part);
+        }
+        Ok(())
     }
 
     /// Ends the message with trailers.
@@ -474,16 +503,21 @@ impl Http1Sink<'_> {
 }
 
 impl Sink<'_> {
-    async fn take(&mut self, piece: Piece, until_ms: u64) -> Result<(), SinkGone> {
+    async fn take(&mut self, piece: Piece, until_ms: u64, tell: Tell<'_>) -> Result<(), SinkGone> {
         match self {
             Self::Http1(sink) => {
                 let bytes = sink.encode(&piece);
-                sink.send(bytes, until_ms).await
+                sink.send(bytes, until_ms).await?;
+                match piece {
+                    Piece::Data(data, _) if !sink.silent => tell.content(&data),
+                    Piece::Data(..) | Piece::Trailers(_) | Piece::End => {}
+                }
+                Ok(())
             }
             Self::Http2(sink) => match piece {
-                Piece::Data(data, last) => sink.data(data, last, until_ms).await,
+                Piece::Data(data, last) => sink.data(data, last, until_ms, Some(tell)).await,
                 Piece::Trailers(trailers) => sink.trailers(trailers),
-                Piece::End => sink.data(Bytes::new(), true, until_ms).await,
+                Piece::End => sink.data(Bytes::new(), true, until_ms, None).await,
             },
         }
     }
@@ -558,7 +592,7 @@ pub async fn pump(
             piece = match piece {
                 Piece::Data(data, true) => {
                     let until_ms = terms.clock.now_ms().saturating_add(terms.send_ms);
-                    let sent = sink.take(Piece::Data(data, false), until_ms).await;
+                    let sent = sink.take(Piece::Data(data, false), until_ms, terms.tell).await;
                     sent.map_err(|SinkGone| PumpFault::Sink)?;
                     Piece::Trailers(trailers.clone())
                 }
@@ -582,7 +616,7 @@ pub async fn pump(
             Piece::End => Some(Ended::Plain),
         };
         let until_ms = terms.clock.now_ms().saturating_add(terms.send_ms);
-        sink.take(piece, until_ms).await.map_err(|SinkGone| PumpFault::Sink)?;
+        sink.take(piece, until_ms, terms.tell).await.map_err(|SinkGone| PumpFault::Sink)?;
         if let Some(ended) = ended {
             return Ok(ended);
         }

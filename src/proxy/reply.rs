@@ -10,6 +10,15 @@ use crate::http1::write::{self, Persistence};
 use crate::io::deadline::Overdue;
 use crate::wire::request_id::RequestId;
 
+/// Counts a refusal. Every one comes here, so that the trail also hears of those that no decision
+/// tells of: there was no whole request, or none that could be decided on.
+pub fn count(worker: &Worker, asked: Option<&Opening>) {
+    worker.counters.refused.add(1);
+    if asked.is_none_or(Opening::is_undecided) {
+        worker.lane.refused();
+    }
+}
+
 /// Sends a refusal over HTTP/1.1. Failing to is no further fault: the connection ends anyway.
 pub async fn http1(
     worker: &Worker,
@@ -18,7 +27,7 @@ pub async fn http1(
     refusal: &Refusal,
     after: After,
 ) {
-    worker.counters.refused.add(1);
+    count(worker, asked.map(|(_, opening)| opening));
     let fresh = fresh_id(worker);
     let id = asked.map(|(_, opening)| opening.request_id()).filter(|id| !id.is_empty());
     let id = id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());

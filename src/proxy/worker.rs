@@ -9,6 +9,8 @@ use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
 use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
+use crate::audit::record::address_evidence;
+use crate::config::depth::Depth;
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
@@ -19,6 +21,7 @@ use crate::http1::response::ResponseHead;
 use crate::io::buffers::Buffers;
 use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
+use crate::snapshot::Snapshot;
 use crate::wire::forwarded::Sender;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -59,6 +62,8 @@ pub struct Worker {
     /// Connections by address.
     pub addresses: Addresses,
     turn: Cell<usize>,
+    /// Of the caller before: one that stays is hashed once.
+    evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
     shared: Arc<Shared>,
     landscape: RefCell<Rc<Landscape>>,
@@ -113,6 +118,7 @@ impl Worker {
             additions: Shelf::default(),
             addresses,
             turn: Cell::new(0),
+            evidence: Cell::new(None),
             trusted,
             shared,
             landscape: RefCell::new(landscape),
@@ -150,9 +156,22 @@ impl Worker {
         turn
     }
 
-    /// What the trail keeps of an exchange.
-    pub fn keeping(&self) -> Keeping<'_> {
-        Keeping { depth: &self.settings.audit.depth, sensitive: &[] }
+    /// What the trail keeps of an exchange whose route keeps so much, or as much as any.
+    pub fn keeping<'k>(&'k self, snapshot: &'k Snapshot, route: Option<&'k Depth>) -> Keeping<'k> {
+        let depth = route.unwrap_or(&self.settings.audit.depth);
+        Keeping { depth, sensitive: snapshot.sensitive() }
+    }
+
+    /// What a caller is known by, as records have it: its address.
+    pub fn evidence(&self, peer: IpAddr) -> [u8; 16] {
+        match self.evidence.get() {
+            Some((known, evidence)) if known == peer => evidence,
+            _ => {
+                let evidence = address_evidence(peer);
+                self.evidence.set(Some((peer, evidence)));
+                evidence
+            }
+        }
     }
 
     /// A deadline for futures that can be dropped.

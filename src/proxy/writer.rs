@@ -174,9 +174,11 @@ impl Writer {
         let more = self.drain();
         self.commit()?;
         let mut retired = 0;
-        if monotonic_ns() >= self.checkpoint_due_ns {
+        let now_ns = monotonic_ns();
+        if now_ns >= self.checkpoint_due_ns {
             self.checkpoint()?;
             retired = self.retire()?;
+            self.checkpoint_due_ns = now_ns.saturating_add(CHECKPOINT_NS);
         }
         Ok(Turn { more, retired })
     }
@@ -322,8 +324,11 @@ impl Writer {
         let mut gone = 0;
         // What a crash kept from being taken away is, too.
         while let Some(first) = self.retention.oldest_before(self.history.kept()) {
-            self.directory.remove(&openings_name(first))?;
-            self.directory.remove(&segment_name(first))?;
+            let openings = self.directory.remove(&openings_name(first));
+            // That something old stays is no reason to record nothing new: it is tried again.
+            if openings.and_then(|()| self.directory.remove(&segment_name(first))).is_err() {
+                break;
+            }
             self.retention.gone();
             gone += 1;
         }
@@ -356,7 +361,6 @@ impl Writer {
         self.directory.replace("checkpoint", note.as_bytes(), Access::Shared)?;
         self.partial = partial.into_iter().map(|tile| tile.path).collect();
         self.checkpointed = self.number;
-        self.checkpoint_due_ns = monotonic_ns().saturating_add(CHECKPOINT_NS);
         Ok(())
     }
 }

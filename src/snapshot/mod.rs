@@ -15,6 +15,7 @@ pub mod request;
 pub mod table;
 pub mod vector;
 
+use crate::config::depth::Depth;
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
 use block::Blocks;
@@ -104,6 +105,8 @@ pub struct RouteEntry {
     pub body_bytes_max: Option<u64>,
     /// `route` timeout in milliseconds; `None` is the process default.
     pub timeout_ms: Option<u64>,
+    /// What the trail keeps of its exchanges; `None` is the process default.
+    pub depth: Option<Arc<Depth>>,
 }
 
 /// What a request's target leads to.
@@ -182,6 +185,12 @@ impl Snapshot {
     /// The vocabulary that every attribute here belongs to.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// The attributes whose values the trail hides, by the numbers that facts have in its records,
+    /// in order.
+    pub fn sensitive(&self) -> &[u16] {
+        self.vocabulary.sensitive()
     }
 
     /// All services, by [`ServiceId`].

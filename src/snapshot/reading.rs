@@ -224,6 +224,7 @@ mod tests {
                 side: Side::Request,
                 kind: kind.clone(),
                 source: Some(Source::Header("x-a".to_owned())),
+                sensitive: false,
             };
             let vocabulary = Vocabulary::build("1", vec![declaration]).unwrap();
             let declared = &vocabulary.declared()[0];

@@ -182,6 +182,8 @@ pub const RING_WORDS: u64 = 1 << 20;
 /// than the most connections and streams of a worker, so that the bound means a leak, not load. In
 /// a lane that is written the ring is the bound: 15 words are kept for each outcome with digests.
 pub const OPEN_MAX: u64 = 1 << 20;
+/// Names of fields that a route may keep in the trail: each is looked for in every head.
+pub const PAYLOAD_FIELDS_MAX: usize = 16;
 /// Bytes of kept fields of one head in a payload record; with the bodies below a record stays
 /// within what its length can say.
 pub const PAYLOAD_FIELDS_BYTES_MAX: usize = 4096;

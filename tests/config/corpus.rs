@@ -147,3 +147,26 @@ fn what_does_not_compile_is_reported_where_it_was_written() {
     assert_eq!(places, [("conf.d/extra.toml", 4, 6)], "{faults:#?}");
     assert!(faults[0].what.starts_with("route `r` "), "{}", faults[0]);
 }
+
+/// What one record hides must not stand in clear in the next.
+#[test]
+fn a_field_that_gives_a_sensitive_attribute_is_recorded_nowhere() {
+    let sensitive = "source  = \"header:x-data-class\"\nsensitive = true";
+    let vocabulary = spoilt(VOCABULARY, "source  = \"header:x-data-class\"", sensitive);
+    let files = world::files("vocabulary.toml", &vocabulary);
+    let configuration = world::outcome(&files).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let id = configuration.vocabulary.find("data.class").map(|declared| declared.id().0);
+    assert_eq!(configuration.vocabulary.sensitive(), [id.unwrap()]);
+    let telling = "[audit]\nfields = [\"x-data-class\"]\n[routing]\naffinity_header = \
+                   \"x-data-class\"\n[process]";
+    let mut files = files;
+    files.0.insert("caio.toml".into(), spoilt(CAIO, "[process]", telling).into());
+    let told = "needs = ['deterministic']\naudit = { fields = [\"accept\", \"x-data-class\"] }";
+    let extra = spoilt(EXTRA, "needs = ['deterministic']", told);
+    files.0.insert("conf.d/extra.toml".into(), extra.into());
+    let faults = world::outcome(&files).unwrap_err();
+    let why = "`x-data-class` gives `data.class`, which is sensitive, and would be recorded; take \
+               another field, or drop `sensitive` there";
+    let places = ["caio.toml:6:11", "caio.toml:8:19", "conf.d/extra.toml:8:31"];
+    assert_eq!(faults, places.map(|place| format!("{place}: {why}")));
+}

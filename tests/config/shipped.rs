@@ -3,6 +3,7 @@
 use crate::world::{self, CAIO};
 use caio::cli::disk::Disk;
 use caio::cli::loading;
+use caio::config::depth::{BodyDepth, Depth};
 use caio::config::load;
 use caio::config::model::{Interface, PathPattern, Protocol};
 use caio::config::settings::Settings;
@@ -24,6 +25,9 @@ fn the_reference_writes_down_the_compiled_defaults() {
     assert_eq!(configuration.services.len(), 2);
     assert_eq!(configuration.services[0].protocol, Protocol::Http2);
     assert_eq!(configuration.services[1].protocol, Protocol::Http1);
+    let fields = vec!["content-type".to_owned()];
+    let depth = Depth { bodies: BodyDepth::Sizes, fields, body_bytes: 1024 };
+    assert_eq!(configuration.routes[0].depth, Some(depth));
 }
 
 /// A document in which every table the program reads has one key too many: the faults then list the
@@ -57,6 +61,7 @@ x = 1
 id = "r"
 operation = "GET /"
 capability = "a/1"
+audit.x = 1
 x = 1
 [[requirements]]
 id = "q"
@@ -77,7 +82,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 15, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 16, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();

@@ -38,6 +38,7 @@ address = "127.0.0.1:0"
 [[routes]]
 id = "jobs"
 operation = "* /jobs/*"
+audit = {{ payload = "sizes", fields = ["content-length"], body_bytes = "8B" }}
 capability = "test/1"
 needs = ['speed >= 1']
 
@@ -86,6 +87,7 @@ name = "tenant"
 side = "request"
 type = "text"
 source = "header:x-tenant"
+sensitive = true
 
 [[attributes]]
 name = "region"
@@ -263,6 +265,8 @@ fn show_names_everything_and_finds_the_retry() {
     assert_eq!(second["tried"], serde_json::json!(["test.dead"]));
     assert_eq!((second["route"].as_str(), second["status"].as_u64()), (Some("jobs"), Some(200)));
     assert_eq!(second["outcome"]["ending"], "whole");
+    assert_eq!(second["outcome"]["response_body_bytes"], 2);
+    assert!(second["outcome"]["endpoint"].as_str().unwrap().starts_with("127.0.0.1:"));
     // The header's value finds it as well; without a process, the newest that has one is taken.
     let header = format!("{}; boot=0; snapshot=x; service=y", ids[1].split('@').next().unwrap());
     let again = fine(&["audit", "show", "--json", "-t", trail(), &header]);
@@ -331,6 +335,8 @@ fn export_speaks_the_names_of_opentelemetry() {
     assert_eq!(answered["severity_text"], "INFO");
     assert_eq!(attributes["http.response.status_code"], 200);
     assert_eq!(attributes["http.route"], "jobs");
+    assert_eq!(attributes["server.address"], "127.0.0.1");
+    assert_eq!(attributes["http.response.body.size"], 2);
     assert!(all.iter().any(|it| it["attributes"]["error.type"] == "contract.unsatisfied"));
 }
 
@@ -374,6 +380,12 @@ fn a_trail_that_is_being_written_is_read_beside_its_writer() {
         assert_eq!(again, 1);
     }
     fine(&["audit", "replay", "-t", trail]);
+    // What is erased beside the writer is gone, and the writer does not mind.
+    assert!(fine(&["audit", "show", "-t", trail, &id]).contains("tenant"));
+    let erased = fine(&["audit", "erase", "--yes", "-t", trail, &id]);
+    assert!(erased.contains("erased 1 opening of 1 decision"), "{erased}");
+    let told = fine(&["audit", "show", "-t", trail, &id]);
+    assert!(told.contains("tenant is hidden, and its opening is erased"), "{told}");
     gateway.assert_sound();
     gateway.kill();
     gateway.wait();

@@ -189,10 +189,10 @@ fn segments_are_sealed_chained_and_retired_and_what_is_left_is_whole() {
     let mut gateway =
         Gateway::start_with(origin.address, Protocol::Http1, &audited(kept.path(), &less));
     eventually("the oldest go", || segments(kept.path())[0] > before[0]);
+    eventually("and the operator knows", || gateway.said().contains("retention took away"));
     assert_eq!(get(gateway.address, "/").status(), Some(200));
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));
-    assert!(gateway.said().contains("retention took away"), "{}", gateway.said());
     let (code, said) = check(kept.path());
     assert_eq!(code, Some(0), "{said}");
 

@@ -174,8 +174,12 @@ impl Told<'_> {
         self.payload_lines(&mut line);
         if self.attempts.len() > 1 {
             let told = self.attempts.iter().map(|attempt| {
-                let status = attempt.status().map_or("open".into(), |status| status.to_string());
-                format!("{} ended with {status}", attempt.id)
+                let status = match attempt.status() {
+                    None => "is open".to_owned(),
+                    Some(0) => "ended without a status".to_owned(),
+                    Some(status) => format!("ended with {status}"),
+                };
+                format!("{} {status}", attempt.id)
             });
             line("attempts", told.collect::<Vec<_>>().join("\n"), Tone::Plain);
         }

@@ -221,8 +221,8 @@ impl Verified {
         }
         let paint = out.paint;
         writeln!(out.writer, "{}", paint.green("the trail is of one piece"))?;
-        let end = self.first + self.frames;
-        let mut frames = format!("{} to {end}, signed up to {signed}", self.first);
+        let first = self.first;
+        let mut frames = format!("{} from {first}, signed up to {signed}", self.frames);
         if self.torn {
             frames.push_str(", and one that is still being written");
         }

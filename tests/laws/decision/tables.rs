@@ -22,6 +22,7 @@ fn route(world: &World, rng: &mut Rng, method: Option<&str>, path: PathPattern) 
         needs: Vec::new(),
         body_bytes_max: None,
         timeout_ms: None,
+        depth: None,
     }
 }
 

@@ -114,6 +114,7 @@ fn vocabulary() -> Arc<Vocabulary> {
         side,
         kind,
         source,
+        sensitive: false,
     };
     let header = |name: &str| Some(Source::Header(name.to_owned()));
     let symbols = || vec!["low".to_owned(), "middle".to_owned(), "high".to_owned()];
@@ -195,6 +196,7 @@ impl World {
                 needs: (0..rng.usize(..3)).map(|_| world.need(rng)).collect(),
                 body_bytes_max: None,
                 timeout_ms: None,
+                depth: None,
             });
         }
         world.random_requirements(rng);
@@ -249,6 +251,7 @@ impl World {
                 needs: (0..rng.usize(..2)).map(|_| world.need(rng)).collect(),
                 body_bytes_max: None,
                 timeout_ms: None,
+                depth: None,
             });
         }
         world.random_requirements(rng);
