@@ -2,7 +2,7 @@
 //!
 //! # Map: imports only go down
 //! ```text
-//!  9  cli          words for people: demo, run, check, explain
+//!  9  cli          words for people: demo, run, check, explain, audit
 //!  8  admin        the control surface, on its own address: probes     ┐
 //!  7  proxy        one worker per core: accept, drive, relay, adopt    ├ feature "serve"
 //!     io           monoio, sockets, timers, files; knows no HTTP       ┘

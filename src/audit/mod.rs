@@ -9,13 +9,18 @@
 #![doc = include_str!("format.md")]
 
 pub mod base64;
+pub mod chain;
 pub mod frame;
 pub mod history;
 pub mod lane;
+pub mod ledger;
 pub mod note;
+pub mod opening;
+pub mod proof;
 pub mod reading;
 pub mod record;
 pub mod ring;
+pub mod scan;
 pub mod seal;
 pub mod told;
 pub mod tree;

@@ -143,7 +143,7 @@ fn tile(level: u8, index: u64, hashes: &[Hash]) -> Tile {
 }
 
 /// The path of a full tile: the index in groups of three digits, all but the last with an `x`.
-fn path(level: u8, index: u64) -> String {
+pub(super) fn path(level: u8, index: u64) -> String {
     let mut text = format!("{:03}", index % 1000);
     let mut rest = index / 1000;
     while rest > 0 {

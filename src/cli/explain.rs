@@ -1,5 +1,7 @@
 //! `caio explain`: why a request, given as to curl, is routed as it is.
 
+use super::audit::options::Options;
+use super::audit::{self, Failure, recorded};
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
@@ -25,6 +27,7 @@ Say where a request would go and why: every candidate, the first clause it fails
 Everyone is taken to be healthy and idle; nothing is sent.
 
 Usage: caio explain -c FILE [OPTIONS] URL
+       caio explain --trail DIRECTORY [--json] ID
 
 Options:
   -c, --config FILE     the process file, such as caio.toml
@@ -36,12 +39,24 @@ Options:
       --json            the same as JSON
   -h, --help            print this
 
-URL is http://host/path or just /path.
+URL is http://host/path or just /path. With --trail a decision on record is explained, from the
+trail and the landscape stored in it alone; ID is w3-18842, w3-18842@7, or the value of a
+CAIO-Decision field.
 Exit codes: 0 it is routed, 1 it is refused or the files are wrong, 2 the command line is wrong.
 ";
 
 /// Runs the verb with the arguments behind its name; the result is the exit code.
 pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
+    let recorded =
+        |word: &String| matches!(word.as_str(), "-t" | "--trail") || word.starts_with("--trail=");
+    if args.iter().any(recorded) {
+        return match Options::read(args, &[]) {
+            Ok(Some(options)) => recorded::run(&options, out),
+            Ok(None) => write!(out.writer, "{HELP}").map(|()| FINE).map_err(Failure::Output),
+            Err(what) => Err(Failure::Usage(what)),
+        }
+        .unwrap_or_else(|failure| audit::said("caio explain", failure, err));
+    }
     explain(args, out, err).unwrap_or(WRONG)
 }
 
@@ -243,7 +258,7 @@ fn locate(request: &mut Described, url: &str) -> Result<(), String> {
 }
 
 /// The same as JSON. Hashes are hexadecimal text: JSON numbers lose their low bits.
-fn json(explanation: &Explanation) -> Json {
+pub(super) fn json(explanation: &Explanation) -> Json {
     let candidates: Vec<Json> = explanation
         .candidates
         .iter()

@@ -1,5 +1,6 @@
 //! Layer 9: words for people.
 
+pub mod audit;
 pub mod check;
 #[cfg(feature = "serve")]
 pub mod demo;
@@ -25,7 +26,8 @@ Verbs:
   demo      example services and a gateway in front of them, to try with curl
   run       serve: route each call by contract
   check     read a configuration and report everything that is wrong with it
-  explain   why a request is routed as it is, and why not otherwise
+  explain   why a request is routed as it is, or was, and why not otherwise
+  audit     read the trail of decisions: tail, query, show, verify, prove, replay, export
 
 Options:
   -h, --help     print this, or a verb's own help after the verb
@@ -40,6 +42,7 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
     };
     let written = match verb {
         "check" => return check::run(rest, out, err),
+        "audit" => return audit::run(rest, out, err),
         "explain" => return explain::run(rest, out, err),
         #[cfg(feature = "serve")]
         "demo" => return demo::run(rest, out, err),

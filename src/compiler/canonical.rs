@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
 
 /// What the words of the text mean, and how a decision follows from them.
-const SEMANTICS: &str = "caio-landscape/1 caio-sem/1";
+pub(super) const SEMANTICS: &str = "caio-landscape/1 caio-sem/1";
 
 struct Lines(String);
 

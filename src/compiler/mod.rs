@@ -4,6 +4,7 @@ mod callers;
 pub mod canonical;
 mod paths;
 mod routes;
+pub mod stored;
 
 use crate::config::model::{Caller, Condition, Requirement, Route, Service};
 use crate::contract::logic::{AttributeId, Cnf};

@@ -3,7 +3,7 @@
 use super::reading::{self, Reader};
 use super::request::{BadFact, Principal, RequestView};
 use crate::contract::logic::{AttributeId, Facts};
-use crate::contract::set::{Set, Value};
+use crate::contract::set::{Numbers, Set, Texts, Value};
 use crate::contract::vocabulary::{Declared, Side, Source, Vocabulary};
 use crate::wire::limits::FACT_COLUMNS_MAX;
 use std::cmp::Ordering;
@@ -226,7 +226,37 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// The vector of numbers as records have them; those of other attributes are left out.
+    pub fn recorded(&self, numbers: impl IntoIterator<Item = (AttributeId, i64)>) -> FactVector {
+        let mut facts = FactVector::default();
+        for (attribute, number) in numbers {
+            if let Some(column) = self.find(attribute) {
+                facts.set(column, number);
+            }
+        }
+        facts
+    }
+
+    /// What a recorded number stands for: of a text every text of that rank. `None` where the
+    /// attribute has no column, or no value has this number.
+    pub fn meaning(&self, attribute: AttributeId, number: i64) -> Option<Set> {
+        let column = self.columns.get(self.find(attribute)?)?;
+        if !column.is_text() {
+            return Some(Set::Numbers(Numbers::new([(number, number)])));
+        }
+        let rank = usize::try_from(number).ok().filter(|rank| *rank <= column.ends.len())?;
+        let low = rank.checked_sub(1).and_then(|below| column.ends.get(below));
+        let low = low.cloned().unwrap_or_default();
+        Some(Set::Texts(Texts::new([(low, column.ends.get(rank).cloned())])))
+    }
+}
+
 impl Column {
+    fn is_text(&self) -> bool {
+        matches!(self.reader, Reader::Text | Reader::Reversed | Reader::Fingerprint)
+    }
+
     #[inline]
     fn text<'a>(&self, view: &'a impl RequestView, principal: &'a Principal) -> Option<&'a str> {
         match &self.origin {

@@ -18,7 +18,8 @@ mod world;
 
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::{Disagreement, certify};
-use caio::compiler::{compile, compile_with};
+use caio::compiler::canonical::need_lines;
+use caio::compiler::{compile, compile_with, stored};
 use caio::config::model::{Condition, Operation, Route};
 use caio::contract::logic::{AttributeId, Facts};
 use caio::decide::requirement::{Interner, Tokens, Unavailable, read};
@@ -629,4 +630,51 @@ fn a_request_is_matched_by_its_operation_only() {
     assert!(matches(&operation(None, "/a/*"), "GET", "/a/"));
     assert!(!matches(&operation(None, "/a/*"), "GET", "/a"));
     let _: fn(&Principal, &Call) -> bool = |_, call| host_matches(None, call.host());
+}
+
+/// What is on record is a landscape's text, numbers for facts, and lines for what a header stated.
+#[test]
+fn a_landscape_out_of_its_own_text_decides_alike_by_what_is_on_record() {
+    let mut decided = 0;
+    for seed in rounds(150) {
+        let mut rng = Rng::with_seed(seed);
+        let world = World::random(&mut rng);
+        let Ok(snapshot) = compile(&world.parts()) else { continue };
+        let again = stored::snapshot(snapshot.canonical());
+        let again = again.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        assert_eq!(again.digest(), snapshot.digest(), "seed {seed}");
+        assert_eq!(again.canonical(), snapshot.canonical(), "seed {seed}");
+        let epoch = random_epoch(&mut rng, &snapshot);
+        for _ in 0..40 {
+            let asked = Asked::random(&mut rng, &world, &snapshot);
+            let columns = &snapshot.capability_entry(asked.capability).unwrap().columns;
+            let vector = columns.vector(&asked.facts);
+            let numbers: Vec<(AttributeId, i64)> = columns
+                .attributes()
+                .enumerate()
+                .filter_map(|(at, attribute)| Some((attribute, vector.number(at)?)))
+                .collect();
+            for (attribute, number) in &numbers {
+                let meaning = columns.meaning(*attribute, *number).unwrap();
+                assert!(meaning.contains(&asked.facts[attribute]), "seed {seed}: {meaning:?}");
+            }
+            let columns = &again.capability_entry(asked.capability).unwrap().columns;
+            let facts = columns.recorded(numbers);
+            let header = asked.header.as_ref().map(|header| {
+                HeaderNeeds::new(stored::needs(&need_lines(header.conditions())).unwrap())
+            });
+            let question = Question {
+                capability: asked.capability,
+                needs: asked.needs_id,
+                header: header.as_ref(),
+                facts: &facts,
+                seed: asked.seed,
+                tried: &asked.tried,
+            };
+            let first = asked.ask(&snapshot, |question| decide(&snapshot, &epoch, question));
+            assert_eq!(first, decide(&again, &epoch, &question), "seed {seed}");
+            decided += 1;
+        }
+    }
+    assert!(decided > 1000, "{decided}");
 }
