@@ -20,6 +20,7 @@ pub(crate) struct Following {
 }
 
 /// Follows; returns at a fault, or where it was told to end.
+#[expect(clippy::disallowed_methods, reason = "nobody waits for it but who asked it to wait")]
 pub(crate) fn follow(
     directory: &Path,
     keys: &Keys,

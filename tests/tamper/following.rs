@@ -20,9 +20,14 @@ struct Growing {
 impl Growing {
     /// The first frames are there, and the verifier follows.
     fn new(name: &str, log: &Log, frames: usize, ends: &[&str]) -> Self {
+        Self::signed(name, log, frames, frames, ends)
+    }
+
+    /// The same, and the checkpoint covers fewer.
+    fn signed(name: &str, log: &Log, frames: usize, signed: usize, ends: &[&str]) -> Self {
         let directory = place(name);
         let log = log.clone();
-        cut(&log, frames).write(&directory, &Pen::new());
+        cut(&log, frames).write(&directory, &Pen { signed: Some(signed), ..Pen::new() });
         let mut command = verifier(&directory);
         command.args(["--follow", "--interval", "0.02"]).args(ends).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -42,12 +47,16 @@ impl Growing {
 
     /// Waits for the line that says so many frames were verified.
     fn until(&mut self, frames: u64) -> Said {
+        self.waited(|said| number(said, "frames") >= frames)
+    }
+
+    fn waited(&mut self, there: impl Fn(&Said) -> bool) -> Said {
         loop {
             let mut text = String::new();
-            assert!(self.lines.read_line(&mut text).unwrap() > 0, "it ended before frame {frames}");
+            assert!(self.lines.read_line(&mut text).unwrap() > 0, "it ended before that");
             let said = Said { code: 0, text };
             assert!(!said.text.contains("verdict"), "{}", said.text);
-            if number(&said, "frames") >= frames {
+            if there(&said) {
                 return said;
             }
         }
@@ -131,19 +140,28 @@ fn a_trail_that_grows_is_followed_to_its_close() {
     assert_eq!(number(&said, "retired"), 0);
 }
 
+/// Read in pieces, each as a reader may find it.
 #[test]
 fn a_frame_that_is_not_whole_is_waited_for() {
     let log = tell(702);
     let segments = log.segments();
     let inside = segments[1] + 2;
-    let mut growing = Growing::new("torn-grows", &log, inside, &["--until-closed"]);
+    let parts = [1, 20, 40, 63];
+    let signed = inside - parts.len();
+    let ends = ["--until-closed"];
+    let mut growing = Growing::signed("torn-grows", &log, inside, signed, &ends);
     growing.until(inside as u64);
+    let (digests, note) = (log.digests(), growing.directory.join("checkpoint"));
     let next = log::frame(inside as u64, &log.frames[inside].records).0;
     let path = growing.last_segment();
     let right = fs::read(&path).unwrap();
-    for part in [1, 20, 40, next.len() - 1] {
+    for (part, signed) in parts.into_iter().zip(signed + 1..) {
         fs::write(&path, [&right[..], &next[..part]].concat()).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        // A line about the checkpoint is said after a look at the frames behind it.
+        let ahead = growing.directory.join("ahead.tmp");
+        fs::write(&ahead, log::checkpoint(&Pen::new().key, &digests[..signed])).unwrap();
+        fs::rename(ahead, &note).unwrap();
+        growing.waited(|said| number(said, "unsigned") == (inside - signed) as u64);
     }
     growing.grow(inside + 1);
     growing.until(inside as u64 + 1);

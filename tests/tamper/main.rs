@@ -82,7 +82,7 @@ fn written(name: &str, log: &Log) -> PathBuf {
 fn right_trails_are_right_for_both_verifiers() {
     let (mut verdicts, mut stages, mut retries, mut headers) = ([0; 3], [0; 7], 0, 0);
     let (mut told, mut retired) = (Told::default(), 0);
-    for seed in 1..=24 {
+    for seed in 1..=16 {
         let mut plot = Plot::new(seed, 160);
         plot.crowded = seed % 8 == 0;
         plot.committed = seed % 2 == 0;
@@ -113,13 +113,13 @@ fn right_trails_are_right_for_both_verifiers() {
         headers += story.headers;
         let _ = std::fs::remove_dir_all(directory);
     }
-    assert!(verdicts[0] + verdicts[1] >= 5000 && verdicts[2] > 500, "{verdicts:?}");
+    assert!(verdicts[0] + verdicts[1] >= 4000 && verdicts[2] > 300, "{verdicts:?}");
     // Policy permits everything until there is one; all others must be the last stage of some.
     let passed = [0, 1, 3, 4, 5, 6];
-    assert!(passed.iter().all(|stage| stages[*stage] > 20), "{stages:?}");
+    assert!(passed.iter().all(|stage| stages[*stage] > 15), "{stages:?}");
     assert!(retries > 500 && headers > 500, "{retries} {headers}");
-    assert!(retired > 5, "{retired}");
-    assert!(told.states > 50 && told.payloads > 500, "{told:?}");
+    assert!(retired > 4, "{retired}");
+    assert!(told.states > 30 && told.payloads > 500, "{told:?}");
     assert!(told.commitments > 500, "{told:?}");
 }
 
