@@ -8,6 +8,8 @@ pub mod clock;
 pub mod deadline;
 pub mod duplex;
 pub mod files;
+#[cfg(feature = "inject")]
+mod inject;
 pub mod isolate;
 pub mod journal;
 pub mod listener;
