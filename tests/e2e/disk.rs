@@ -22,10 +22,11 @@ mod support;
 use load::{Name, Seen, complete, decisions, pause, under_load};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::origin::Origin;
-use support::{Gateway, Protocol, Scratch, eventually};
+use support::{Gateway, Protocol, Scratch, configuration, eventually, nowhere};
 
 fn audited(directory: &Path, more: &str) -> String {
     format!("\n[audit]\ndirectory = \"{}\"\n{more}\n", directory.display())
@@ -49,6 +50,48 @@ fn assert_on(there: &BTreeSet<Name>, expected: &[Name]) {
 
 fn names(all: &[(Name, Instant)]) -> Vec<Name> {
     all.iter().map(|(name, _)| *name).collect()
+}
+
+/// A gateway that nobody waits for until it listens: it may be ended in the middle of its start.
+struct Beginning {
+    child: Child,
+    _scratch: Scratch,
+}
+
+impl Beginning {
+    fn new(trail: &Path) -> Self {
+        let more = audited(trail, "");
+        let (scratch, file) = configuration(nowhere(), Protocol::Http1, &more);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caio"));
+        let command = command.current_dir(scratch.path()).args([
+            "run".as_ref(),
+            "-c".as_ref(),
+            file.as_os_str(),
+        ]);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child: command.spawn().unwrap(), _scratch: scratch }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// How long a start takes here, until it listens. The trail is begun in its last part.
+fn start_micros(origin: &Origin, trail: &Path) -> u64 {
+    let began = Instant::now();
+    let gateway = start(origin, trail, "");
+    let took = began.elapsed();
+    end(gateway);
+    u64::try_from(took.as_micros()).unwrap()
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Whether the trail says of itself that it fails, once since `before`.
@@ -93,6 +136,30 @@ mod kill {
         if sync {
             assert_on(&there, &names(&forwarded.lock().unwrap()));
         }
+    }
+
+    #[test]
+    #[ignore = "takes a quarter of a minute: .ci/run does it"]
+    fn in_the_middle_of_a_start_leaves_a_trail_that_goes_on() {
+        let (kept, origin) = (Scratch::new(), Origin::echo());
+        let trail = kept.path().join("trail");
+        let mut random = fastrand::Rng::with_seed(5);
+        let most = start_micros(&origin, &trail);
+        // Also the first start of all: from there the keys come.
+        let news: Vec<_> = (0..8).map(|number| kept.path().join(format!("new-{number}"))).collect();
+        for trail in news.iter().chain(std::iter::repeat_n(&trail, 30)) {
+            let mut beginning = Beginning::new(trail);
+            pause(Duration::from_micros(random.u64(most / 2..most)));
+            beginning.kill();
+        }
+        for new in &news {
+            end(start(&origin, new, ""));
+            complete(new);
+        }
+        end(start(&origin, &trail, ""));
+        let figures = complete(&trail);
+        println!("{figures}");
+        assert!(figures["boots"].as_u64() > Some(2), "none came so far as to write");
     }
 
     #[test]
@@ -260,10 +327,12 @@ mod power {
             let moment = Duration::from_micros(random.u64(0..1_300_000));
             let (mut signed, mut frames, mut cut) = (0, 0, None);
             let seen = under_load(&mut gateway, &trail, |gateway, _| {
+                let cutter = disk.cutter();
                 pause(moment);
                 signed = load::signed(&trail);
                 frames = load::Follower::default().frames(&trail);
-                cut = Some(disk.cut(gateway));
+                cut = Some(cutter.cut());
+                gateway.kill();
             });
             disk.back();
             assert!(load::Follower::default().frames(&trail) >= signed, "signed and lost");
@@ -282,6 +351,34 @@ mod power {
         assert_on(&decisions(&trail), &expected);
         println!("{answered} answers, {} acknowledged; {figures}", expected.len());
         assert!(expected.len() * 3 > answered, "most had the time to be acknowledged");
+    }
+
+    #[test]
+    #[ignore = "mounts a loop device, which needs root: .ci/run does it"]
+    fn a_cut_in_the_middle_of_a_start_leaves_a_trail_that_goes_on() {
+        let (disk, origin) = (Powered::new(), Origin::echo());
+        let trail = disk.path().join("trail");
+        let mut random = fastrand::Rng::with_seed(6);
+        let most = start_micros(&origin, &trail);
+        // Also the first start of all: from there the keys come.
+        let news: Vec<_> = (0..8).map(|number| disk.path().join(format!("new-{number}"))).collect();
+        let trails = news.iter().chain(std::iter::repeat_n(&trail, 12));
+        for trail in trails {
+            let cutter = disk.cutter();
+            let mut beginning = Beginning::new(trail);
+            pause(Duration::from_micros(random.u64(most / 2..most * 3 / 2)));
+            cutter.cut();
+            beginning.kill();
+            disk.back();
+        }
+        for new in &news {
+            end(start(&origin, new, ""));
+            complete(new);
+        }
+        end(start(&origin, &trail, ""));
+        let figures = complete(&trail);
+        println!("{figures}");
+        assert!(figures["boots"].as_u64() > Some(2), "none came so far as to write");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Disks that fail: a small one, one that fails on demand, and one whose power can be cut. Each is
 //! taken away again with the value that stands for it, also when the test fails.
 
-use crate::support::{Gateway, PATIENCE, Scratch, eventually};
+use crate::support::{PATIENCE, Scratch, eventually};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -150,12 +150,9 @@ impl Powered {
         &self.0.path
     }
 
-    /// Cuts it off, and with it whoever writes to it; when that began. A machine without power
-    /// answers nobody, so what is said after that moment does not count: the kernel, which lives
-    /// on, may then take a transaction that it gave up for one that it finished, and say that a
-    /// sync has worked.
-    pub fn cut(&self, gateway: &mut Gateway) -> Instant {
-        let mut cutter = Command::new("python3")
+    /// What can cut it off in a moment.
+    pub fn cutter(&self) -> Cutter {
+        let mut child = Command::new("python3")
             .arg(root("tests/disk/power_cut.py"))
             .arg(&self.0.path)
             .stdin(Stdio::piped())
@@ -163,12 +160,8 @@ impl Powered {
             .spawn()
             .unwrap();
         let mut ready = [0; 6];
-        cutter.stdout.take().unwrap().read_exact(&mut ready).unwrap();
-        let began = Instant::now();
-        cutter.stdin.take().unwrap().write_all(b"now\n").unwrap();
-        assert!(cutter.wait().unwrap().success());
-        gateway.kill();
-        began
+        child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        Cutter(child)
     }
 
     /// The power is back. Nobody may hold a file of before.
@@ -181,5 +174,27 @@ impl Powered {
         // 1: errors were corrected, which a journal that was replayed may be.
         assert!(matches!(checked.status.code(), Some(0 | 1)), "{checked:?}");
         self.mount();
+    }
+}
+
+/// Holds the directory's root open, and cuts it off when it is told to.
+pub struct Cutter(Child);
+
+impl Cutter {
+    /// Cuts the power; when that began. A machine without power answers nobody, so what is said
+    /// after that moment does not count: the kernel, which lives on, may take a transaction that it
+    /// gave up for one that it finished, and say that a sync has worked.
+    pub fn cut(mut self) -> Instant {
+        let began = Instant::now();
+        self.0.stdin.take().unwrap().write_all(b"now\n").unwrap();
+        assert!(self.0.wait().unwrap().success());
+        began
+    }
+}
+
+impl Drop for Cutter {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -118,7 +118,7 @@ protocol = "{protocol}"
 }
 
 /// A directory with a whole configuration, and its process file.
-fn configuration(origin: SocketAddr, protocol: Protocol, more: &str) -> (Scratch, PathBuf) {
+pub fn configuration(origin: SocketAddr, protocol: Protocol, more: &str) -> (Scratch, PathBuf) {
     let scratch = Scratch::new();
     scratch.write("vocabulary.toml", VOCABULARY);
     scratch.write("echo.toml", CONTRACT);
