@@ -35,6 +35,8 @@ pub(crate) struct Requirement {
 pub(crate) struct Service {
     pub(crate) tier: u8,
     pub(crate) weight: u64,
+    /// How many endpoints it has.
+    pub(crate) endpoints: usize,
 }
 
 /// An explicit route.
@@ -186,9 +188,15 @@ impl Reading {
                     Owner::Numbered => self.needs.last_mut()?.2.push(need),
                 }
             }
+            // Addresses are not decided on; an outcome counts them.
+            "endpoint" => {
+                let own = self.offering.is_none();
+                self.services.last_mut().filter(|_| own)?.endpoints += 1;
+                return Some(());
+            }
             // What decisions do not depend on: spelled by whoever wrote it.
-            "vocabulary" | "declared" | "attribute" | "endpoint" | "grpc" | "http" | "header"
-            | "caller" | "network" | "fact" | "seed" => return Some(()),
+            "vocabulary" | "declared" | "attribute" | "grpc" | "http" | "header" | "caller"
+            | "network" | "fact" | "seed" => return Some(()),
             _ => return None,
         }
         from.0.is_empty().then_some(())
@@ -210,7 +218,7 @@ impl Reading {
             return None;
         }
         self.ids.push(id);
-        self.services.push(Service { tier, weight });
+        self.services.push(Service { tier, weight, endpoints: 0 });
         self.offering = None;
         from.0.is_empty().then_some(())
     }

@@ -4,86 +4,168 @@
 use super::landscape::{Capability, Landscape};
 use super::limits::{BOUND_KEPT_MAX, PARENTS_MAX};
 use super::meaning::{self, Answer, Question, STAGES};
-use super::record::{Body, Decision, NO_PARENT, NONE};
+use super::outcome;
+use super::record::{Body, Decision, LaneState, NO_PARENT, NONE, Outcome};
 use super::report::must;
+use super::state::{LaneSaid, Stated};
 use super::text::{self, Need};
 use super::trail::Counts;
-use std::collections::BTreeMap;
+use super::tree::Hash;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// A snapshot with one epoch.
 pub(crate) struct Version {
     pub(crate) number: u32,
+    /// The epoch's own number.
+    pub(crate) epoch: u32,
+    /// The snapshot, and the version since which it is the landscape.
+    pub(crate) since: u32,
+    pub(crate) digest: Hash,
     pub(crate) landscape: Rc<Landscape>,
     /// A byte per service.
     pub(crate) states: Vec<u8>,
 }
+
+/// Versions by their numbers.
+pub(crate) type Versions = BTreeMap<u32, Rc<Version>>;
 
 /// What is known of a lane.
 #[derive(Default)]
 pub(crate) struct Lane {
     /// The number of its next decision.
     pub(crate) next: u64,
-    /// The newest that it adopted.
-    pub(crate) version: Option<Rc<Version>>,
+    /// Decisions before this one were made before reading began.
+    begun: u64,
+    /// The newest version that it adopted; 0 is none.
+    pub(crate) adopted: u32,
+    version: Option<Rc<Version>>,
     dictionary: Vec<Entry>,
     /// Without an outcome.
     pub(crate) open: BTreeMap<u64, Parent>,
     /// Finished, but not with a whole answer: these may have a further attempt.
     failed: BTreeMap<u64, Parent>,
+    /// Decisions from before reading began that can have no further attempt.
+    spent: BTreeSet<u64>,
     outcomes: u64,
+    /// Messages refused without a decision.
+    refused: u64,
     /// Decisions and outcomes.
-    lost: (u64, u64),
+    pub(crate) lost: (u64, u64),
     pub(crate) closed: bool,
 }
 
 /// What some header stated.
 struct Entry {
-    landscape: Rc<Landscape>,
+    /// `None` when it was recorded under a version from before reading began.
+    landscape: Option<Rc<Landscape>>,
     needs: Vec<Need>,
+    stated: Stated,
+}
+
+/// A decision that may have an outcome and a further attempt.
+#[derive(Default)]
+pub(crate) struct Parent {
+    /// `None` when it was made before reading began.
+    known: Option<Known>,
+    /// A further attempt was made.
+    spent: bool,
+    /// Its payload was recorded.
+    payload: bool,
 }
 
 /// A decision as its outcome and its next attempt must know it.
-pub(crate) struct Parent {
-    decision: Box<Decision>,
-    version: Rc<Version>,
-    /// A further attempt was made.
-    spent: bool,
+pub(crate) struct Known {
+    pub(crate) decision: Box<Decision>,
+    /// `None` when it is a version from before reading began.
+    pub(crate) version: Option<Rc<Version>>,
 }
 
 impl Lane {
+    /// A lane as a state says it is.
+    pub(crate) fn begun(said: &LaneSaid, versions: &Versions) -> Result<Self, String> {
+        let state = &said.state;
+        let version = versions.get(&state.adopted).cloned();
+        let known = state.closed || state.adopted == 0 || version.is_some();
+        must!(known, "version {} has no epoch", state.adopted);
+        let mut lane = Self {
+            next: said.next,
+            begun: said.next,
+            adopted: state.adopted,
+            version: version.filter(|_| !state.closed),
+            refused: state.refused,
+            closed: state.closed,
+            ..Self::default()
+        };
+        for number in &state.open {
+            must!(*number < said.next, "decision {number} is open and was not made");
+            lane.open.insert(*number, Parent::default());
+        }
+        // What ended and is still open has lost its outcome; which it is nobody knows.
+        let whole = said.next.saturating_sub(state.open.len() as u64);
+        lane.lost.1 = state.ended.saturating_sub(whole);
+        lane.outcomes = state.ended - lane.lost.1;
+        for stated in &said.dictionary {
+            must!(stated.id as usize == lane.dictionary.len() + 1, "a requirement is missing");
+            let of = versions.range(..=stated.version).next_back();
+            let first = versions.first_key_value();
+            let of = of.or(first.filter(|(_, first)| first.since <= stated.version));
+            let landscape = of.map(|(_, version)| Rc::clone(&version.landscape));
+            lane.dictionary.push(entry(landscape, stated.clone())?);
+        }
+        Ok(lane)
+    }
+
+    /// What a state must say of it.
+    pub(crate) fn said(&self) -> LaneSaid {
+        let state = LaneState {
+            adopted: self.adopted,
+            entries: u32::try_from(self.dictionary.len()).unwrap_or(u32::MAX),
+            refused: self.refused,
+            ended: self.outcomes.saturating_add(self.lost.1),
+            closed: self.closed,
+            more: false,
+            open: self.open.keys().copied().collect(),
+        };
+        let dictionary = self.dictionary.iter().map(|entry| entry.stated.clone()).collect();
+        LaneSaid { next: self.next, state, dictionary }
+    }
+
     /// The next record of the lane, under these versions.
     pub(crate) fn record(
         &mut self,
         sequence: u64,
         body: Body<'_>,
-        versions: &BTreeMap<u32, Rc<Version>>,
+        versions: &Versions,
         counts: &mut Counts,
     ) -> Result<(), String> {
         must!(!self.closed, "a record follows the close of its lane");
-        if let Body::Outcome { status, kind, ns } = body {
-            counts.outcomes += 1;
-            return self.outcome(sequence, status, kind, ns);
+        match body {
+            Body::Outcome(outcome) => {
+                counts.outcomes += 1;
+                return self.outcome(sequence, &outcome);
+            }
+            Body::Payload { fields } => {
+                counts.payloads += 1;
+                return self.payload(sequence, fields);
+            }
+            _ => {}
         }
         must!(sequence == self.next, "the lane's decision {} is missing", self.next);
         match body {
             Body::Adoption { version } => {
-                let before = self.version.as_ref().map(|version| version.number);
-                must!(before < Some(version), "the lane goes back to version {version}");
+                must!(self.adopted < version, "the lane goes back to version {version}");
                 let known = versions.get(&version).cloned();
                 self.version = Some(known.ok_or(format!("version {version} has no epoch"))?);
+                self.adopted = version;
                 Ok(())
             }
             Body::Requirement { id, version, text } => {
                 let due = self.dictionary.len() + 1;
                 must!(id as usize == due, "the requirement {due} is missing");
-                let Some(known) = self.held(version) else {
-                    return Err(format!(
-                        "a requirement of version {version}, by which none decides"
-                    ));
-                };
-                let needs = text::needs(text).ok_or("a requirement's text is not canonical")?;
-                self.dictionary.push(Entry { landscape: Rc::clone(&known.landscape), needs });
+                let landscape = self.held(version)?.map(|held| Rc::clone(&held.landscape));
+                let stated = Stated { sequence, id, version, text: text.to_owned() };
+                self.dictionary.push(entry(landscape, stated)?);
                 Ok(())
             }
             Body::Decision(decision) => {
@@ -92,7 +174,7 @@ impl Lane {
                     1 => counts.denials += 1,
                     _ => counts.refusals += 1,
                 }
-                self.decision(sequence, decision)
+                self.decision(sequence, decision, versions, counts)
             }
             Body::Gap { decisions, outcomes } => {
                 must!(decisions > 0 || outcomes > 0, "a gap of nothing");
@@ -103,22 +185,35 @@ impl Lane {
                 self.next = next.ok_or("there are not that many numbers to lose")?;
                 Ok(())
             }
-            Body::Close { first, second } => self.close(first, second),
+            Body::Close { first, second, third } => {
+                self.close(first, second)?;
+                // It counts those behind the last decision too.
+                must!(third >= self.refused, "{third} refused are claimed, of {}", self.refused);
+                counts.messages = counts.messages.saturating_add(third - self.refused);
+                self.refused = third;
+                Ok(())
+            }
             _ => Err("a record of this kind is no lane's".to_owned()),
         }
     }
 
-    /// The version by which the lane decides, or one that an unfinished request of it keeps.
-    fn held(&self, number: u32) -> Option<&Rc<Version>> {
-        let kept = self.open.values().chain(self.failed.values()).map(|parent| &parent.version);
-        self.version.iter().chain(kept).find(|version| version.number == number)
+    /// The version by which the lane decides, or one that an unfinished request of it keeps;
+    /// `None` when that may be one from before reading began.
+    fn held(&self, number: u32) -> Result<Option<&Rc<Version>>, String> {
+        let known = self.open.values().chain(self.failed.values()).flat_map(|it| &it.known);
+        let kept = known.clone().flat_map(|known| &known.version);
+        let found = self.version.iter().chain(kept).find(|version| version.number == number);
+        let before = self.begun > 0 && number <= self.adopted;
+        let none = || format!("a requirement of version {number}, by which none decides");
+        if found.is_some() || before { Ok(found) } else { Err(none()) }
     }
 
     /// What a header stated, by its number; 0 is nothing.
     fn stated(&self, number: u32, landscape: &Rc<Landscape>) -> Option<&[Need]> {
         let Some(place) = number.checked_sub(1) else { return Some(&[]) };
         let entry = self.dictionary.get(place as usize)?;
-        Rc::ptr_eq(&entry.landscape, landscape).then_some(&entry.needs)
+        let of = entry.landscape.as_ref();
+        of.is_none_or(|of| Rc::ptr_eq(of, landscape)).then_some(&entry.needs)
     }
 
     fn close(&mut self, decisions: u64, outcomes: u64) -> Result<(), String> {
@@ -134,23 +229,37 @@ impl Lane {
         Ok(())
     }
 
-    fn outcome(&mut self, sequence: u64, status: u16, kind: u8, ns: u64) -> Result<(), String> {
+    fn payload(&mut self, sequence: u64, fields: [&[u8]; 2]) -> Result<(), String> {
+        let Some(parent) = self.open.get_mut(&sequence) else {
+            return Err("a payload of no open decision".to_owned());
+        };
+        must!(!parent.payload, "a second payload of a decision");
+        parent.payload = true;
+        let line = |line: &[u8]| {
+            let named = line.windows(2).position(|pair| pair == b": ");
+            line.ends_with(b"\n") && named.is_some_and(|at| at > 0)
+        };
+        let lines = |text: &[u8]| text.split_inclusive(|byte| *byte == b'\n').all(line);
+        must!(fields.into_iter().all(lines), "the fields of a payload are none");
+        Ok(())
+    }
+
+    fn outcome(&mut self, sequence: u64, it: &Outcome) -> Result<(), String> {
         let Some(parent) = self.open.remove(&sequence) else {
             return Err("an outcome of no open decision".to_owned());
         };
         self.outcomes += 1;
-        let decision = &parent.decision;
-        must!(ns >= decision.ns, "the outcome is older than the decision");
-        must!(decision.verdict == 0 || kind == 1, "what was not routed was not refused");
-        let fits = match kind {
-            0 => (100..600).contains(&status),
-            1 => status == 0 || (400..600).contains(&status),
-            2 | 3 => status < 600,
-            _ => false,
+        outcome::check(it)?;
+        let whole = it.kind == 0;
+        must!(!whole || !parent.spent, "a whole answer was given, and another attempt made");
+        let Some(known) = &parent.known else {
+            if whole {
+                self.spend_before(sequence);
+            }
+            return Ok(());
         };
-        must!(fits, "an outcome of kind {kind} has status {status}");
-        must!(kind != 0 || !parent.spent, "a whole answer was given, and another attempt made");
-        if kind != 0 && decision.verdict == 0 && !parent.spent {
+        outcome::follows(it, known)?;
+        if !whole && known.decision.verdict == 0 && !parent.spent {
             self.failed.insert(sequence, parent);
             if self.failed.len() > PARENTS_MAX {
                 self.failed.pop_first();
@@ -159,44 +268,70 @@ impl Lane {
         Ok(())
     }
 
-    fn decision(&mut self, sequence: u64, decision: Box<Decision>) -> Result<(), String> {
-        let version = self.version_of(&decision)?;
-        must!(decision.version == version.number, "it is decided by a version not adopted");
-        self.judge(&decision, &version)?;
-        self.open.insert(sequence, Parent { decision, version, spent: false });
+    /// Whether this decision, from before reading began, could have a further attempt until now.
+    fn spend_before(&mut self, sequence: u64) -> bool {
+        let fresh = self.spent.insert(sequence);
+        if self.spent.len() > PARENTS_MAX {
+            self.spent.pop_first();
+        }
+        fresh
+    }
+
+    fn decision(
+        &mut self,
+        sequence: u64,
+        decision: Box<Decision>,
+        versions: &Versions,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
+        let version = self.version_of(&decision, versions)?;
+        match &version {
+            Some(version) => {
+                must!(decision.version == version.number, "it is decided by a version not adopted");
+                self.judge(&decision, version)?;
+                counts.erased += u64::from(!decision.committed.is_empty() && decision.verdict < 2);
+            }
+            None => must!(decision.version < self.adopted, "it is decided by a version not there"),
+        }
+        if decision.attempt > 0 && (version.is_none() || decision.parent < self.begun) {
+            counts.said += 1;
+        }
+        counts.messages = counts.messages.saturating_add(u64::from(decision.refused));
+        self.refused = self.refused.saturating_add(u64::from(decision.refused));
+        let known = Some(Known { decision, version });
+        self.open.insert(sequence, Parent { known, ..Parent::default() });
         self.next = self.next.checked_add(1).ok_or("there is no number behind it")?;
         Ok(())
     }
 
-    /// By which version it must be decided; of a further attempt also whether it fits the one
-    /// before.
-    fn version_of(&mut self, it: &Decision) -> Result<Rc<Version>, String> {
+    /// By which version it must be decided, `None` for one from before reading began; of a further
+    /// attempt also whether it fits the one before.
+    fn version_of(
+        &mut self,
+        it: &Decision,
+        versions: &Versions,
+    ) -> Result<Option<Rc<Version>>, String> {
         if it.attempt == 0 {
             must!(it.parent == NO_PARENT, "a first attempt has a parent");
             must!(it.tried.is_empty(), "a first attempt excludes services");
-            return self.version.clone().ok_or_else(|| "the lane adopted nothing yet".to_owned());
+            must!(self.version.is_some(), "the lane adopted nothing yet");
+            return Ok(self.version.clone());
         }
         let parent = self.failed.get(&it.parent).or_else(|| self.open.get(&it.parent));
-        let Some(parent) = parent.filter(|parent| !parent.spent) else {
-            return Err(format!("decision {} can have no further attempt", it.parent));
+        let fit = parent.filter(|parent| !parent.spent);
+        let known = fit.and_then(|parent| parent.known.as_ref());
+        let version = match known {
+            Some(known) => {
+                self.repeats(it, known)?;
+                known.version.clone()
+            }
+            None => {
+                let before = it.parent < self.begun && (parent.is_none() || fit.is_some());
+                let fresh = before && self.spend_before(it.parent);
+                must!(fresh, "decision {} can have no further attempt", it.parent);
+                self.held(it.version).ok().flatten().or_else(|| versions.get(&it.version)).cloned()
+            }
         };
-        let (before, version) = (&parent.decision, Rc::clone(&parent.version));
-        must!(before.verdict == 0, "an attempt follows a refusal");
-        must!(Some(it.attempt) == before.attempt.checked_add(1), "an attempt is skipped");
-        let asked = |it: &Decision| {
-            let place = (it.version, it.capability, it.route, it.needs);
-            // The same text may have been numbered anew.
-            let stated = self.stated(it.dictionary, &version.landscape).map(<[Need]>::to_vec);
-            (it.request, place, it.seed, stated)
-        };
-        must!(asked(before) == asked(it), "an attempt asks other than the one before");
-        let same = (&before.facts, &before.caller) == (&it.facts, &it.caller);
-        must!(same || it.verdict == 2, "an attempt knows other than the one before");
-        let mut excluded = before.tried.clone();
-        if it.tried != excluded {
-            excluded.push(before.service);
-        }
-        must!(it.tried == excluded, "an attempt does not exclude what was tried");
         if self.failed.remove(&it.parent).is_none()
             && let Some(open) = self.open.get_mut(&it.parent)
         {
@@ -205,21 +340,40 @@ impl Lane {
         Ok(version)
     }
 
+    /// Whether a further attempt asks the same and excludes what was tried.
+    fn repeats(&self, it: &Decision, known: &Known) -> Result<(), String> {
+        let before = &known.decision;
+        must!(before.verdict == 0, "an attempt follows a refusal");
+        must!(Some(it.attempt) == before.attempt.checked_add(1), "an attempt is skipped");
+        let asked = |it: &Decision| {
+            let place = (it.version, it.capability, it.route, it.needs);
+            // The same text may have been numbered anew.
+            let stated = it
+                .dictionary
+                .checked_sub(1)
+                .map(|place| self.dictionary.get(place as usize).map(|entry| &entry.stated.text));
+            (it.request, place, it.seed, stated)
+        };
+        must!(asked(before) == asked(it), "an attempt asks other than the one before");
+        let same = before.caller == it.caller && same_facts(before, it);
+        must!(same || it.verdict == 2, "an attempt knows other than the one before");
+        let mut excluded = before.tried.clone();
+        if it.tried != excluded {
+            excluded.push(before.service);
+        }
+        must!(it.tried == excluded, "an attempt does not exclude what was tried");
+        Ok(())
+    }
+
     fn judge(&self, it: &Decision, version: &Version) -> Result<(), String> {
         let landscape: &Landscape = &version.landscape;
         let capability = landscape.capabilities.get(it.capability as usize);
         must!(capability.is_some() || it.capability == NONE, "there is no such capability");
-        let bare = it.needs == 0 && it.dictionary == 0 && it.facts.is_empty();
+        let factless = it.facts.is_empty() && it.committed.is_empty();
+        let bare = it.needs == 0 && it.dictionary == 0 && factless;
         must!(capability.is_some() || bare, "facts or needs of no capability");
-        must!(it.facts.is_sorted_by(|a, b| a.0 < b.0), "facts are out of order");
-        for (attribute, value) in &it.facts {
-            let ends = capability.and_then(|capability| capability.columns.get(attribute));
-            let Some(ends) = ends else {
-                return Err(format!("nobody asks for the fact {attribute}"));
-            };
-            let rank = usize::try_from(*value).is_ok_and(|rank| rank <= ends.len());
-            must!(ends.is_empty() || rank, "the fact {attribute} has no such rank");
-        }
+        must!(it.ordered, "facts are out of order");
+        facts_asked_for(it, capability)?;
         let bound = match capability {
             Some(capability) => capability.needs.get(it.needs as usize),
             None => Some(const { &Vec::new() }),
@@ -255,9 +409,69 @@ impl Lane {
             0 => Answer::Route(chosen),
             _ => Answer::Deny { stage: it.stage, survivors: it.survivors },
         };
+        if !it.committed.is_empty() {
+            return possible(&question, &claimed);
+        }
         let right = meaning::answer(&question);
         if right == claimed { Ok(()) } else { Err(differs(&question, &claimed, &right)) }
     }
+}
+
+fn entry(landscape: Option<Rc<Landscape>>, stated: Stated) -> Result<Entry, String> {
+    let needs = text::needs(&stated.text).ok_or("a requirement's text is not canonical")?;
+    Ok(Entry { landscape, needs, stated })
+}
+
+/// Whether someone asks for each fact, and each text has a rank.
+fn facts_asked_for(it: &Decision, capability: Option<&Capability>) -> Result<(), String> {
+    let ends = |attribute: u16| {
+        let ends = capability.and_then(|capability| capability.columns.get(&attribute));
+        ends.ok_or_else(|| format!("nobody asks for the fact {attribute}"))
+    };
+    for (attribute, value) in &it.facts {
+        let ends = ends(*attribute)?;
+        let rank = usize::try_from(*value).is_ok_and(|rank| rank <= ends.len());
+        must!(ends.is_empty() || rank, "the fact {attribute} has no such rank");
+    }
+    it.committed.iter().try_for_each(|(attribute, _)| ends(*attribute).map(|_| ()))
+}
+
+/// Whether both know the same, as far as it is known here: each decision has salts of its own.
+fn same_facts(one: &Decision, other: &Decision) -> bool {
+    if one.committed.is_empty() && other.committed.is_empty() {
+        return one.facts == other.facts;
+    }
+    let known = |it: &Decision| {
+        let said = it.facts.iter().map(|(attribute, value)| (*attribute, Some(*value)));
+        let hidden = it.committed.iter().map(|(attribute, _)| (*attribute, None));
+        said.chain(hidden).collect::<BTreeMap<u16, Option<i64>>>()
+    };
+    let (one, other) = (known(one), known(other));
+    let mut pairs = one.iter().zip(&other);
+    one.len() == other.len()
+        && pairs.all(|(a, b)| a.0 == b.0 && (a.1 == b.1 || a.1.is_none() || b.1.is_none()))
+}
+
+/// Whether a decision can be right, whatever the facts were that it rests on.
+fn possible(question: &Question<'_>, claimed: &Answer) -> Result<(), String> {
+    let offers = question.capability.map_or(&[][..], |capability| &capability.offers);
+    match claimed {
+        Answer::Route(key) => {
+            let offer = offers.iter().find(|offer| offer.service == key.3);
+            let offer = offer.ok_or_else(|| format!("service {} offers it not", key.3))?;
+            let right = meaning::key(question, offer);
+            must!(right == *key, "the key of service {} is {right:?}", key.3);
+            let open = meaning::is_open(question, offer);
+            must!(open, "service {} is ill, drained or was tried", key.3);
+        }
+        Answer::Deny { stage, survivors } => {
+            let all = survivors.first().is_some_and(|first| *first as usize == offers.len());
+            let fewer = survivors.is_sorted_by(|before, after| before >= after);
+            let last = survivors.iter().position(|left| *left == 0);
+            must!(all && fewer && last == Some((*stage).into()), "such a denial there cannot be");
+        }
+    }
+    Ok(())
 }
 
 /// Says what is wrong about a decision, as an operator would ask it.

@@ -16,3 +16,16 @@ pub(crate) const BOUND_KEPT_MAX: usize = 1 << 14;
 pub(crate) const TILE_HASHES: usize = 256;
 /// Folders below `tile/`: level, and three digits of the number each; 2^64 tiles need seven.
 pub(crate) const TILE_FOLDERS_MAX: usize = 10;
+/// A segment's record of its key is 152 bytes; this is 400 000 segments, or 25 TB of trail.
+pub(crate) const SEGMENT_KEYS_BYTES_MAX: u64 = 64 << 20;
+/// What opens a commitment is 48 bytes, and the commitment takes 34 of a segment of 64 MiB, which
+/// is rolled at the first frame that reaches this size.
+pub(crate) const OPENINGS_BYTES_MAX: u64 = 256 << 20;
+/// Roots that no checkpoint was compared with yet, while following: one is signed about each
+/// second, and there are some hundred frames in it. The oldest are forgotten first.
+pub(crate) const ROOTS_KEPT_MAX: usize = 1 << 16;
+/// How long the word of a closed trail's last checkpoint is waited for, in intervals: it is signed
+/// right behind the last frame.
+pub(crate) const CLOSED_INTERVALS_MAX: u32 = 10;
+/// How often reading begins anew because retention took the first segment away meanwhile.
+pub(crate) const BEGINNINGS_MAX: u32 = 8;

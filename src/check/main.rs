@@ -4,31 +4,45 @@
 
 mod bytes;
 mod condition;
+mod follow;
+mod keys;
 mod landscape;
 mod lane;
 mod limits;
 mod meaning;
 mod note;
+mod opening;
+mod outcome;
+mod reading;
 mod record;
 mod report;
 mod segment;
 mod set;
+mod state;
 mod text;
 mod trail;
 mod tree;
 
+use follow::Following;
 use limits::NOTE_BYTES_MAX;
+use reading::{Reading, Step};
 use report::{Fault, Report};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-const USAGE: &str = "usage: caio-check DIRECTORY [--key VKEY-or-file] [--json]";
+const USAGE: &str = "usage: caio-check DIRECTORY [--key VKEY-or-file] [--json]
+       [--follow [--interval SECONDS] [--until-closed]]
+exit codes: 0 complete and right, 1 wrong, 2 usage, 3 incomplete";
 
 struct Arguments {
     directory: String,
     key: Option<String>,
     json: bool,
+    follow: bool,
+    interval: Option<Duration>,
+    until_closed: bool,
 }
 
 fn main() -> ExitCode {
@@ -48,22 +62,82 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Option<Arguments> {
-    let (mut directory, mut key, mut json) = (None, None, false);
+    let mut directory = None;
+    let mut it = Arguments {
+        directory: String::new(),
+        key: None,
+        json: false,
+        follow: false,
+        interval: None,
+        until_closed: false,
+    };
     while let Some(word) = given.next() {
         match word.as_str() {
-            "--key" => key = Some(given.next()?),
-            "--json" => json = true,
+            "--key" => it.key = Some(given.next()?),
+            "--json" => it.json = true,
+            "--follow" => it.follow = true,
+            "--until-closed" => it.until_closed = true,
+            "--interval" => {
+                let seconds: f64 = given.next()?.parse().ok()?;
+                let interval = Duration::try_from_secs_f64(seconds).ok()?;
+                it.interval = Some(interval).filter(|interval| !interval.is_zero());
+                it.interval?;
+            }
             _ if word.starts_with('-') || directory.is_some() => return None,
             _ => directory = Some(word),
         }
     }
-    Some(Arguments { directory: directory?, key, json })
+    it.directory = directory?;
+    let beside = it.interval.is_some() || it.until_closed;
+    (it.follow || !beside).then_some(it)
 }
 
 fn check(arguments: &Arguments, report: &mut Report) -> Result<(), Fault> {
     let directory = Path::new(&arguments.directory);
-    let key = match &arguments.key {
-        Some(line) if line.contains('+') && !Path::new(line).exists() => line.clone(),
+    let keys = keys(directory, arguments.key.as_deref(), report)?;
+    // Before the frames: of a trail that grows, it covers fewer than are there.
+    let checkpoint = match small(&directory.join("checkpoint"))? {
+        Some(text) => Some(note::checkpoint(&text, &keys)?),
+        None => None,
+    };
+    let load = |digest: &tree::Hash| reading::landscape(directory, digest);
+    let mut reading = Reading::new(directory, &keys, &load, checkpoint)?;
+    let read = if arguments.follow {
+        let how = Following {
+            interval: arguments.interval.unwrap_or(Duration::from_secs(1)),
+            until_closed: arguments.until_closed,
+            json: arguments.json,
+        };
+        reading = reading.growing();
+        follow::follow(directory, &keys, &mut reading, &how)
+    } else {
+        to_the_end(&mut reading, report)
+    };
+    reading.summarize(report);
+    read?;
+    reading.finish(report)?;
+    report.note_gaps();
+    Ok(())
+}
+
+fn to_the_end(reading: &mut Reading<'_>, report: &mut Report) -> Result<(), Fault> {
+    loop {
+        match reading.step()? {
+            Step::Frame => {}
+            Step::End => return Ok(()),
+            Step::Torn(reason) => {
+                let frame = reading.frames();
+                report.gaps.push(format!("frame {frame} is torn: {reason}"));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The keys that the trail is held against.
+fn keys(directory: &Path, given: Option<&str>, report: &mut Report) -> Result<note::Keys, Fault> {
+    let text = match given {
+        Some(line) if line.contains('+') && !Path::new(line).exists() => line.to_owned(),
         Some(file) => small(Path::new(file))?.ok_or_else(|| format!("there is no `{file}`"))?,
         None => {
             report.remark(
@@ -73,13 +147,14 @@ fn check(arguments: &Arguments, report: &mut Report) -> Result<(), Fault> {
             small(&directory.join("log-key.pub"))?.ok_or("there is no log-key.pub")?
         }
     };
-    let key = note::key(&key)?;
-    // Before the frames: of a trail that grows, it covers fewer than are there.
-    let checkpoint = match small(&directory.join("checkpoint"))? {
-        Some(text) => Some(note::checkpoint(&text, &key)?),
-        None => None,
-    };
-    segment::check(directory, checkpoint.as_ref(), report)
+    let keys = note::keys(&text)?;
+    if keys.segment.is_none() {
+        report.remark(
+            "the key does not name the first segment's: whoever has the log's key may have \
+             written another past",
+        );
+    }
+    Ok(keys)
 }
 
 /// A small text file; `None` when there is none.

@@ -59,12 +59,7 @@ pub(crate) fn answer(question: &Question<'_>) -> Answer {
 
 /// How many filters an offer passes, and its key.
 pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
-    let place = usize::try_from(offer.service).unwrap_or(usize::MAX);
-    // No service and no state are never the case: both are as many as the landscape has.
-    let state = question.states.get(place).copied().unwrap_or(UNHEALTHY);
-    let (tier, weight) =
-        question.landscape.services.get(place).map_or((u8::MAX, 0), |it| (it.tier, it.weight));
-    let key = (tier, state & BUCKET, rendezvous(question.seed, weight), offer.service);
+    let state = state(question, offer);
     let filters: [&dyn Fn() -> bool; 7] = [
         &|| true,
         &|| offer.demands.holds(question.facts),
@@ -74,7 +69,26 @@ pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
         &|| state & DRAINED == 0,
         &|| !question.tried.contains(&offer.service),
     ];
-    (filters.iter().take_while(|filter| filter()).count(), key)
+    (filters.iter().take_while(|filter| filter()).count(), key(question, offer))
+}
+
+/// What orders an offer among the eligible; no fact matters to it.
+pub(crate) fn key(question: &Question<'_>, offer: &Offer) -> Key {
+    let service = question.landscape.services.get(offer.service as usize);
+    let (tier, weight) = service.map_or((u8::MAX, 0), |it| (it.tier, it.weight));
+    let bucket = state(question, offer) & BUCKET;
+    (tier, bucket, rendezvous(question.seed, weight), offer.service)
+}
+
+/// Whether an offer passes the filters to which no fact matters.
+pub(crate) fn is_open(question: &Question<'_>, offer: &Offer) -> bool {
+    let barred = state(question, offer) & (UNHEALTHY | DRAINED) != 0;
+    !barred && !question.tried.contains(&offer.service)
+}
+
+/// No service and no state are never the case: both are as many as the landscape has.
+fn state(question: &Question<'_>, offer: &Offer) -> u8 {
+    question.states.get(offer.service as usize).copied().unwrap_or(UNHEALTHY)
 }
 
 /// Whether what is promised under these facts is possible, and entails everything that is needed.

@@ -1,16 +1,25 @@
-//! Checkpoints and the key they are signed with: C2SP tlog-checkpoint, signed-note.
+//! Checkpoints and the keys of a trail: C2SP tlog-checkpoint, signed-note.
 
-use super::bytes::base64;
+use super::bytes::{base64, hex};
 use super::tree::{Hash, hash};
 use ed25519_dalek::{Signature, VerifyingKey};
 
 /// The log's name, and the origin of its checkpoints.
 const NAME: &str = "caio-trail";
+/// The name of the first segment's key.
+const SEGMENT_NAME: &str = "caio-trail/segment";
 
 /// A verification key with its id.
-pub(crate) struct Key {
+struct Key {
     id: [u8; 4],
     key: VerifyingKey,
+}
+
+/// What a trail is held against.
+pub(crate) struct Keys {
+    log: Key,
+    /// The key of the first segment, where it is named.
+    pub(crate) segment: Option<VerifyingKey>,
 }
 
 /// A checkpoint whose signature was verified.
@@ -21,23 +30,42 @@ pub(crate) struct Checkpoint {
     pub(crate) root: Hash,
 }
 
-/// `caio-trail+12345678+base64`, or why it is no such line.
-pub(crate) fn key(line: &str) -> Result<Key, String> {
-    let read = || {
-        let (id, encoded) =
-            line.trim_end().strip_prefix(NAME)?.strip_prefix('+')?.split_once('+')?;
-        let bytes = base64(encoded)?;
-        let full = hash(&[NAME.as_bytes(), b"\n", &bytes]);
-        let own: [u8; 4] = *full.first_chunk()?;
-        // The first byte is the algorithm; 1 is Ed25519.
-        let key = VerifyingKey::try_from(bytes.strip_prefix(&[1])?).ok()?;
-        (super::bytes::hex(&own) == id).then_some(Key { id: own, key })
+impl Keys {
+    /// The key that signs checkpoints, and the first segment's.
+    pub(crate) fn log(&self) -> VerifyingKey {
+        self.log.key
+    }
+}
+
+/// One line of the log's key and, if there is a second, one of the first segment's.
+pub(crate) fn keys(text: &str) -> Result<Keys, String> {
+    let mut lines = text.trim_end().lines();
+    let log = lines.next().and_then(|line| key(line, NAME));
+    let log = log.ok_or("the key is no verification key of a trail")?;
+    let segment = match lines.next() {
+        None => None,
+        Some(line) => {
+            let found = key(line, SEGMENT_NAME).filter(|_| lines.next().is_none());
+            Some(found.ok_or("the second key is not that of a first segment")?.key)
+        }
     };
-    read().ok_or_else(|| "the key is no verification key of a trail".to_owned())
+    Ok(Keys { log, segment })
+}
+
+/// `caio-trail+12345678+base64`.
+fn key(line: &str, name: &str) -> Option<Key> {
+    let (id, encoded) = line.strip_prefix(name)?.strip_prefix('+')?.split_once('+')?;
+    let bytes = base64(encoded)?;
+    let full = hash(&[name.as_bytes(), b"\n", &bytes]);
+    let own: [u8; 4] = *full.first_chunk()?;
+    // The first byte is the algorithm; 1 is Ed25519.
+    let key = VerifyingKey::try_from(bytes.strip_prefix(&[1])?).ok()?;
+    (hex(&own) == id).then_some(Key { id: own, key })
 }
 
 /// Verifies a checkpoint.
-pub(crate) fn checkpoint(note: &str, key: &Key) -> Result<Checkpoint, String> {
+pub(crate) fn checkpoint(note: &str, keys: &Keys) -> Result<Checkpoint, String> {
+    let key = &keys.log;
     let Some((body, signatures)) = note.split_once("\n\n") else {
         return Err("the checkpoint is no signed note".to_owned());
     };

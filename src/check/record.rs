@@ -1,6 +1,7 @@
 //! Records as they lie in a frame, field by field.
 
 use super::bytes::Reader;
+use super::tree::Hash;
 
 /// What stands for "none" among services, capabilities and routes.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -8,6 +9,9 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const WRITER: u16 = u16::MAX;
 /// The parent of a first attempt.
 pub(crate) const NO_PARENT: u64 = u64::MAX;
+
+/// The mark of an attribute whose value is only committed to.
+const COMMITTED: u16 = 1 << 15;
 
 /// One record.
 pub(crate) struct Record<'a> {
@@ -21,26 +25,94 @@ pub(crate) struct Record<'a> {
 
 /// What a record says, by its kind.
 pub(crate) enum Body<'a> {
+    /// K: a segment begins, and this is its key.
+    Key(SegmentKey),
+    /// V of the writer: the state of a boot follows.
+    State(WriterState),
+    /// V of a lane.
+    LaneState(LaneState),
     /// B: the process began.
-    Boot { number: u64, lanes: u16 },
+    Boot { wall_ms: u64, number: u64, lanes: u16 },
     /// S: from this version on, the landscape is the one of this digest.
-    Snapshot { version: u32, digest: [u8; 32] },
+    Snapshot { version: u32, digest: Hash },
     /// E: the states of all services under a version, a byte each.
-    Epoch { version: u32, states: &'a [u8] },
+    Epoch { version: u32, number: u32, states: &'a [u8] },
     /// A: the lane decides under this version from here on.
     Adoption { version: u32 },
     /// R: what a header required, as canonical lines.
     Requirement { id: u32, version: u32, text: &'a str },
     /// D.
     Decision(Box<Decision>),
+    /// P: selected fields of the request and of the answer; what their bodies hold is no matter.
+    Payload { fields: [&'a [u8]; 2] },
     /// O: how an exchange ended.
-    Outcome { status: u16, kind: u8, ns: u64 },
+    Outcome(Outcome),
     /// G: what was not recorded.
     Gap { decisions: u64, outcomes: u64 },
     /// C: the lane, or the writer, is done.
-    Close { first: u64, second: u64 },
+    Close { first: u64, second: u64, third: u64 },
     /// X: what a crashed boot left open in this lane.
     Crash { boot: u64, open: Vec<u64> },
+    /// T: frames before this one may be missing from here on.
+    Retention { kept: u64 },
+}
+
+/// The key of a segment, signed by the key before.
+pub(crate) struct SegmentKey {
+    /// How many frames stand before the segment.
+    pub(crate) frames: u64,
+    /// The root over them.
+    pub(crate) root: Hash,
+    pub(crate) public: [u8; 32],
+    pub(crate) signature: [u8; 64],
+    /// What is signed: the fields before the signature.
+    pub(crate) signed: [u8; 72],
+}
+
+/// What a state says of the whole boot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WriterState {
+    pub(crate) boot: u64,
+    pub(crate) wall_ms: u64,
+    pub(crate) lanes: u16,
+    /// The first frame kept.
+    pub(crate) kept: u64,
+    /// How many snapshots and epochs follow.
+    pub(crate) landscapes: u32,
+}
+
+/// What a state says of a lane, or of some of its open decisions.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct LaneState {
+    /// The version adopted; 0 is none.
+    pub(crate) adopted: u32,
+    /// How many requirements it numbered.
+    pub(crate) entries: u32,
+    /// Messages refused so far.
+    pub(crate) refused: u64,
+    /// Outcomes so far, written or lost.
+    pub(crate) ended: u64,
+    pub(crate) closed: bool,
+    /// Another record of this lane follows, with more open decisions.
+    pub(crate) more: bool,
+    pub(crate) open: Vec<u64>,
+}
+
+/// How an exchange ended.
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    pub(crate) kind: u8,
+    pub(crate) depth: u8,
+    pub(crate) reason: u16,
+    /// Its place among the service's.
+    pub(crate) endpoint: u16,
+    pub(crate) ns: u64,
+    /// When the service's answer began; 0 is never.
+    pub(crate) began_ns: u64,
+    /// Of the request's and of the answer's body.
+    pub(crate) bytes: [u64; 2],
+    /// Of both bodies, at depth 2.
+    pub(crate) digests: Option<[Hash; 2]>,
 }
 
 /// One attempt of one request: what was known, and what was decided.
@@ -52,6 +124,8 @@ pub(crate) struct Decision {
     pub(crate) route: u32,
     pub(crate) needs: u32,
     pub(crate) dictionary: u32,
+    /// Messages refused without a decision since the one before.
+    pub(crate) refused: u32,
     pub(crate) seed: u64,
     pub(crate) verdict: u8,
     pub(crate) stage: u8,
@@ -63,7 +137,12 @@ pub(crate) struct Decision {
     pub(crate) service: u32,
     pub(crate) parent: u64,
     pub(crate) tried: Vec<u32>,
+    /// Those that are known: said, or opened.
     pub(crate) facts: Vec<(u16, i64)>,
+    /// Those that are only committed to.
+    pub(crate) committed: Vec<(u16, Hash)>,
+    /// Whether all of them stood in the order of their attributes, each once.
+    pub(crate) ordered: bool,
     pub(crate) survivors: [u32; 7],
     /// Empty when nobody knows who called.
     pub(crate) caller: Vec<u8>,
@@ -86,24 +165,35 @@ pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Record<'a>> {
         }
     }
     let mut fields = Reader(whole.get(16..length)?);
-    let body = body(kind, &mut fields)?;
+    let body = body(kind, lane, &mut fields)?;
     from.bytes(length)?;
     let plain = format == 1 && zero == 0 && fields.0.is_empty();
     plain.then_some(Record { lane, sequence, body })
 }
 
-fn body<'a>(kind: u8, from: &mut Reader<'a>) -> Option<Body<'a>> {
+fn body<'a>(kind: u8, lane: u16, from: &mut Reader<'a>) -> Option<Body<'a>> {
     Some(match kind {
+        b'K' => Body::Key(segment_key(from)?),
+        b'V' if lane == WRITER => Body::State(WriterState {
+            boot: from.u64()?,
+            wall_ms: from.u64()?,
+            lanes: from.u16()?,
+            kept: from.u64()?,
+            landscapes: from.u32()?,
+        }),
+        b'V' => Body::LaneState(lane_state(from)?),
         b'B' => {
-            let (_wall_ms, number, lanes, length) =
-                (from.u64()?, from.u64()?, from.u16()?, from.u16()?);
+            let (wall_ms, number, lanes) = (from.u64()?, from.u64()?, from.u16()?);
+            let (_program, _settings) = (from.array::<32>()?, from.array::<32>()?);
+            let length = from.u16()?;
             std::str::from_utf8(from.bytes(length.into())?).ok()?;
-            Body::Boot { number, lanes }
+            Body::Boot { wall_ms, number, lanes }
         }
         b'S' => Body::Snapshot { version: from.u32()?, digest: from.array()? },
         b'E' => {
-            let (version, _number, services) = (from.u32()?, from.u32()?, from.u32()?);
-            Body::Epoch { version, states: from.bytes(usize::try_from(services).ok()?)? }
+            let (version, number, services) = (from.u32()?, from.u32()?, from.u32()?);
+            let states = from.bytes(usize::try_from(services).ok()?)?;
+            Body::Epoch { version, number, states }
         }
         b'A' => Body::Adoption { version: from.u32()? },
         b'R' => {
@@ -112,31 +202,61 @@ fn body<'a>(kind: u8, from: &mut Reader<'a>) -> Option<Body<'a>> {
             Body::Requirement { id, version, text }
         }
         b'D' => Body::Decision(Box::new(decision(from)?)),
-        b'O' => {
-            let (status, kind, zeros) = (from.u16()?, from.u8()?, from.array()?);
-            let ns = from.u64()?;
-            (zeros == [0; 5]).then_some(Body::Outcome { status, kind, ns })?
+        b'P' => {
+            let mut text = || from.u16().and_then(|length| from.bytes(length.into()));
+            let fields = [text()?, text()?];
+            let _bodies = [text()?, text()?];
+            Body::Payload { fields }
         }
+        b'O' => Body::Outcome(outcome(from)?),
         b'G' => Body::Gap { decisions: from.u64()?, outcomes: from.u64()? },
-        b'C' => Body::Close { first: from.u64()?, second: from.u64()? },
+        b'C' => Body::Close { first: from.u64()?, second: from.u64()?, third: from.u64()? },
         b'X' => {
             let (boot, count) = (from.u64()?, from.u32()?);
             Body::Crash { boot, open: (0..count).map(|_| from.u64()).collect::<Option<_>>()? }
         }
+        b'T' => Body::Retention { kept: from.u64()? },
         _ => return None,
     })
 }
 
+fn segment_key(from: &mut Reader<'_>) -> Option<SegmentKey> {
+    let signed = *from.0.first_chunk()?;
+    let (frames, root, public) = (from.u64()?, from.array()?, from.array()?);
+    Some(SegmentKey { frames, root, public, signature: from.array()?, signed })
+}
+
+fn lane_state(from: &mut Reader<'_>) -> Option<LaneState> {
+    let (adopted, entries) = (from.u32()?, from.u32()?);
+    let (refused, ended, [closed, more]) = (from.u64()?, from.u64()?, from.array()?);
+    let open = (0..from.u32()?).map(|_| from.u64()).collect::<Option<_>>()?;
+    let (closed, more) = (truth(closed)?, truth(more)?);
+    Some(LaneState { adopted, entries, refused, ended, closed, more, open })
+}
+
+fn truth(byte: u8) -> Option<bool> {
+    (byte < 2).then_some(byte == 1)
+}
+
+fn outcome(from: &mut Reader<'_>) -> Option<Outcome> {
+    let (status, [kind, depth]) = (from.u16()?, from.array()?);
+    let (reason, endpoint) = (from.u16()?, from.u16()?);
+    let (ns, began_ns, bytes) = (from.u64()?, from.u64()?, [from.u64()?, from.u64()?]);
+    let digests = if depth == 2 { Some([from.array()?, from.array()?]) } else { None };
+    Some(Outcome { status, kind, depth, reason, endpoint, ns, began_ns, bytes, digests })
+}
+
 fn decision(from: &mut Reader<'_>) -> Option<Decision> {
     let (ns, request, _trace) = (from.u64()?, from.array()?, from.array::<16>()?);
-    let _span = from.array::<8>()?;
+    let (_span, _callers_span, _evidence) = (from.u64()?, from.u64()?, from.array::<16>()?);
     let (version, capability, route) = (from.u32()?, from.u32()?, from.u32()?);
-    let (needs, dictionary, seed) = (from.u32()?, from.u32()?, from.u64()?);
+    let (needs, dictionary) = (from.u32()?, from.u32()?);
+    let (refused, seed) = (from.u32()?, from.u64()?);
     let [verdict, stage, attempt, tier, bucket, zero] = from.array()?;
     let (reason, rendezvous, service, parent) =
         (from.u16()?, from.u64()?, from.u32()?, from.u64()?);
     let tried = (0..from.u8()?).map(|_| from.u32()).collect::<Option<_>>()?;
-    let facts = (0..from.u8()?).map(|_| Some((from.u16()?, from.i64()?))).collect::<Option<_>>()?;
+    let facts = facts(from)?;
     let mut survivors = [0; 7];
     if verdict == 1 {
         for count in &mut survivors {
@@ -153,6 +273,7 @@ fn decision(from: &mut Reader<'_>) -> Option<Decision> {
         route,
         needs,
         dictionary,
+        refused,
         seed,
         verdict,
         stage,
@@ -164,8 +285,35 @@ fn decision(from: &mut Reader<'_>) -> Option<Decision> {
         service,
         parent,
         tried,
-        facts,
+        facts: facts.said,
+        committed: facts.committed,
+        ordered: facts.ordered,
         survivors,
         caller,
     })
+}
+
+struct Facts {
+    said: Vec<(u16, i64)>,
+    committed: Vec<(u16, Hash)>,
+    ordered: bool,
+}
+
+fn facts(from: &mut Reader<'_>) -> Option<Facts> {
+    let count = from.u8()?;
+    let said = Vec::with_capacity(count.into());
+    let mut facts = Facts { said, committed: Vec::new(), ordered: true };
+    let mut last = None;
+    for _ in 0..count {
+        let marked = from.u16()?;
+        let attribute = marked & !COMMITTED;
+        if marked & COMMITTED == 0 {
+            facts.said.push((attribute, from.i64()?));
+        } else {
+            facts.committed.push((attribute, from.array()?));
+        }
+        facts.ordered &= last < Some(attribute);
+        last = Some(attribute);
+    }
+    Some(facts)
 }

@@ -34,9 +34,13 @@ pub(crate) use must;
 pub(crate) struct Report {
     pub(crate) counts: Counts,
     pub(crate) frames: u64,
+    /// How many of the frames are gone.
+    pub(crate) retired: u64,
     /// How many of the frames the checkpoint covers.
     pub(crate) signed: u64,
     pub(crate) open: usize,
+    /// The trail ended cleanly.
+    pub(crate) closed: bool,
     pub(crate) fault: Option<Fault>,
     /// Why the trail, right as far as it goes, does not tell everything.
     pub(crate) gaps: Vec<String>,
@@ -47,6 +51,33 @@ impl Report {
     /// Notes what a reader should know.
     pub(crate) fn remark(&mut self, text: impl Into<String>) {
         self.remarks.push(text.into());
+    }
+
+    /// Notes what is not told by what was read.
+    pub(crate) fn note_gaps(&mut self) {
+        let it = &self.counts;
+        let (lost, erased, said) = (it.lost, it.erased, it.said);
+        if lost > 0 {
+            self.gaps.push(format!("{lost} decisions and outcomes are lost"));
+        }
+        if erased > 0 {
+            let text = format!("{erased} decisions rest on values that were erased");
+            self.gaps.push(text);
+        }
+        if !self.closed {
+            let open = self.open;
+            self.gaps.push(format!("the trail is not closed, {open} decisions are open"));
+        }
+        if self.signed < self.frames {
+            let rest = self.frames - self.signed;
+            self.gaps.push(format!("no checkpoint covers the last {rest} frames"));
+        }
+        if said > 0 {
+            self.remark(format!("{said} attempts follow one that was made before the beginning"));
+        }
+        if self.retired > 0 {
+            self.remark(format!("{} frames at the beginning are retired", self.retired));
+        }
     }
 
     /// 0 complete and right, 1 wrong, 3 incomplete; 2 is for wrong usage.
@@ -66,11 +97,13 @@ impl Report {
         }
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 14] {
+    fn numbers(&self) -> [(&'static str, u64); 20] {
         let it = &self.counts;
         [
             ("frames", self.frames),
+            ("retired", self.retired),
             ("signed", self.signed),
+            ("segments", it.segments),
             ("records", it.records),
             ("boots", it.boots),
             ("crashes", it.crashes),
@@ -80,9 +113,13 @@ impl Report {
             ("denials", it.denials),
             ("refusals", it.refusals),
             ("outcomes", it.outcomes),
+            ("payloads", it.payloads),
+            ("messages", it.messages),
             ("unknown", it.unknown),
             ("open", self.open as u64),
             ("lost", it.lost),
+            ("erased", it.erased),
+            ("said", it.said),
         ]
     }
 

@@ -1,10 +1,12 @@
-//! The trail's order: boots, what a crash left open, landscapes and who adopts them, the close.
-//! Records come in, and the first that does not fit ends it.
+//! The trail's order: boots, what a crash left open, landscapes and who adopts them, the state that
+//! a segment begins with, the close. Records come in, and the first that does not fit ends it.
 
 use super::landscape::Landscape;
-use super::lane::{Lane, Version};
-use super::record::{Body, Record, WRITER};
+use super::lane::{Lane, Version, Versions};
+use super::opening::Openings;
+use super::record::{Body, Record, WRITER, WriterState};
 use super::report::must;
+use super::state::{Coming, Line, State};
 use super::tree::Hash;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -13,21 +15,36 @@ use std::rc::{Rc, Weak};
 pub(crate) type Load<'a> = &'a dyn Fn(&Hash) -> Result<Landscape, String>;
 
 /// What was seen, for the summary.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) records: u64,
     pub(crate) boots: u64,
     pub(crate) crashes: u64,
+    pub(crate) segments: u64,
     pub(crate) snapshots: u64,
     pub(crate) epochs: u64,
     pub(crate) routes: u64,
     pub(crate) denials: u64,
     pub(crate) refusals: u64,
     pub(crate) outcomes: u64,
+    pub(crate) payloads: u64,
+    /// Messages refused without a decision.
+    pub(crate) messages: u64,
     /// Lost with a crash.
     pub(crate) unknown: u64,
     /// Decisions and outcomes that were not recorded.
     pub(crate) lost: u64,
+    /// Decisions with a fact that is only committed to, and its opening erased.
+    pub(crate) erased: u64,
+    /// Attempts that follow one from before reading began.
+    pub(crate) said: u64,
+}
+
+impl Counts {
+    /// All decisions.
+    pub(crate) fn decisions(&self) -> u64 {
+        self.routes + self.denials + self.refusals
+    }
 }
 
 /// Everything that is known while reading.
@@ -38,25 +55,53 @@ pub(crate) struct Trail<'a> {
     boot: Option<Boot>,
     /// What must come next after a crash: lane, its decisions, those left open.
     crashed: VecDeque<(u16, u64, Vec<u64>)>,
+    /// The last lane that a crash from before reading began left something open in.
+    unseen: Option<Option<u16>>,
+    /// A segment's key was read, and a boot or a state must follow.
+    opened: bool,
+    /// A state of which more records must come.
+    state: Option<Coming>,
+    /// The first frame kept, as said last; `None` before anything was said.
+    kept: Option<u64>,
+    /// The openings of this segment.
+    pub(crate) openings: Openings,
 }
 
 struct Boot {
     number: u64,
+    wall_ms: u64,
     lanes: Vec<Lane>,
     written: u64,
-    /// The newest snapshot and from which version on.
-    snapshot: Option<(u32, Rc<Landscape>)>,
-    versions: BTreeMap<u32, Rc<Version>>,
+    snapshot: Option<Snapshot>,
+    versions: Versions,
     newest: Option<u32>,
     /// How many frames the close counted.
     closed: Option<u64>,
 }
 
+/// The newest snapshot and from which version on.
+struct Snapshot {
+    since: u32,
+    digest: Hash,
+    landscape: Rc<Landscape>,
+}
+
 impl<'a> Trail<'a> {
-    /// Nothing was read yet.
-    pub(crate) fn new(load: Load<'a>) -> Self {
-        let (counts, landscapes) = (Counts::default(), BTreeMap::new());
-        Self { load, counts, landscapes, boot: None, crashed: VecDeque::new() }
+    /// Nothing was read yet; reading begins with this frame.
+    pub(crate) fn new(load: Load<'a>, first: u64) -> Self {
+        Self {
+            load,
+            counts: Counts::default(),
+            landscapes: BTreeMap::new(),
+            boot: None,
+            crashed: VecDeque::new(),
+            unseen: None,
+            opened: false,
+            state: None,
+            // At the beginning nothing can be missing.
+            kept: (first == 0).then_some(0),
+            openings: Openings::default(),
+        }
     }
 
     /// Whether the last boot ended cleanly.
@@ -69,6 +114,34 @@ impl<'a> Trail<'a> {
         self.boot.iter().flat_map(|boot| &boot.lanes).map(|lane| lane.open.len()).sum()
     }
 
+    /// The first frame kept, as said last.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.unwrap_or(0)
+    }
+
+    /// A segment's key was read, of a segment with these openings.
+    pub(crate) fn segment(&mut self, openings: Openings) -> Result<(), String> {
+        self.end_segment()?;
+        must!(self.crashed.is_empty(), "the record X of a crashed lane is missing");
+        self.counts.segments += 1;
+        self.counts.records += 1;
+        self.openings = openings;
+        self.opened = true;
+        Ok(())
+    }
+
+    /// What is left at the end of a segment: no opening that opens nothing. One that was written
+    /// ahead of its decision may have lost it.
+    pub(crate) fn end_segment(&mut self) -> Result<(), String> {
+        let boot = self.boot.as_ref();
+        self.openings.rest(|(number, decision, lane, _)| {
+            let Some(boot) = boot else { return true };
+            let lane = boot.lanes.get(usize::from(lane));
+            let lost = lane.is_some_and(|it| it.next <= decision || it.lost.0 > 0);
+            number == boot.number && boot.closed.is_none() && lost
+        })
+    }
+
     /// After the last record of a frame; there are so many frames then.
     pub(crate) fn end_frame(&self, frames: u64) -> Result<(), String> {
         must!(self.crashed.is_empty(), "the record X of a crashed lane is missing");
@@ -77,47 +150,60 @@ impl<'a> Trail<'a> {
         Ok(())
     }
 
-    /// The next record; `place` is its place in its frame.
-    pub(crate) fn record(&mut self, place: u32, record: Record<'_>) -> Result<(), String> {
+    /// The next record, but for keys of segments; these segments began so far.
+    pub(crate) fn record(&mut self, begun: &[u64], record: Record<'_>) -> Result<(), String> {
         self.counts.records += 1;
-        let Record { lane, sequence, body } = record;
-        if let Body::Boot { number, lanes } = body {
-            return self.boot(place, (lane, sequence), number, lanes);
+        if std::mem::take(&mut self.opened) {
+            return self.opening(record);
         }
+        if let Some(mut state) = self.state.take() {
+            state.add(record)?;
+            return self.state(state);
+        }
+        let Record { lane, sequence, body } = record;
         if let Body::Crash { boot, open } = body {
             return self.crash(lane, sequence, boot, &open);
         }
         must!(self.crashed.is_empty(), "the record X of a crashed lane is missing");
+        self.unseen = None;
         let Some(boot) = self.boot.as_mut() else {
             return Err("the trail does not begin with a boot".to_owned());
         };
         must!(boot.closed.is_none(), "a record follows the close of the trail");
         if lane != WRITER {
+            if let Body::Decision(mut decision) = body {
+                if !decision.committed.is_empty() {
+                    self.openings.open(boot.number, lane, sequence, &mut decision)?;
+                }
+                let body = Body::Decision(decision);
+                return boot.lane_record(lane, sequence, body, &mut self.counts);
+            }
             return boot.lane_record(lane, sequence, body, &mut self.counts);
         }
         must!(sequence == boot.written, "the writer's record {} is missing", boot.written);
         boot.written += 1;
         match body {
             Body::Snapshot { version, digest } => {
-                must!(boot.newest < Some(version), "version {version} is not new");
-                let landscape = self.landscapes.get(&digest).and_then(Weak::upgrade);
-                let landscape = match landscape {
-                    Some(known) => known,
-                    None => Rc::new((self.load)(&digest)?),
-                };
-                self.landscapes.insert(digest, Rc::downgrade(&landscape));
-                boot.snapshot = Some((version, landscape));
                 self.counts.snapshots += 1;
+                self.snapshot(version, digest)
+            }
+            Body::Epoch { version, number, states } => {
+                self.counts.epochs += 1;
+                boot.has_epoch(version)?;
+                boot.epoch(version, number, states)
+            }
+            Body::Retention { kept } => {
+                let begins = begun.binary_search(&kept).is_ok();
+                must!(begins, "no segment begins with frame {kept}, and it is to be kept");
+                must!(self.kept <= Some(kept), "frame {kept} is kept, and was gone");
+                self.kept = Some(kept);
                 Ok(())
             }
-            Body::Epoch { version, states } => {
-                self.counts.epochs += 1;
-                boot.epoch(version, states)
-            }
-            Body::Close { first, second } => {
+            Body::Close { first, second, third } => {
                 let open = boot.lanes.iter().any(|lane| !lane.closed);
                 must!(!open, "the trail is closed before all lanes are");
-                must!(second == 0, "the close of the trail counts what it does not");
+                let plain = (second, third) == (0, 0);
+                must!(plain, "the close of the trail counts what it does not");
                 boot.closed = Some(first);
                 Ok(())
             }
@@ -125,13 +211,36 @@ impl<'a> Trail<'a> {
         }
     }
 
-    fn boot(&mut self, place: u32, by: (u16, u64), number: u64, lanes: u16) -> Result<(), String> {
-        must!(place == 0, "a boot stands inside a frame");
-        must!(by == (WRITER, 0), "a boot is not the writer's first record");
+    /// What follows the key of a segment.
+    fn opening(&mut self, record: Record<'_>) -> Result<(), String> {
+        let Record { lane, sequence, body } = record;
+        match body {
+            Body::Boot { wall_ms, number, lanes } => {
+                must!((lane, sequence) == (WRITER, 0), "a boot is not the writer's first record");
+                self.boot(wall_ms, number, lanes)
+            }
+            Body::State(writer) => {
+                must!(self.state.is_none(), "a state is cut off");
+                must!(!self.is_closed(), "a record follows the close of the trail");
+                self.state(Coming::new(sequence, writer)?)
+            }
+            _ => Err("a segment begins with neither boot nor state".to_owned()),
+        }
+    }
+
+    fn boot(&mut self, wall_ms: u64, number: u64, lanes: u16) -> Result<(), String> {
         must!(lanes > 0 && lanes < WRITER, "a boot has {lanes} lanes");
-        let due = self.boot.as_ref().map_or(0, |boot| boot.number + 1);
+        let due = match &self.boot {
+            Some(boot) => boot.number + 1,
+            None if self.kept == Some(0) => 0,
+            // What was before is gone.
+            None => number,
+        };
         must!(number == due, "boot {due} is missing");
         self.counts.boots += 1;
+        self.unseen = self.boot.is_none().then_some(None).filter(|_| number > 0);
+        // The crash may have cut the state off.
+        self.state = None;
         if let Some(before) = self.boot.take().filter(|before| before.closed.is_none()) {
             self.counts.crashes += 1;
             for (number, lane) in (0..).zip(before.lanes) {
@@ -142,26 +251,26 @@ impl<'a> Trail<'a> {
                 }
             }
         }
-        self.boot = Some(Boot {
-            number,
-            lanes: (0..lanes).map(|_| Lane::default()).collect(),
-            written: 1,
-            snapshot: None,
-            versions: BTreeMap::new(),
-            newest: None,
-            closed: None,
-        });
+        let lanes = (0..lanes).map(|_| Lane::default()).collect();
+        self.boot = Some(Boot::new(number, wall_ms, lanes, 1));
         Ok(())
     }
 
     fn crash(&mut self, lane: u16, sequence: u64, boot: u64, open: &[u64]) -> Result<(), String> {
         let before = self.boot.as_ref().and_then(|boot| boot.number.checked_sub(1));
         must!(before == Some(boot), "the crash of boot {boot} is not the one before");
+        must!(!open.is_empty(), "a crash left nothing open");
+        if let Some(last) = &mut self.unseen {
+            must!(*last <= Some(lane) && lane < WRITER, "lanes of a crash are out of order");
+            must!(open.iter().all(|open| *open < sequence), "what was open was not made");
+            *last = Some(lane);
+            self.counts.unknown += open.len() as u64;
+            return Ok(());
+        }
         let Some((due, decisions, left)) = self.crashed.front_mut() else {
             return Err("nothing was left open by a crash".to_owned());
         };
         must!((lane, sequence) == (*due, *decisions), "lane {due} left {decisions} decisions");
-        must!(!open.is_empty(), "a crash left nothing open");
         must!(left.starts_with(open), "other decisions were left open");
         left.drain(..open.len());
         if left.is_empty() {
@@ -169,17 +278,83 @@ impl<'a> Trail<'a> {
         }
         Ok(())
     }
+
+    /// A snapshot is the landscape from this version on.
+    fn snapshot(&mut self, version: u32, digest: Hash) -> Result<(), String> {
+        let known = self.landscapes.get(&digest).and_then(Weak::upgrade);
+        let landscape = match known {
+            Some(known) => known,
+            None => Rc::new((self.load)(&digest)?),
+        };
+        self.landscapes.insert(digest, Rc::downgrade(&landscape));
+        if let Some(boot) = &mut self.boot {
+            must!(boot.newest < Some(version), "version {version} is not new");
+            boot.snapshot = Some(Snapshot { since: version, digest, landscape });
+        }
+        Ok(())
+    }
+
+    /// A state, of which another record came.
+    fn state(&mut self, state: Coming) -> Result<(), String> {
+        if !state.is_whole() {
+            self.state = Some(state);
+            return Ok(());
+        }
+        let state = state.whole();
+        let kept = state.writer.kept;
+        must!(self.kept.is_none_or(|known| known == kept), "the first frame kept is not {kept}");
+        self.kept = Some(kept);
+        if self.boot.is_none() {
+            self.begin(&state)?;
+        }
+        let known = self.boot.as_ref().map(|boot| boot.state(kept));
+        match known.and_then(|known| state.differs(&known)) {
+            Some(difference) => Err(difference),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over what a state says, where nothing was read before it.
+    fn begin(&mut self, state: &State) -> Result<(), String> {
+        let WriterState { boot, wall_ms, .. } = state.writer;
+        self.boot = Some(Boot::new(boot, wall_ms, Vec::new(), state.written));
+        for line in &state.landscapes {
+            match line {
+                Line::Snapshot { version, digest } => self.snapshot(*version, *digest)?,
+                Line::Epoch { version, number, states } => {
+                    let boot = self.boot.as_mut().ok_or("there is no boot")?;
+                    boot.epoch(*version, *number, states)?;
+                }
+            }
+        }
+        if let Some(boot) = &mut self.boot {
+            let lanes = state.lanes.iter().map(|said| Lane::begun(said, &boot.versions));
+            boot.lanes = lanes.collect::<Result<_, _>>()?;
+        }
+        Ok(())
+    }
 }
 
 impl Boot {
-    fn epoch(&mut self, version: u32, states: &[u8]) -> Result<(), String> {
+    fn new(number: u64, wall_ms: u64, lanes: Vec<Lane>, written: u64) -> Self {
+        let (versions, newest) = (Versions::new(), None);
+        Self { number, wall_ms, lanes, written, snapshot: None, versions, newest, closed: None }
+    }
+
+    /// A snapshot's own version must have an epoch, or nobody can decide by it.
+    fn has_epoch(&self, version: u32) -> Result<(), String> {
+        let since = self.snapshot.as_ref().map(|snapshot| snapshot.since);
+        let fresh = self.newest < since;
+        must!(!fresh || Some(version) == since, "version {since:?} has no epoch");
+        Ok(())
+    }
+
+    fn epoch(&mut self, version: u32, number: u32, states: &[u8]) -> Result<(), String> {
         must!(self.newest < Some(version), "version {version} is not new");
-        let Some((from, landscape)) = &self.snapshot else {
+        let Some(Snapshot { since, digest, landscape }) = &self.snapshot else {
             return Err("an epoch comes before any snapshot".to_owned());
         };
-        // A snapshot's own version must have an epoch, or nobody can decide by it.
-        let fresh = self.newest.is_none_or(|newest| newest < *from);
-        must!(!fresh || version == *from, "version {from} has no epoch");
+        must!(*since <= version, "version {version} is older than its snapshot");
         must!(
             states.len() == landscape.services.len(),
             "an epoch of {} services, and there are {}",
@@ -187,9 +362,14 @@ impl Boot {
             landscape.services.len()
         );
         must!(states.iter().all(|state| *state < 32), "an epoch's byte has no meaning");
-        let landscape = Rc::clone(landscape);
-        let states = states.to_vec();
-        let version_of = Version { number: version, landscape, states };
+        let version_of = Version {
+            number: version,
+            epoch: number,
+            since: *since,
+            digest: *digest,
+            landscape: Rc::clone(landscape),
+            states: states.to_vec(),
+        };
         self.versions.insert(version, Rc::new(version_of));
         self.newest = Some(version);
         Ok(())
@@ -211,18 +391,53 @@ impl Boot {
         Ok(())
     }
 
+    /// The lowest version that an open lane may still adopt or decide by; where all are closed, the
+    /// newest.
+    fn lowest(&self) -> u32 {
+        let open = self.lanes.iter().filter(|lane| !lane.closed);
+        open.map(|lane| lane.adopted).min().or(self.newest).unwrap_or(0)
+    }
+
     /// Versions that no lane will decide by any more: lanes only go forward. What is still open
     /// holds its own.
     fn forget(&mut self) {
         if self.versions.len() < 2 {
             return;
         }
-        let adopted = self.lanes.iter().map(|lane| lane.version.as_ref().map(|it| it.number));
-        let oldest = adopted.min().flatten();
+        let lowest = self.lowest();
         while let Some(first) = self.versions.first_entry()
-            && Some(*first.key()) < oldest
+            && *first.key() < lowest
         {
             first.remove();
         }
+    }
+
+    /// What a state must say.
+    fn state(&self, kept: u64) -> State {
+        let mut landscapes = Vec::new();
+        let mut under = None;
+        for (number, version) in self.versions.range(self.lowest()..) {
+            if under != Some(version.since) {
+                let (version, digest) = (version.since, version.digest);
+                landscapes.push(Line::Snapshot { version, digest });
+            }
+            under = Some(version.since);
+            let states = version.states.clone();
+            landscapes.push(Line::Epoch { version: *number, number: version.epoch, states });
+        }
+        if let Some(Snapshot { since, digest, .. }) = &self.snapshot
+            && self.newest < Some(*since)
+        {
+            landscapes.push(Line::Snapshot { version: *since, digest: *digest });
+        }
+        let writer = WriterState {
+            boot: self.number,
+            wall_ms: self.wall_ms,
+            lanes: u16::try_from(self.lanes.len()).unwrap_or(u16::MAX),
+            kept,
+            landscapes: u32::try_from(landscapes.len()).unwrap_or(u32::MAX),
+        };
+        let lanes = self.lanes.iter().map(Lane::said).collect();
+        State { written: self.written, writer, landscapes, lanes }
     }
 }

@@ -8,29 +8,59 @@ use std::path::Path;
 
 pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const WRITER: u16 = 0xffff;
+/// No endpoint.
+pub(crate) const NOWHERE: u16 = 0xffff;
+/// Bytes of what opens one commitment.
+pub(crate) const OPENING: usize = 48;
+/// Bytes of a decision before its lists, with the header.
+pub(crate) const DECISION: usize = 148;
 
 pub(crate) type Hash = [u8; 32];
+
+/// One group commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) records: Vec<Vec<u8>>,
+    /// Whether a segment begins with it.
+    pub(crate) begins: bool,
+    /// What opens the commitments in it.
+    pub(crate) openings: Vec<[u8; OPENING]>,
+}
 
 /// Frames of records, and the snapshots they name.
 #[derive(Clone, Default)]
 pub(crate) struct Log {
-    pub(crate) frames: Vec<Vec<Vec<u8>>>,
+    pub(crate) frames: Vec<Frame>,
     pub(crate) snapshots: BTreeMap<String, String>,
+    /// Frames whose segments were taken away.
+    pub(crate) retired: usize,
 }
 
 /// What a log is written with.
 #[derive(Clone)]
 pub(crate) struct Pen {
     pub(crate) key: SigningKey,
-    pub(crate) frames_per_segment: usize,
+    /// The keys of segments follow from this.
+    pub(crate) segments: u8,
     /// How many frames the checkpoint covers; `None` for all.
     pub(crate) signed: Option<usize>,
 }
 
 impl Pen {
     pub(crate) fn new() -> Self {
-        let key = SigningKey::from_bytes(&[7; 32]);
-        Self { key, frames_per_segment: 16, signed: None }
+        Self { key: SigningKey::from_bytes(&[7; 32]), segments: 9, signed: None }
+    }
+
+    /// The key of a segment by its place.
+    pub(crate) fn segment(&self, place: usize) -> SigningKey {
+        let seed = [&[self.segments][..], &place.to_le_bytes()].concat();
+        SigningKey::from_bytes(&sha(&seed))
+    }
+
+    /// Both lines of `log-key.pub`.
+    pub(crate) fn public(&self) -> String {
+        let segment = vkey("caio-trail/segment", &self.segment(0));
+        format!("{}\n{segment}\n", vkey("caio-trail", &self.key))
     }
 }
 
@@ -47,14 +77,78 @@ pub(crate) fn record(kind: u8, lane: u16, sequence: u64, body: &[u8]) -> Vec<u8>
     record
 }
 
+pub(crate) const WALL: u64 = 1_795_000_000_000;
+
 pub(crate) fn boot(number: u64, lanes: u16) -> Vec<u8> {
     let text = b"caio 0.1.0";
-    let mut body = 1_795_000_000_000u64.to_le_bytes().to_vec();
+    let mut body = (WALL + number).to_le_bytes().to_vec();
     body.extend(number.to_le_bytes());
     body.extend(lanes.to_le_bytes());
+    body.extend([0x11; 32]);
+    body.extend([0x22; 32]);
     body.extend((text.len() as u16).to_le_bytes());
     body.extend(text);
     record(b'B', WRITER, 0, &body)
+}
+
+/// The key of the segment of that place, behind these frames.
+pub(crate) fn segment_key(pen: &Pen, place: usize, digests: &[Hash]) -> Vec<u8> {
+    let mut body = (digests.len() as u64).to_le_bytes().to_vec();
+    let leaves: Vec<Hash> = digests.iter().map(leaf).collect();
+    body.extend(root(&leaves));
+    body.extend(pen.segment(place).verifying_key().as_bytes());
+    let before = place.checked_sub(1).map_or(pen.key.clone(), |before| pen.segment(before));
+    let signature = before.sign(&[b"caio-trail/segment\n", &body[..]].concat());
+    body.extend(signature.to_bytes());
+    record(b'K', WRITER, digests.len() as u64, &body)
+}
+
+/// What a state says of the writer.
+pub(crate) fn writer_state(
+    sequence: u64,
+    boot: u64,
+    lanes: u16,
+    kept: u64,
+    landscapes: usize,
+) -> Vec<u8> {
+    let mut body = boot.to_le_bytes().to_vec();
+    body.extend((WALL + boot).to_le_bytes());
+    body.extend(lanes.to_le_bytes());
+    body.extend(kept.to_le_bytes());
+    body.extend((landscapes as u32).to_le_bytes());
+    record(b'V', WRITER, sequence, &body)
+}
+
+/// What a state says of a lane.
+pub(crate) struct LaneState {
+    pub(crate) adopted: u32,
+    pub(crate) entries: u32,
+    pub(crate) refused: u64,
+    pub(crate) ended: u64,
+    pub(crate) closed: bool,
+}
+
+/// The records of a lane's state, so many open decisions in each.
+pub(crate) fn lane_state(
+    lane: u16,
+    sequence: u64,
+    it: &LaneState,
+    open: &[u64],
+    most: usize,
+) -> Vec<Vec<u8>> {
+    let parts = open.len().div_ceil(most).max(1);
+    let written = (0..parts).map(|part| {
+        let open = &open[(part * most).min(open.len())..((part + 1) * most).min(open.len())];
+        let mut body = it.adopted.to_le_bytes().to_vec();
+        body.extend(it.entries.to_le_bytes());
+        body.extend(it.refused.to_le_bytes());
+        body.extend(it.ended.to_le_bytes());
+        body.extend([u8::from(it.closed), u8::from(part + 1 < parts)]);
+        body.extend((open.len() as u32).to_le_bytes());
+        body.extend(open.iter().flat_map(|sequence| sequence.to_le_bytes()));
+        record(b'V', lane, sequence, &body)
+    });
+    written.collect()
 }
 
 pub(crate) fn snapshot(sequence: u64, version: u32, digest: &Hash) -> Vec<u8> {
@@ -89,6 +183,7 @@ pub(crate) struct Decision {
     pub(crate) route: u32,
     pub(crate) needs: u32,
     pub(crate) dictionary: u32,
+    pub(crate) refused: u32,
     pub(crate) seed: u64,
     pub(crate) verdict: u8,
     pub(crate) stage: u8,
@@ -101,15 +196,65 @@ pub(crate) struct Decision {
     pub(crate) parent: u64,
     pub(crate) tried: Vec<u32>,
     pub(crate) facts: Vec<(u16, i64)>,
+    /// Of the attributes that are only committed to.
+    pub(crate) salts: BTreeMap<u16, [u8; 16]>,
     pub(crate) survivors: [u32; 7],
     pub(crate) caller: String,
+}
+
+impl Decision {
+    /// One of nothing, refused.
+    pub(crate) fn blank() -> Self {
+        Self {
+            ns: 0,
+            request: [0; 16],
+            version: 1,
+            capability: NONE,
+            route: NONE,
+            needs: 0,
+            dictionary: 0,
+            refused: 0,
+            seed: 0,
+            verdict: 2,
+            stage: 0,
+            attempt: 0,
+            tier: 0,
+            bucket: 0,
+            reason: 12,
+            rendezvous: 0,
+            service: NONE,
+            parent: u64::MAX,
+            tried: Vec::new(),
+            facts: Vec::new(),
+            salts: BTreeMap::new(),
+            survivors: [0; 7],
+            caller: "anonymous".to_owned(),
+        }
+    }
+
+    /// What opens its commitments.
+    pub(crate) fn openings(&self, boot: u64, lane: u16, sequence: u64) -> Vec<[u8; OPENING]> {
+        let hidden = self.facts.iter().filter(|(attribute, _)| self.salts.contains_key(attribute));
+        let rows = hidden.map(|(attribute, value)| {
+            let mut row = boot.to_le_bytes().to_vec();
+            row.extend(sequence.to_le_bytes());
+            row.extend(lane.to_le_bytes());
+            row.extend(attribute.to_le_bytes());
+            row.extend([0; 4]);
+            row.extend(self.salts[attribute]);
+            row.extend(value.to_le_bytes());
+            row.try_into().unwrap()
+        });
+        rows.collect()
+    }
 }
 
 pub(crate) fn decision(lane: u16, sequence: u64, it: &Decision) -> Vec<u8> {
     let mut body = it.ns.to_le_bytes().to_vec();
     body.extend(it.request);
-    body.extend([0xab; 24]);
-    for number in [it.version, it.capability, it.route, it.needs, it.dictionary] {
+    // Trace, span, the caller's span, evidence.
+    body.extend([0xab; 16 + 8 + 8 + 16]);
+    for number in [it.version, it.capability, it.route, it.needs, it.dictionary, it.refused] {
         body.extend(number.to_le_bytes());
     }
     body.extend(it.seed.to_le_bytes());
@@ -118,13 +263,19 @@ pub(crate) fn decision(lane: u16, sequence: u64, it: &Decision) -> Vec<u8> {
     body.extend(it.rendezvous.to_le_bytes());
     body.extend(it.service.to_le_bytes());
     body.extend(it.parent.to_le_bytes());
-    assert_eq!(body.len() + 16, 120);
+    assert_eq!(body.len() + 16, DECISION);
     body.push(it.tried.len() as u8);
     body.extend(it.tried.iter().flat_map(|service| service.to_le_bytes()));
     body.push(it.facts.len() as u8);
     for (attribute, value) in &it.facts {
-        body.extend(attribute.to_le_bytes());
-        body.extend(value.to_le_bytes());
+        if let Some(salt) = it.salts.get(attribute) {
+            body.extend((attribute | 1 << 15).to_le_bytes());
+            let hidden = [&salt[..], &attribute.to_le_bytes(), &value.to_le_bytes()].concat();
+            body.extend(sha(&hidden));
+        } else {
+            body.extend(attribute.to_le_bytes());
+            body.extend(value.to_le_bytes());
+        }
     }
     if it.verdict == 1 {
         body.extend(it.survivors.iter().flat_map(|count| count.to_le_bytes()));
@@ -134,10 +285,56 @@ pub(crate) fn decision(lane: u16, sequence: u64, it: &Decision) -> Vec<u8> {
     record(b'D', lane, sequence, &body)
 }
 
-pub(crate) fn outcome(lane: u16, sequence: u64, status: u16, kind: u8, ns: u64) -> Vec<u8> {
-    let mut body = status.to_le_bytes().to_vec();
-    body.extend([kind, 0, 0, 0, 0, 0]);
-    body.extend(ns.to_le_bytes());
+/// Fields of request and answer, and what both bodies began with.
+pub(crate) fn payload(lane: u16, sequence: u64, texts: [&[u8]; 4]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for text in texts {
+        body.extend((text.len() as u16).to_le_bytes());
+        body.extend(text);
+    }
+    record(b'P', lane, sequence, &body)
+}
+
+/// The fields of an outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    pub(crate) kind: u8,
+    pub(crate) depth: u8,
+    pub(crate) reason: u16,
+    pub(crate) endpoint: u16,
+    pub(crate) ns: u64,
+    pub(crate) began: u64,
+    pub(crate) bytes: [u64; 2],
+}
+
+impl Outcome {
+    /// A refusal that came to nobody else.
+    pub(crate) fn refused(status: u16, ns: u64) -> Self {
+        let bytes = [0; 2];
+        Self { status, kind: 1, depth: 0, reason: 21, endpoint: NOWHERE, ns, began: 0, bytes }
+    }
+
+    /// A whole answer without bodies.
+    pub(crate) fn whole(status: u16, ns: u64) -> Self {
+        let (began, bytes) = (ns, [0; 2]);
+        Self { status, kind: 0, depth: 0, reason: 0, endpoint: 0, ns, began, bytes }
+    }
+}
+
+pub(crate) fn outcome(lane: u16, sequence: u64, it: &Outcome) -> Vec<u8> {
+    let mut body = it.status.to_le_bytes().to_vec();
+    body.extend([it.kind, it.depth]);
+    body.extend(it.reason.to_le_bytes());
+    body.extend(it.endpoint.to_le_bytes());
+    for number in [it.ns, it.began, it.bytes[0], it.bytes[1]] {
+        body.extend(number.to_le_bytes());
+    }
+    assert_eq!(body.len(), 40);
+    if it.depth == 2 {
+        // The bodies of these trails are all of one byte, again and again.
+        body.extend(it.bytes.iter().flat_map(|bytes| sha(&vec![b'x'; *bytes as usize])));
+    }
     record(b'O', lane, sequence, &body)
 }
 
@@ -146,10 +343,19 @@ pub(crate) fn adoption(lane: u16, sequence: u64, version: u32) -> Vec<u8> {
     record(b'A', lane, sequence, &version.to_le_bytes())
 }
 
-/// A gap or a close: two counts.
-pub(crate) fn counts(kind: u8, lane: u16, sequence: u64, first: u64, second: u64) -> Vec<u8> {
-    let body = [first.to_le_bytes(), second.to_le_bytes()].concat();
-    record(kind, lane, sequence, &body)
+/// A gap.
+pub(crate) fn gap(lane: u16, sequence: u64, decisions: u64, outcomes: u64) -> Vec<u8> {
+    record(b'G', lane, sequence, &[decisions.to_le_bytes(), outcomes.to_le_bytes()].concat())
+}
+
+/// A close.
+pub(crate) fn close(lane: u16, sequence: u64, counts: [u64; 3]) -> Vec<u8> {
+    record(b'C', lane, sequence, &counts.map(u64::to_le_bytes).concat())
+}
+
+/// Frames before this one may be missing.
+pub(crate) fn retention(sequence: u64, kept: u64) -> Vec<u8> {
+    record(b'T', WRITER, sequence, &kept.to_le_bytes())
 }
 
 pub(crate) fn crash(lane: u16, decisions: u64, boot: u64, open: &[u64]) -> Vec<u8> {
@@ -205,22 +411,22 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn key_id(key: &SigningKey) -> (Vec<u8>, [u8; 4]) {
+fn key_id(name: &str, key: &SigningKey) -> (Vec<u8>, [u8; 4]) {
     let mut public = vec![1];
     public.extend(key.verifying_key().as_bytes());
-    let id = sha(&[b"caio-trail\n", &public[..]].concat());
+    let id = sha(&[name.as_bytes(), b"\n", &public[..]].concat());
     (public, id[..4].try_into().unwrap())
 }
 
-pub(crate) fn vkey(key: &SigningKey) -> String {
-    let (public, id) = key_id(key);
-    format!("caio-trail+{:08x}+{}\n", u32::from_be_bytes(id), base64(&public))
+fn vkey(name: &str, key: &SigningKey) -> String {
+    let (public, id) = key_id(name, key);
+    format!("{name}+{:08x}+{}", u32::from_be_bytes(id), base64(&public))
 }
 
 pub(crate) fn checkpoint(key: &SigningKey, digests: &[Hash]) -> String {
     let leaves: Vec<Hash> = digests.iter().map(leaf).collect();
     let body = format!("caio-trail\n{}\n{}\n", digests.len(), base64(&root(&leaves)));
-    let mut signature = key_id(key).1.to_vec();
+    let mut signature = key_id("caio-trail", key).1.to_vec();
     signature.extend(key.sign(body.as_bytes()).to_bytes());
     format!("{body}\n\u{2014} caio-trail {}\n", base64(&signature))
 }
@@ -230,32 +436,96 @@ fn leaf(digest: &Hash) -> Hash {
 }
 
 impl Log {
+    /// The records of a frame.
+    pub(crate) fn records(&mut self, frame: usize) -> &mut Vec<Vec<u8>> {
+        &mut self.frames[frame].records
+    }
+
+    /// The places of the frames that segments begin with.
+    pub(crate) fn segments(&self) -> Vec<usize> {
+        let begins = |at: &usize| self.frames[*at].begins;
+        (0..self.frames.len()).filter(begins).collect()
+    }
+
+    fn framed(&self) -> Vec<(Vec<u8>, Hash)> {
+        (0..).zip(&self.frames).map(|(number, it)| frame(number, &it.records)).collect()
+    }
+
+    /// Makes the keys anew of all segments that begin at this frame or behind it, as who has all
+    /// keys can.
+    pub(crate) fn sealed(mut self, pen: &Pen, from: usize) -> Self {
+        let mut digests: Vec<Hash> = Vec::new();
+        let mut place = 0;
+        for (at, it) in self.frames.iter_mut().enumerate() {
+            if it.begins {
+                if at >= from
+                    && let Some(first) = it.records.first_mut()
+                    && first[0] == b'K'
+                {
+                    *first = segment_key(pen, place, &digests);
+                }
+                place += 1;
+            }
+            digests.push(frame(at as u64, &it.records).1);
+        }
+        self
+    }
+
     /// Writes the directory anew.
     pub(crate) fn write(&self, directory: &Path, pen: &Pen) {
         let _ = std::fs::remove_dir_all(directory);
-        let put = |path: String, bytes: &[u8]| {
-            let path = directory.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        };
-        put("log-key.pub".to_owned(), vkey(&pen.key).as_bytes());
+        for (path, bytes) in self.files(pen) {
+            put(directory, &path, &bytes);
+        }
+    }
+
+    /// All files of the directory.
+    pub(crate) fn files(&self, pen: &Pen) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        files.insert("log-key.pub".to_owned(), pen.public().into_bytes());
         for (digest, text) in &self.snapshots {
-            put(format!("snapshots/{digest}.landscape"), text.as_bytes());
+            files.insert(format!("snapshots/{digest}.landscape"), text.clone().into_bytes());
         }
-        let framed: Vec<(Vec<u8>, Hash)> =
-            (0..).zip(&self.frames).map(|(number, records)| frame(number, records)).collect();
-        for (at, frames) in framed.chunks(pen.frames_per_segment).enumerate() {
-            let bytes: Vec<u8> = frames.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
-            put(format!("segments/{:020}.trail", at * pen.frames_per_segment), &bytes);
+        let framed = self.framed();
+        let segments = self.segments();
+        let mut keys = Vec::new();
+        for (place, first) in segments.iter().enumerate() {
+            let end = segments.get(place + 1).copied().unwrap_or(self.frames.len());
+            keys.extend(self.frames[*first].records.first().into_iter().flatten());
+            if *first < self.retired {
+                continue;
+            }
+            let frames = framed[*first..end].iter();
+            let bytes: Vec<u8> = frames.flat_map(|(bytes, _)| bytes.clone()).collect();
+            files.insert(format!("segments/{first:020}.trail"), bytes);
+            let frames = &self.frames[*first..end];
+            let rows: Vec<u8> = frames.iter().flat_map(|it| it.openings.concat()).collect();
+            if !rows.is_empty() {
+                files.insert(format!("openings/{first:020}.openings"), rows);
+            }
         }
+        files.insert("segment-keys".to_owned(), keys);
         let digests: Vec<Hash> = framed.iter().map(|(_, digest)| *digest).collect();
         let signed = &digests[..pen.signed.unwrap_or(digests.len())];
-        put("checkpoint".to_owned(), checkpoint(&pen.key, signed).as_bytes());
-        tiles(signed, put);
+        files.insert("checkpoint".to_owned(), checkpoint(&pen.key, signed).into_bytes());
+        tiles(signed, |path, bytes| drop(files.insert(path, bytes.to_vec())));
+        files
+    }
+
+    /// The digests of all frames.
+    pub(crate) fn digests(&self) -> Vec<Hash> {
+        self.framed().into_iter().map(|(_, digest)| digest).collect()
     }
 }
 
-fn tiles(digests: &[Hash], put: impl Fn(String, &[u8])) {
+/// Writes a file below the directory.
+pub(crate) fn put(directory: &Path, path: &str, bytes: &[u8]) {
+    let path = directory.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn tiles(digests: &[Hash], mut put: impl FnMut(String, &[u8])) {
     let mut hashes: Vec<Hash> = digests.iter().map(leaf).collect();
     for level in 0.. {
         if hashes.is_empty() {

@@ -8,7 +8,11 @@
 
 mod attacks;
 mod engines;
+mod erasure;
+mod following;
 mod log;
+mod many;
+mod sealed;
 mod speed;
 mod story;
 #[path = "../laws/decision/world.rs"]
@@ -20,7 +24,7 @@ use log::{Log, Pen};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use story::{Ending, Plot, Story};
+use story::{Ending, Plot, Story, Told};
 
 /// What a verifier says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +45,31 @@ fn run(command: &mut Command) -> Said {
     Said { code: output.status.code().unwrap_or(-1), text }
 }
 
+/// The verifier, told to look at a directory with the right keys.
+pub(crate) fn verifier(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caio-check"));
+    command.arg(directory).args(["--key", &Pen::new().public(), "--json"]);
+    command
+}
+
 /// The verifier's word.
 pub(crate) fn check(directory: &Path) -> Said {
-    let key = log::vkey(&Pen::new().key);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_caio-check"));
-    run(command.arg(directory).args(["--key", key.trim(), "--json"]))
+    run(&mut verifier(directory))
 }
 
 /// The other's.
 pub(crate) fn naive(directory: &Path) -> Said {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tamper/naive_check.py");
-    let key = log::vkey(&Pen::new().key);
     let mut command = Command::new("python3");
-    run(command.arg("-B").arg(script).arg(directory).args(["--key", key.trim(), "--json"]))
+    let key = Pen::new().public();
+    run(command.arg("-B").arg(script).arg(directory).args(["--key", &key, "--json"]))
+}
+
+/// A number of a report.
+pub(crate) fn number(said: &Said, name: &str) -> u64 {
+    let (_, rest) = said.text.split_once(&format!("\"{name}\":")).unwrap();
+    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
 }
 
 fn written(name: &str, log: &Log) -> PathBuf {
@@ -65,28 +81,46 @@ fn written(name: &str, log: &Log) -> PathBuf {
 #[test]
 fn right_trails_are_right_for_both_verifiers() {
     let (mut verdicts, mut stages, mut retries, mut headers) = ([0; 3], [0; 7], 0, 0);
-    for seed in 1..=40 {
-        let mut plot = Plot::new(seed, 320);
-        plot.crowded = seed % 20 == 0;
-        plot.boots.insert(0, (150, if seed % 3 == 0 { Ending::Crash } else { Ending::Clean }));
-        plot.boots.push((120, Ending::Clean));
+    let (mut told, mut retired) = (Told::default(), 0);
+    for seed in 1..=24 {
+        let mut plot = Plot::new(seed, 160);
+        plot.crowded = seed % 8 == 0;
+        plot.committed = seed % 2 == 0;
+        plot.retention = seed % 4 > 1;
+        plot.boots.insert(0, (80, if seed % 3 == 0 { Ending::Crash } else { Ending::Clean }));
+        plot.boots.push((60, Ending::Clean));
         let story = Story::tell(&plot);
         let directory = written(&format!("right-{seed}"), &story.log);
         let said = check(&directory);
         assert_eq!(said.code, 0, "seed {seed}: {}", said.text);
         let other = naive(&directory);
         assert_eq!(other.code, 0, "seed {seed}: {}", other.text);
+        let names = "records boots crashes segments routes denials refusals outcomes payloads \
+                     messages unknown retired said";
+        for name in names.split_whitespace() {
+            assert_eq!(number(&said, name), number(&other, name), "{name} of seed {seed}");
+        }
+        if story.log.retired == 0 {
+            assert_eq!(number(&said, "payloads"), story.told.payloads);
+            assert_eq!(number(&said, "messages"), story.told.messages);
+        }
+        assert_eq!(number(&said, "retired"), story.log.retired as u64);
+        retired += u64::from(story.log.retired > 0);
+        told = told.and(&story.told);
         (0..3).for_each(|at| verdicts[at] += story.verdicts[at]);
         (0..7).for_each(|at| stages[at] += story.stages[at]);
         retries += story.retries;
         headers += story.headers;
         let _ = std::fs::remove_dir_all(directory);
     }
-    assert!(verdicts[0] + verdicts[1] >= 20_000 && verdicts[2] > 1000, "{verdicts:?}");
+    assert!(verdicts[0] + verdicts[1] >= 5000 && verdicts[2] > 500, "{verdicts:?}");
     // Policy permits everything until there is one; all others must be the last stage of some.
     let passed = [0, 1, 3, 4, 5, 6];
-    assert!(passed.iter().all(|stage| stages[*stage] > 50), "{stages:?}");
-    assert!(retries > 1000 && headers > 1000, "{retries} {headers}");
+    assert!(passed.iter().all(|stage| stages[*stage] > 20), "{stages:?}");
+    assert!(retries > 500 && headers > 500, "{retries} {headers}");
+    assert!(retired > 5, "{retired}");
+    assert!(told.states > 50 && told.payloads > 500, "{told:?}");
+    assert!(told.commitments > 500, "{told:?}");
 }
 
 /// More services than an epoch's length can count, in a landscape that this test spells itself.
@@ -98,7 +132,7 @@ fn an_epoch_of_very_many_services_is_read() {
         let id = format!("s{number:05}");
         text +=
             &format!("service \"{id}\" version \"1\" contract sha256:00 tier 0 protocol http1\n");
-        text += "offer \"c/1\"\n";
+        text += "endpoint 127.0.0.1:9000\noffer \"c/1\"\n";
     }
     text += "seed affinity none\nneeds \"c/1\" 0\n";
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
@@ -111,42 +145,33 @@ fn an_epoch_of_very_many_services_is_read() {
     let mut decision = log::Decision {
         ns: 1,
         request: [1; 16],
-        version: 1,
         capability: 0,
         route: 0,
-        needs: 0,
-        dictionary: 0,
         seed: 9,
         verdict: 0,
-        stage: 0,
-        attempt: 0,
-        tier: 0,
-        bucket: 0,
         reason: 0,
         rendezvous: lowest,
         service,
-        parent: u64::MAX,
-        tried: Vec::new(),
-        facts: Vec::new(),
-        survivors: [0; 7],
-        caller: "anonymous".to_owned(),
+        ..log::Decision::blank()
     };
     for right in [true, false] {
         if !right {
             decision.bucket = 1;
         }
         let records = vec![
+            log::segment_key(&Pen::new(), 0, &[]),
             log::boot(0, 1),
             log::snapshot(1, 1, &digest),
             log::epoch(2, 1, 1, &vec![0; services as usize]),
             log::adoption(0, 0, 1),
             log::decision(0, 0, &decision),
-            log::outcome(0, 0, 200, 0, 2),
-            log::counts(b'C', 0, 1, 1, 1),
-            log::counts(b'C', log::WRITER, 3, 1, 0),
+            log::outcome(0, 0, &log::Outcome::whole(200, 2)),
+            log::close(0, 1, [1, 1, 0]),
+            log::close(log::WRITER, 3, [1, 0, 0]),
         ];
+        let frames = vec![log::Frame { records, begins: true, openings: Vec::new() }];
         let snapshots = [(name.clone(), text.clone())].into();
-        let directory = written("many", &Log { frames: vec![records], snapshots });
+        let directory = written("many", &Log { frames, snapshots, ..Log::default() });
         let (one, other) = (check(&directory), naive(&directory));
         let expected = i32::from(!right);
         assert_eq!((one.code, other.code), (expected, expected), "{}\n{}", one.text, other.text);

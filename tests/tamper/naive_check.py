@@ -92,13 +92,20 @@ def signed(key, message, signature):
 # The signed note.
 
 
-def read_key(line):
-    found = re.fullmatch(r"caio-trail\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)", line.strip())
+def read_key(line, name):
+    found = re.fullmatch(re.escape(name) + r"\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)", line)
     must(found, "the key is no verification key")
     data = base64.b64decode(found[2], validate=True)
-    own = sha(b"caio-trail\n", data)[:4]
+    own = sha(name.encode() + b"\n", data)[:4]
     must(own.hex() == found[1] and data[:1] == b"\1" and len(data) == 33, "the key is broken")
     return own, data[1:]
+
+
+def read_keys(text):
+    lines = text.rstrip().splitlines()
+    must(0 < len(lines) < 3, "the key is no verification key")
+    log = read_key(lines[0], "caio-trail")
+    return log, read_key(lines[1], "caio-trail/segment")[1] if len(lines) > 1 else None
 
 
 def read_checkpoint(text, key):
@@ -134,15 +141,18 @@ def root_of(leaves):
     return level[0]
 
 
+def tile_name(index):
+    name, rest = "%03d" % (index % 1000), index // 1000
+    while rest:
+        name, rest = "x%03d/%s" % (rest % 1000, name), rest // 1000
+    return name
+
+
 def check_tiles(folder, leaves, closed):
     hashes, expected = leaves, {}
     for level in range(8):
         for index in range(0, len(hashes) // 256 + 1):
-            tile = hashes[index * 256 : index * 256 + 256]
-            name, rest = "%03d" % (index % 1000), index // 1000
-            while rest:
-                name, rest = "x%03d/%s" % (rest % 1000, name), rest // 1000
-            expected["%d/%s" % (level, name)] = tile
+            expected["%d/%s" % (level, tile_name(index))] = hashes[index * 256 : index * 256 + 256]
         hashes = [root_of(hashes[i : i + 256]) for i in range(0, len(hashes) // 256 * 256, 256)]
     for top, _, names in os.walk(folder):
         for name in names:
@@ -150,14 +160,84 @@ def check_tiles(folder, leaves, closed):
             if path.endswith(".tmp"):
                 continue
             whole = re.fullmatch(r"(.*)\.p/([0-9]+)", path)
-            tile = expected.get(whole[1] if whole else path)
             width = int(whole[2]) if whole else 256
-            if tile is None or len(tile) < width:
-                # Beyond the frames that were read: a trail that grows may be ahead.
-                must(not closed and not whole, "tile %s is of no frames" % path)
-                continue
+            tile = expected.get(whole[1] if whole else path, [])
+            # Beyond the frames that were read: a trail that grows may be ahead.
+            must(len(tile) >= width or not closed, "tile %s is of no frames" % path)
             with open(os.path.join(top, name), "rb") as file:
-                must(file.read() == b"".join(tile[:width]), "tile %s differs" % path)
+                data = file.read()
+            if whole or len(tile) == 256:
+                must(len(data) == width * 32, "tile %s is not whole" % path)
+                known = b"".join(tile[:width])
+                must(data[: len(known)] == known, "tile %s differs" % path)
+
+
+def retired_leaves(folder, size):
+    """The leaves of frames that are gone: the tiles stay."""
+    leaves = []
+    while len(leaves) < size:
+        path = os.path.join(folder, "0", tile_name(len(leaves) // 256))
+        if not os.path.exists(path):
+            parts = [it for it in os.listdir(path + ".p") if not it.endswith(".tmp")]
+            path = os.path.join(path + ".p", max(parts, key=int))
+        with open(path, "rb") as file:
+            data = file.read()
+        wide = min(256, size - len(leaves))
+        must(len(data) >= wide * 32, "a tile is missing")
+        leaves += [data[i * 32 : i * 32 + 32] for i in range(wide)]
+    return leaves
+
+
+# The keys of segments.
+
+
+class Chain:
+    def __init__(self, directory, log_key, first_key):
+        self.signer, self.first, self.begun, self.unlisted = log_key, first_key, [], False
+        path = os.path.join(directory, "segment-keys")
+        data = b""
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                data = file.read()
+        self.listed = [data[i * 152 : i * 152 + 152] for i in range(len(data) // 152)]
+
+    def next(self, record, leaves):
+        must(not self.unlisted, "segment-keys lacks a segment")
+        place = len(self.begun)
+        self.unlisted = place >= len(self.listed)
+        must(self.unlisted or self.listed[place] == record, "segment-keys lists another key")
+        public = self.verified(record, leaves)
+        must(place > 0 or self.first in (None, public), "the first segment's key is another")
+        self.signer = public
+        self.begun.append(len(leaves))
+
+    def verified(self, record, leaves):
+        header = struct.unpack("<BBHHHQ", record[:16])
+        frames, root, public, signature = struct.unpack("<Q32s32s64s", record[16:])
+        must(header == (ord("K"), 1, 152, WRITER, 0, frames), "a segment's key is none")
+        must(frames == len(leaves) and root == root_of(leaves), "a segment's key is of other frames")
+        must(not self.begun or self.begun[-1] < frames, "two segments begin with one frame")
+        message = b"caio-trail/segment\n" + record[16:88]
+        must(signed(self.signer, message, signature), "a segment's key is not signed")
+        decompress(public)
+        return public
+
+    def retired(self, leaves):
+        while True:
+            must(len(self.begun) < len(self.listed), "segment-keys lacks a segment")
+            record = self.listed[len(self.begun)]
+            (frames,) = struct.unpack("<Q", record[16:24])
+            must(frames <= len(leaves), "segment-keys lacks a segment")
+            if frames == len(leaves):
+                return
+            self.next(record, leaves[:frames])
+
+    def finish(self, leaves, closed):
+        must(not closed or not self.unlisted, "segment-keys lacks the last segment")
+        further = self.listed[len(self.begun) :]
+        must(len(further) < 2, "segment-keys lists segments that are missing")
+        if further:
+            self.verified(further[0], leaves)
 
 
 # Landscapes. A set is a list of (first, behind the last); a text is (0, bytes), its top (1,).
@@ -257,7 +337,7 @@ class Landscape:
     def __init__(self, text):
         lines = text.split("\n")
         must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
-        self.services, self.routes, self.requirements = [], [], []
+        self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
         order = []
         for line in lines[1:] if lines[-1] else lines[1:-1]:
@@ -279,7 +359,11 @@ class Landscape:
                 must(not self.services or self.services[-1][0] < name, "services are out of order")
                 weight = int.from_bytes(sha(name)[:8], "big")
                 self.services.append((name, tier, weight))
+                self.endpoints.append(0)
                 offer = None
+            elif word == "endpoint":
+                must(self.services and offer is None, "an endpoint of no service")
+                self.endpoints[-1] += 1
             elif word == "offer":
                 offer = (len(self.services) - 1, [], [])
                 known = offers.setdefault(it.quoted(), [])
@@ -325,7 +409,7 @@ class Landscape:
                 target.append((line, it.condition()))
                 it.end()
             else:
-                known = "vocabulary declared attribute endpoint grpc http header caller network fact seed"
+                known = "vocabulary declared attribute grpc http header caller network fact seed"
                 must(word in known.split(), "a line of no meaning")
         must(order == sorted(order) and set(order) <= set(offers), "needs are out of order")
         self.capabilities = []
@@ -444,45 +528,111 @@ def answer(landscape, states, capability, needs, facts, seed, tried):
     return best or (survivors.index(0), survivors)
 
 
+def possible(landscape, states, capability, claimed, seed, tried):
+    """Whether it can be right, whatever the facts are that nobody knows any more."""
+    _, offers, _ = capability
+    if len(claimed) == 4:
+        service = claimed[3]
+        must(service in [offer[0] for offer in offers], "the service does not offer it")
+        _, tier, weight = landscape.services[service]
+        must(claimed == (tier, states[service] & 7, rendezvous(seed, weight), service), "a key")
+        must(not states[service] & 24 and service not in tried, "the service is not to be chosen")
+    else:
+        stage, survivors = claimed
+        must(survivors[0] == len(offers) and survivors == sorted(survivors, reverse=True), "a denial")
+        must(0 in survivors and survivors.index(0) == stage, "a denial's stage")
+
+
 # The trail.
 
 
 class Lane:
     def __init__(self):
-        self.next = self.outcomes = self.lost_decisions = self.lost_outcomes = 0
-        self.version, self.closed = None, False
-        self.dictionary, self.open, self.done = [], {}, {}
+        self.next = self.outcomes = self.lost_decisions = self.lost_outcomes = self.refused = 0
+        self.begun, self.version, self.closed = 0, None, False
+        self.dictionary, self.open, self.done, self.spent = [], {}, {}, set()
+
+    def said(self):
+        """What a state must say of it."""
+        ended = self.outcomes + self.lost_outcomes
+        entries = [one[2] for one in self.dictionary]
+        fields = (self.version or 0, len(entries), self.refused, ended, int(self.closed))
+        return (self.next, fields, sorted(self.open), entries)
 
 
 class Trail:
-    def __init__(self, directory):
+    def __init__(self, directory, first):
         self.directory, self.boot, self.left, self.snapshots = directory, None, [], {}
         self.counts = dict.fromkeys(
-            "records boots crashes routes denials refusals outcomes unknown lost".split(), 0
+            "records boots crashes segments routes denials refusals outcomes payloads messages "
+            "unknown lost erased said".split(),
+            0,
         )
-        self.closed = None
+        self.closed, self.state, self.opened, self.unseen = None, None, False, None
+        self.kept = 0 if first == 0 else None
+        self.openings = {}
 
-    def record(self, place, data):
+    def segment(self, first):
+        self.end_segment()
+        must(not self.left, "the record X of a lane is missing")
+        self.counts["segments"] += 1
+        self.counts["records"] += 1
+        self.opened, self.openings = True, {}
+        path = os.path.join(self.directory, "openings", "%020d.openings" % first)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                data = file.read()
+            for at in range(0, len(data) // 48 * 48, 48):
+                row = data[at : at + 48]
+                boot, number, lane, attribute, zero, salt, value = struct.unpack("<QQHHI16sq", row)
+                place = (boot, number, lane, attribute)
+                if row != bytes(48):
+                    must(zero == 0 and place not in self.openings, "an opening is none")
+                    self.openings[place] = (salt, value)
+
+    def end_segment(self):
+        for boot, number, lane, _ in self.openings if self.boot is not None else []:
+            must(boot == self.boot and self.closed is None and lane < len(self.lanes), "an opening")
+            it = self.lanes[lane]
+            must(number >= it.next or it.lost_decisions, "an opening opens nothing")
+
+    def record(self, begun, data):
         kind, version, length, lane, zero, sequence = struct.unpack("<BBHHHQ", data[:16])
         must(version == 1 and zero == 0, "a record's header is broken")
         self.counts["records"] += 1
         body = data[16:]
-        if kind == ord("B"):
-            return self.begin(place, lane, sequence, body)
+        if self.opened:
+            self.opened = False
+            must(lane == WRITER, "a segment begins with a lane's record")
+            if kind == ord("B"):
+                return self.begin(sequence, body)
+            must(kind == ord("V") and self.state is None, "a segment begins without state")
+            must(self.closed is None, "a record follows the close")
+            boot, wall, lanes, kept, landscapes = struct.unpack("<QQHQI", body)
+            must(0 < lanes < WRITER, "a state's lanes")
+            self.state = {"writer": (sequence, boot, wall, lanes, kept), "due": landscapes}
+            self.state.update(landscapes=[], lanes=[], more=0, entries=0)
+            return self.end_state()
+        if self.state is not None:
+            self.add(kind, lane, sequence, body)
+            return self.end_state()
         if kind == ord("X"):
             return self.crash(lane, sequence, body)
+        self.unseen = None
         must(not self.left, "the record X of a lane is missing")
         must(self.boot is not None, "the trail does not begin with a boot")
         must(self.closed is None, "a record follows the close")
         if lane == WRITER:
             must(sequence == self.written, "a writer's record is missing")
             self.written += 1
-            return self.writer(kind, body)
+            return self.writer(kind, body, begun)
         must(lane < len(self.lanes), "there is no such lane")
         it = self.lanes[lane]
         must(not it.closed, "a record follows the lane's close")
         if kind == ord("O"):
             return self.outcome(it, sequence, body)
+        if kind == ord("P"):
+            return self.payload(it, sequence, body)
         must(sequence == it.next, "decision %d is missing" % it.next)
         if kind == ord("A"):
             (number,) = struct.unpack("<I", body)
@@ -490,21 +640,13 @@ class Trail:
             must(it.version is None or number > it.version, "a lane goes back")
             it.version = number
         elif kind == ord("R"):
-            number, version, size = struct.unpack("<IIH", body[:10])
-            must(number == len(it.dictionary) + 1, "a requirement is skipped")
-            kept = [one["version"] for one in [*it.open.values(), *it.done.values()]]
-            must(version in [it.version, *kept], "a requirement of a version nobody decides by")
-            must(size == len(body) - 10, "a record's length differs")
-            text, needs = body[10:].decode(), []
-            must(not text or text.endswith("\n"), "a requirement's text is cut off")
-            for line in text.split("\n")[:-1]:
-                words = Text(line)
-                words.need("need ")
-                needs.append((line, words.condition()))
-                words.end()
-            it.dictionary.append((self.versions[version][0], needs))
+            version = struct.unpack("<I", body[4:8])[0]
+            kept = [one["version"] for one in [*it.open.values(), *it.done.values()] if one["ns"]]
+            early = it.begun > 0 and version <= (it.version or 0)
+            must(early or version in [it.version, *kept], "a version nobody decides by")
+            self.requirement(it, sequence, body)
         elif kind == ord("D"):
-            self.decision(it, sequence, body)
+            self.decision(it, lane, sequence, body)
         elif kind == ord("G"):
             decisions, outcomes = struct.unpack("<QQ", body)
             must(decisions or outcomes, "a gap of nothing")
@@ -513,23 +655,124 @@ class Trail:
             it.lost_outcomes += outcomes
             self.counts["lost"] += decisions + outcomes
         elif kind == ord("C"):
-            decisions, outcomes = struct.unpack("<QQ", body)
+            decisions, outcomes, refused = struct.unpack("<QQQ", body)
             must(decisions == it.next, "the close counts other decisions")
             must(outcomes == it.outcomes + it.lost_outcomes, "the close counts other outcomes")
             must(it.lost_outcomes or not it.open, "a decision has no outcome")
             must(outcomes == decisions, "there are fewer outcomes than decisions")
-            it.closed = True
+            must(refused >= it.refused, "the close counts fewer refused messages")
+            self.counts["messages"] += refused - it.refused
+            it.refused, it.closed = refused, True
         else:
             must(False, "a record of no kind")
 
-    def begin(self, place, lane, sequence, body):
-        _, number, lanes, size = struct.unpack("<QQHH", body[:20])
-        body[20:].decode()
-        must(size == len(body) - 20, "a record's length differs")
-        must(place == 0 and lane == WRITER and sequence == 0, "a boot stands elsewhere")
+    def requirement(self, it, sequence, body):
+        number, version, size = struct.unpack("<IIH", body[:10])
+        must(number == len(it.dictionary) + 1, "a requirement is skipped")
+        must(size == len(body) - 10, "a record's length differs")
+        text, needs = body[10:].decode(), []
+        must(not text or text.endswith("\n"), "a requirement's text is cut off")
+        for line in text.split("\n")[:-1]:
+            words = Text(line)
+            words.need("need ")
+            needs.append((line, words.condition()))
+            words.end()
+        # Of a version from before reading began: the snapshot that was in force then.
+        known = [one for one in self.versions.items() if one[0] <= version]
+        of = max(known, key=lambda one: one[0])[1] if known else None
+        if of is None and self.versions:
+            first = self.versions[min(self.versions)]
+            of = first if first[3] <= version else None
+        it.dictionary.append((of and of[0], needs, (sequence, body)))
+
+    # The state that a segment begins with.
+
+    def add(self, kind, lane, sequence, body):
+        state = self.state
+        if len(state["landscapes"]) < state["due"]:
+            must(lane == WRITER and sequence == 0 and kind in b"SE", "a state's landscapes")
+            state["landscapes"].append((chr(kind), body))
+        elif state["entries"]:
+            must(kind == ord("R") and lane == len(state["lanes"]) - 1, "a state's requirements")
+            state["lanes"][-1][3].append((sequence, body))
+            state["entries"] -= 1
+        else:
+            must(kind == ord("V"), "a state of a lane is missing")
+            *fields, closed, more, count = struct.unpack("<IIQQBBI", body[:30])
+            open_ones = list(struct.unpack("<%dQ" % count, body[30:]))
+            must(closed < 2 and more < 2 and (not more or count), "a state of a lane is broken")
+            said = (sequence, (*fields, closed), open_ones, [])
+            if state["more"]:
+                last = state["lanes"][-1]
+                must(lane == len(state["lanes"]) - 1, "a state of a lane is cut off")
+                must(last[:2] == said[:2] and count, "a state of a lane has two parts")
+                last[2].extend(open_ones)
+            else:
+                must(lane == len(state["lanes"]), "a state of a lane is missing")
+                state["lanes"].append(said)
+            state["more"] = more
+            state["entries"] = 0 if more else fields[1]
+
+    def end_state(self):
+        state = self.state
+        whole = len(state["landscapes"]) == state["due"]
+        whole = whole and len(state["lanes"]) == state["writer"][3]
+        if not whole or state["more"] or state["entries"]:
+            return
+        self.state = None
+        kept = state["writer"][4]
+        must(self.kept in (None, kept), "a state keeps other frames")
+        self.kept = kept
+        if self.boot is None:
+            self.take(state)
+        known = (self.written, self.boot, self.wall, len(self.lanes), self.kept)
+        must(state["writer"] == known, "a state's writer")
+        must(state["landscapes"] == self.landscapes(), "a state's landscapes")
+        must(state["lanes"] == [lane.said() for lane in self.lanes], "a state's lanes")
+
+    def landscapes(self):
+        known = [lane.version or 0 for lane in self.lanes if not lane.closed]
+        lowest = min(known, default=self.newest)
+        found, under = [], None
+        for number, (digest, states, own, since) in sorted(self.versions.items()):
+            if number >= lowest:
+                if under != since:
+                    found.append(("S", struct.pack("<I32s", since, digest)))
+                found.append(("E", struct.pack("<III", number, own, len(states)) + states))
+                under = since
+        if self.snapshot is not None and self.snapshot[0] > self.newest:
+            found.append(("S", struct.pack("<I32s", *self.snapshot)))
+        return found
+
+    def take(self, state):
+        self.written, self.boot, self.wall, _, _ = state["writer"]
+        self.versions, self.snapshot, self.newest, self.lanes = {}, None, -1, []
+        for kind, body in state["landscapes"]:
+            self.take_snapshot(body) if kind == "S" else self.take_epoch(body)
+        for following, fields, open_ones, entries in state["lanes"]:
+            lane = Lane()
+            lane.next = lane.begun = following
+            version, _, lane.refused, ended, lane.closed = fields
+            lane.version = version or None
+            must(lane.closed or not version or version in self.versions, "a version has no epoch")
+            must(all(one < following for one in open_ones), "an open decision to come")
+            lane.open = {one: {"ns": None, "spent": False, "payload": False} for one in open_ones}
+            lane.lost_outcomes = max(0, ended - max(0, following - len(open_ones)))
+            lane.outcomes = ended - lane.lost_outcomes
+            for sequence, body in entries:
+                self.requirement(lane, sequence, body)
+            self.lanes.append(lane)
+
+    def begin(self, sequence, body):
+        self.wall, number, lanes, _, _, size = struct.unpack("<QQH32s32sH", body[:84])
+        body[84:].decode()
+        must(size == len(body) - 84, "a record's length differs")
+        must(sequence == 0, "a boot is not the writer's first record")
         must(0 < lanes < WRITER, "a boot's lanes")
-        must(number == (0 if self.boot is None else self.boot + 1), "a boot is missing")
-        self.left = []
+        first = 0 if self.kept == 0 else number
+        must(number == (first if self.boot is None else self.boot + 1), "a boot is missing")
+        self.left, self.state = [], None
+        self.unseen = -1 if self.boot is None and number > 0 else None
         if self.boot is not None and self.closed is None:
             self.counts["crashes"] += 1
             self.left = [
@@ -544,101 +787,205 @@ class Trail:
     def crash(self, lane, sequence, body):
         boot, count = struct.unpack("<QI", body[:12])
         open_ones = list(struct.unpack("<%dQ" % count, body[12:]))
-        must(self.left and boot == self.boot - 1, "nothing was left open")
+        must(self.boot and boot == self.boot - 1 and open_ones, "nothing was left open")
+        if self.unseen is not None:
+            must(self.unseen <= lane < WRITER, "lanes of a crash are out of order")
+            must(all(one < sequence for one in open_ones), "what was open was not made")
+            self.unseen = lane
+            self.counts["unknown"] += count
+            return
+        must(self.left, "nothing was left open")
         due = self.left[0]
         must((lane, sequence) == (due[0], due[1]), "another lane was left open")
-        must(open_ones and due[2][:count] == open_ones, "other decisions were left open")
+        must(due[2][:count] == open_ones, "other decisions were left open")
         del due[2][:count]
         if not due[2]:
             del self.left[0]
 
-    def writer(self, kind, body):
+    def take_snapshot(self, body):
+        version, digest = struct.unpack("<I32s", body)
+        must(version > self.newest, "a version is not new")
+        if digest not in self.snapshots:
+            path = os.path.join(self.directory, "snapshots", digest.hex() + ".landscape")
+            with open(path, "rb") as file:
+                text = file.read()
+            must(sha(text) == digest, "a snapshot has another text")
+            self.snapshots[digest] = Landscape(text.decode())
+        self.snapshot = (version, digest)
+
+    def take_epoch(self, body):
+        version, number, services = struct.unpack("<III", body[:12])
+        states = body[12:]
+        must(self.snapshot is not None and version > self.newest, "a version is not new")
+        since, digest = self.snapshot
+        must(since <= version, "a version is older than its snapshot")
+        landscape = self.snapshots[digest]
+        must(services == len(states) == len(landscape.services), "an epoch of other services")
+        must(all(state < 32 for state in states), "an epoch's byte")
+        self.versions[version] = (digest, states, number, since)
+        self.newest = version
+
+    def writer(self, kind, body, begun):
         if kind == ord("S"):
-            version, digest = struct.unpack("<I32s", body)
-            must(version > self.newest, "a version is not new")
-            if digest not in self.snapshots:
-                path = os.path.join(self.directory, "snapshots", digest.hex() + ".landscape")
-                with open(path, "rb") as file:
-                    text = file.read()
-                must(sha(text) == digest, "a snapshot has another text")
-                self.snapshots[digest] = Landscape(text.decode())
-            self.snapshot = (version, digest)
+            self.take_snapshot(body)
         elif kind == ord("E"):
-            version, _, services = struct.unpack("<III", body[:12])
-            states = body[12:]
-            must(self.snapshot is not None and version > self.newest, "a version is not new")
-            since, digest = self.snapshot
+            since = self.snapshot[0] if self.snapshot else 0
+            (version,) = struct.unpack("<I", body[:4])
             must(self.newest >= since or version == since, "a version has no epoch")
-            landscape = self.snapshots[digest]
-            must(services == len(states) == len(landscape.services), "an epoch of other services")
-            must(all(state < 32 for state in states), "an epoch's byte")
-            self.versions[version] = (digest, states)
-            self.newest = version
+            self.take_epoch(body)
+        elif kind == ord("T"):
+            (kept,) = struct.unpack("<Q", body)
+            must(kept in begun, "no segment begins with the first frame kept")
+            must(self.kept is None or kept >= self.kept, "what was gone is kept")
+            self.kept = kept
         elif kind == ord("C"):
-            frames, zero = struct.unpack("<QQ", body)
-            must(zero == 0 and all(lane.closed for lane in self.lanes), "closed before its lanes")
+            frames, *zeros = struct.unpack("<QQQ", body)
+            must(zeros == [0, 0], "the close counts what it does not")
+            must(all(lane.closed for lane in self.lanes), "closed before its lanes")
             self.closed = frames
         else:
             must(False, "a record of no kind")
 
+    def payload(self, lane, sequence, body):
+        it, at, texts = lane.open.get(sequence), 0, []
+        must(it and not it["payload"], "a payload of no open decision, or a second one")
+        for _ in range(4):
+            (size,) = struct.unpack("<H", body[at : at + 2])
+            texts.append(body[at + 2 : at + 2 + size])
+            must(len(texts[-1]) == size, "a payload is cut off")
+            at += 2 + size
+        must(at == len(body), "a payload goes on")
+        for text in texts[:2]:
+            lines = text.split(b"\n")
+            must(lines.pop() == b"", "a field is cut off")
+            must(all(line.find(b": ") > 0 for line in lines), "a field has no name")
+        it["payload"] = True
+        self.counts["payloads"] += 1
+
     def outcome(self, lane, sequence, body):
-        status, kind, a, b, ns = struct.unpack("<HBBIQ", body)
+        names = "status kind depth reason endpoint ns began asked answered"
+        o = dict(zip(names.split(), struct.unpack("<HBBHHQQQQ", body[:40])))
         must(sequence in lane.open, "an outcome of no open decision")
         it = lane.open.pop(sequence)
         lane.outcomes += 1
         self.counts["outcomes"] += 1
-        must(a == 0 and b == 0 and ns >= it["ns"], "an outcome is broken")
-        must(it["verdict"] == 0 or kind == 1, "what was not routed was not refused")
+        status, kind, depth, nowhere = o["status"], o["kind"], o["depth"], o["endpoint"] == 0xFFFF
         fits = [100 <= status <= 599, status == 0 or 400 <= status <= 599, status < 600, status < 600]
         must(kind < 4 and fits[kind], "an outcome's status")
+        must((kind == 1) == (o["reason"] != 0), "an outcome's reason")
+        must(depth < 3 and len(body) == (104 if depth == 2 else 40), "an outcome's depth")
+        must(depth or o["asked"] == o["answered"] == 0, "bytes that were not looked at")
+        if depth == 2:
+            must(o["asked"] or body[40:72] == sha(), "a digest of nothing")
+            must(o["answered"] or body[72:] == sha(), "a digest of nothing")
+        must(o["began"] or kind and not o["answered"], "an answer never began")
+        must(not nowhere or o["began"] == o["asked"] == 0, "an answer from nowhere")
+        must(o["began"] <= o["ns"], "an answer began after its end")
         must(kind != 0 or not it["spent"], "a whole answer and another attempt")
+        if it["ns"] is None:
+            if kind == 0:
+                lane.spent.add(sequence)
+            return
+        must(o["ns"] >= it["ns"], "an outcome is older than its decision")
+        must(o["began"] == 0 or o["began"] >= it["ns"], "an answer is older than its decision")
+        must(it["verdict"] == 0 or kind == 1 and nowhere, "what was not routed was not refused")
+        if not nowhere and it["version"] in self.versions:
+            landscape = self.snapshots[self.versions[it["version"]][0]]
+            must(o["endpoint"] < landscape.endpoints[it["service"]], "there is no such endpoint")
         if kind != 0 and it["verdict"] == 0 and not it["spent"]:
             lane.done[sequence] = it
 
-    def decision(self, lane, sequence, body):
+    def facts(self, lane, sequence, body, at):
+        facts, hidden, order, count = [], [], [], body[at]
+        at += 1
+        for _ in range(count):
+            (attribute,) = struct.unpack("<H", body[at : at + 2])
+            order.append(attribute & 0x7FFF)
+            if attribute < 0x8000:
+                facts.append(struct.unpack("<Hq", body[at : at + 10]))
+                at += 10
+                continue
+            attribute &= 0x7FFF
+            commitment = body[at + 2 : at + 34]
+            must(len(commitment) == 32, "a commitment is cut off")
+            at += 34
+            opening = self.openings.pop((self.boot, sequence, lane, attribute), None)
+            if opening is None:
+                hidden.append(attribute)
+                continue
+            own = sha(opening[0], struct.pack("<Hq", attribute, opening[1]))
+            must(own == commitment, "a commitment is opened to something else")
+            facts.append((attribute, opening[1]))
+        must(order == sorted(set(order)), "facts are out of order")
+        return sorted(facts), hidden, at
+
+    def decision(self, lane, number, sequence, body):
         must(lane.version is not None, "the lane adopted nothing")
-        fields = struct.unpack("<Q16s16s8sIIIIIQ6BHQIQ", body[:104])
+        fields = struct.unpack("<Q16s16sQQ16sIIIIIIQ6BHQIQ", body[:132])
         names = (
-            "ns request trace span version capability route needs dictionary seed verdict stage "
-            "attempt tier bucket zero reason rendezvous service parent"
+            "ns request trace span callers evidence version capability route needs dictionary "
+            "refused seed verdict stage attempt tier bucket zero reason rendezvous service parent"
         )
-        it = dict(zip(names.split(), fields), spent=False)
-        at = 105 + 4 * body[104]
-        it["tried"] = list(struct.unpack("<%dI" % body[104], body[105:at]))
-        facts = [struct.unpack("<Hq", body[i : i + 10]) for i in range(at + 1, at + 1 + body[at] * 10, 10)]
-        at += 1 + body[at] * 10
+        it = dict(zip(names.split(), fields), spent=False, payload=False)
+        at = 133 + 4 * body[132]
+        it["tried"] = list(struct.unpack("<%dI" % body[132], body[133:at]))
+        facts, hidden, at = self.facts(number, sequence, body, at)
+        survivors = None
         if it["verdict"] == 1:
             survivors = list(struct.unpack("<7I", body[at : at + 28]))
             at += 28
         (size,) = struct.unpack("<H", body[at : at + 2])
         caller = body[at + 2 :]
         must(size == len(caller) and it["zero"] == 0, "a record's length differs")
-        it["known"] = (facts, caller)
+        it["known"], it["caller"] = dict(facts), caller
+        it["known"].update(dict.fromkeys(hidden))
+        version, early = lane.version, False
         if it["attempt"] == 0:
             must(it["parent"] == NO_PARENT and not it["tried"], "a first attempt has a parent")
-            version = lane.version
         else:
             parent = lane.open.get(it["parent"]) or lane.done.pop(it["parent"], None)
-            must(parent and not parent["spent"], "no attempt to follow")
-            parent["spent"] = True
-            must(parent["verdict"] == 0 and parent["attempt"] + 1 == it["attempt"], "an attempt")
-            for name in "request version capability route needs seed".split():
-                must(parent[name] == it[name], "an attempt asks for other things")
-            must(it["verdict"] == 2 or parent["known"] == (facts, caller), "other facts are known")
-            numbers = parent["dictionary"], it["dictionary"]
-            must(max(numbers) <= len(lane.dictionary), "no such requirement")
-            before, now = [lane.dictionary[n - 1] if n else None for n in numbers]
-            must(before == now, "an attempt asks for other things")
-            tried = parent["tried"]
-            must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
-            version = parent["version"]
+            if parent is None or parent["ns"] is None:
+                must(it["parent"] < lane.begun, "no attempt to follow")
+                must(it["parent"] not in lane.spent, "no attempt to follow")
+                lane.spent.add(it["parent"])
+                early, version = True, it["version"]
+                must(version <= lane.version, "an attempt by a version to come")
+            else:
+                self.repeats(lane, parent, it)
+                version = parent["version"]
+            if parent is not None:
+                must(not parent["spent"], "no attempt to follow")
+                parent["spent"] = True
         must(it["version"] == version, "decided by another version")
-        self.judge(lane, it, facts, survivors if it["verdict"] == 1 else None, caller)
+        self.counts[["routes", "denials", "refusals"][it["verdict"]]] += 1
+        known = version in self.versions
+        if known:
+            self.judge(lane, it, facts, hidden, survivors, caller)
+        self.counts["said"] += it["attempt"] > 0 and (early or not known)
+        self.counts["messages"] += it["refused"]
+        lane.refused += it["refused"]
         lane.open[sequence] = it
         lane.next += 1
 
-    def judge(self, lane, it, facts, survivors, caller):
-        digest, states = self.versions[it["version"]]
+    def repeats(self, lane, parent, it):
+        must(parent["verdict"] == 0 and parent["attempt"] + 1 == it["attempt"], "an attempt")
+        for name in "request version capability route needs seed".split():
+            must(parent[name] == it[name], "an attempt asks for other things")
+        before, now = parent["known"], it["known"]
+        same = parent["caller"] == it["caller"] and before.keys() == now.keys()
+        for attribute in before if same else []:
+            pair = before[attribute], now[attribute]
+            same = same and (None in pair or pair[0] == pair[1])
+        must(it["verdict"] == 2 or same, "other facts are known")
+        numbers = parent["dictionary"], it["dictionary"]
+        must(max(numbers) <= len(lane.dictionary), "no such requirement")
+        texts = [lane.dictionary[n - 1][2][1][10:] if n else None for n in numbers]
+        must(texts[0] == texts[1], "an attempt asks for other things")
+        tried = parent["tried"]
+        must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
+
+    def judge(self, lane, it, facts, hidden, survivors, caller):
+        digest, states, _, _ = self.versions[it["version"]]
         landscape, capability = self.snapshots[digest], None
         if it["capability"] != NONE:
             must(it["capability"] < len(landscape.capabilities), "no such capability")
@@ -647,9 +994,11 @@ class Trail:
             must(it["needs"] < len(bound), "no such needs")
             bound = bound[it["needs"]]
         else:
-            must(it["needs"] == it["dictionary"] == 0 and not facts, "facts of no capability")
+            bare = it["needs"] == it["dictionary"] == 0 and not facts and not hidden
+            must(bare, "facts of no capability")
             bound = []
-        must(facts == sorted(dict(facts).items()), "facts are out of order")
+        for attribute in hidden:
+            must(attribute in capability[2], "a fact that nobody asks for")
         for attribute, value in facts:
             must(attribute in capability[2], "a fact that nobody asks for")
             ends = capability[2][attribute]
@@ -657,12 +1006,10 @@ class Trail:
         stated = []
         if it["dictionary"]:
             must(it["dictionary"] <= len(lane.dictionary), "no such requirement")
-            of, stated = lane.dictionary[it["dictionary"] - 1]
-            must(of == digest, "a requirement of another landscape")
+            of, stated, _ = lane.dictionary[it["dictionary"] - 1]
+            must(of in (None, digest), "a requirement of another landscape")
         key = (it["tier"], it["bucket"], it["rendezvous"], it["service"])
         verdict = it["verdict"]
-        must(verdict < 3, "no such verdict")
-        self.counts[["routes", "denials", "refusals"][verdict]] += 1
         must((verdict == 0) == (it["reason"] == 0), "a reason")
         must(verdict == 1 or it["stage"] == 0, "a stage")
         must(verdict == 0 or key == (0, 0, 0, NONE), "a service of no route")
@@ -676,12 +1023,15 @@ class Trail:
             must(leads, "the route leads elsewhere")
             must(landscape.binds(route, bound, caller), "other needs are bound")
         needs = [cnf for _, cnf in bound + stated]
-        right = answer(landscape, states, capability, needs, dict(facts), it["seed"], it["tried"])
         claimed = key if verdict == 0 else (it["stage"], survivors)
+        if hidden:
+            self.counts["erased"] += 1
+            return possible(landscape, states, capability, claimed, it["seed"], it["tried"])
+        right = answer(landscape, states, capability, needs, dict(facts), it["seed"], it["tried"])
         must(right == claimed, "decided %s, and right is %s" % (claimed, right))
 
 
-def read_records(trail, data, count):
+def read_records(trail, chain, leaves, begins, data, count):
     at = 0
     must(count > 0, "a frame has no record")
     for place in range(count):
@@ -691,18 +1041,30 @@ def read_records(trail, data, count):
             length = 28 + struct.unpack("<I", data[at + 24 : at + 28])[0]
             must(length > 65535, "a record's length has two spellings")
         must(16 <= length <= len(data) - at, "a record is cut off")
-        trail.record(place, data[at : at + length])
+        record = data[at : at + length]
+        key = data[at] == ord("K")
+        must(key == (begins and place == 0), "a segment's key stands elsewhere, or is missing")
+        if key:
+            chain.next(record, leaves)
+            trail.segment(len(leaves))
+        else:
+            trail.record(chain.begun, record)
         at += length
     must(at == len(data), "bytes follow the last record")
 
 
-def read_all(directory, size, root, trail, leaves, gaps):
-    folder = os.path.join(directory, "segments")
-    names = sorted(name for name in os.listdir(folder) if not name.endswith(".tmp"))
+def segment_names(directory):
+    names = os.listdir(os.path.join(directory, "segments"))
+    names = sorted(name for name in names if not name.endswith(".tmp"))
     must(names, "there is no segment")
+    must(all(re.fullmatch(r"[0-9]{20}\.trail", name) for name in names), "a file is no segment")
+    return names
+
+
+def read_all(directory, names, size, root, trail, chain, leaves, gaps):
     for position, name in enumerate(names):
         must(name == "%020d.trail" % len(leaves), "a segment is missing")
-        with open(os.path.join(folder, name), "rb") as file:
+        with open(os.path.join(directory, "segments", name), "rb") as file:
             data = file.read()
         last = position + 1 == len(names)
         must(data or last, "a segment is empty")
@@ -726,7 +1088,8 @@ def read_all(directory, size, root, trail, leaves, gaps):
                 gaps.append("frame %d is torn: %s" % (number, torn))
                 return
             must(own == number, "frame %d stands in the place of %d" % (own, number))
-            read_records(trail, data[at + 32 : at + whole - 32], count)
+            records = data[at + 32 : at + whole - 32]
+            read_records(trail, chain, leaves, at == 0, records, count)
             must(not trail.left, "the record X of a lane is missing")
             must(trail.closed in (None, number + 1), "the close counts other frames")
             leaves.append(sha(b"\0", data[at + whole - 32 : at + whole]))
@@ -739,27 +1102,38 @@ def check(directory, key, report):
     if key is None:
         report["remarks"].append("the key is the directory's own: this proves one piece, not whose")
         key = os.path.join(directory, "log-key.pub")
-    if os.path.exists(key):
+    if "+" not in key or os.path.exists(key):
         with open(key, encoding="utf-8") as file:
             key = file.read()
-    key = read_key(key)
+    key, first_key = read_keys(key)
     size, root = 0, sha()
     path = os.path.join(directory, "checkpoint")
     if os.path.exists(path):
         with open(path, encoding="utf-8", newline="") as file:
             size, root = read_checkpoint(file.read(), key)
     must(size > 0 or root == sha(), "the root of nothing")
-    trail, leaves, gaps = Trail(directory), [], report["gaps"]
+    names = segment_names(directory)
+    first, tiles = int(names[0][:20]), os.path.join(directory, "tile")
+    chain, trail, gaps = Chain(directory, key[1], first_key), Trail(directory, first), report["gaps"]
+    leaves = retired_leaves(tiles, first)
+    if first:
+        chain.retired(leaves)
+        must(not 0 < size <= first or root_of(leaves[:size]) == root, "the checkpoint's root")
     try:
-        read_all(directory, size, root, trail, leaves, gaps)
+        read_all(directory, names, size, root, trail, chain, leaves, gaps)
+        trail.end_segment()
     except Wrong as wrong:
         raise Wrong("frame %d: %s" % (len(leaves), wrong)) from None
     finally:
-        report.update(trail.counts, frames=len(leaves), signed=size)
+        report.update(trail.counts, frames=len(leaves), signed=size, retired=first)
     must(size <= len(leaves), "frames that the checkpoint covers are missing")
-    check_tiles(os.path.join(directory, "tile"), leaves, trail.closed is not None)
+    must(first <= (trail.kept or 0), "frames are missing that no record lets go")
+    chain.finish(leaves, trail.closed is not None)
+    check_tiles(tiles, leaves, trail.closed is not None)
     if trail.counts["lost"]:
         gaps.append("decisions or outcomes are lost")
+    if trail.counts["erased"]:
+        gaps.append("%d decisions rest on values that were erased" % trail.counts["erased"])
     if trail.closed is None:
         gaps.append("the trail is not closed")
     if size < len(leaves):

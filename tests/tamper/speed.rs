@@ -1,7 +1,7 @@
 //! How many decisions a second? Over 10 000 services, 10 to a capability, six demands and two needs
 //! each. `cargo test --release --test tamper speed -- --ignored --nocapture` measures.
 
-use super::log::{self, Decision, Log, NONE, Pen, WRITER};
+use super::log::{self, Decision, Frame, Log, Outcome, Pen, WRITER};
 use super::{check, place};
 use caio::balance::epoch::{Epoch, State};
 use caio::contract::logic::AttributeId;
@@ -26,6 +26,7 @@ fn speed_over_ten_thousand_services() {
     let states: Vec<State> = bytes.iter().map(|bucket| State::new(true, false, *bucket)).collect();
     let epoch = Epoch::new(1, states).leveled(&snapshot);
     let mut records = vec![
+        log::segment_key(&Pen::new(), 0, &[]),
         log::boot(0, 2),
         log::snapshot(1, 1, snapshot.digest()),
         log::epoch(2, 1, 1, &bytes),
@@ -44,27 +45,16 @@ fn speed_over_ten_thousand_services() {
             tried: &[],
         };
         let mut it = Decision {
-            ns: turn,
+            ns: turn + 1,
             request: rng.u128(..).to_le_bytes(),
-            version: 1,
             capability: capability.0,
             route: capability.0,
             needs: 1,
-            dictionary: 0,
             seed: question.seed,
             verdict: 1,
-            stage: 0,
-            attempt: 0,
-            tier: 0,
-            bucket: 0,
             reason: 0,
-            rendezvous: 0,
-            service: NONE,
-            parent: u64::MAX,
-            tried: Vec::new(),
             facts: (0..6).map(|at| (at, facts.number(usize::from(at)).unwrap())).collect(),
-            survivors: [0; 7],
-            caller: "anonymous".to_owned(),
+            ..Decision::blank()
         };
         let columns = &snapshot.capability_entry(capability).unwrap().columns;
         assert_eq!(columns.find(AttributeId(5)), Some(5));
@@ -78,21 +68,28 @@ fn speed_over_ten_thousand_services() {
             }
         }
         let (lane, sequence) = ((turn % 2) as u16, turn / 2);
-        let (kind, status) = if it.verdict == 0 { (0, 200) } else { (1, 422) };
+        let ended = match it.verdict {
+            0 => Outcome::whole(200, turn + 1),
+            _ => Outcome::refused(422, turn + 1),
+        };
         records.push(log::decision(lane, sequence, &it));
-        records.push(log::outcome(lane, sequence, status, kind, turn));
+        records.push(log::outcome(lane, sequence, &ended));
     }
     let each = DECISIONS / 2;
-    (0..2).for_each(|lane| records.push(log::counts(b'C', lane, each, each, each)));
+    (0..2).for_each(|lane| records.push(log::close(lane, each, [each, each, 0])));
     let frames = (records.len() + 1).div_ceil(FRAME_RECORDS) as u64;
-    records.push(log::counts(b'C', WRITER, 3, frames, 0));
-    let log = Log {
-        frames: records.chunks(FRAME_RECORDS).map(<[_]>::to_vec).collect(),
-        snapshots: [(snapshot.digest_text(), snapshot.canonical().to_owned())].into(),
-    };
+    records.push(log::close(WRITER, 3, [frames, 0, 0]));
+    let framed = records.chunks(FRAME_RECORDS).map(|records| Frame {
+        records: records.to_vec(),
+        begins: false,
+        openings: Vec::new(),
+    });
+    let mut frames: Vec<Frame> = framed.collect();
+    frames[0].begins = true;
+    let snapshots = [(snapshot.digest_text(), snapshot.canonical().to_owned())].into();
+    let log = Log { frames, snapshots, ..Log::default() };
     let directory = place("speed");
-    let pen = Pen { frames_per_segment: 128, ..Pen::new() };
-    log.write(&directory, &pen);
+    log.write(&directory, &Pen::new());
     let begun = Instant::now();
     let said = check(&directory);
     let took = begun.elapsed();

@@ -1,7 +1,7 @@
 //! Trails of random worlds as the gateway would leave them: the real compiler's landscapes and the
 //! real engine's decisions, or those of an engine with a fault.
 
-use super::log::{self, Decision, Log, NONE, WRITER};
+use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
 use super::world::World;
 use caio::balance::epoch::{Epoch, State};
 use caio::compiler::compile_with;
@@ -76,6 +76,16 @@ pub(crate) struct Plot {
     pub(crate) crowded: bool,
     /// The most services of a landscape.
     pub(crate) services: usize,
+    /// A landscape stays for about so many decisions.
+    pub(crate) decisions_per_landscape: u8,
+    /// A segment has about so many frames.
+    pub(crate) frames_per_segment: usize,
+    /// Whether some facts are only committed to.
+    pub(crate) committed: bool,
+    /// Whether the written meaning is asked too, for every decision.
+    pub(crate) judged: bool,
+    /// Whether segments are taken away.
+    pub(crate) retention: bool,
 }
 
 impl Plot {
@@ -90,6 +100,11 @@ impl Plot {
             records_per_frame: 12,
             crowded: false,
             services: 1000,
+            decisions_per_landscape: 60,
+            frames_per_segment: 16,
+            committed: false,
+            judged: false,
+            retention: false,
         }
     }
 }
@@ -110,11 +125,24 @@ struct Asked {
     landscape: Rc<Landscape>,
     decision: Decision,
     sequence: u64,
+    payload: bool,
+}
+
+impl Lane {
+    /// Decisions without an outcome, in order.
+    fn all_open(&self) -> Vec<u64> {
+        let open = self.open.iter().map(|it| it.sequence);
+        let mut open: Vec<u64> = open.chain(self.forgotten.iter().copied()).collect();
+        open.sort_unstable();
+        open
+    }
 }
 
 struct Landscape {
     version: u32,
     world: Rc<World>,
+    /// Whether its cells are packed.
+    packed: bool,
     snapshot: Rc<Snapshot>,
     epoch: Epoch,
 }
@@ -124,12 +152,52 @@ struct Lane {
     next: u64,
     outcomes: u64,
     lost: (u64, u64),
+    /// Messages refused without a decision.
+    refused: u64,
+    closed: bool,
+    /// The dictionary's records as they were.
+    requirements: Vec<Vec<u8>>,
     /// Decisions whose outcomes were lost.
     forgotten: Vec<u64>,
     landscape: Option<Rc<Landscape>>,
     dictionary: Vec<(String, u32)>,
     open: Vec<Asked>,
     failed: Vec<Asked>,
+}
+
+struct Epochs {
+    version: u32,
+    states: Vec<u8>,
+    since: u32,
+    digest: log::Hash,
+}
+
+/// How often something happened that a test is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) states: u64,
+    pub(crate) payloads: u64,
+    pub(crate) commitments: u64,
+    /// Decisions that rest on a commitment.
+    pub(crate) committed: u64,
+    pub(crate) messages: u64,
+    /// Answered by cells that are packed, and by rows.
+    pub(crate) layouts: [u64; 2],
+    pub(crate) judged: u64,
+}
+
+impl Told {
+    /// Both together.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.states += other.states;
+        self.payloads += other.payloads;
+        self.commitments += other.commitments;
+        self.committed += other.committed;
+        self.messages += other.messages;
+        self.layouts = [0, 1].map(|at| self.layouts[at] + other.layouts[at]);
+        self.judged += other.judged;
+        self
+    }
 }
 
 pub(crate) struct Story {
@@ -141,6 +209,13 @@ pub(crate) struct Story {
     lanes: Vec<Lane>,
     landscape: Option<Rc<Landscape>>,
     versions: u32,
+    boot: u64,
+    /// The records of this boot's epochs, with the version and digest of the snapshot of each.
+    epochs: Vec<Epochs>,
+    /// A snapshot that no epoch followed yet.
+    fresh: Option<(u32, log::Hash)>,
+    kept: u64,
+    pub(crate) told: Told,
     pub(crate) verdicts: [u64; 3],
     pub(crate) stages: [u64; 7],
     pub(crate) retries: u64,
@@ -158,6 +233,11 @@ impl Story {
             lanes: Vec::new(),
             landscape: None,
             versions: 0,
+            boot: 0,
+            epochs: Vec::new(),
+            fresh: None,
+            kept: 0,
+            told: Told::default(),
             verdicts: [0; 3],
             stages: [0; 7],
             retries: 0,
@@ -167,21 +247,76 @@ impl Story {
         for (number, (decisions, ending)) in plot.boots.iter().enumerate() {
             left = story.boot(number as u64, *decisions, *ending, left);
         }
+        let log = std::mem::take(&mut story.log);
+        story.log = log.sealed(&Pen::new(), 0);
+        if plot.retention {
+            story.log.retired = usize::try_from(story.kept).unwrap();
+        }
         story
     }
 
     fn put(&mut self, record: Vec<u8>) {
         let full = self.rng.usize(..self.plot.records_per_frame) == 0;
-        if full || self.log.frames.is_empty() {
-            self.log.frames.push(Vec::new());
+        if full {
+            let frames = self.log.frames.iter().rev().position(|frame| frame.begins).unwrap();
+            let long = frames + 1 >= self.plot.frames_per_segment;
+            self.log.frames.push(Frame::default());
+            if long {
+                self.segment();
+            }
         }
-        self.log.frames.last_mut().unwrap().push(record);
+        self.log.frames.last_mut().unwrap().records.push(record);
     }
 
     fn write(&mut self, record: impl FnOnce(u64) -> Vec<u8>) {
+        // The number of the record is taken when it is put: a state may come before it.
         let record = record(self.written);
-        self.written += 1;
         self.put(record);
+        self.written += 1;
+    }
+
+    /// Begins a segment in the last frame, which is empty, with the state.
+    fn segment(&mut self) {
+        self.told.states += 1;
+        let mut records = vec![log::segment_key(&Pen::new(), 0, &[])];
+        let landscapes = self.landscapes();
+        let lanes = self.lanes.len() as u16;
+        let (written, boot, kept) = (self.written, self.boot, self.kept);
+        records.push(log::writer_state(written, boot, lanes, kept, landscapes.len()));
+        records.extend(landscapes);
+        for (number, lane) in (0..).zip(&self.lanes) {
+            let state = log::LaneState {
+                adopted: lane.landscape.as_ref().map_or(0, |known| known.version),
+                entries: lane.requirements.len() as u32,
+                refused: lane.refused,
+                ended: lane.outcomes + lane.lost.1,
+                closed: lane.closed,
+            };
+            // Two are enough to be split.
+            let most = if self.rng.bool() { 2 } else { 1000 };
+            records.extend(log::lane_state(number, lane.next, &state, &lane.all_open(), most));
+            records.extend(lane.requirements.iter().cloned());
+        }
+        let frame = self.log.frames.last_mut().unwrap();
+        (frame.begins, frame.records) = (true, records);
+    }
+
+    /// Snapshots and epochs of the state.
+    fn landscapes(&self) -> Vec<Vec<u8>> {
+        let adopted = |lane: &Lane| lane.landscape.as_ref().map_or(0, |known| known.version);
+        let lowest = self.lanes.iter().filter(|lane| !lane.closed).map(adopted).min();
+        let newest = self.epochs.last().map_or(0, |epoch| epoch.version);
+        let from = lowest.unwrap_or(newest);
+        let (mut records, mut under) = (Vec::new(), None);
+        for epoch in self.epochs.iter().filter(|epoch| epoch.version >= from) {
+            if under != Some(epoch.since) {
+                records.push(log::snapshot(0, epoch.since, &epoch.digest));
+                under = Some(epoch.since);
+            }
+            records.push(log::epoch(0, epoch.version, epoch.version, &epoch.states));
+        }
+        let fresh = self.fresh.map(|(version, digest)| log::snapshot(0, version, &digest));
+        records.into_iter().chain(fresh).collect()
     }
 
     fn boot(
@@ -192,20 +327,22 @@ impl Story {
         left: Vec<(u16, u64, Vec<u64>)>,
     ) -> Vec<(u16, u64, Vec<u64>)> {
         let lanes = self.rng.u16(1..4);
-        let mut first = vec![log::boot(number, lanes)];
-        first.extend(
+        let mut records = vec![log::segment_key(&Pen::new(), 0, &[]), log::boot(number, lanes)];
+        records.extend(
             left.iter().map(|(lane, next, open)| log::crash(*lane, *next, number - 1, open)),
         );
-        self.log.frames.push(first);
-        self.written = 1;
+        self.log.frames.push(Frame { records, begins: true, openings: Vec::new() });
+        (self.written, self.boot) = (1, number);
+        self.epochs.clear();
         self.lanes = (0..lanes).map(|_| Lane::default()).collect();
         self.landscape = None;
         self.publish(true);
         (0..lanes).for_each(|lane| self.adopt(lane));
         for _ in 0..decisions {
-            match self.rng.u8(..60) {
+            match self.rng.u8(..self.plot.decisions_per_landscape) {
                 0 => self.publish(true),
                 1 | 2 => self.publish(false),
+                3 if self.plot.retention => self.retire(),
                 _ => {}
             }
             let lane = self.rng.u16(..lanes);
@@ -213,6 +350,9 @@ impl Story {
                 self.adopt(lane);
             }
             self.decision(lane);
+            if self.rng.u8(..4) == 0 {
+                self.payload(lane);
+            }
             while self.rng.bool() {
                 self.outcome(lane);
             }
@@ -226,36 +366,60 @@ impl Story {
     fn end(&mut self, ending: Ending) -> Vec<(u16, u64, Vec<u64>)> {
         let lanes = self.lanes.len() as u16;
         if ending == Ending::Crash {
-            let lanes = self.lanes.iter().zip(0..).map(|(lane, number)| {
-                let mut open: Vec<u64> = lane.open.iter().map(|it| it.sequence).collect();
-                open.extend(&lane.forgotten);
-                open.sort_unstable();
-                (number, lane.next, open)
-            });
+            let lanes = self.lanes.iter().zip(0..);
+            let lanes = lanes.map(|(lane, number)| (number, lane.next, lane.all_open()));
             return lanes.filter(|(_, _, open)| !open.is_empty()).collect();
         }
         for number in 0..lanes {
             while !self.lanes[usize::from(number)].open.is_empty() {
                 self.outcome(number);
             }
+            let more = self.rng.u64(..3);
             let lane = &self.lanes[usize::from(number)];
-            let ended = lane.outcomes + lane.lost.1;
-            let record = log::counts(b'C', number, lane.next, lane.next, ended);
-            self.put(record);
+            let (next, ended) = (lane.next, lane.outcomes + lane.lost.1);
+            let refused = lane.refused + more;
+            self.told.messages += more;
+            self.put(log::close(number, next, [next, ended, refused]));
+            let lane = &mut self.lanes[usize::from(number)];
+            (lane.closed, lane.refused) = (true, refused);
         }
-        let last = log::counts(b'C', WRITER, self.written, 0, 0);
-        self.put(last);
+        self.write(|sequence| log::close(WRITER, sequence, [0; 3]));
         let frames = self.log.frames.len() as u64;
-        let close = log::counts(b'C', WRITER, self.written, frames, 0);
-        *self.log.frames.last_mut().unwrap().last_mut().unwrap() = close;
+        let close = log::close(WRITER, self.written - 1, [frames, 0, 0]);
+        *self.log.frames.last_mut().unwrap().records.last_mut().unwrap() = close;
         Vec::new()
+    }
+
+    /// Says that the oldest segments may go.
+    fn retire(&mut self) {
+        let mut segments: Vec<u64> =
+            self.log.segments().into_iter().map(|first| first as u64).collect();
+        segments.retain(|first| *first >= self.kept);
+        let kept = *self.rng.choice(&segments).unwrap();
+        self.write(|sequence| log::retention(sequence, kept));
+        self.kept = kept;
+    }
+
+    fn payload(&mut self, number: u16) {
+        let lane = &mut self.lanes[usize::from(number)];
+        let fresh: Vec<usize> = (0..lane.open.len()).filter(|at| !lane.open[*at].payload).collect();
+        let Some(at) = self.rng.choice(fresh) else { return };
+        lane.open[at].payload = true;
+        let fields = [&b""[..], b"accept: text/plain\n", b"a: \nx-a: b: c\n"];
+        let fields = [0, 1].map(|_| *self.rng.choice(&fields).unwrap());
+        let texts = [fields[0], fields[1], b"{\"a\":1}", b"\xff\0"];
+        let record = log::payload(number, lane.open[at].sequence, texts);
+        self.told.payloads += 1;
+        self.put(record);
     }
 
     /// A new epoch, or a new snapshot with its epoch.
     fn publish(&mut self, fresh: bool) {
         self.versions += self.rng.u32(1..3);
         let version = self.versions;
-        let (world, snapshot) = match self.landscape.as_ref().filter(|_| !fresh) {
+        let known = self.landscape.as_ref().filter(|_| !fresh);
+        let mut packed = known.is_some_and(|known| known.packed);
+        let (world, snapshot) = match known {
             Some(known) => (Rc::clone(&known.world), Rc::clone(&known.snapshot)),
             None => {
                 let world = loop {
@@ -268,12 +432,17 @@ impl Story {
                     }
                 };
                 // Small cells are packed; as rows the large ones' code runs too.
-                let layout = if self.rng.bool() { Layout::Sized } else { Layout::Rows };
-                let snapshot = compile_with(&world.parts(), layout).unwrap();
+                packed = self.rng.bool();
+                let layout = if packed { Layout::Sized } else { Layout::Rows };
+                // Whoever registers first is no better off: what is compiled is the same.
+                let mut registered = world.clone();
+                self.rng.shuffle(&mut registered.services);
+                let snapshot = compile_with(&registered.parts(), layout).unwrap();
                 let digest = *snapshot.digest();
                 let text = snapshot.canonical().to_owned();
                 self.log.snapshots.insert(snapshot.digest_text(), text);
                 self.write(|sequence| log::snapshot(sequence, version, &digest));
+                self.fresh = Some((version, digest));
                 (Rc::new(world), Rc::new(snapshot))
             }
         };
@@ -288,9 +457,12 @@ impl Story {
             .map(|(ill, gone, bucket)| bucket | u8::from(*ill) << 3 | u8::from(*gone) << 4)
             .collect();
         self.write(|sequence| log::epoch(sequence, version, version, &bytes));
+        let since = self.epochs.last().map(|epoch| (epoch.since, epoch.digest));
+        let (since, digest) = self.fresh.take().or(since).unwrap();
+        self.epochs.push(Epochs { version, states: bytes, since, digest });
         let states = states.into_iter().map(|(ill, gone, bucket)| State::new(!ill, gone, bucket));
         let epoch = Epoch::new(version.into(), states.collect::<Vec<_>>()).leveled(&snapshot);
-        self.landscape = Some(Rc::new(Landscape { version, world, snapshot, epoch }));
+        self.landscape = Some(Rc::new(Landscape { version, world, packed, snapshot, epoch }));
     }
 
     fn adopt(&mut self, number: u16) {
@@ -308,8 +480,8 @@ impl Story {
             lane.dictionary.iter_mut().for_each(|(text, _)| text.clear());
         }
         let record = log::adoption(number, lane.next, newest.version);
-        lane.landscape = Some(newest);
         self.put(record);
+        self.lanes[usize::from(number)].landscape = Some(newest);
     }
 
     fn decision(&mut self, number: u16) {
@@ -358,24 +530,9 @@ impl Story {
             ns: self.ns,
             request: rng.u128(..).to_le_bytes(),
             version: *version,
-            capability: NONE,
-            route: NONE,
-            needs: 0,
-            dictionary: 0,
             seed: rng.u64(..),
-            verdict: 2,
-            stage: 0,
-            attempt: 0,
-            tier: 0,
-            bucket: 0,
-            reason: 12,
-            rendezvous: 0,
-            service: NONE,
-            parent: u64::MAX,
-            tried: Vec::new(),
-            facts: Vec::new(),
-            survivors: [0; 7],
             caller: principal.id.to_string(),
+            ..Decision::blank()
         };
         let mut asked = Asked {
             capability: CapabilityId(NONE),
@@ -385,6 +542,7 @@ impl Story {
             landscape: Rc::clone(&landscape),
             decision: decision.clone(),
             sequence: 0,
+            payload: false,
         };
         if rng.u8(..40) == 0 {
             // A capability that nobody offers.
@@ -430,7 +588,8 @@ impl Story {
         let id = lane.dictionary.len() as u32 + 1;
         let record = log::requirement(number, lane.next, id, version, &text);
         lane.dictionary.push((text, id));
-        self.put(record);
+        self.put(record.clone());
+        self.lanes[usize::from(number)].requirements.push(record);
         id
     }
 
@@ -450,6 +609,11 @@ impl Story {
         };
         let nobody = asked.decision.capability == NONE;
         let verdict = if nobody { setting.decide() } else { (self.plot.engine)(&setting) };
+        self.told.layouts[usize::from(landscape.packed)] += 1;
+        if self.plot.judged && !nobody {
+            assert_eq!(verdict, setting.judge().verdict, "the engine and the written meaning");
+            self.told.judged += 1;
+        }
         let it = &mut asked.decision;
         (it.stage, it.reason, it.survivors) = (0, 0, [0; 7]);
         (it.tier, it.bucket, it.rendezvous, it.service) = (0, 0, 0, NONE);
@@ -472,14 +636,29 @@ impl Story {
 
     fn record(&mut self, number: u16, mut asked: Asked) {
         self.ns += self.rng.u64(..5);
-        let lane = &mut self.lanes[usize::from(number)];
-        asked.decision.ns = self.ns;
-        asked.sequence = lane.next;
-        lane.next += 1;
-        self.verdicts[usize::from(asked.decision.verdict)] += 1;
+        let it = &mut asked.decision;
+        it.ns = self.ns;
+        it.refused = if self.rng.u8(..8) == 0 { self.rng.u32(1..4) } else { 0 };
+        it.salts.clear();
+        if self.plot.committed {
+            // Half of what can be known of somebody is sensitive.
+            let sensitive = it.facts.iter().filter(|(attribute, _)| attribute % 2 == 0);
+            it.salts = sensitive.map(|it| (it.0, self.rng.u128(..).to_le_bytes())).collect();
+        }
+        self.told.commitments += it.salts.len() as u64;
+        self.told.committed += u64::from(!it.salts.is_empty() && it.verdict < 2);
+        self.told.messages += u64::from(it.refused);
+        self.verdicts[usize::from(it.verdict)] += 1;
+        asked.sequence = self.lanes[usize::from(number)].next;
+        asked.payload = false;
         let record = log::decision(number, asked.sequence, &asked.decision);
-        lane.open.push(asked);
+        let openings = asked.decision.openings(self.boot, number, asked.sequence);
         self.put(record);
+        self.log.frames.last_mut().unwrap().openings.extend(openings);
+        let lane = &mut self.lanes[usize::from(number)];
+        lane.next += 1;
+        lane.refused += u64::from(asked.decision.refused);
+        lane.open.push(asked);
     }
 
     fn outcome(&mut self, number: u16) {
@@ -488,19 +667,40 @@ impl Story {
             return;
         }
         let asked = lane.open.swap_remove(self.rng.usize(..lane.open.len()));
+        let sequence = asked.sequence;
+        let it = self.ended(&asked.decision);
+        let record = log::outcome(number, sequence, &it);
+        // It is open until it is put: a state may come before it.
+        self.lanes[usize::from(number)].open.push(asked);
+        self.put(record);
+        let lane = &mut self.lanes[usize::from(number)];
+        let asked = lane.open.pop().unwrap();
+        lane.outcomes += 1;
+        if it.kind != 0 && asked.decision.verdict == 0 && asked.decision.attempt < 9 {
+            lane.failed.push(asked);
+        }
+    }
+
+    /// Some end of a decision.
+    fn ended(&mut self, decision: &Decision) -> Outcome {
+        let rng = &mut self.rng;
         // An attempt after which another was made gave no whole answer.
-        let kinds: &[(u8, u16)] = match (asked.decision.verdict, asked.decision.attempt) {
+        let kinds: &[(u8, u16)] = match (decision.verdict, decision.attempt) {
             (0, 9) => &[(1, 502), (2, 0), (3, 0)],
             (0, _) => &[(0, 200), (0, 404), (1, 502), (2, 0), (2, 200), (3, 0)],
             _ => &[(1, 503), (1, 422), (1, 0)],
         };
-        let (kind, status) = *self.rng.choice(kinds).unwrap();
-        let record = log::outcome(number, asked.sequence, status, kind, self.ns);
-        lane.outcomes += 1;
-        if kind != 0 && asked.decision.verdict == 0 && asked.decision.attempt < 9 {
-            lane.failed.push(asked);
-        }
-        self.put(record);
+        let (kind, status) = *rng.choice(kinds).unwrap();
+        let depth = rng.u8(..3);
+        let reason = if kind == 1 { rng.u16(1..50) } else { 0 };
+        let went = decision.verdict == 0 && (kind == 0 || rng.bool());
+        let endpoint = if went { 0 } else { log::NOWHERE };
+        let began = went && (kind == 0 || rng.bool());
+        let began = if began { rng.u64(decision.ns..=self.ns) } else { 0 };
+        let mut bytes = [0, 1].map(|_| if rng.bool() { rng.u64(..200) } else { 0 });
+        bytes[0] *= u64::from(went && depth > 0);
+        bytes[1] *= u64::from(began > 0 && depth > 0);
+        Outcome { status, kind, depth, reason, endpoint, ns: self.ns, began, bytes }
     }
 
     /// Decisions that nobody recorded, and outcomes of some that were.
@@ -508,15 +708,20 @@ impl Story {
         let lane = &mut self.lanes[usize::from(number)];
         let lost = self.rng.u64(1..3);
         let mut outcomes = lost;
-        if let Some(asked) = lane.open.pop() {
-            lane.forgotten.push(asked.sequence);
-            outcomes += 1;
+        let forgotten = lane.open.pop();
+        outcomes += u64::from(forgotten.is_some());
+        let record = log::gap(number, lane.next, lost, outcomes);
+        if let Some(forgotten) = forgotten {
+            lane.open.push(forgotten);
         }
-        let record = log::counts(b'G', number, lane.next, lost, outcomes);
+        self.put(record);
+        let lane = &mut self.lanes[usize::from(number)];
+        if outcomes > lost {
+            lane.forgotten.extend(lane.open.pop().map(|asked| asked.sequence));
+        }
         lane.next += lost;
         lane.lost.0 += lost;
         lane.lost.1 += outcomes;
-        self.put(record);
     }
 }
 
