@@ -20,7 +20,15 @@ pub mod proof;
 pub mod reading;
 pub mod record;
 pub mod ring;
+#[cfg(test)]
+mod ring_tests;
 pub mod scan;
 pub mod seal;
 pub mod told;
 pub mod tree;
+
+/// What the ring is made of. Its model brings others: see `tests/model/ring.rs`.
+mod atomics {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}

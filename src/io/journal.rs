@@ -17,6 +17,8 @@ const WRITE_BYTES_MAX: usize = 0x7fff_f000;
 #[derive(Default)]
 pub struct Journal {
     ring: Option<IoUring>,
+    #[cfg(feature = "inject")]
+    injector: super::inject::Injector,
 }
 
 impl Journal {
@@ -64,7 +66,10 @@ impl Journal {
             self.ring = None;
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        match finish(ring) {
+        let ended = finish(ring);
+        #[cfg(feature = "inject")]
+        let ended = self.injector.change(ended, (file, offset, bytes));
+        match ended {
             Ok((written, synced)) => {
                 let written = usize::try_from(result(written)?).unwrap_or(0);
                 match result(synced) {

@@ -8,9 +8,19 @@ pub mod clock;
 pub mod deadline;
 pub mod duplex;
 pub mod files;
+#[cfg(feature = "inject")]
+mod inject;
 pub mod isolate;
 pub mod journal;
 pub mod listener;
 pub mod process;
+pub mod publication;
 pub mod ring;
 pub mod stream;
+
+/// What a publication is made of. Its model brings others: see `tests/model/publication.rs`.
+mod atomics {
+    pub(super) use arc_swap::ArcSwap;
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}

@@ -60,6 +60,8 @@ impl Chain {
                 Ok(Self { secret: Some(current), next, listed, turning })
             }
             (None, Some(next)) if is_newest(&next) => {
+                // Where a crash came between the list and the name, its entry is written over.
+                let listed = if unlisted { listed } else { listed - KEY_BYTES as u64 };
                 Ok(Self { secret: Some(next), next: None, listed, turning: Some(newest) })
             }
             _ => Err(format!(
@@ -157,4 +159,29 @@ fn list(directory: &Directory) -> Result<(u64, Option<SegmentKey>), String> {
         listed += KEY_BYTES as u64;
     }
     Ok((listed, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_between_the_list_and_the_name_lists_no_key_twice() {
+        let path = std::env::temp_dir().join(format!("caio-chain-{}", std::process::id()));
+        let directory = Directory::open(&path).unwrap();
+        let log = LogKey::from_seed(&[7; 32]);
+        let mut chain = Chain::open(&directory, None).unwrap();
+        let key = chain.begin(&directory, &log, 0, [0; 32]).unwrap();
+        chain.turn(key);
+        let secret = directory.read(NEXT).unwrap().unwrap();
+        chain.settle(&directory).unwrap();
+        // As if the file had not been renamed yet.
+        directory.replace(NEXT, &secret, Access::Secret).unwrap();
+        directory.remove(CURRENT).unwrap();
+        let mut chain = Chain::open(&directory, Some(key)).unwrap();
+        chain.settle(&directory).unwrap();
+        assert_eq!(list(&directory).unwrap(), (KEY_BYTES as u64, Some(key)));
+        assert_eq!(directory.read(CURRENT).unwrap(), Some(secret));
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }

@@ -10,12 +10,12 @@ use crate::config::settings::{AuditMode, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::TICK_MS;
 use crate::io::listener::{self, Listener};
+use crate::io::publication::Publication;
 use crate::io::{process, ring};
-use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// What the workers share.
@@ -23,9 +23,7 @@ pub struct Shared {
     /// The settings.
     pub settings: Settings,
     /// The landscape for new exchanges.
-    pub published: ArcSwap<Published>,
-    /// Counts publications, so that a worker sees a new one for the price of a load.
-    pub version: AtomicU64,
+    pub published: Publication<Published>,
     /// Set while the process holds nearly all the memory it may.
     pub short_of_memory: AtomicBool,
     /// Set once, to drain.
@@ -94,8 +92,7 @@ impl Gateway {
         let mut ends = ends.unwrap_or_default().into_iter();
         let shared = Arc::new(Shared {
             settings,
-            published: ArcSwap::from_pointee(published),
-            version: AtomicU64::new(u64::from(FIRST_VERSION)),
+            published: Publication::new(u64::from(FIRST_VERSION), published),
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),

@@ -1,6 +1,7 @@
 //! The landscape a worker has adopted: contracts and rules, load and health, under one version.
 
 use crate::balance::epoch::Epoch;
+use crate::io::publication::Numbered;
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub struct Landscape {
 
 impl Landscape {
     /// Takes hold of what is published, in the process of this number in the trail.
-    pub fn adopt(published: &Published, version: u64, boot: Option<u64>) -> Self {
+    pub fn adopt(newest: &Numbered<Published>, boot: Option<u64>) -> Self {
+        let Numbered { number: version, value: published } = newest;
         let digest = published.snapshot.digest_text();
         let short = digest.get(..DIGEST_DIGITS).unwrap_or(&digest);
         let boot = boot.map(|boot| format!("; boot={boot}")).unwrap_or_default();
@@ -33,7 +35,7 @@ impl Landscape {
             suffix: format!("{boot}; snapshot={short}; service=").into_bytes(),
             snapshot: Arc::clone(&published.snapshot),
             epoch: Arc::clone(&published.epoch),
-            version,
+            version: *version,
         }
     }
 

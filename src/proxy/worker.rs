@@ -75,10 +75,9 @@ impl Worker {
     /// A worker with nothing open.
     pub fn new(shared: Arc<Shared>, lane: Lane, durability: Option<Rc<Durability>>) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
-        let version = shared.version.load(Ordering::Acquire);
-        let landscape =
-            Rc::new(Landscape::adopt(&shared.published.load_full(), version, shared.boot));
+        let landscape = Rc::new(Landscape::adopt(&shared.published.current(), shared.boot));
         lane.adopt(landscape.record_version());
+        let version = landscape.version;
         let limits = PoolLimits {
             connect_ms: settings.timeouts.connect_ms,
             idle_ms: settings.timeouts.idle_upstream_ms,
@@ -130,16 +129,12 @@ impl Worker {
     /// The landscape for a new exchange, which keeps it to its end. One atomic load in the common
     /// case; a new version is adopted here, between two exchanges.
     pub fn landscape(&self) -> Rc<Landscape> {
-        let version = self.shared.version.load(Ordering::Acquire);
-        if version != self.version.get() {
-            let adopted = Rc::new(Landscape::adopt(
-                &self.shared.published.load_full(),
-                version,
-                self.shared.boot,
-            ));
+        if self.shared.published.newest() > self.version.get() {
+            let adopted =
+                Rc::new(Landscape::adopt(&self.shared.published.current(), self.shared.boot));
             self.lane.adopt(adopted.record_version());
+            self.version.set(adopted.version);
             *self.landscape.borrow_mut() = adopted;
-            self.version.set(version);
         }
         Rc::clone(&self.landscape.borrow())
     }

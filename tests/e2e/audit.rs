@@ -16,11 +16,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use support::origin::{Answer, Origin};
-use support::{Gateway, Scratch, VOCABULARY, eventually, exchange, nowhere};
+use support::{Gateway, PATIENCE, Scratch, VOCABULARY, Wire, eventually, exchange, nowhere};
 
 /// Two services, of which the preferred one is never there; what they demand is of every type that
 /// records have numbers for.
-fn world(origin: std::net::SocketAddr, trail: &Path) -> String {
+fn world(origin: std::net::SocketAddr, trail: &Path, more: &str) -> String {
     let (dead, trail) = (nowhere(), trail.display());
     format!(
         r#"config = "caio/1"
@@ -31,6 +31,7 @@ workers = 2
 
 [audit]
 directory = "{trail}"
+{more}
 
 [[listeners]]
 address = "127.0.0.1:0"
@@ -127,7 +128,11 @@ struct Story {
 }
 
 fn start(trail: &Path, origin: &Origin) -> Gateway {
-    let caio = world(origin.address, trail);
+    start_with(trail, origin, "")
+}
+
+fn start_with(trail: &Path, origin: &Origin, more: &str) -> Gateway {
+    let caio = world(origin.address, trail, more);
     Gateway::start_on(&[("caio.toml", &caio), ("vocabulary.toml", &vocabulary())])
 }
 
@@ -338,6 +343,78 @@ fn export_speaks_the_names_of_opentelemetry() {
     assert_eq!(attributes["server.address"], "127.0.0.1");
     assert_eq!(attributes["http.response.body.size"], 2);
     assert!(all.iter().any(|it| it["attributes"]["error.type"] == "contract.unsatisfied"));
+}
+
+/// Sends calls one behind the other, and waits for all answers.
+fn pipelined(wire: &mut Wire, call: &str, count: usize) {
+    wire.send(call.repeat(count).as_bytes());
+    let (bytes, _) = wire.read_until(PATIENCE, |bytes| answers(bytes) == count);
+    assert_eq!(answers(&bytes), count);
+}
+
+fn answers(bytes: &[u8]) -> usize {
+    bytes.windows(13).filter(|it| it.starts_with(b"HTTP/1.1 ") && it[12] == b' ').count()
+}
+
+/// Segments that the real writer rolls and gives up: nothing that is left is missed.
+#[test]
+fn segments_that_rolled_and_went_are_read_as_one_trail() {
+    let kept = Scratch::new();
+    let trail = kept.path().join("trail");
+    let origin = Origin::scripted(|_| Answer::ok());
+    let more = "segment_bytes = \"1MiB\"\nretention_bytes = \"3MiB\"";
+    let mut gateway = start_with(&trail, &origin, more);
+    let directory = trail.to_str().unwrap();
+    let firsts = || -> Vec<String> {
+        let names = std::fs::read_dir(trail.join("segments")).unwrap();
+        let mut names: Vec<String> =
+            names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let mut wire = Wire::connect(gateway.address);
+    let began = std::time::Instant::now();
+    while firsts()[0].starts_with("00000000000000000000") || firsts().len() < 3 {
+        assert!(began.elapsed() < 3 * PATIENCE, "{:?}", firsts());
+        pipelined(&mut wire, "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 200);
+        assert_eq!(get(&gateway, "/jobs/a", "X-Tenant: z\r\n").status(), Some(200));
+    }
+    fine(&["audit", "verify", "-t", directory]);
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let told: Json =
+        serde_json::from_str(&fine(&["audit", "verify", "--json", "-t", directory])).unwrap();
+    let decisions = told["decisions"].as_u64().unwrap();
+    // The verifier that shares no code with this one counts the same.
+    let checked = Command::new(env!("CARGO_BIN_EXE_caio-check"));
+    let checked = { checked }.args([directory, "--json"]).output().unwrap();
+    let said: Json = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{said:#}");
+    assert_eq!(said["outcomes"], decisions, "{said:#}");
+    let query = |more: &[&str]| {
+        lines(&fine(
+            &[&["audit", "query", "--json", "-t", directory, "-n", "999999"], more].concat(),
+        ))
+    };
+    let all = query(&[]);
+    assert_eq!(all.len() as u64, decisions, "{told:#}");
+    assert!(all.iter().all(|it| !it["outcome"].is_null() && it["signed"] == true));
+    let routed = query(&["--verdict", "route"]);
+    fine(&["audit", "replay", "-t", directory]);
+    // The first that is left, one from the middle, and the last are found by their ids.
+    for id in [&all[0], &routed[routed.len() / 2], all.last().unwrap()].map(|it| &it["id"]) {
+        let id = id.as_str().unwrap();
+        let told = fine(&["audit", "show", "--json", "-t", directory, id]);
+        assert_eq!(serde_json::from_str::<Json>(&told).unwrap()["id"], id);
+        let proof = fine(&["audit", "prove", "-t", directory, id]);
+        let file = kept.write("p", &proof);
+        let key = trail.join("log-key.pub");
+        let (file, key) = (file.to_str().unwrap(), key.to_str().unwrap());
+        fine(&["audit", "verify-proof", "--key", key, file, id]);
+    }
+    let since = all[all.len() / 2]["time"].as_str().unwrap();
+    let half = query(&["--since", since]);
+    assert!(half.len() + 300 > all.len() / 2 && half.len() < all.len() / 2 + 300, "{}", half.len());
 }
 
 #[test]

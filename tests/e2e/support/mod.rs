@@ -118,7 +118,7 @@ protocol = "{protocol}"
 }
 
 /// A directory with a whole configuration, and its process file.
-fn configuration(origin: SocketAddr, protocol: Protocol, more: &str) -> (Scratch, PathBuf) {
+pub fn configuration(origin: SocketAddr, protocol: Protocol, more: &str) -> (Scratch, PathBuf) {
     let scratch = Scratch::new();
     scratch.write("vocabulary.toml", VOCABULARY);
     scratch.write("echo.toml", CONTRACT);
@@ -143,7 +143,13 @@ impl Gateway {
     /// The same with `more` at the end of the process file.
     pub fn start_with(origin: SocketAddr, protocol: Protocol, more: &str) -> Self {
         let (scratch, file) = configuration(origin, protocol, more);
-        Self::launch(scratch, &file)
+        Self::launch(scratch, &file, &[])
+    }
+
+    /// The same over HTTP/1.1, with variables of the environment.
+    pub fn start_among(origin: SocketAddr, more: &str, surroundings: &[(&str, &Path)]) -> Self {
+        let (scratch, file) = configuration(origin, Protocol::Http1, more);
+        Self::launch(scratch, &file, surroundings)
     }
 
     /// Starts `caio run` on files of a test's own; `caio.toml` is the process file.
@@ -153,15 +159,16 @@ impl Gateway {
             scratch.write(name, text);
         }
         let file = scratch.path().join("caio.toml");
-        Self::launch(scratch, &file)
+        Self::launch(scratch, &file, &[])
     }
 
-    fn launch(scratch: Scratch, file: &Path) -> Self {
+    fn launch(scratch: Scratch, file: &Path, surroundings: &[(&str, &Path)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
             .arg("run")
             .arg("-c")
             .arg(file)
             .current_dir(scratch.path())
+            .envs(surroundings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
