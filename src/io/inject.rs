@@ -10,13 +10,17 @@
 //!   sync EIO [once]     the sync says so, though the bytes may be durable
 //!   sync lost [once]    the same, and the bytes are gone, as after a crash they would be
 //! ```
-//! A name of an error is EIO, ENOSPC, EDQUOT or EROFS. `once` empties the file when it has happened.
+//! A name of an error is EIO, ENOSPC, EDQUOT or EROFS. `once` empties the file when it has
+//! happened.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+#[cfg(not(debug_assertions))]
+compile_error!("the feature `inject` spoils what is written: for tests, in debug builds alone");
 
 /// What one append's write and sync ended with, as the kernel says it: bytes, or an error negated.
 pub(super) type Ended = (i32, i32);

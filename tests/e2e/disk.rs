@@ -1,5 +1,5 @@
-//! The trail of the real binary under load, on disks that fail: what was acknowledged is never lost,
-//! and the verifier agrees each time.
+//! The trail of the real binary under load, on disks that fail: what was acknowledged is never
+//! lost, and the verifier agrees each time.
 //!
 //! Most of it needs root, FUSE, a loop device, a feature or minutes, and is ignored here: `.ci/run`
 //! has a step of its own that brings what it needs.

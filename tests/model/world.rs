@@ -358,7 +358,8 @@ impl Model for World {
             }
         }
         let early = self.fault == Some(Fault::SignEarly) && writer.stage == Stage::Written;
-        if state.signed < writer.number + u8::from(early) {
+        // Without a crash nobody reads what was signed.
+        if self.crashes > 0 && state.signed < writer.number + u8::from(early) {
             actions.push(Action::Sign);
         }
     }
@@ -503,8 +504,8 @@ impl World {
         Some(())
     }
 
-    /// Room for the decision and its outcome is taken together, beside that for the outcomes of what
-    /// is open and for the close.
+    /// Room for the decision and its outcome is taken together, beside that for the outcomes of
+    /// what is open and for the close.
     fn decide(&self, state: &mut State, process: &mut Process, lane: u8) -> Option<()> {
         let worker = &mut process.workers[usize::from(lane)];
         let kept = match self.fault {

@@ -16,11 +16,14 @@ use std::time::{Duration, Instant};
 /// A decision's name: the process in the trail, its lane and its sequence.
 pub type Name = (u64, u16, u64);
 
+/// Names, each with the moment when it was heard.
+pub type Heard = Vec<(Name, Instant)>;
+
 /// What the callers saw.
 #[derive(Default)]
 pub struct Seen {
     /// Whole answers of the service, and when they had arrived.
-    pub answers: Vec<(Name, Instant)>,
+    pub answers: Heard,
     /// Refusals for want of a trail.
     pub refusals: u64,
     /// How many frames were whole at that moment.
@@ -44,9 +47,9 @@ pub fn before(moment: Instant, all: &[(Name, Instant)]) -> Vec<Name> {
 }
 
 /// An origin that remembers whose requests it saw, and when.
-pub fn origin() -> (Origin, Arc<Mutex<Vec<(Name, Instant)>>>) {
+pub fn origin() -> (Origin, Arc<Mutex<Heard>>) {
     let seen = Arc::default();
-    let told: Arc<Mutex<Vec<(Name, Instant)>>> = Arc::clone(&seen);
+    let told: Arc<Mutex<Heard>> = Arc::clone(&seen);
     let origin = Origin::scripted(move |request| {
         let decision = name(request.field("caio-decision").expect("the origin is told"));
         told.lock().unwrap().push((decision, Instant::now()));
