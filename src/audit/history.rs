@@ -168,7 +168,10 @@ impl History {
                 lane.outcomes = lane.outcomes.saturating_add(*outcomes);
             }
             Record::Close { .. } if place.lane == WRITER_LANE => self.closed = true,
-            Record::Close { .. } => self.lanes.entry(place.lane).or_default().closed = true,
+            Record::Close { refused, .. } => {
+                let lane = self.lanes.entry(place.lane).or_default();
+                (lane.closed, lane.refused) = (true, *refused);
+            }
             Record::Decision(_)
             | Record::Outcome(_)
             | Record::Key(_)

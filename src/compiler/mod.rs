@@ -168,10 +168,13 @@ fn entry(service: &Service) -> ServiceEntry {
     for (to, from) in weight.iter_mut().zip(digest) {
         *to = from;
     }
+    // In the order of the canonical text, so that a place among them means the same to everyone.
+    let mut endpoints = service.endpoints.clone();
+    endpoints.sort();
     ServiceEntry {
         id: id.into(),
         version: service.contract.version.clone(),
-        endpoints: service.endpoints.clone(),
+        endpoints,
         protocol: service.protocol,
         tier: service.tier,
         weight: u64::from_be_bytes(weight),

@@ -6,8 +6,7 @@
 //! ```
 //! The text is not trusted to be read rightly: what was read is compiled, and the text of *that*
 //! must be the stored one, letter by letter. One thing the text names and does not hold, the
-//! digests of the contract documents, and they are left out of the comparison. The order of a
-//! service's endpoints is not in it either: they come back sorted.
+//! digests of the contract documents, and they are left out of the comparison.
 
 use super::{Parts, compile};
 use crate::config::depth::{BodyDepth, Depth};

@@ -373,6 +373,8 @@ fn new_segment(directory: &Directory, number: u64) -> io::Result<Segment> {
     if bytes > 0 {
         directory.cut(&name, 0)?;
     }
+    // What was to open frames that a crash took would stand behind what opens these.
+    directory.remove(&openings_name(number))?;
     Ok(Segment { first: number, name, file, bytes: 0, begun_ms: wall_ms() })
 }
 

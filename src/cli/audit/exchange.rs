@@ -321,8 +321,7 @@ impl Names<'_> {
         self.service(self.exchange.decision.service)
     }
 
-    /// Where the request went, where that is certain: the order of a service's endpoints is not
-    /// stored, so of several only the place is known.
+    /// Where the request went; its place, where the snapshot is not there or does not have it.
     pub fn endpoint(&self) -> Option<Endpoint> {
         let (outcome, _) = self.exchange.outcome.as_ref()?;
         if outcome.endpoint == NO_ENDPOINT {
@@ -330,10 +329,9 @@ impl Names<'_> {
         }
         let service = ServiceId(self.exchange.decision.service);
         let endpoints = self.snapshot.and_then(|it| it.service(service));
-        match endpoints.map(|entry| entry.endpoints.as_slice()) {
-            Some([only]) if outcome.endpoint == 0 => Some(Endpoint::Address(*only)),
-            _ => Some(Endpoint::Place(outcome.endpoint)),
-        }
+        let place = usize::from(outcome.endpoint);
+        let address = endpoints.and_then(|entry| entry.endpoints.get(place));
+        Some(address.map_or(Endpoint::Place(outcome.endpoint), |it| Endpoint::Address(*it)))
     }
 
     /// What route and caller required, and what the request stated.
@@ -364,7 +362,7 @@ impl Names<'_> {
 pub enum Endpoint {
     /// This one.
     Address(std::net::SocketAddr),
-    /// The one of this place, as the configuration lists them.
+    /// The one of this place, in their order.
     Place(u16),
 }
 
