@@ -149,7 +149,7 @@ mod kill {
         let news: Vec<_> = (0..8).map(|number| kept.path().join(format!("new-{number}"))).collect();
         for trail in news.iter().chain(std::iter::repeat_n(&trail, 30)) {
             let mut beginning = Beginning::new(trail);
-            pause(Duration::from_micros(random.u64(most / 2..most)));
+            pause(Duration::from_micros(random.u64(most / 2..most * 5 / 4)));
             beginning.kill();
         }
         for new in &news {
