@@ -18,16 +18,18 @@ const TRAIL: usize = 4000;
 fn engine_meaning_and_verifier_decide_alike() {
     let due = std::env::var("CAIO_TRAIL_DECISIONS").ok();
     let due = due.map_or(DECISIONS, |text| text.parse().unwrap());
-    let (next, checked) = (AtomicU64::new(1), AtomicU64::new(0));
+    let [next, checked, judged] = [1, 0, 0].map(AtomicU64::new);
     let all = Mutex::new(Told::default());
     std::thread::scope(|scope| {
         for worker in 0..2 {
-            let (next, checked, all) = (&next, &checked, &all);
+            let (next, checked, judged, all) = (&next, &checked, &judged, &all);
             scope.spawn(move || {
-                while checked.load(Ordering::Relaxed) < due {
+                let missing = |count: &AtomicU64| count.load(Ordering::Relaxed) < due;
+                while missing(checked) || missing(judged) {
                     let seed = 10_000 + next.fetch_add(1, Ordering::Relaxed);
                     let (told, decisions) = one(seed, worker);
                     checked.fetch_add(decisions, Ordering::Relaxed);
+                    judged.fetch_add(told.judged, Ordering::Relaxed);
                     let mut all = all.lock().unwrap();
                     *all = all.and(&told);
                 }
