@@ -34,6 +34,9 @@ it is. This is the gateway's own code, and looks at no decision's reasons. `caio
 shares none of it, and derives every decision again.
 ";
 
+/// How often a trail is read whose oldest segments retention takes away meanwhile.
+const ATTEMPTS: u32 = 5;
+
 /// What was found.
 #[derive(Default)]
 struct Verified {
@@ -54,10 +57,19 @@ struct Verified {
 pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
     options.no_words().map_err(Failure::Usage)?;
     let verified = while_it_takes("verifying", || {
-        let trail = options.open()?;
-        let mut verified = Verified::default();
-        let ended = verified.run(&trail, options);
-        ended.map(|()| (verified, trail.checkpoint.map_or(0, |it| it.size)))
+        let mut attempt = 1;
+        loop {
+            let trail = options.open()?;
+            let mut verified = Verified::default();
+            let ended = verified.run(&trail, options);
+            let retired =
+                || options.open().is_ok_and(|now| now.firsts.first() != trail.firsts.first());
+            if ended.is_err() && attempt < ATTEMPTS && retired() {
+                attempt += 1;
+                continue;
+            }
+            break ended.map(|()| (verified, trail.checkpoint.map_or(0, |it| it.size)));
+        }
     });
     match verified {
         Ok((verified, signed)) => {
