@@ -125,6 +125,25 @@ fn only_the_numbers_1000_times(bencher: Bencher<'_, '_>) {
 /// what the frame says of its lanes. 2000 records.
 #[divan::bench(sample_count = 200)]
 fn a_frame_of_1000_decisions_and_outcomes(bencher: Bencher<'_, '_>) {
+    frames(bencher, |_| {});
+}
+
+/// And its write and sync, to memory: what a disk without limits would leave.
+#[cfg(feature = "serve")]
+#[divan::bench(sample_count = 200)]
+fn the_same_written_and_synced_to_memory(bencher: Bencher<'_, '_>) {
+    let path = format!("/dev/shm/caio-bench-{}", std::process::id());
+    let file = std::fs::File::create(&path).unwrap();
+    let mut journal = caio::io::journal::Journal::default();
+    let mut offset = 0;
+    frames(bencher, |frame| {
+        journal.append(&file, offset, frame).unwrap();
+        offset = (offset + frame.len() as u64) % (64 << 20);
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
+fn frames(bencher: Bencher<'_, '_>, mut write: impl FnMut(&[u8])) {
     let certified = certified();
     let (lane, mut consumer) = lane();
     let mut frame = Frame::default();
@@ -135,6 +154,7 @@ fn a_frame_of_1000_decisions_and_outcomes(bencher: Bencher<'_, '_>) {
         frame.begin(1);
         frame.fill(|out| consumer.drain(out, &mut aside, usize::MAX));
         let digest = frame.seal();
+        write(frame.bytes());
         tree.append(&digest, &mut tiles);
         history.follow(frame.records()).unwrap();
         tiles.clear();
