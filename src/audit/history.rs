@@ -158,9 +158,13 @@ impl History {
                 self.lanes.entry(place.lane).or_default().adopted = *landscape;
                 self.forget();
             }
-            Record::Dictionary { .. } => {
+            Record::Dictionary { id, .. } => {
                 let lane = self.lanes.entry(place.lane).or_default();
-                lane.dictionary.push(bytes.to_vec());
+                let place = usize::try_from(*id).unwrap_or(usize::MAX).saturating_sub(1);
+                match lane.dictionary.get_mut(place) {
+                    Some(replaced) => *replaced = bytes.to_vec(),
+                    None => lane.dictionary.push(bytes.to_vec()),
+                }
             }
             Record::Gap { decisions, outcomes } => {
                 let lane = self.lanes.entry(place.lane).or_default();
@@ -198,6 +202,11 @@ impl History {
     /// The first frame that retention keeps.
     pub fn kept(&self) -> u64 {
         self.kept
+    }
+
+    /// What frames before those that were followed said of retention.
+    pub fn keep(&mut self, kept: u64) {
+        self.kept = self.kept.max(kept);
     }
 
     /// The writer's next record.

@@ -21,7 +21,7 @@ use crate::config::depth::Depth;
 use crate::config::settings::AuditMode;
 use crate::decide::HeaderNeeds;
 use crate::wire::decimal;
-use crate::wire::limits::{OPEN_MAX, RING_WORDS};
+use crate::wire::limits::{DICTIONARY_MAX, OPEN_MAX, RING_WORDS};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -82,7 +82,8 @@ pub struct Line {
     /// Messages refused without a decision, since the last decision that was written and in all.
     refused: (u32, u64),
     adopted: u32,
-    dictionaries: u32,
+    /// Entries of the dictionary so far, replaced ones included.
+    explained: u64,
     closed: bool,
 }
 
@@ -178,7 +179,7 @@ impl Line {
             lost: 0,
             refused: (0, 0),
             adopted: 0,
-            dictionaries: 0,
+            explained: 0,
             closed: false,
         }
     }
@@ -198,9 +199,11 @@ impl Line {
             let length = rest.get(2..4).and_then(|two| two.try_into().ok());
             let length = length.map_or(rest.len(), |two| usize::from(u16::from_le_bytes(two)));
             let Some((record, after)) = rest.split_at_checked(length.max(1)) else { break };
-            self.producer.push(record);
+            self.producer.put(record);
             rest = after;
         }
+        // All at once: whoever drains finds a decision with what belongs to it, or nothing.
+        self.producer.publish();
     }
 
     fn gap(&mut self, lane: u16, next: u64) {
@@ -251,14 +254,16 @@ impl Line {
             Record::Adoption { landscape: decision.landscape }.encode(&mut self.text, place);
         }
         let mut fits = true;
-        decision.dictionary = header.map_or(0, HeaderNeeds::number);
-        let explained = header.filter(|header| header.number() == 0);
+        let number = header.map_or(0, HeaderNeeds::number);
+        // Explained, and not replaced since by the explanations that came after.
+        let known = number > 0 && number + u64::from(DICTIONARY_MAX) > self.explained;
+        decision.dictionary = if known { dictionary_id(number) } else { 0 };
+        let explained = header.filter(|_| !known);
         if let Some(header) = explained {
             // The first use: what the header means is worked out and written once.
             let text = need_lines(header.conditions());
-            let next = self.dictionaries.checked_add(1);
-            fits = next.is_some() && text.len() < RECORD_BYTES_MAX - OUTCOME_BYTES;
-            decision.dictionary = next.unwrap_or(0);
+            fits = text.len() < RECORD_BYTES_MAX - OUTCOME_BYTES;
+            decision.dictionary = dictionary_id(self.explained + 1);
             let (id, landscape) = (decision.dictionary, decision.landscape);
             let text = Cow::Borrowed(text.as_bytes());
             Record::Dictionary { id, landscape, text }.encode(&mut self.text, place);
@@ -288,8 +293,8 @@ impl Line {
             self.adopted = decision.landscape;
         }
         if let Some(header) = explained {
-            self.dictionaries += 1;
-            header.set_number(self.dictionaries);
+            self.explained += 1;
+            header.set_number(self.explained);
         }
         Ok(match answered {
             Some(_) => NO_SLOT,
@@ -342,6 +347,12 @@ impl Line {
         self.push_text();
         self.closed = true;
     }
+}
+
+/// The id under which the dictionary has its entry of this number: ids go round.
+fn dictionary_id(number: u64) -> u32 {
+    let place = number.saturating_sub(1) % u64::from(DICTIONARY_MAX);
+    u32::try_from(place).map_or(0, |place| place + 1)
 }
 
 /// Hidden facts, a gap, an adoption, a dictionary's entry, a decision and its outcome.
@@ -610,255 +621,5 @@ impl Drop for Recorded {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audit::record::{Bodies, NO_PARENT, NONE, take};
-    use crate::audit::ring::{Consumer, ring};
-    use crate::config::depth::BodyDepth;
-
-    fn decision(verdict: Verdict) -> Decision<'static> {
-        Decision {
-            monotonic_ns: 0,
-            request_id: 1,
-            trace: 2,
-            span: 3,
-            parent_span: 0,
-            evidence: [0; 16],
-            landscape: 1,
-            capability: 0,
-            route: 0,
-            needs: 0,
-            dictionary: 0,
-            refused: 0,
-            seed: 4,
-            verdict,
-            stage: 0,
-            attempt: 0,
-            tier: 0,
-            bucket: 0,
-            reason: 0,
-            rendezvous: 5,
-            service: NONE,
-            parent: NO_PARENT,
-            tried: Cow::Borrowed(&[]),
-            facts: Cow::Borrowed(&[(0, 7), (2, 8)]),
-            hidden: Cow::Borrowed(&[]),
-            survivors: [0; 7],
-            caller: Cow::Borrowed(b"anonymous"),
-        }
-    }
-
-    fn lane(mode: AuditMode) -> (Lane, Consumer, Arc<AtomicBool>) {
-        let (producer, consumer) = ring();
-        let stalled = Arc::new(AtomicBool::new(false));
-        let line = Line::new(producer, mode, Arc::clone(&stalled), Box::new(|| 9), [1; 32]);
-        (Lane::new(3, Some(line)), consumer, stalled)
-    }
-
-    const NOTHING: Depth = Depth { bodies: BodyDepth::Nothing, fields: Vec::new(), body_bytes: 0 };
-    const KEEPING: Keeping<'_> = Keeping { depth: &NOTHING, sensitive: &[] };
-
-    /// As [`Lane::record`], without a certificate, which only a decision has.
-    fn record(lane: &Lane) -> Result<Recorded, LaneFull> {
-        lane.take_in(None, KEEPING, || decision(Verdict::Route))
-    }
-
-    fn drained(consumer: &mut Consumer) -> Vec<(u64, Record<'static>)> {
-        let mut bytes = Vec::new();
-        consumer.drain(&mut bytes, &mut Vec::new(), usize::MAX);
-        let bytes: &'static [u8] = Vec::leak(bytes);
-        let mut rest = bytes;
-        let mut records = Vec::new();
-        while !rest.is_empty() {
-            let (place, record) = take(&mut rest).unwrap();
-            assert_eq!(place.lane, 3);
-            records.push((place.sequence, record));
-        }
-        records
-    }
-
-    fn ends(records: &[(u64, Record<'_>)]) -> Vec<(u64, u16, Ending)> {
-        let ends = records.iter().filter_map(|(sequence, record)| match record {
-            Record::Outcome(end) => Some((*sequence, end.status, end.ending)),
-            _ => None,
-        });
-        ends.collect()
-    }
-
-    #[test]
-    fn each_way_to_end_a_decision_is_one_outcome() {
-        let (lane, mut consumer, _) = lane(AuditMode::Required);
-        record(&lane).unwrap().finish(200);
-        record(&lane).unwrap().finish(0);
-        record(&lane).unwrap().refuse(502, 9);
-        drop(record(&lane).unwrap());
-        record(&lane).unwrap().finish(999);
-        lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).unwrap();
-        let left = record(&lane).unwrap();
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _held = record(&lane).unwrap();
-            panic!("on purpose");
-        }));
-        assert!(panicked.is_err());
-        assert_eq!((lane.open(), lane.cut_off(), lane.decisions()), (1, 3, 8));
-        lane.close();
-        left.finish(200);
-        assert_eq!(record(&lane).unwrap_err(), LaneFull, "a closed lane takes nothing in");
-        let records = drained(&mut consumer);
-        let expected = [
-            (0, 200, Ending::Whole),
-            (1, 0, Ending::CutOff),
-            (2, 502, Ending::Refused),
-            (3, 0, Ending::CutOff),
-            (4, 599, Ending::Whole),
-            (5, 404, Ending::Refused),
-            (7, 0, Ending::CutOff),
-            (6, 0, Ending::CutOff),
-        ];
-        assert_eq!(ends(&records), expected);
-        assert!(matches!(records[0], (0, Record::Adoption { landscape: 1 })));
-        let close = Record::Close { decisions: 8, outcomes: 8, refused: 0 };
-        assert_eq!(*records.last().unwrap(), (8, close));
-    }
-
-    #[test]
-    fn a_full_ring_refuses_and_still_holds_every_outcome() {
-        let (lane, mut consumer, stalled) = lane(AuditMode::Required);
-        let mut open = Vec::new();
-        while let Ok(recorded) = record(&lane) {
-            open.push(recorded);
-        }
-        assert!(lane.deny(None, KEEPING, 503, || decision(Verdict::Refuse)).is_err());
-        let count = lane.decisions();
-        assert!(count > 15_000, "{count}");
-        open.drain(..).for_each(|recorded| recorded.finish(200));
-        let records = drained(&mut consumer);
-        assert_eq!(ends(&records).len() as u64, count);
-        assert_eq!(records.len() as u64, 1 + 2 * count);
-        record(&lane).unwrap().finish(200);
-        stalled.store(true, Ordering::Relaxed);
-        assert_eq!(record(&lane).unwrap_err(), LaneFull, "nothing can be made durable");
-        stalled.store(false, Ordering::Relaxed);
-        lane.close();
-        assert_eq!(drained(&mut consumer).len(), 3);
-    }
-
-    #[test]
-    fn best_effort_counts_exactly_what_it_lost() {
-        let (lane, mut consumer, stalled) = lane(AuditMode::BestEffort);
-        stalled.store(true, Ordering::Relaxed);
-        let mut open = Vec::new();
-        let mut written = 0;
-        for _ in 0..40_000 {
-            let recorded = record(&lane).unwrap();
-            written += u64::from(recorded.slot != NO_SLOT);
-            open.push(recorded);
-        }
-        lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).unwrap();
-        let lost = 40_001 - written;
-        open.drain(..).for_each(|recorded| recorded.finish(200));
-        let records = drained(&mut consumer);
-        assert_eq!(ends(&records).len() as u64, written);
-        record(&lane).unwrap().finish(200);
-        let records = drained(&mut consumer);
-        let gap = Record::Gap { decisions: lost, outcomes: lost };
-        assert_eq!(records[0], (written, gap), "before what is written again");
-        assert_eq!(records[1].0, 40_001);
-        lane.close();
-        let close = Record::Close { decisions: 40_002, outcomes: 40_002, refused: 0 };
-        assert_eq!(drained(&mut consumer), [(40_002, close)]);
-    }
-
-    #[test]
-    fn a_decision_and_its_outcome_allocate_nothing() {
-        let (lane, mut consumer, _) = lane(AuditMode::Required);
-        record(&lane).unwrap().finish(200);
-        let mut bytes = Vec::with_capacity(1 << 20);
-        let counted = allocation_counter::measure(|| {
-            for _ in 0..1000 {
-                record(&lane).unwrap().finish(200);
-            }
-            consumer.drain(&mut bytes, &mut Vec::new(), usize::MAX);
-        });
-        assert_eq!(counted.count_total, 0);
-    }
-
-    #[test]
-    fn what_was_refused_without_a_decision_is_in_the_next_and_in_the_close() {
-        let (lane, mut consumer, stalled) = lane(AuditMode::Required);
-        lane.refused();
-        stalled.store(true, Ordering::Relaxed);
-        assert!(record(&lane).is_err());
-        assert!(lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).is_err());
-        stalled.store(false, Ordering::Relaxed);
-        record(&lane).unwrap().finish(200);
-        record(&lane).unwrap().finish(200);
-        lane.refused();
-        lane.close();
-        let records = drained(&mut consumer);
-        let refused = records.iter().filter_map(|(_, record)| match record {
-            Record::Decision(decision) => Some(decision.refused),
-            _ => None,
-        });
-        assert_eq!(refused.collect::<Vec<_>>(), [3, 0]);
-        let close = Record::Close { decisions: 2, outcomes: 2, refused: 4 };
-        assert_eq!(records.last(), Some(&(2, close)));
-    }
-
-    #[test]
-    fn a_sensitive_fact_is_a_commitment_and_its_opening_goes_aside() {
-        let (lane, mut consumer, _) = lane(AuditMode::Required);
-        let keeping = Keeping { sensitive: &[2, 5], ..KEEPING };
-        for _ in 0..2 {
-            let recorded = lane.take_in(None, keeping, || decision(Verdict::Route));
-            recorded.unwrap().finish(200);
-        }
-        let (mut bytes, mut aside) = (Vec::new(), Vec::new());
-        assert_eq!(consumer.drain(&mut bytes, &mut aside, usize::MAX), 5);
-        let mut hidden = Vec::new();
-        let mut rest = &bytes[..];
-        while let Some((_, record)) = take(&mut rest) {
-            if let Record::Decision(decision) = record {
-                assert_eq!(*decision.facts, [(0, 7)]);
-                hidden.extend(decision.hidden.iter().copied());
-            }
-        }
-        assert_eq!(aside.len(), 2 * OPENING_BYTES);
-        for ((attribute, committed), opening) in hidden.iter().zip(aside.chunks(OPENING_BYTES)) {
-            assert_eq!(opening[..6], [OPENING_KIND, VERSION, 48, 0, 3, 0]);
-            assert_eq!((*attribute, &opening[16..18]), (2, &[2, 0][..]));
-            assert_eq!(opening[40..], 8i64.to_le_bytes());
-            let hash = Sha256::new().chain_update(&opening[24..40]).chain_update([2, 0]);
-            let hash: Hash = hash.chain_update(8i64.to_le_bytes()).finalize().into();
-            assert_eq!(hash, *committed);
-        }
-        assert_ne!(hidden[0], hidden[1], "a salt is of one decision");
-    }
-
-    #[test]
-    fn what_a_route_keeps_has_its_room() {
-        let (lane, mut consumer, _) = lane(AuditMode::Required);
-        let fields = vec!["accept".to_owned()];
-        let depth = Depth { bodies: BodyDepth::Digests, fields, body_bytes: 8000 };
-        let keeping = Keeping { depth: &depth, sensitive: &[] };
-        let mut open = Vec::new();
-        while let Ok(recorded) = lane.take_in(None, keeping, || decision(Verdict::Route)) {
-            recorded.tell(|told| told.request_body(&[b'x'; 9000]));
-            recorded.tell(|told| told.response_body(&[b'y'; 9000]));
-            open.push(recorded);
-        }
-        assert!(open.len() > 300, "{}", open.len());
-        // Some end by themselves, and a close ends the others with what they have told.
-        open.drain(..100).for_each(|recorded| recorded.finish(200));
-        lane.close();
-        let records = drained(&mut consumer);
-        let sizes = records.iter().filter_map(|(_, record)| match record {
-            Record::Outcome(Outcome { bodies: Bodies::Digests(sizes, _), .. }) => Some(*sizes),
-            _ => None,
-        });
-        assert!(sizes.clone().all(|sizes| sizes == [9000; 2]) && sizes.count() > 300);
-        let payloads = records.iter().filter(|(_, it)| matches!(it, Record::Payload { .. }));
-        assert_eq!(payloads.count() as u64, lane.decisions());
-        assert_eq!(ends(&records).len() as u64, lane.decisions());
-    }
-}
+#[path = "lane_tests.rs"]
+mod tests;

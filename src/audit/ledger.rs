@@ -23,6 +23,8 @@ pub struct Ledger {
     boot: Option<u64>,
     lanes: BTreeMap<u16, Lane>,
     /// What the process before left open, until the one after it has said so.
+    /// Whether the frames of the process before are gone.
+    unseen: bool,
     left: BTreeMap<u16, BTreeSet<u64>>,
 }
 
@@ -125,6 +127,8 @@ impl Ledger {
         }
         let ended = std::mem::take(&mut self.lanes);
         self.left = ended.into_iter().map(|(number, lane)| (number, lane.open)).collect();
+        // What the process before left open is said of frames that retention took.
+        self.unseen = self.boot.is_none() && boot > 0;
         self.lanes = (0..lanes).map(|lane| (lane, Lane::default())).collect();
         self.boot = Some(boot);
         self.boots += 1;
@@ -140,7 +144,10 @@ impl Ledger {
                 self.lanes = (0..lanes).map(|lane| (lane, unknown())).collect();
                 Ok(())
             }
-            Some(known) if known == boot => Ok(()),
+            Some(known) if known == boot => {
+                self.lanes.values_mut().for_each(|lane| lane.unknown = false);
+                Ok(())
+            }
             Some(known) => Err(format!("the state is of process {boot}, not of {known}")),
         }
     }
@@ -151,7 +158,7 @@ impl Ledger {
             return Err(format!("process {boot} is not the one before"));
         }
         for sequence in open {
-            if !left.remove(sequence) {
+            if !self.unseen && !left.remove(sequence) {
                 return Err(format!("decision {sequence} of lane {lane} was not left open"));
             }
             self.crashed += 1;
@@ -163,6 +170,7 @@ impl Ledger {
     fn said(&mut self) -> Result<(), String> {
         let left: usize = self.left.values().map(BTreeSet::len).sum();
         self.left.clear();
+        self.unseen = false;
         if left == 0 { Ok(()) } else { Err(format!("nobody says what became of {left} decisions")) }
     }
 

@@ -81,10 +81,23 @@ impl Producer {
         self.tail - self.head + words <= RING_WORDS
     }
 
-    /// Appends a record, which begins with its header. There must be room: see
-    /// [`Producer::has_room`].
+    /// Appends a record and lets the other end see it.
     #[inline]
     pub fn push(&mut self, record: &[u8]) {
+        self.put(record);
+        self.publish();
+    }
+
+    /// Lets the other end see what was put.
+    #[inline]
+    pub fn publish(&mut self) {
+        self.ring.tail.0.store(self.tail, Ordering::Release);
+    }
+
+    /// Appends a record, which begins with its header, and which the other end does not see yet.
+    /// There must be room: see [`Producer::has_room`].
+    #[inline]
+    pub fn put(&mut self, record: &[u8]) {
         let mut place = self.tail;
         let mut put = |word: [u8; 8]| {
             if let Some(slot) = self.ring.word(place) {
@@ -106,7 +119,6 @@ impl Producer {
             put(word);
         }
         self.tail = place;
-        self.ring.tail.0.store(place, Ordering::Release);
     }
 }
 

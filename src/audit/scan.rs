@@ -41,6 +41,10 @@ pub fn next<'a>(bytes: &mut &'a [u8], number: u64) -> Next<'a> {
         let length = whole.len() - bytes.len();
         return Next::Frame(frame, whole.get(..length).unwrap_or(whole));
     }
+    if whole.iter().take(HEAD_BYTES).all(|byte| *byte == 0) {
+        // Its place was taken, and nothing was written there before the power went.
+        return Next::Torn;
+    }
     let Some(length) = frame_bytes(whole) else {
         let begun = whole.get(..MAGIC.len()).unwrap_or(whole);
         let torn = whole.len() < HEAD_BYTES && MAGIC.starts_with(begun);

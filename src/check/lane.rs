@@ -79,6 +79,8 @@ pub(crate) struct Known {
     pub(crate) decision: Box<Decision>,
     /// `None` when it is a version from before reading began.
     pub(crate) version: Option<Rc<Version>>,
+    /// The text of what its header stated.
+    stated: Option<Rc<str>>,
 }
 
 impl Lane {
@@ -162,10 +164,13 @@ impl Lane {
             }
             Body::Requirement { id, version, text } => {
                 let due = self.dictionary.len() + 1;
-                must!(id as usize == due, "the requirement {due} is missing");
+                must!(id > 0 && id as usize <= due, "the requirement {due} is missing");
                 let landscape = self.held(version)?.map(|held| Rc::clone(&held.landscape));
-                let stated = Stated { sequence, id, version, text: text.to_owned() };
-                self.dictionary.push(entry(landscape, stated)?);
+                let entry = entry(landscape, Stated { sequence, id, version, text: text.into() })?;
+                match self.dictionary.get_mut(id as usize - 1) {
+                    Some(replaced) => *replaced = entry,
+                    None => self.dictionary.push(entry),
+                }
                 Ok(())
             }
             Body::Decision(decision) => {
@@ -206,6 +211,12 @@ impl Lane {
         let before = self.begun > 0 && number <= self.adopted;
         let none = || format!("a requirement of version {number}, by which none decides");
         if found.is_some() || before { Ok(found) } else { Err(none()) }
+    }
+
+    /// The text of what a header stated.
+    fn text(&self, number: u32) -> Option<Rc<str>> {
+        let entry = self.dictionary.get((number as usize).checked_sub(1)?)?;
+        Some(Rc::clone(&entry.stated.text))
     }
 
     /// What a header stated, by its number; 0 is nothing.
@@ -298,7 +309,8 @@ impl Lane {
         }
         counts.messages = counts.messages.saturating_add(u64::from(decision.refused));
         self.refused = self.refused.saturating_add(u64::from(decision.refused));
-        let known = Some(Known { decision, version });
+        let stated = self.text(decision.dictionary);
+        let known = Some(Known { decision, version, stated });
         self.open.insert(sequence, Parent { known, ..Parent::default() });
         self.next = self.next.checked_add(1).ok_or("there is no number behind it")?;
         Ok(())
@@ -347,14 +359,11 @@ impl Lane {
         must!(Some(it.attempt) == before.attempt.checked_add(1), "an attempt is skipped");
         let asked = |it: &Decision| {
             let place = (it.version, it.capability, it.route, it.needs);
-            // The same text may have been numbered anew.
-            let stated = it
-                .dictionary
-                .checked_sub(1)
-                .map(|place| self.dictionary.get(place as usize).map(|entry| &entry.stated.text));
-            (it.request, place, it.seed, stated)
+            (it.request, place, it.seed)
         };
-        must!(asked(before) == asked(it), "an attempt asks other than the one before");
+        // The same text may have been numbered anew, and the number may mean another by now.
+        let stated = known.stated == self.text(it.dictionary);
+        must!(stated && asked(before) == asked(it), "an attempt asks other than the one before");
         let same = before.caller == it.caller && same_facts(before, it);
         must!(same || it.verdict == 2, "an attempt knows other than the one before");
         let mut excluded = before.tried.clone();

@@ -4,6 +4,7 @@
 use super::record::{Body, LaneState, Record, WRITER, WriterState};
 use super::report::must;
 use super::tree::Hash;
+use std::rc::Rc;
 
 /// All that a state says, in its order.
 #[derive(PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub(crate) struct Stated {
     pub(crate) sequence: u64,
     pub(crate) id: u32,
     pub(crate) version: u32,
-    pub(crate) text: String,
+    pub(crate) text: Rc<str>,
 }
 
 /// A state while its records come in.
@@ -111,7 +112,7 @@ impl LaneSaid {
                 must!(same == self.state, "a lane's state is said in two ways");
             }
             Body::Requirement { id, version, text } if !self.state.more => {
-                self.dictionary.push(Stated { sequence, id, version, text: text.to_owned() });
+                self.dictionary.push(Stated { sequence, id, version, text: text.into() });
             }
             _ => return Err("the state of a lane is cut off".to_owned()),
         }

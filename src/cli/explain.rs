@@ -50,7 +50,7 @@ pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
     let recorded =
         |word: &String| matches!(word.as_str(), "-t" | "--trail") || word.starts_with("--trail=");
     if args.iter().any(recorded) {
-        return match Options::read(args, &[]) {
+        return match Options::read(args, &[], false) {
             Ok(Some(options)) => recorded::run(&options, out),
             Ok(None) => write!(out.writer, "{HELP}").map(|()| FINE).map_err(Failure::Output),
             Err(what) => Err(Failure::Usage(what)),

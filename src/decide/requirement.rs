@@ -18,7 +18,7 @@ pub struct HeaderNeeds {
     conditions: Vec<Condition>,
     flat: FlatNeeds,
     bound: BTreeMap<CapabilityId, Bound>,
-    number: Cell<u32>,
+    number: Cell<u64>,
 }
 
 impl HeaderNeeds {
@@ -33,13 +33,13 @@ impl HeaderNeeds {
         &self.conditions
     }
 
-    /// What records of one worker call it; 0 until one of them has explained it.
-    pub fn number(&self) -> u32 {
+    /// Which explanation of its worker's trail was its own, counted from 1; 0 for none yet.
+    pub fn number(&self) -> u64 {
         self.number.get()
     }
 
-    /// From now on records may say this number for it.
-    pub fn set_number(&self, number: u32) {
+    /// Notes that it was explained.
+    pub fn set_number(&self, number: u64) {
         self.number.set(number);
     }
 

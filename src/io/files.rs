@@ -34,6 +34,8 @@ impl Directory {
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).open(path.join("lock"))?;
         lock.try_lock().map_err(io::Error::from)?;
+        // A start before this one may have ended between making a folder and making it durable.
+        sync(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

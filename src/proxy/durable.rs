@@ -53,11 +53,14 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// Listens on the worker's runtime for as long as that runs.
-    pub fn listen(signals: Signals) -> Option<Rc<Self>> {
-        signals.news.set_nonblocking(true).ok()?;
-        let mut news = UnixStream::from_std(signals.news).ok()?;
+    /// Listens on the worker's runtime for as long as that runs. Where it hears nothing, what waits
+    /// is refused when its time is over: nothing is forwarded that is not durable.
+    pub fn listen(signals: Signals) -> Rc<Self> {
         let own = Rc::new(Self { bell: signals.bell, waiting: RefCell::default() });
+        let nonblocking = signals.news.set_nonblocking(true);
+        let Ok(mut news) = nonblocking.and_then(|()| UnixStream::from_std(signals.news)) else {
+            return own;
+        };
         let kept = Rc::clone(&own);
         monoio::spawn(async move {
             let mut buffer = Vec::with_capacity(NEWS_BYTES);
@@ -66,13 +69,13 @@ impl Durability {
                 let (result, back) = news.read(buffer).await;
                 buffer = back;
                 kept.waiting.take().into_iter().for_each(Waker::wake);
-                // The writer is gone: what waits ends by its deadline.
+                // The writer is gone: it has said before that it is stalled, and what waits ends.
                 if matches!(result, Ok(0) | Err(_)) {
                     return;
                 }
             }
         });
-        Some(own)
+        own
     }
 
     /// Whether the record became durable; not, when the writer says that it cannot, or does not say

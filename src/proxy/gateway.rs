@@ -235,7 +235,7 @@ fn work(
     let lane = Lane::new(u16::try_from(index).unwrap_or(u16::MAX), line);
     let kept = lane.clone();
     let ended = ring::run(async move {
-        let durability = signals.flatten().and_then(Durability::listen);
+        let durability = signals.flatten().map(Durability::listen);
         let worker = Worker::new(shared, lane, durability);
         let listeners: Vec<Rc<Listener>> = sockets
             .into_iter()

@@ -6,8 +6,8 @@
 //!   segments ────▶ frames from there on, and all of the newest, whose beginning says the state
 //!                  └ its torn end is cut off; whatever else does not fit is refused
 //! ```
-//! Reads one segment, or the two that a checkpoint lies between. What no checkpoint covers is
-//! written again as it was: a kernel that could not write it may say later that it has.
+//! Reads the newest segment, and those that began since the checkpoint. What no checkpoint covers
+//! is written again as it was: a kernel that could not write it may say later that it has.
 
 use super::chain::Chain;
 use super::retention::Kept;
@@ -15,10 +15,10 @@ use crate::audit::frame;
 use crate::audit::history::History;
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::record::{self, Record, SegmentKey};
+use crate::audit::scan::{self, Next};
 use crate::audit::tree::{Tile, Tree};
 use crate::io::clock::random_bytes;
 use crate::io::files::{Access, Directory, File};
-use crate::wire::limits::FRAME_BYTES_MAX;
 use std::io;
 use std::path::Path;
 
@@ -32,8 +32,8 @@ pub struct Segment {
     pub file: File,
     /// Its bytes.
     pub bytes: u64,
-    /// When it began, in milliseconds since 1970.
-    pub begun_ms: u64,
+    /// When it began, by the monotonic clock.
+    pub begun_ns: u64,
 }
 
 /// A trail ready to be continued, in a new segment.
@@ -97,13 +97,14 @@ impl Opened {
             tails: Vec::new(),
         };
         walk.over(&mut firsts)?;
-        let Walk { tree, tiles, history, number, newest, tails, .. } = walk;
+        let Walk { tree, tiles, mut history, number, newest, tails, .. } = walk;
         if number < checkpoint.size || number != tree.size() {
             let size = checkpoint.size;
             return Err(format!("{number} frames are there, and the checkpoint says {size}"));
         }
-        if firsts.first().is_some_and(|first| *first > history.kept()) {
-            let first = firsts.first().copied().unwrap_or(0);
+        let first = firsts.first().copied().unwrap_or(0);
+        history.keep(kept_before(&directory, &firsts, first.max(history.kept()))?);
+        if first > history.kept() {
             return Err(format!("the segments before frame {first} are missing"));
         }
         for Tail { name, offset, bytes } in tails {
@@ -135,6 +136,28 @@ fn segments(directory: &Directory) -> Result<Vec<u64>, String> {
     Ok(names.iter().filter_map(first).collect())
 }
 
+/// What the segments say of retention, the newest first, until one says enough: a process that
+/// began after it says it again, but one that was ended within its beginning does not.
+fn kept_before(directory: &Directory, firsts: &[u64], enough: u64) -> Result<u64, String> {
+    let mut kept = 0;
+    for first in firsts.iter().rev() {
+        if kept >= enough {
+            break;
+        }
+        let name = segment_name(*first);
+        let bytes = directory.read(&name).map_err(|error| format!("{name}: {error}"))?;
+        let bytes = bytes.unwrap_or_default();
+        let mut rest = bytes.as_slice();
+        let mut history = History::default();
+        while let Some(frame) = frame::take(&mut rest) {
+            // What is malformed is refused where the trail is walked over, or by who verifies it.
+            let _ = history.follow(frame.body);
+        }
+        kept = kept.max(history.kept());
+    }
+    Ok(kept)
+}
+
 /// The private key, made where the trail is new.
 fn log_key(directory: &Directory, new: bool) -> Result<LogKey, String> {
     let text = directory.read("log-key").map_err(|error| format!("log-key: {error}"))?;
@@ -142,11 +165,14 @@ fn log_key(directory: &Directory, new: bool) -> Result<LogKey, String> {
         Some(bytes) => String::from_utf8(bytes).ok().and_then(|text| LogKey::read(&text)),
         None if new => {
             let (seed, filled) = random_bytes::<32>();
+            if !filled {
+                return Err("the kernel gave no random bytes".to_owned());
+            }
             let key = LogKey::from_seed(&seed);
             let text = key.text();
             let kept = directory.replace("log-key", text.as_bytes(), Access::Secret);
             kept.map_err(|error| format!("log-key: {error}"))?;
-            filled.then_some(key)
+            Some(key)
         }
         None => return Err("log-key is missing, and others have signed by it".to_owned()),
     };
@@ -224,17 +250,25 @@ impl Walk<'_> {
             }
             let bytes = self.read(&name)?;
             let mut rest = bytes.as_slice();
-            let mut signed = 0;
-            while let Some(frame) = frame::take(&mut rest) {
-                self.frame(&name, &frame)?;
-                self.number += 1;
-                if self.number <= self.checkpoint.size {
-                    signed = bytes.len() - rest.len();
-                }
-            }
-            let whole = bytes.len() - rest.len();
-            if !rest.is_empty() && (at != last || rest.len() as u64 > FRAME_BYTES_MAX) {
-                return Err(format!("{name} is damaged behind byte {whole}"));
+            let (mut signed, mut whole) = (0, 0);
+            // A frame is durable before the next is written: only the last can be torn.
+            loop {
+                let what = match scan::next(&mut rest, self.number) {
+                    Next::Frame(frame, _) => {
+                        self.frame(&name, &frame, whole == 0)?;
+                        self.number += 1;
+                        whole = bytes.len() - rest.len();
+                        if self.number <= self.checkpoint.size {
+                            signed = whole;
+                        }
+                        continue;
+                    }
+                    Next::End => break,
+                    Next::Torn if at == last => break,
+                    Next::Torn => "it ends within a frame",
+                    Next::Damaged(what) => what,
+                };
+                return Err(format!("{name} is damaged behind byte {whole}: {what}"));
             }
             let tail = bytes.get(signed..whole).unwrap_or(&[]);
             if !tail.is_empty() || !rest.is_empty() {
@@ -249,24 +283,25 @@ impl Walk<'_> {
         let Some(last) = firsts.last().copied() else { return Ok(()) };
         let name = segment_name(last);
         let bytes = self.read(&name)?;
-        let torn = bytes.len() as u64 <= FRAME_BYTES_MAX && last >= self.checkpoint.size;
-        if torn && frame::take(&mut bytes.as_slice()).is_none() {
+        let empty = matches!(scan::next(&mut bytes.as_slice(), last), Next::End | Next::Torn);
+        if empty && last >= self.checkpoint.size {
             self.directory.remove(&name).map_err(|error| format!("{name}: {error}"))?;
             firsts.pop();
         }
         Ok(())
     }
 
-    fn frame(&mut self, name: &str, frame: &frame::Read<'_>) -> Result<(), String> {
+    fn frame(&mut self, name: &str, frame: &frame::Read<'_>, first: bool) -> Result<(), String> {
         let number = self.number;
-        if frame.number != number {
-            let said = frame.number;
-            return Err(format!("{name}: frame {number} says it is {said}"));
-        }
         let followed = self.history.follow(frame.body);
         followed.map_err(|_| format!("{name}: frame {number} has malformed records"))?;
-        if let Some((_, Record::Key(key))) = record::take(&mut &*frame.body) {
-            self.newest = Some(key);
+        match record::take(&mut &*frame.body) {
+            Some((_, Record::Key(key))) if first => self.newest = Some(key),
+            Some((_, Record::Key(_))) => {
+                return Err(format!("{name}: frame {number} begins a segment inside of one"));
+            }
+            _ if first => return Err(format!("{name} does not begin with its key")),
+            _ => {}
         }
         if number == self.tree.size() {
             self.tree.append(&frame.digest, &mut self.tiles);

@@ -10,11 +10,13 @@ use crate::audit::ring::{Consumer, ring};
 use crate::config::settings::{Audit, Commit};
 use crate::io::clock::{monotonic_ns, random_bytes};
 use crate::io::process;
+use crate::wire::limits::DURABLE_WAIT_MS;
 use arc_swap::ArcSwap;
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Trail {
     closing: Sender<()>,
     notices: Receiver<String>,
     standing: Standing,
+    /// Whether it was told that the disk does not answer.
+    slow: Cell<bool>,
     boot: u64,
     thread: JoinHandle<Result<(), TrailError>>,
 }
@@ -45,6 +49,8 @@ pub struct Standing {
     stalled: Arc<AtomicBool>,
     /// Why not, for people.
     why: Arc<ArcSwap<String>>,
+    /// When the commit that runs began, 0 while none does.
+    turn_ns: Arc<AtomicU64>,
 }
 
 /// What a worker gets of the trail.
@@ -61,8 +67,17 @@ const RETRY: Duration = Duration::from_millis(100);
 impl Standing {
     /// Why nothing can be recorded durably at the moment.
     pub fn fault(&self) -> Option<String> {
-        let stalled = self.stalled.load(Ordering::Relaxed);
-        stalled.then(|| self.why.load().to_string())
+        if self.stalled.load(Ordering::Relaxed) {
+            return Some(self.why.load().to_string());
+        }
+        let began_ns = self.turn_ns.load(Ordering::Relaxed);
+        let seconds = monotonic_ns().saturating_sub(began_ns) / 1_000_000_000;
+        let slow = began_ns > 0 && seconds * 1000 >= DURABLE_WAIT_MS;
+        slow.then(|| "the trail cannot be written: the disk does not answer".to_owned())
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     /// Whether that is a change.
@@ -127,12 +142,20 @@ impl Trail {
             .spawn(move || write(writer, &desk))
             .map_err(|error| shown(format!("cannot start its thread: {error}")))?;
         bell.hang(thread.thread());
-        Ok((Self { closing, notices, standing, boot, thread }, ends))
+        Ok((Self { closing, notices, standing, slow: Cell::new(false), boot, thread }, ends))
     }
 
     /// What there is to tell since the last time.
     pub fn notices(&self) -> Vec<String> {
-        self.notices.try_iter().collect()
+        let mut notices: Vec<String> = self.notices.try_iter().collect();
+        // The thread that waits for a disk cannot say so.
+        let slow = !self.standing.is_stalled() && self.standing.fault().is_some();
+        if slow && !self.slow.replace(slow) {
+            notices.extend(self.standing.fault());
+        } else if !slow && self.slow.replace(slow) {
+            notices.push("the disk answers again".to_owned());
+        }
+        notices
     }
 
     /// Whether the trail can be written.
@@ -213,16 +236,20 @@ impl Desk {
 fn write(mut writer: Writer, desk: &Desk) -> Result<(), TrailError> {
     loop {
         match desk.asked.try_recv() {
-            Ok(()) => return close(writer, &desk.asked),
-            Err(TryRecvError::Disconnected) => return flush(writer),
+            Ok(()) => return insist(|| writer.close()),
+            Err(TryRecvError::Disconnected) => return insist(|| flush(&mut writer)),
             Err(TryRecvError::Empty) => {}
         }
-        let wait = match writer.turn() {
+        desk.standing.0.turn_ns.store(monotonic_ns(), Ordering::Relaxed);
+        let turned = writer.turn();
+        desk.standing.0.turn_ns.store(0, Ordering::Relaxed);
+        let wait = match turned {
             Ok(Turn { more, retired }) => {
-                writer.settle().for_each(|lane| desk.signal(lane));
+                // First, so that no call that is woken still finds it stalled.
                 if desk.standing.0.set(None) {
                     desk.say("the trail is durable again".to_owned());
                 }
+                writer.settle().for_each(|lane| desk.signal(lane));
                 if retired > 0 {
                     desk.say(format!("the trail: retention took away {retired} segments"));
                 }
@@ -244,31 +271,23 @@ fn write(mut writer: Writer, desk: &Desk) -> Result<(), TrailError> {
 }
 
 /// Makes durable what is there, without an end: the next start finds what is open.
-fn flush(mut writer: Writer) -> Result<(), TrailError> {
-    loop {
-        match writer.turn() {
-            Ok(Turn { more: true, .. }) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(TrailError(format!("its last records are lost: {error}"))),
-        }
-    }
+fn flush(writer: &mut Writer) -> io::Result<()> {
+    while writer.turn()?.more {}
+    Ok(())
 }
 
 /// How often the end is tried before it is given up.
-const CLOSE_ATTEMPTS: u32 = 10;
+const END_ATTEMPTS: u32 = 10;
 
-fn close(mut writer: Writer, asked: &Receiver<()>) -> Result<(), TrailError> {
+/// Tries the end again while the disk fails, for a second.
+fn insist(mut end: impl FnMut() -> io::Result<()>) -> Result<(), TrailError> {
     let mut attempt = 1;
-    loop {
-        match writer.close() {
-            Ok(()) => return Ok(()),
-            Err(error) if attempt == CLOSE_ATTEMPTS => {
-                return Err(TrailError(format!("its end is not durable: {error}")));
-            }
-            Err(_) => {}
+    while let Err(error) = end() {
+        if attempt == END_ATTEMPTS {
+            return Err(TrailError(format!("its last records are not durable: {error}")));
         }
         attempt += 1;
-        // Waits only: nothing comes any more.
-        let _ = asked.recv_timeout(RETRY);
+        park_timeout(RETRY);
     }
+    Ok(())
 }

@@ -161,6 +161,11 @@ impl Writer {
             services.map(|service| published.epoch.state(service).to_byte()).collect();
         let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);
         self.own(&Record::Epoch { landscape: version, number, states: states.into() });
+        let kept = self.history.kept();
+        if kept > 0 {
+            // A start reads no further back than to where the last process began.
+            self.own(&Record::Retention { kept });
+        }
         self.commit()?;
         self.checkpoint()?;
         Ok(boot)
@@ -272,7 +277,7 @@ impl Writer {
 
     fn has_room(&self, segment: &Segment) -> bool {
         let end = segment.bytes + self.frame.bytes().len() as u64;
-        let old = segment.begun_ms.saturating_add(SEGMENT_MS_MAX) < wall_ms();
+        let old = monotonic_ns().saturating_sub(segment.begun_ns) > SEGMENT_MS_MAX * 1_000_000;
         end <= self.segment_bytes && !old
     }
 
@@ -375,7 +380,7 @@ fn new_segment(directory: &Directory, number: u64) -> io::Result<Segment> {
     }
     // What was to open frames that a crash took would stand behind what opens these.
     directory.remove(&openings_name(number))?;
-    Ok(Segment { first: number, name, file, bytes: 0, begun_ms: wall_ms() })
+    Ok(Segment { first: number, name, file, bytes: 0, begun_ns: monotonic_ns() })
 }
 
 /// The rows that keep these openings of this process.

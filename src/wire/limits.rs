@@ -189,6 +189,9 @@ pub const PAYLOAD_FIELDS_MAX: usize = 16;
 pub const PAYLOAD_FIELDS_BYTES_MAX: usize = 4096;
 /// Bytes of each body that a route may keep in the trail: what a person looks at, not an archive.
 pub const PAYLOAD_BODY_BYTES_MAX: u16 = 16 * 1024;
+/// Requirement texts that a lane's decisions may refer to; then the oldest is replaced. Every
+/// segment repeats them, so this keeps its beginning small, whatever callers state.
+pub const DICTIONARY_MAX: u32 = 512;
 /// Bytes of one segment of the trail, after which the next begins: what recovery reads at once.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Milliseconds after which the next segment begins whatever the bytes: what lies before cannot be

@@ -594,3 +594,71 @@ fn a_reply_still_comes_within_its_time() {
     let answered = reply(&mut wire, Duration::from_millis(900));
     assert_eq!(answered.status(), Some(200));
 }
+
+/// The verifier's word.
+fn check(directory: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caio-check"));
+    let output = command.arg(directory).arg("--json").output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn requirements_beyond_what_a_dictionary_holds_replace_the_oldest() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let caio = world(origin.address, &audited(&kept.path().join("trail"), ""));
+    let caio = caio.replace("workers = 2", "workers = 1");
+    let files = [("caio.toml", caio.as_str()), ("vocabulary.toml", &vocabulary())];
+    let mut gateway = Gateway::start_on(&files);
+    // Each to the dead one first: a further attempt asks what the one before asked.
+    for number in (0..700).chain(0..3).chain([699, 0]) {
+        let field = format!("CAIO-Require: \"speed >= -{number}\"\r\n");
+        assert_eq!(get(&gateway, "/jobs/a", &field).status(), Some(200), "{number}");
+    }
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let (code, said) = check(&kept.path().join("trail"));
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn what_a_crash_tore_is_cut_off_and_what_was_damaged_is_not() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let more = audited(kept.path(), "");
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
+    // Less than a second, so that no checkpoint covers them.
+    for _ in 0..10 {
+        assert_eq!(get(&gateway, "/", "").status(), Some(200));
+    }
+    gateway.kill();
+    gateway.wait();
+    let segment = kept.path().join("segments/00000000000000000000.trail");
+    let whole = std::fs::read(&segment).unwrap();
+    let mut ends = Vec::new();
+    let mut rest = &whole[..];
+    while frame::take(&mut rest).is_some() {
+        ends.push(whole.len() - rest.len());
+    }
+    assert!(ends.len() > 3, "{ends:?}");
+    let mut spoilt = whole.clone();
+    spoilt[ends[1] - 1] ^= 1;
+    std::fs::write(&segment, &spoilt).unwrap();
+    let said = refused(kept.path());
+    assert!(said.contains("is damaged behind byte"), "{said}");
+    assert_eq!(std::fs::read(&segment).unwrap(), spoilt, "nothing was cut");
+    // The last may be torn in any way: cut short, or in its place and never written.
+    let last = ends[ends.len() - 2];
+    for torn in [whole[..last + 20].to_vec(), [&whole[..last], &[0; 300][..]].concat()] {
+        std::fs::write(&segment, &torn).unwrap();
+        let (code, said) = check(kept.path());
+        assert_eq!(code, Some(3), "{said}");
+    }
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
+    assert_eq!(get(&gateway, "/", "").status(), Some(200));
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(std::fs::metadata(&segment).unwrap().len(), last as u64);
+    let (code, said) = check(kept.path());
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -668,7 +668,7 @@ class Trail:
 
     def requirement(self, it, sequence, body):
         number, version, size = struct.unpack("<IIH", body[:10])
-        must(number == len(it.dictionary) + 1, "a requirement is skipped")
+        must(0 < number <= len(it.dictionary) + 1, "a requirement is skipped")
         must(size == len(body) - 10, "a record's length differs")
         text, needs = body[10:].decode(), []
         must(not text or text.endswith("\n"), "a requirement's text is cut off")
@@ -683,7 +683,7 @@ class Trail:
         if of is None and self.versions:
             first = self.versions[min(self.versions)]
             of = first if first[3] <= version else None
-        it.dictionary.append((of and of[0], needs, (sequence, body)))
+        it.dictionary[number - 1:number] = [(of and of[0], needs, (sequence, body))]
 
     # The state that a segment begins with.
 
@@ -964,8 +964,15 @@ class Trail:
         self.counts["said"] += it["attempt"] > 0 and (early or not known)
         self.counts["messages"] += it["refused"]
         lane.refused += it["refused"]
+        it["stated"] = self.stated(lane, it)
         lane.open[sequence] = it
         lane.next += 1
+
+    def stated(self, lane, it):
+        """The text that a header stood for; its number may mean another later."""
+        number = it["dictionary"]
+        must(number <= len(lane.dictionary), "no such requirement")
+        return lane.dictionary[number - 1][2][1][10:] if number else None
 
     def repeats(self, lane, parent, it):
         must(parent["verdict"] == 0 and parent["attempt"] + 1 == it["attempt"], "an attempt")
@@ -977,10 +984,7 @@ class Trail:
             pair = before[attribute], now[attribute]
             same = same and (None in pair or pair[0] == pair[1])
         must(it["verdict"] == 2 or same, "other facts are known")
-        numbers = parent["dictionary"], it["dictionary"]
-        must(max(numbers) <= len(lane.dictionary), "no such requirement")
-        texts = [lane.dictionary[n - 1][2][1][10:] if n else None for n in numbers]
-        must(texts[0] == texts[1], "an attempt asks for other things")
+        must(parent["stated"] == self.stated(lane, it), "an attempt asks for other things")
         tried = parent["tried"]
         must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
 

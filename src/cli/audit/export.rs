@@ -45,21 +45,6 @@ Options:
   and those of `caio audit query` that filter, such as --since 10m
 ";
 
-/// The options it knows.
-pub const OPTIONS: &[&str] = &[
-    "--since",
-    "--until",
-    "--caller",
-    "--service",
-    "--capability",
-    "--verdict",
-    "--reason",
-    "--status",
-    "--trace",
-    "--request-id",
-    "--follow",
-];
-
 /// What is written at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 

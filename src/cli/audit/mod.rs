@@ -90,17 +90,18 @@ impl From<io::Error> for Failure {
 /// A verb's exit code.
 pub type Outcome = Result<u8, Failure>;
 
-/// The verbs with their help and the options that they know beside the common ones.
-const VERBS: [(&str, &str, &[&str]); 9] = [
-    ("tail", query::TAIL_HELP, query::TAIL_OPTIONS),
-    ("query", query::QUERY_HELP, query::QUERY_OPTIONS),
-    ("show", show::HELP, &[]),
-    ("verify", verify::HELP, &[]),
-    ("prove", prove::HELP, &["--out", "--outcome"]),
-    ("verify-proof", prove::VERIFY_HELP, &[]),
-    ("replay", replay::HELP, replay::OPTIONS),
-    ("export", export::HELP, export::OPTIONS),
-    ("erase", erase::HELP, &["--caller", "--yes"]),
+/// The verbs with their help, whether they filter, and the options that they know beside those of
+/// filters and the common ones.
+const VERBS: [(&str, &str, bool, &[&str]); 9] = [
+    ("tail", query::TAIL_HELP, false, &["--limit", "--follow"]),
+    ("query", query::QUERY_HELP, true, &["--limit"]),
+    ("show", show::HELP, false, &[]),
+    ("verify", verify::HELP, false, &[]),
+    ("prove", prove::HELP, false, &["--out", "--outcome"]),
+    ("verify-proof", prove::VERIFY_HELP, false, &[]),
+    ("replay", replay::HELP, true, &[]),
+    ("export", export::HELP, true, &["--follow"]),
+    ("erase", erase::HELP, false, &["--caller", "--yes"]),
 ];
 
 /// Runs the verb with the arguments behind its name; the result is the exit code.
@@ -112,12 +113,12 @@ pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
     if matches!(verb, "-h" | "--help" | "help") {
         return write!(out.writer, "{HELP}").map_or(WRONG, |()| FINE);
     }
-    let Some((verb, help, known)) = VERBS.iter().find(|(name, ..)| *name == verb) else {
+    let Some((verb, help, filters, own)) = VERBS.iter().find(|(name, ..)| *name == verb) else {
         let what = format!("{} is not a verb; see `caio audit --help`", quoted(verb));
         let _ = writeln!(err.writer, "caio audit: {what}");
         return USAGE;
     };
-    let outcome = match Options::read(rest, known) {
+    let outcome = match Options::read(rest, own, *filters) {
         Ok(None) => write!(out.writer, "{help}{COMMON_HELP}").map(|()| FINE).map_err(Into::into),
         Ok(Some(options)) => act(verb, &options, out, err),
         Err(what) => Err(Failure::Usage(what)),

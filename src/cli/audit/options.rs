@@ -39,6 +39,8 @@ pub struct Options {
 
 /// Options that every verb has.
 const COMMON: [&str; 4] = ["--trail", "--config", "--key", "--json"];
+/// Options that filter by time.
+const TIMES: [&str; 2] = ["--since", "--until"];
 /// Options that filter by a text.
 pub const FILTERS: [&str; 8] = [
     "--caller",
@@ -52,11 +54,12 @@ pub const FILTERS: [&str; 8] = [
 ];
 
 impl Options {
-    /// Reads a command line of a verb that knows these options; `None` where help is asked for.
+    /// Reads a command line of a verb that knows these options, and filters or not; `None` where
+    /// help is asked for.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(args: &[String], known: &[&str]) -> Result<Option<Self>, String> {
+    pub fn read(args: &[String], own: &[&str], filters: bool) -> Result<Option<Self>, String> {
         let mut options = Self::default();
         let mut rest = args.iter();
         while let Some(argument) = rest.next() {
@@ -77,7 +80,8 @@ impl Options {
                 }
                 other => other,
             };
-            if !COMMON.contains(&name) && !known.contains(&name) {
+            let filter = filters && (FILTERS.contains(&name) || TIMES.contains(&name));
+            if !COMMON.contains(&name) && !own.contains(&name) && !filter {
                 return Err(format!("{} is not an option", quoted(argument)));
             }
             let mut value = || {

@@ -48,23 +48,6 @@ Options:
   -n, --limit N          at most so many; 1000 without it
 ";
 
-/// Options of `tail`.
-pub const TAIL_OPTIONS: &[&str] = &["--limit", "--follow"];
-/// Options of `query`.
-pub const QUERY_OPTIONS: &[&str] = &[
-    "--since",
-    "--until",
-    "--caller",
-    "--service",
-    "--capability",
-    "--verdict",
-    "--reason",
-    "--status",
-    "--trace",
-    "--request-id",
-    "--limit",
-];
-
 /// Writes exchanges as they come.
 struct Teller<'a, 'w> {
     table: Table,

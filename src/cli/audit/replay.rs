@@ -32,20 +32,6 @@ Options: as those of `caio audit query` that filter, for some of the decisions.
 Not replayed, but counted: refusals beside the question, and decisions on facts that were erased.
 ";
 
-/// The options it knows.
-pub const OPTIONS: &[&str] = &[
-    "--since",
-    "--until",
-    "--caller",
-    "--service",
-    "--capability",
-    "--verdict",
-    "--reason",
-    "--status",
-    "--trace",
-    "--request-id",
-];
-
 /// Differences that are told; the others are counted.
 const TOLD_MAX: usize = 100;
 /// Headers whose meaning is kept: of one trail, there are few.
