@@ -2,7 +2,7 @@
 //! and its one outcome.
 
 use super::landscape::{Capability, Landscape};
-use super::limits::{BOUND_KEPT_MAX, PARENTS_MAX};
+use super::limits::{BOUND_KEPT_MAX, DICTIONARY_MAX, PARENTS_MAX};
 use super::meaning::{self, Answer, Question, STAGES};
 use super::outcome;
 use super::record::{Body, Decision, LaneState, NO_PARENT, NONE, Outcome};
@@ -41,6 +41,8 @@ pub(crate) struct Lane {
     pub(crate) adopted: u32,
     version: Option<Rc<Version>>,
     dictionary: Vec<Entry>,
+    /// Which entry of a full dictionary is replaced next; 0 where reading began behind its filling.
+    oldest: u32,
     /// Without an outcome.
     pub(crate) open: BTreeMap<u64, Parent>,
     /// Finished, but not with a whole answer: these may have a further attempt.
@@ -163,8 +165,7 @@ impl Lane {
                 Ok(())
             }
             Body::Requirement { id, version, text } => {
-                let due = self.dictionary.len() + 1;
-                must!(id > 0 && id as usize <= due, "the requirement {due} is missing");
+                self.numbered(id)?;
                 let landscape = self.held(version)?.map(|held| Rc::clone(&held.landscape));
                 let entry = entry(landscape, Stated { sequence, id, version, text: text.into() })?;
                 match self.dictionary.get_mut(id as usize - 1) {
@@ -211,6 +212,24 @@ impl Lane {
         let before = self.begun > 0 && number <= self.adopted;
         let none = || format!("a requirement of version {number}, by which none decides");
         if found.is_some() || before { Ok(found) } else { Err(none()) }
+    }
+
+    /// Whether the next requirement may have this number: one more, or of a full dictionary the
+    /// oldest's.
+    fn numbered(&mut self, id: u32) -> Result<(), String> {
+        let entries = self.dictionary.len();
+        let due = match entries < DICTIONARY_MAX as usize {
+            true => u32::try_from(entries + 1).unwrap_or(u32::MAX),
+            false if self.oldest == 0 => id.clamp(1, DICTIONARY_MAX),
+            false => self.oldest,
+        };
+        must!(id == due, "the requirement {due} is missing");
+        self.oldest = if id < DICTIONARY_MAX && entries < DICTIONARY_MAX as usize {
+            0
+        } else {
+            id % DICTIONARY_MAX + 1
+        };
+        Ok(())
     }
 
     /// The text of what a header stated.

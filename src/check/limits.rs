@@ -29,3 +29,5 @@ pub(crate) const ROOTS_KEPT_MAX: usize = 1 << 16;
 pub(crate) const CLOSED_INTERVALS_MAX: u32 = 10;
 /// How often reading begins anew because retention took the first segment away meanwhile.
 pub(crate) const BEGINNINGS_MAX: u32 = 8;
+/// Requirements that a lane's dictionary holds; then they are replaced, the oldest first.
+pub(crate) const DICTIONARY_MAX: u32 = 512;

@@ -18,6 +18,7 @@ NONE = 0xFFFFFFFF
 WRITER = 0xFFFF
 NO_PARENT = 0xFFFFFFFFFFFFFFFF
 MAGIC = b"CAIOframe1\n\0\0\0\0\0"
+DICTIONARY = 512
 SEGMENT_BYTES = 64 << 20
 STAGES = ["offer", "demand", "permit", "guarantee", "health", "drain", "tried"]
 MASK = (1 << 64) - 1
@@ -551,6 +552,7 @@ class Lane:
         self.next = self.outcomes = self.lost_decisions = self.lost_outcomes = self.refused = 0
         self.begun, self.version, self.closed = 0, None, False
         self.dictionary, self.open, self.done, self.spent = [], {}, {}, set()
+        self.oldest = 0
 
     def said(self):
         """What a state must say of it."""
@@ -668,7 +670,11 @@ class Trail:
 
     def requirement(self, it, sequence, body):
         number, version, size = struct.unpack("<IIH", body[:10])
-        must(0 < number <= len(it.dictionary) + 1, "a requirement is skipped")
+        # Numbers go round; where reading began behind the first round, any may come first.
+        full = len(it.dictionary) == DICTIONARY
+        due = (it.oldest or max(1, min(number, DICTIONARY))) if full else len(it.dictionary) + 1
+        must(number == due, "a requirement is skipped")
+        it.oldest = number % DICTIONARY + 1 if number == DICTIONARY or full else 0
         must(size == len(body) - 10, "a record's length differs")
         text, needs = body[10:].decode(), []
         must(not text or text.endswith("\n"), "a requirement's text is cut off")

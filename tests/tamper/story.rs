@@ -161,6 +161,8 @@ struct Lane {
     forgotten: Vec<u64>,
     landscape: Option<Rc<Landscape>>,
     dictionary: Vec<(String, u32)>,
+    /// Entries of the dictionary so far.
+    explained: usize,
     open: Vec<Asked>,
     failed: Vec<Asked>,
 }
@@ -501,6 +503,16 @@ impl Story {
             asked.decision.attempt += 1;
             asked.decision.parent = asked.sequence;
             self.retries += 1;
+            if let Some(header) = &asked.header {
+                // Its number may mean another by now: then it is explained again.
+                let text = need_lines(header.conditions());
+                let place = asked.decision.dictionary as usize - 1;
+                let lane = &self.lanes[usize::from(number)];
+                if lane.requirements[place][26..] != *text.as_bytes() {
+                    let version = asked.landscape.version;
+                    asked.decision.dictionary = self.dictionary(number, version, text);
+                }
+            }
             self.answer(number, asked);
             return;
         }
@@ -585,11 +597,16 @@ impl Story {
         if let Some((_, id)) = lane.dictionary.iter().find(|(known, _)| *known == text) {
             return *id;
         }
-        let id = lane.dictionary.len() as u32 + 1;
+        // Numbers go round at 512.
+        let place = lane.explained % 512;
+        lane.explained += 1;
+        let id = place as u32 + 1;
         let record = log::requirement(number, lane.next, id, version, &text);
-        lane.dictionary.push((text, id));
+        let replaced = place..lane.dictionary.len().min(place + 1);
+        lane.dictionary.splice(replaced.clone(), [(text, id)]);
+        // It may begin a segment, whose state is without it.
         self.put(record.clone());
-        self.lanes[usize::from(number)].requirements.push(record);
+        self.lanes[usize::from(number)].requirements.splice(replaced, [record]);
         id
     }
 
