@@ -32,13 +32,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: caio-check DIRECTORY [--key VKEY-or-file] [--json]
+const USAGE: &str =
+    "usage: caio-check DIRECTORY [--key VKEY-or-file] [--anchor CHECKPOINT] [--json]
        [--follow [--interval SECONDS] [--until-closed]]
+an anchor is a checkpoint of the trail that was kept elsewhere: what it covers must be there still
 exit codes: 0 complete and right, 1 wrong, 2 usage, 3 incomplete";
 
 struct Arguments {
     directory: String,
     key: Option<String>,
+    anchor: Option<String>,
     json: bool,
     follow: bool,
     interval: Option<Duration>,
@@ -66,6 +69,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Option<Arguments> {
     let mut it = Arguments {
         directory: String::new(),
         key: None,
+        anchor: None,
         json: false,
         follow: false,
         interval: None,
@@ -74,6 +78,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Option<Arguments> {
     while let Some(word) = given.next() {
         match word.as_str() {
             "--key" => it.key = Some(given.next()?),
+            "--anchor" => it.anchor = Some(given.next()?),
             "--json" => it.json = true,
             "--follow" => it.follow = true,
             "--until-closed" => it.until_closed = true,
@@ -101,7 +106,14 @@ fn check(arguments: &Arguments, report: &mut Report) -> Result<(), Fault> {
         None => None,
     };
     let load = |digest: &tree::Hash| reading::landscape(directory, digest);
-    let mut reading = Reading::new(directory, &keys, &load, checkpoint)?;
+    let anchor = match &arguments.anchor {
+        Some(file) => {
+            let text = small(Path::new(file))?.ok_or_else(|| format!("there is no `{file}`"))?;
+            Some(note::checkpoint(&text, &keys).map_err(|why| format!("the anchor: {why}"))?)
+        }
+        None => None,
+    };
+    let mut reading = Reading::new(directory, &keys, &load, [checkpoint, anchor])?;
     let read = if arguments.follow {
         let how = Following {
             interval: arguments.interval.unwrap_or(Duration::from_secs(1)),

@@ -8,7 +8,7 @@ use super::limits::{BEGINNINGS_MAX, LANDSCAPE_BYTES_MAX, ROOTS_KEPT_MAX};
 use super::note::{Checkpoint, Keys};
 use super::opening::Openings;
 use super::record::{self, Body, Record};
-use super::report::{Fault, Report};
+use super::report::{Fault, Report, must};
 use super::segment::{self, Frame, Next, Segment};
 use super::trail::{Load, Trail};
 use super::tree::{Hash, Tree, hash};
@@ -37,6 +37,8 @@ pub(crate) struct Reading<'a> {
     /// The number of the first frame that is there.
     first: u64,
     checkpoint: Option<Checkpoint>,
+    /// One that was kept elsewhere.
+    anchor: Option<Checkpoint>,
     /// The newest sizes with their roots, for a checkpoint that comes later; none if none will.
     roots: Option<VecDeque<(u64, Hash)>>,
 }
@@ -47,7 +49,7 @@ impl<'a> Reading<'a> {
         directory: &'a Path,
         keys: &Keys,
         load: Load<'a>,
-        checkpoint: Option<Checkpoint>,
+        [checkpoint, anchor]: [Option<Checkpoint>; 2],
     ) -> Result<Self, Fault> {
         let chain = Chain::new(directory, keys)?;
         let segment = first(directory)?;
@@ -55,7 +57,8 @@ impl<'a> Reading<'a> {
         let tree = Tree::new(directory.join("tile"));
         let trail = Trail::new(load, first);
         let roots = None;
-        let mut it = Self { directory, trail, tree, chain, segment, first, checkpoint, roots };
+        let mut it =
+            Self { directory, trail, tree, chain, segment, first, checkpoint, anchor, roots };
         it.compare()?;
         if first > 0 {
             let retired = it.chain.retired(&mut it.tree, first);
@@ -187,11 +190,13 @@ impl<'a> Reading<'a> {
 
     /// Where the tree is as large as the checkpoint says, their roots are one.
     fn compare(&self) -> Result<(), String> {
-        let here = self.checkpoint.as_ref().filter(|it| it.size == self.tree.size());
-        match here.filter(|it| it.root != self.tree.root()) {
-            Some(_) => Err("the frames are not those that the checkpoint covers".to_owned()),
-            None => Ok(()),
-        }
+        let other = |it: &Option<Checkpoint>| {
+            let here = it.as_ref().filter(|it| it.size == self.tree.size());
+            here.is_some_and(|it| it.root != self.tree.root())
+        };
+        must!(!other(&self.checkpoint), "the frames are not those that the checkpoint covers");
+        must!(!other(&self.anchor), "the frames are not those that the anchor covers");
+        Ok(())
     }
 
     /// A newer checkpoint, which may cover fewer frames than were read.
@@ -219,6 +224,16 @@ impl<'a> Reading<'a> {
         self.summarize(report);
         if self.signed() > self.frames() {
             return Err("frames that the checkpoint covers are missing".into());
+        }
+        let anchored = self.anchor.as_ref().map_or(0, |anchor| anchor.size);
+        if anchored > self.frames() {
+            let frames = self.frames();
+            return Err(
+                format!("the anchor covers {anchored} frames, and {frames} are there").into()
+            );
+        }
+        if (1..self.first).contains(&anchored) {
+            report.remark("what the anchor covers is retired: it was not compared");
         }
         self.trail.end_segment()?;
         let kept = self.trail.kept();

@@ -212,3 +212,49 @@ fn segments_are_sealed_chained_and_retired_and_what_is_left_is_whole() {
     let (code, said) = check(kept.path());
     assert_eq!(code, Some(1), "{said}");
 }
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => std::fs::copy(entry.path(), target).map(drop).unwrap(),
+        }
+    }
+}
+
+/// A trail as it was some days ago is as good as any, but to whoever kept something of the days
+/// since.
+#[test]
+fn an_anchor_shows_a_trail_that_was_rolled_back() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let (trail, old) = (kept.path().join("trail"), kept.path().join("old"));
+    for round in 0..2 {
+        let mut gateway =
+            Gateway::start_with(origin.address, Protocol::Http1, &audited(&trail, ""));
+        assert_eq!(get(gateway.address, "/").status(), Some(200));
+        gateway.terminate();
+        assert_eq!(gateway.wait(), Some(0));
+        if round == 0 {
+            copy(&trail, &old);
+        }
+    }
+    let anchored = |directory: &Path, anchor: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_caio-check"))
+            .arg(directory)
+            .arg("--anchor")
+            .arg(anchor.join("checkpoint"))
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(check(&old).0, Some(0), "it was closed");
+    assert_eq!(anchored(&trail, &old).0, Some(0));
+    assert_eq!(anchored(&trail, &trail).0, Some(0));
+    let (code, said) = anchored(&old, &trail);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the anchor covers"), "{said}");
+}
