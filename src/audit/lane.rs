@@ -9,9 +9,10 @@
 //! [`Lane::record`] is the only source of [`Recorded`], and the way to a connection consumes one:
 //! what is not recorded cannot be forwarded. Without a trail a lane only counts.
 
+use super::opening::Opening;
 use super::record::{
-    CLOSE_BYTES, Decision, Ending, GAP_BYTES, Hash, OPENING_BYTES, OPENING_KIND, OUTCOME_BYTES,
-    OUTCOME_BYTES_MAX, Outcome, Place, RECORD_BYTES_MAX, Record, VERSION, Verdict,
+    CLOSE_BYTES, Decision, Ending, GAP_BYTES, Hash, OUTCOME_BYTES, OUTCOME_BYTES_MAX, Outcome,
+    Place, RECORD_BYTES_MAX, Record, Verdict,
 };
 use super::ring::{Producer, words};
 use super::told::{Told, end_words_max};
@@ -227,9 +228,11 @@ impl Line {
         decision.facts = open.into();
         let commit = |(attribute, value): (u16, i64)| {
             let salt = salt(&self.secret, place, attribute);
-            let opening = opening(place, attribute, &salt, value);
-            self.text.extend_from_slice(&opening);
-            (attribute, commitment(&salt, attribute, value))
+            let Place { lane, sequence } = place;
+            // Which process it is the writer knows.
+            let opening = Opening { boot: 0, sequence, lane, attribute, salt, value };
+            self.text.extend_from_slice(&opening.record());
+            (attribute, opening.commitment())
         };
         decision.hidden = hidden.into_iter().map(commit).collect::<Vec<_>>().into();
     }
@@ -369,29 +372,6 @@ fn salt(secret: &Hash, place: Place, attribute: u16) -> [u8; 16] {
         .finalize()
         .into();
     hash.first_chunk().copied().unwrap_or_default()
-}
-
-fn commitment(salt: &[u8; 16], attribute: u16, value: i64) -> Hash {
-    Sha256::new()
-        .chain_update(salt)
-        .chain_update(attribute.to_le_bytes())
-        .chain_update(value.to_le_bytes())
-        .finalize()
-        .into()
-}
-
-/// An opening on its way to the writer: attribute, zeros, salt, value behind a record's header.
-fn opening(place: Place, attribute: u16, salt: &[u8; 16], value: i64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(OPENING_BYTES);
-    bytes.extend_from_slice(&[OPENING_KIND, VERSION, OPENING_BYTES as u8, 0]);
-    bytes.extend_from_slice(&place.lane.to_le_bytes());
-    bytes.extend_from_slice(&[0, 0]);
-    bytes.extend_from_slice(&place.sequence.to_le_bytes());
-    bytes.extend_from_slice(&attribute.to_le_bytes());
-    bytes.extend_from_slice(&[0; 6]);
-    bytes.extend_from_slice(salt);
-    bytes.extend_from_slice(&value.to_le_bytes());
-    bytes
 }
 
 impl Lane {

@@ -1,7 +1,7 @@
 //! Tests of `lane`: each way to end a decision, a full ring, what is hidden and what is kept.
 
 use super::*;
-use crate::audit::record::{Bodies, NO_PARENT, NONE, take};
+use crate::audit::record::{Bodies, NO_PARENT, NONE, OPENING_BYTES, OPENING_KIND, VERSION, take};
 use crate::audit::ring::{Consumer, ring};
 use crate::config::depth::BodyDepth;
 

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod history;
 pub mod lane;
 pub mod ledger;
+pub mod names;
 pub mod note;
 pub mod opening;
 pub mod proof;

@@ -5,7 +5,7 @@
 //!   u64 boot · u64 sequence · u16 lane · u16 attribute · u32 zero · 16 salt · i64 value
 //! ```
 
-use super::record::Hash;
+use super::record::{Hash, OPENING_BYTES, OPENING_KIND, VERSION};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a row.
@@ -49,21 +49,71 @@ impl Opening {
         })
     }
 
-    /// Whether it opens this commitment.
-    pub fn opens(&self, commitment: &Hash) -> bool {
-        let hash: Hash = Sha256::new()
+    /// What a decision says instead of the value.
+    pub fn commitment(&self) -> Hash {
+        Sha256::new()
             .chain_update(self.salt)
             .chain_update(self.attribute.to_le_bytes())
             .chain_update(self.value.to_le_bytes())
             .finalize()
-            .into();
-        hash == *commitment
+            .into()
     }
+
+    /// Whether it opens this commitment.
+    pub fn opens(&self, commitment: &Hash) -> bool {
+        self.commitment() == *commitment
+    }
+
+    /// It on its way from a lane to the writer: the row without the process, behind a record's
+    /// header.
+    pub fn record(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(OPENING_BYTES);
+        bytes.extend_from_slice(&[OPENING_KIND, VERSION, OPENING_BYTES as u8, 0]);
+        bytes.extend_from_slice(&self.lane.to_le_bytes());
+        bytes.extend_from_slice(&[0, 0]);
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend_from_slice(&self.attribute.to_le_bytes());
+        bytes.extend_from_slice(&[0; 6]);
+        bytes.extend_from_slice(&self.salt);
+        bytes.extend_from_slice(&self.value.to_le_bytes());
+        bytes
+    }
+}
+
+/// The rows that keep the openings in these records, which are of this process.
+pub fn rows(boot: u64, records: &[u8]) -> Vec<u8> {
+    let (records, _) = records.as_chunks::<OPENING_BYTES>();
+    let mut rows = Vec::with_capacity(records.len() * ROW_BYTES);
+    for record in records {
+        rows.extend_from_slice(&boot.to_le_bytes());
+        // Sequence, lane, attribute and four zeros, salt and value: see `Opening::record`.
+        for part in [8..16, 4..6, 16..22, 24..OPENING_BYTES] {
+            rows.extend_from_slice(record.get(part).unwrap_or(&[]));
+        }
+    }
+    rows
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_lane_sends_is_read_from_its_row() {
+        let opening = |sequence| Opening {
+            boot: 7,
+            sequence,
+            lane: 3,
+            attribute: 0x1234,
+            salt: [9; 16],
+            value: -5,
+        };
+        let sent = [opening(1).record(), opening(u64::MAX).record()].concat();
+        let rows = rows(7, &sent);
+        assert_eq!(rows.len(), 2 * ROW_BYTES);
+        let read: Vec<_> = rows.chunks(ROW_BYTES).map(Opening::read).collect();
+        assert_eq!(read, [Some(opening(1)), Some(opening(u64::MAX))]);
+    }
 
     #[test]
     fn a_row_is_read_unless_it_was_erased_or_is_none() {

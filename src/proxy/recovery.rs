@@ -13,6 +13,7 @@ use super::chain::Chain;
 use super::retention::Kept;
 use crate::audit::frame;
 use crate::audit::history::History;
+use crate::audit::names::{DIGITS, SEGMENT_SUFFIX, SEGMENTS, segment_name};
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::record::{self, Record, SegmentKey};
 use crate::audit::scan::{self, Next};
@@ -54,21 +55,6 @@ pub struct Opened {
     pub history: History,
     /// Frames under the last checkpoint.
     pub checkpointed: u64,
-}
-
-const SEGMENTS: &str = "segments";
-const SUFFIX: &str = ".trail";
-/// Digits of a segment's name: every `u64` has a place, and names sort as numbers do.
-const DIGITS: usize = 20;
-
-/// The path of the segment that begins with this frame.
-pub fn segment_name(first: u64) -> String {
-    format!("{SEGMENTS}/{first:0DIGITS$}{SUFFIX}")
-}
-
-/// The path of what opens that segment's commitments.
-pub fn openings_name(first: u64) -> String {
-    format!("openings/{first:0DIGITS$}.openings")
 }
 
 impl Opened {
@@ -130,7 +116,7 @@ impl Opened {
 fn segments(directory: &Directory) -> Result<Vec<u64>, String> {
     let names = directory.names(SEGMENTS).map_err(|error| error.to_string())?;
     let first = |name: &String| {
-        let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == DIGITS)?;
+        let digits = name.strip_suffix(SEGMENT_SUFFIX).filter(|digits| digits.len() == DIGITS)?;
         digits.parse::<u64>().ok()
     };
     Ok(names.iter().filter_map(first).collect())

@@ -12,12 +12,14 @@
 
 use super::chain::Chain;
 use super::landscape::Published;
-use super::recovery::{Opened, Segment, openings_name, segment_name};
+use super::recovery::{Opened, Segment};
 use super::retention::Retention;
 use crate::audit::frame::{Frame, HEAD_BYTES};
 use crate::audit::history::History;
+use crate::audit::names::{openings_name, segment_name};
 use crate::audit::note::{Checkpoint, LogKey};
-use crate::audit::record::{Hash, OPENING_BYTES, Place, Record, SegmentKey, WRITER_LANE};
+use crate::audit::opening::rows;
+use crate::audit::record::{Hash, Place, Record, SegmentKey, WRITER_LANE};
 use crate::audit::ring::Consumer;
 use crate::audit::tree::{Tile, Tree};
 use crate::config::settings::Audit;
@@ -87,8 +89,6 @@ pub struct Turn {
 
 /// Checkpoints are at least this far apart.
 const CHECKPOINT_NS: u64 = 1_000_000_000;
-/// Bytes of a row in a file of openings.
-const ROW_BYTES: u64 = 48;
 
 impl Writer {
     /// A writer behind what was recovered.
@@ -283,13 +283,13 @@ impl Writer {
 
     /// Writes what opens the frame's commitments, then the frame.
     fn append(&mut self, segment: &Segment) -> io::Result<()> {
-        if !self.openings.is_empty() {
-            let boot = self.history.next_boot().saturating_sub(1);
-            let rows = rows(boot, &self.openings);
+        let boot = self.history.next_boot().saturating_sub(1);
+        let rows = rows(boot, &self.openings);
+        if !rows.is_empty() {
             self.directory.put(&openings_name(segment.first), self.opened, &rows)?;
         }
         self.journal.append(&segment.file, segment.bytes, self.frame.bytes())?;
-        self.opened += self.openings.len() as u64 / OPENING_BYTES as u64 * ROW_BYTES;
+        self.opened += rows.len() as u64;
         self.openings.clear();
         Ok(())
     }
@@ -381,24 +381,4 @@ fn new_segment(directory: &Directory, number: u64) -> io::Result<Segment> {
     // What was to open frames that a crash took would stand behind what opens these.
     directory.remove(&openings_name(number))?;
     Ok(Segment { first: number, name, file, bytes: 0, begun_ns: monotonic_ns() })
-}
-
-/// The rows that keep these openings of this process.
-fn rows(boot: u64, openings: &[u8]) -> Vec<u8> {
-    let mut rows = Vec::new();
-    let (openings, _) = openings.as_chunks::<OPENING_BYTES>();
-    for opening in openings {
-        let mut part = |from: usize, until: usize| {
-            rows.extend_from_slice(opening.get(from..until).unwrap_or(&[]));
-        };
-        // Sequence, lane, attribute, salt, value: where `lane::opening` puts them.
-        part(8, 16);
-        part(4, 6);
-        part(16, 18);
-        part(18, 22);
-        part(24, 48);
-        let at = rows.len() - 40;
-        rows.splice(at..at, boot.to_le_bytes());
-    }
-    rows
 }

@@ -3,6 +3,7 @@
 
 use super::id::Id;
 use super::trail::{Met, Seen, Trail};
+use crate::audit::names::openings_name;
 use crate::audit::opening::{Opening, ROW_BYTES};
 use crate::audit::reading;
 use crate::audit::record::{Decision, Hash, NO_ENDPOINT, NONE, Outcome, Place, Record, Verdict};
@@ -443,9 +444,4 @@ impl Openings {
         }
         Ok(self.rows.get(&exchange.id).map_or(&[], Vec::as_slice))
     }
-}
-
-/// The path of a segment's openings in its trail.
-pub fn openings_name(first: u64) -> String {
-    format!("openings/{first:020}.openings")
 }

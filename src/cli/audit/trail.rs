@@ -6,6 +6,7 @@
 //!                  walk: one segment in memory at a time, each frame's digest checked
 //! ```
 
+use crate::audit::names::segment_name;
 use crate::audit::note::{Checkpoint, LogVerifier};
 use crate::audit::record::{Place, Record};
 use crate::audit::scan::{self, Context, Next, Raw};
@@ -97,11 +98,6 @@ pub struct Head {
 /// The longest file of a segment: all frames but the last end below the bound.
 const FILE_BYTES_MAX: u64 = SEGMENT_BYTES_MAX + 2 * FRAME_BYTES_MAX;
 const SMALL_BYTES_MAX: u64 = 1 << 20;
-
-/// The path of a segment in its trail.
-pub fn segment_name(first: u64) -> String {
-    format!("segments/{first:020}.trail")
-}
 
 impl Trail {
     /// Opens a trail; `key` is a verifier key, or a file that holds one, in the place of the

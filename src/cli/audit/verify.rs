@@ -11,6 +11,7 @@ use super::trail::{Met, Span, Trail, read_small};
 use super::{Failure, Outcome, counted};
 use crate::audit::chain::{is_signed_by, public_key};
 use crate::audit::ledger::Ledger;
+use crate::audit::names::segment_name;
 use crate::audit::proof::partial_paths;
 use crate::audit::reading;
 use crate::audit::record::{Hash, KEY_BYTES, Record, SegmentKey};
@@ -105,7 +106,7 @@ impl Verified {
             Ok(ControlFlow::Continue(()))
         })?;
         self.torn = trail.firsts.last().is_some_and(|last| {
-            let length = std::fs::metadata(trail.path(&super::trail::segment_name(*last)));
+            let length = std::fs::metadata(trail.path(&segment_name(*last)));
             length.is_ok_and(|length| length.len() > end.offset)
         });
         let (first, kept) = (self.first, self.ledger.kept);
