@@ -204,11 +204,6 @@ impl History {
         self.kept
     }
 
-    /// What frames before those that were followed said of retention.
-    pub fn keep(&mut self, kept: u64) {
-        self.kept = self.kept.max(kept);
-    }
-
     /// The writer's next record.
     pub fn sequence(&self) -> u64 {
         self.sequence

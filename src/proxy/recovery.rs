@@ -83,13 +83,13 @@ impl Opened {
             tails: Vec::new(),
         };
         walk.over(&mut firsts)?;
-        let Walk { tree, tiles, mut history, number, newest, tails, .. } = walk;
+        let Walk { tree, tiles, history, number, newest, tails, .. } = walk;
         if number < checkpoint.size || number != tree.size() {
             let size = checkpoint.size;
             return Err(format!("{number} frames are there, and the checkpoint says {size}"));
         }
+        // The newest segment says so: in its state, or where its process began.
         let first = firsts.first().copied().unwrap_or(0);
-        history.keep(kept_before(&directory, &firsts, first.max(history.kept()))?);
         if first > history.kept() {
             return Err(format!("the segments before frame {first} are missing"));
         }
@@ -120,28 +120,6 @@ fn segments(directory: &Directory) -> Result<Vec<u64>, String> {
         digits.parse::<u64>().ok()
     };
     Ok(names.iter().filter_map(first).collect())
-}
-
-/// What the segments say of retention, the newest first, until one says enough: a process that
-/// began after it says it again, but one that was ended within its beginning does not.
-fn kept_before(directory: &Directory, firsts: &[u64], enough: u64) -> Result<u64, String> {
-    let mut kept = 0;
-    for first in firsts.iter().rev() {
-        if kept >= enough {
-            break;
-        }
-        let name = segment_name(*first);
-        let bytes = directory.read(&name).map_err(|error| format!("{name}: {error}"))?;
-        let bytes = bytes.unwrap_or_default();
-        let mut rest = bytes.as_slice();
-        let mut history = History::default();
-        while let Some(frame) = frame::take(&mut rest) {
-            // What is malformed is refused where the trail is walked over, or by who verifies it.
-            let _ = history.follow(frame.body);
-        }
-        kept = kept.max(history.kept());
-    }
-    Ok(kept)
 }
 
 /// The private key, made where the trail is new.

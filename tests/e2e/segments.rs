@@ -59,20 +59,23 @@ fn check(directory: &Path) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).unwrap())
 }
 
-/// Decisions in all segments that are whole.
-fn decisions(directory: &Path) -> usize {
-    let mut count = 0;
-    for name in segments(directory) {
-        let bytes = std::fs::read(directory.join("segments").join(name)).unwrap();
-        let mut rest = &bytes[..];
-        while let Some(frame) = frame::take(&mut rest) {
-            let mut body = frame.body;
-            while let Some((_, read)) = record::take(&mut body) {
-                count += usize::from(matches!(read, Record::Decision(_)));
-            }
+/// How many records of a segment are such.
+fn count(directory: &Path, segment: &str, is: fn(&Record<'_>) -> bool) -> usize {
+    let bytes = std::fs::read(directory.join("segments").join(segment)).unwrap();
+    let (mut rest, mut count) = (&bytes[..], 0);
+    while let Some(frame) = frame::take(&mut rest) {
+        let mut body = frame.body;
+        while let Some((_, read)) = record::take(&mut body) {
+            count += usize::from(is(&read));
         }
     }
     count
+}
+
+/// Decisions in all segments that are whole.
+fn decisions(directory: &Path) -> usize {
+    let is = |record: &Record<'_>| matches!(record, Record::Decision(_));
+    segments(directory).iter().map(|segment| count(directory, segment, is)).sum()
 }
 
 fn limit_files(gateway: &Gateway, bytes: &str) {
@@ -206,6 +209,10 @@ fn segments_are_sealed_chained_and_retired_and_what_is_left_is_whole() {
         assert_eq!(gateway.wait(), Some(0));
         let (code, said) = check(kept.path());
         assert_eq!(code, Some(0), "{said}");
+        // Said again, so that the next start need not look for it.
+        let newest = segments(kept.path()).pop().unwrap();
+        let is = |record: &Record<'_>| matches!(record, Record::Retention { .. });
+        assert_eq!(count(kept.path(), &newest, is), 1);
     }
     let oldest = segments(kept.path()).remove(0);
     std::fs::remove_file(kept.path().join("segments").join(oldest)).unwrap();
