@@ -160,6 +160,27 @@ reasons! {
     GatewayDraining = "overload.draining", 503, 14, Operator, Close, "The gateway is going away";
     /// A fault of the gateway itself; the connection's work was abandoned.
     Internal = "gateway.internal", 500, 13, Gateway, Close, "The gateway failed";
+    /// The listener takes no anonymous callers, and the request has no credential.
+    CredentialMissing = "credential.missing", 401, 16, Caller, Keep, "A credential is required";
+    /// A credential is present and not valid: malformed, expired, revoked, of another issuer.
+    CredentialInvalid = "credential.invalid", 401, 16, Caller, Keep, "The credential is invalid";
+    /// What a credential is to be checked with, such as a key set, is not to be had.
+    IdentityUnavailable = "identity.unavailable", 503, 14, Operator, Keep,
+        "Credentials cannot be checked";
+    /// The connection was secured for another host than the request names (RFC 9110 15.5.20).
+    Misdirected = "authority.misdirected", 421, 13, Caller, Close, "The request is misdirected";
+    /// More calls than a limit allows for this caller, route or service.
+    RateLimited = "limit.rate", 429, 8, Caller, Keep, "Too many calls";
+    /// More calls in flight at once than a limit allows.
+    ConcurrencyLimited = "limit.concurrency", 429, 8, Caller, Keep, "Too many calls at once";
+    /// A governance hook answered that this call is not to be made.
+    GovernanceDenied = "governance.denied", 403, 7, Operator, Keep, "Governance refuses this call";
+    /// A governance hook did not answer in time, or not sensibly.
+    GovernanceUnavailable = "governance.unavailable", 503, 14, Operator, Keep,
+        "Governance cannot be asked";
+    /// The service could not prove its name, or would not accept ours.
+    UpstreamTls = "upstream.tls", 502, 14, Upstream, Keep,
+        "No secure connection to the service";
 }
 
 /// A refusal with what is particular to it.
@@ -196,7 +217,11 @@ impl Refusal {
             | Reason::AuditUnavailable
             | Reason::Overload
             | Reason::MemoryShort
-            | Reason::GatewayDraining => Some(1),
+            | Reason::GatewayDraining
+            | Reason::IdentityUnavailable
+            | Reason::RateLimited
+            | Reason::ConcurrencyLimited
+            | Reason::GovernanceUnavailable => Some(1),
             _ => None,
         };
         // RFC 9110 15.5.6: a 405 says what is allowed; here, what a gateway serves at all.
