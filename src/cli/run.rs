@@ -8,9 +8,11 @@ use super::style::Output;
 use crate::admin;
 use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
+use crate::config::settings::Settings;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::landscape::Published;
+use crate::snapshot::Snapshot;
 use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
@@ -28,7 +30,9 @@ Options:
   -h, --help         print this
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
-second signal ends it at once.
+second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
+requirements, callers and rules holds for calls that begin from then on; a file that is wrong is
+told and changes nothing.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 
@@ -57,13 +61,14 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     process::catch_termination()?;
+    process::catch_reload()?;
     process::raise_descriptor_limit();
     process::ignore_file_limit_signal();
     let named = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
-    let epoch = Epoch::default().leveled(&loaded.snapshot);
-    let published = Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(epoch) };
+    let published = published(loaded.snapshot);
     let Configuration { settings, digest, .. } = loaded.configuration;
+    let mut files = Files { path, settings: settings.clone() };
     let probes = settings.admin.listen;
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
@@ -89,7 +94,47 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     }
     out.writer.flush()?;
-    watch(gateway, err)
+    watch(gateway, err, &mut |gateway, err| files.look(gateway, err))
+}
+
+/// A landscape whose services are all well.
+pub(super) fn published(snapshot: Snapshot) -> Published {
+    let epoch = Epoch::default().leveled(&snapshot);
+    Published { snapshot: Arc::new(snapshot), epoch: Arc::new(epoch) }
+}
+
+/// The files the process runs by, and what they said.
+struct Files {
+    path: PathBuf,
+    settings: Settings,
+}
+
+impl Files {
+    /// Reads them again where that is asked for.
+    fn look(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+        // One landscape after the other: the one before must be recorded first.
+        if gateway.is_publishing() || !process::reload_asked() {
+            return Ok(());
+        }
+        let loaded = match load(&Disk, &self.path) {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                report(&faults, err)?;
+                return writeln!(err.writer, "caio: nothing was changed");
+            }
+        };
+        let named = loaded.snapshot.digest_text();
+        if self.settings != loaded.configuration.settings {
+            let what = "the settings of the process have changed, and hold from its next start";
+            writeln!(err.writer, "caio: {what}")?;
+        }
+        if *gateway.published().snapshot.digest() == *loaded.snapshot.digest() {
+            return writeln!(err.writer, "caio: read again, snapshot {named} as before");
+        }
+        let services = loaded.snapshot.services().len();
+        gateway.publish(published(loaded.snapshot));
+        writeln!(err.writer, "caio: read again, {services} services, snapshot {named}")
+    }
 }
 
 /// `-c FILE`; `None` where help is asked for.
@@ -110,10 +155,14 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
     path.map(Some).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
 }
 
+/// What is done now and then beside the workers.
+pub(super) type Chore<'a> = &'a mut dyn FnMut(&Gateway, &mut Output<'_>) -> io::Result<()>;
+
 /// Waits for a signal or a fault, then for the workers.
-pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>) -> io::Result<u8> {
+pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) -> io::Result<u8> {
     while process::termination().is_none() && !gateway.worker_ended() {
         gateway.look_at_memory();
+        chore(&gateway, err)?;
         for notice in gateway.notices() {
             writeln!(err.writer, "caio: {notice}")?;
         }

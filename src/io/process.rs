@@ -1,9 +1,10 @@
 //! The process: signals, cores, descriptors.
 
 use std::io;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+static RELOAD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note(signal: libc::c_int) {
     SIGNAL.store(signal, Ordering::Relaxed);
@@ -29,6 +30,30 @@ pub fn catch_termination() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+extern "C" fn note_reload(_signal: libc::c_int) {
+    RELOAD.store(true, Ordering::Relaxed);
+}
+
+/// From now on SIGHUP is noted instead of ending the process.
+///
+/// # Errors
+/// As `sigaction(2)`.
+pub fn catch_reload() -> io::Result<()> {
+    // SAFETY: as in `catch_termination`.
+    let failed = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note_reload as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGHUP, &raw const action, std::ptr::null_mut()) != 0
+    };
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether SIGHUP came since this was asked last.
+pub fn reload_asked() -> bool {
+    RELOAD.swap(false, Ordering::Relaxed)
 }
 
 /// A file that grows past the process's limit (`RLIMIT_FSIZE`) is an error to answer, not an end.

@@ -211,6 +211,9 @@ pub fn begin(
         };
         fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
         opening.filled = true;
+        // It may have waited for room since it arrived, and from now on it keeps what it is
+        // decided by: a lane never goes back to an older landscape but for attempts that follow.
+        opening.landscape = worker.landscape();
         opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
     }
     let mut scratch = worker.scratch.borrow_mut();

@@ -12,10 +12,12 @@ use crate::io::deadline::TICK_MS;
 use crate::io::listener::{self, Listener};
 use crate::io::publication::Publication;
 use crate::io::{process, ring};
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::JoinHandle;
 
 /// What the workers share.
@@ -63,6 +65,8 @@ pub struct Gateway {
     addresses: Vec<SocketAddr>,
     memory_bytes_max: u64,
     trail: Option<Trail>,
+    /// A landscape whose record is not durable yet.
+    coming: RefCell<Option<(Published, Receiver<()>)>>,
 }
 
 impl Gateway {
@@ -110,7 +114,8 @@ impl Gateway {
                 })?;
             workers.push(spawned);
         }
-        Ok(Self { shared, workers, addresses, memory_bytes_max, trail })
+        let coming = RefCell::default();
+        Ok(Self { shared, workers, addresses, memory_bytes_max, trail, coming })
     }
 
     /// What there is to tell of the trail since the last time: one line for each change.
@@ -122,6 +127,45 @@ impl Gateway {
     pub fn readiness(&self) -> Readiness {
         let standing = self.trail.as_ref().map(Trail::standing);
         Readiness { shared: Arc::clone(&self.shared), standing }
+    }
+
+    /// What new exchanges are decided by.
+    pub fn published(&self) -> Published {
+        self.shared.published.current().value.clone()
+    }
+
+    /// Puts another landscape in the place of the present one, for exchanges that begin from now
+    /// on; with a trail, once the trail says so durably. To be called from one thread.
+    pub fn publish(&self, published: Published) {
+        let version = self.shared.published.newest() + 1;
+        match &self.trail {
+            None => {
+                self.shared.published.publish(published);
+            }
+            Some(trail) => {
+                let version = u32::try_from(version).unwrap_or(u32::MAX);
+                let durable = trail.publish(published.clone(), version);
+                *self.coming.borrow_mut() = Some((published, durable));
+            }
+        }
+    }
+
+    /// Whether a landscape is still on its way to the workers; to be asked until it is not, before
+    /// another is published.
+    pub fn is_publishing(&self) -> bool {
+        let Some((published, durable)) = self.coming.take() else { return false };
+        match durable.try_recv() {
+            Ok(()) => {
+                self.shared.published.publish(published);
+                false
+            }
+            Err(TryRecvError::Empty) => {
+                *self.coming.borrow_mut() = Some((published, durable));
+                true
+            }
+            // The trail's thread is gone: nothing is recorded any more, nor decided.
+            Err(TryRecvError::Disconnected) => false,
+        }
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.

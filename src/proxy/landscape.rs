@@ -6,6 +6,7 @@ use crate::snapshot::Snapshot;
 use std::sync::Arc;
 
 /// What is published to all workers at once.
+#[derive(Clone)]
 pub struct Published {
     /// The frozen contracts and rules.
     pub snapshot: Arc<Snapshot>,

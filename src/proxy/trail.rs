@@ -33,14 +33,22 @@ impl std::fmt::Display for TrailError {
 
 /// A trail that is being written.
 pub struct Trail {
-    /// Dropped to end the thread without a clean close; a message asks for one.
-    closing: Sender<()>,
+    /// Dropped to end the thread without a clean close.
+    asking: Sender<Asked>,
     notices: Receiver<String>,
     standing: Standing,
     /// Whether it was told that the disk does not answer.
     slow: Cell<bool>,
     boot: u64,
     thread: JoinHandle<Result<(), TrailError>>,
+}
+
+/// What the thread is asked for.
+enum Asked {
+    /// To record the end.
+    Close,
+    /// To record a landscape, and to say when that is durable.
+    Publish { published: Published, version: u32, durable: Sender<()> },
 }
 
 /// Whether the trail can be written, for whoever asks.
@@ -133,7 +141,7 @@ impl Trail {
             }
             ends.push(LaneEnd { line: line(producer), signals });
         }
-        let (closing, asked) = channel();
+        let (asking, asked) = channel();
         let (tell, notices) = channel();
         let interval = Duration::from_millis(settings.commit_interval_ms);
         let desk = Desk { asked, tell, standing: Stalled(standing.clone()), news, interval };
@@ -142,7 +150,7 @@ impl Trail {
             .spawn(move || write(writer, &desk))
             .map_err(|error| shown(format!("cannot start its thread: {error}")))?;
         bell.hang(thread.thread());
-        Ok((Self { closing, notices, standing, slow: Cell::new(false), boot, thread }, ends))
+        Ok((Self { asking, notices, standing, slow: Cell::new(false), boot, thread }, ends))
     }
 
     /// What there is to tell since the last time.
@@ -168,13 +176,23 @@ impl Trail {
         self.boot
     }
 
+    /// Has a landscape recorded. The receiver hears once that is durable: only then may anybody
+    /// decide by it. While the disk fails it is tried again and again.
+    pub fn publish(&self, published: Published, version: u32) -> Receiver<()> {
+        let (durable, heard) = channel();
+        // A thread that is gone never answers, and the receiver says so.
+        let _ = self.asking.send(Asked::Publish { published, version, durable });
+        self.thread.thread().unpark();
+        heard
+    }
+
     /// Makes everything durable, and the end with it. All lanes must have closed.
     ///
     /// # Errors
     /// When the end is not durable: the next start takes it for a crash.
     pub fn close(self) -> Result<(), TrailError> {
         // A thread that is gone hears nothing; joining it says why.
-        let _ = self.closing.send(());
+        let _ = self.asking.send(Asked::Close);
         self.join()
     }
 
@@ -188,7 +206,7 @@ impl Trail {
 
     fn join(self) -> Result<(), TrailError> {
         // Whoever still waits for a message hears that none comes.
-        drop(self.closing);
+        drop(self.asking);
         self.thread.thread().unpark();
         let gone = || Err(TrailError("its thread ended with a panic".to_owned()));
         self.thread.join().unwrap_or_else(|_| gone())
@@ -211,7 +229,7 @@ impl Drop for Stalled {
 
 /// Whom the thread hears and tells.
 struct Desk {
-    asked: Receiver<()>,
+    asked: Receiver<Asked>,
     tell: Sender<String>,
     standing: Stalled,
     /// A socket for each lane, where calls wait for durable records.
@@ -234,14 +252,28 @@ impl Desk {
 }
 
 fn write(mut writer: Writer, desk: &Desk) -> Result<(), TrailError> {
+    let mut publishing: Option<(Published, u32, Sender<()>)> = None;
     loop {
         match desk.asked.try_recv() {
-            Ok(()) => return insist(|| writer.close()),
+            Ok(Asked::Close) => return insist(|| writer.close()),
+            Ok(Asked::Publish { published, version, durable }) => {
+                publishing = Some((published, version, durable));
+            }
             Err(TryRecvError::Disconnected) => return insist(|| flush(&mut writer)),
             Err(TryRecvError::Empty) => {}
         }
         desk.standing.0.turn_ns.store(monotonic_ns(), Ordering::Relaxed);
-        let turned = writer.turn();
+        let published = match &publishing {
+            Some((published, version, _)) => writer.publish(published, *version),
+            None => Ok(()),
+        };
+        if published.is_ok()
+            && let Some((.., durable)) = publishing.take()
+        {
+            // Whoever asked may be gone: the process ends, and nobody decides by it.
+            let _ = durable.send(());
+        }
+        let turned = published.and_then(|()| writer.turn());
         desk.standing.0.turn_ns.store(0, Ordering::Relaxed);
         let wait = match turned {
             Ok(Turn { more, retired }) => {

@@ -50,6 +50,8 @@ pub struct Writer {
     number: u64,
     /// The writer's own next record.
     sequence: u64,
+    /// The newest version of the landscape that was published while it ran and is in a frame.
+    recorded: u32,
     segment: Option<Segment>,
     /// Bytes of the segment's openings.
     opened: u64,
@@ -111,6 +113,7 @@ impl Writer {
             begins: None,
             number,
             sequence: 0,
+            recorded: 0,
             segment: None,
             opened: 0,
             abandoned: None,
@@ -137,12 +140,7 @@ impl Writer {
         published: &Published,
         version: u32,
     ) -> io::Result<u64> {
-        let snapshot = &published.snapshot;
-        let name = format!("snapshots/{}.landscape", snapshot.digest_text());
-        let canonical = snapshot.canonical().as_bytes();
-        if self.directory.read(&name)?.as_deref() != Some(canonical) {
-            self.directory.replace(&name, canonical, Access::Shared)?;
-        }
+        self.store_landscape(published)?;
         let boot = self.history.next_boot();
         let text = format!("caio {}", env!("CARGO_PKG_VERSION"));
         self.own(&Record::Boot {
@@ -155,12 +153,7 @@ impl Writer {
         });
         let history = &self.history;
         self.frame.fill(|out| history.crashed(out));
-        self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
-        let services = (0..).map(ServiceId).take(snapshot.services().len());
-        let states: Vec<u8> =
-            services.map(|service| published.epoch.state(service).to_byte()).collect();
-        let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);
-        self.own(&Record::Epoch { landscape: version, number, states: states.into() });
+        self.own_landscape(published, version);
         let kept = self.history.kept();
         if kept > 0 {
             // A start reads no further back than to where the last process began.
@@ -169,6 +162,43 @@ impl Writer {
         self.commit()?;
         self.checkpoint()?;
         Ok(boot)
+    }
+
+    /// Records a landscape, durably: before that nobody may decide by it. After an error it may be
+    /// tried again with the same one.
+    ///
+    /// # Errors
+    /// As the disk's.
+    pub fn publish(&mut self, published: &Published, version: u32) -> io::Result<()> {
+        self.store_landscape(published)?;
+        // A frame that a failed commit has left goes first.
+        self.commit()?;
+        if self.recorded < version {
+            self.own_landscape(published, version);
+            self.recorded = version;
+        }
+        self.commit()
+    }
+
+    /// Puts the landscape's text where its digest finds it.
+    fn store_landscape(&self, published: &Published) -> io::Result<()> {
+        let snapshot = &published.snapshot;
+        let name = format!("snapshots/{}.landscape", snapshot.digest_text());
+        let canonical = snapshot.canonical().as_bytes();
+        if self.directory.read(&name)?.as_deref() != Some(canonical) {
+            self.directory.replace(&name, canonical, Access::Shared)?;
+        }
+        Ok(())
+    }
+
+    fn own_landscape(&mut self, published: &Published, version: u32) {
+        let snapshot = &published.snapshot;
+        self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
+        let services = (0..).map(ServiceId).take(snapshot.services().len());
+        let states: Vec<u8> =
+            services.map(|service| published.epoch.state(service).to_byte()).collect();
+        let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);
+        self.own(&Record::Epoch { landscape: version, number, states: states.into() });
     }
 
     /// Drains what waits, makes it durable, and takes away what is kept no longer.

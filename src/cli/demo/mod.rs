@@ -7,17 +7,14 @@ mod tour;
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
-use super::run::watch;
+use super::run::{published, watch};
 use super::style::Output;
-use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
-use crate::proxy::landscape::Published;
 use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// What `caio demo --help` prints.
 pub const HELP: &str = "\
@@ -73,8 +70,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let epoch = Epoch::default().leveled(&loaded.snapshot);
-    let published = Published { snapshot: Arc::new(loaded.snapshot), epoch: Arc::new(epoch) };
+    let published = published(loaded.snapshot);
     let Configuration { settings, digest, .. } = loaded.configuration;
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
@@ -86,7 +82,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let address = gateway.addresses().first().copied().unwrap_or(wanted.listen);
     tour::print(out, address, &services, &folder.process_file())?;
-    let code = watch(gateway, err)?;
+    let code = watch(gateway, err, &mut |_, _| Ok(()))?;
     folder.remove();
     Ok(code)
 }
