@@ -131,7 +131,7 @@ pub struct Gateway {
     child: Child,
     pub address: SocketAddr,
     output: Arc<Mutex<String>>,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Gateway {
@@ -194,7 +194,7 @@ impl Gateway {
                 panic!("`caio run` did not start: {why}; it said:\n{said}");
             }
         };
-        Self { child, address, output, _scratch: scratch }
+        Self { child, address, output, scratch }
     }
 
     /// Fails the test if the process has ended or reported a panic.
@@ -214,6 +214,17 @@ impl Gateway {
     pub fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
         assert!(sent.expect("`kill` runs").success());
+    }
+
+    /// Sends SIGHUP: the files are read again.
+    pub fn reload(&self) {
+        let sent = Command::new("kill").arg("-HUP").arg(self.id().to_string()).status();
+        assert!(sent.expect("`kill` runs").success());
+    }
+
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Ends the process at once, as a power failure would as far as it can tell.
