@@ -602,7 +602,7 @@ fn proofs_are_accepted_by_others_and_of_another_frame_by_nobody() {
     let (head, note) = text.split_once("\n\n").unwrap();
     let mut head = head.lines();
     assert_eq!(head.next(), Some("c2sp.org/tlog-proof@v1"));
-    let decode = |text: &str| caio::audit::base64::decode(text).unwrap();
+    let decode = |text: &str| caio::audit::padded::decode(text).unwrap();
     let extra = decode(head.next().unwrap().strip_prefix("extra ").unwrap());
     let index: u64 = head.next().unwrap().strip_prefix("index ").unwrap().parse().unwrap();
     let path: Vec<u8> = head.flat_map(decode).collect();
@@ -634,7 +634,7 @@ fn proofs_are_accepted_by_others_and_of_another_frame_by_nobody() {
     assert_eq!(verify(&replaced, "w0-2").0, 1, "another frame");
     let mut changed = extra.clone();
     changed[40] ^= 1;
-    let encode = caio::audit::base64::encode;
+    let encode = caio::audit::padded::encode;
     let replaced = text.replacen(&encode(&extra), &encode(&changed), 1);
     assert_eq!(verify(&replaced, "w0-2").0, 1, "another record");
     assert_eq!(caio(&["audit", "verify-proof", file.to_str().unwrap()]).0, 2, "no key");

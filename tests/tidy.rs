@@ -58,7 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ed25519_dalek", &["audit", APART]),
     ("sha2", &["wire", "contract", "config", "snapshot", "compiler", "certify", "audit", APART]),
     ("aws_lc_rs", &["identity", "io"]),
-    ("base64", &["identity", "governance"]),
+    ("base64", &["audit", "identity", "governance"]),
     ("x509_parser", &["identity"]),
     ("zeroize", &["identity", "audit", "io"]),
     ("prost", &["governance"]),

@@ -1,7 +1,7 @@
 //! The chain of segment keys, checked: each is signed by the one before, the first by the log's.
 //! [`super::seal`] is the half that signs.
 
-use super::base64;
+use super::padded;
 use super::record::{Hash, SegmentKey};
 use ed25519_dalek::{Signature, VerifyingKey};
 
@@ -12,7 +12,7 @@ const ED25519: u8 = 1;
 pub fn public_key(vkey: &str) -> Option<Hash> {
     let mut parts = vkey.trim_end().splitn(3, '+');
     let (_name, _id, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-    let bytes = base64::decode(encoded)?;
+    let bytes = padded::decode(encoded)?;
     let (algorithm, key) = bytes.split_first()?;
     key.try_into().ok().filter(|_| *algorithm == ED25519)
 }

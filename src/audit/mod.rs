@@ -8,7 +8,6 @@
 //!
 #![doc = include_str!("format.md")]
 
-pub mod base64;
 pub mod chain;
 pub mod frame;
 pub mod history;
@@ -17,6 +16,7 @@ pub mod ledger;
 pub mod names;
 pub mod note;
 pub mod opening;
+pub mod padded;
 pub mod proof;
 pub mod reading;
 pub mod record;

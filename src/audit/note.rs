@@ -1,7 +1,7 @@
 //! Checkpoints: the tree's size and root as a C2SP tlog-checkpoint, signed as a C2SP signed-note
 //! with Ed25519 (RFC 8032).
 
-use super::base64;
+use super::padded;
 use super::tree::Hash;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -44,7 +44,7 @@ fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
 
 fn line(name: &str, words: &str, key: &VerifyingKey, body: &[u8; 32]) -> String {
     let id = u32::from_be_bytes(key_id(name, key));
-    let body = base64::encode(&[&[ED25519][..], body].concat());
+    let body = padded::encode(&[&[ED25519][..], body].concat());
     format!("{words}{name}+{id:08x}+{body}\n")
 }
 
@@ -71,7 +71,7 @@ const PRIVATE: &str = "PRIVATE+KEY+";
 /// The 32 bytes behind the algorithm in a key's text.
 fn body(name: &str, text: &str) -> Option<[u8; 32]> {
     let encoded = text.strip_prefix(name)?.strip_prefix('+')?.get(8..)?.strip_prefix('+')?;
-    let bytes = base64::decode(encoded)?;
+    let bytes = padded::decode(encoded)?;
     let (algorithm, rest) = bytes.split_first()?;
     if *algorithm == ED25519 { rest.try_into().ok() } else { None }
 }
@@ -105,10 +105,10 @@ impl LogKey {
     /// A signed checkpoint.
     pub fn sign(&self, checkpoint: &Checkpoint) -> String {
         let Checkpoint { size, root } = checkpoint;
-        let text = format!("{ORIGIN}\n{size}\n{}\n", base64::encode(root));
+        let text = format!("{ORIGIN}\n{size}\n{}\n", padded::encode(root));
         let id = key_id(ORIGIN, &self.signing.verifying_key());
         let signature = self.signing.sign(text.as_bytes()).to_bytes();
-        let signature = base64::encode(&[&id[..], &signature].concat());
+        let signature = padded::encode(&[&id[..], &signature].concat());
         format!("{text}\n\u{2014} {ORIGIN} {signature}\n")
     }
 }
@@ -136,13 +136,13 @@ impl LogVerifier {
         let mut lines = text.lines();
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
         let size: u64 = size.parse().ok().filter(|read: &u64| read.to_string() == size)?;
-        let root = base64::decode(root)?.try_into().ok()?;
+        let root = padded::decode(root)?.try_into().ok()?;
         (signed && origin == ORIGIN).then_some(Checkpoint { size, root })
     }
 
     fn signed(&self, text: &str, line: &str) -> Option<bool> {
         let encoded = line.strip_prefix("\u{2014} ")?.strip_prefix(ORIGIN)?.strip_prefix(' ')?;
-        let bytes = base64::decode(encoded)?;
+        let bytes = padded::decode(encoded)?;
         let (id, signature) = bytes.split_at_checked(4)?;
         let signature = Signature::from_slice(signature).ok()?;
         let verified = self.verifying.verify_strict(text.as_bytes(), &signature).is_ok();

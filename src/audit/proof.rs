@@ -9,8 +9,8 @@
 //!   <the signed checkpoint, as it is>
 //! ```
 
-use super::base64;
 use super::note::{Checkpoint, LogVerifier};
+use super::padded;
 use super::tree::{self, Hash, leaf, node};
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
@@ -38,11 +38,11 @@ impl Proof {
     pub fn text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\n");
         if !self.extra.is_empty() {
-            text.push_str(&format!("extra {}\n", base64::encode(&self.extra)));
+            text.push_str(&format!("extra {}\n", padded::encode(&self.extra)));
         }
         text.push_str(&format!("index {}\n", self.index));
         for hash in &self.hashes {
-            text.push_str(&base64::encode(hash));
+            text.push_str(&padded::encode(hash));
             text.push('\n');
         }
         text.push('\n');
@@ -60,12 +60,12 @@ impl Proof {
         let mut line = lines.next()?;
         let mut extra = Vec::new();
         if let Some(encoded) = line.strip_prefix("extra ") {
-            extra = base64::decode(encoded)?;
+            extra = padded::decode(encoded)?;
             line = lines.next()?;
         }
         let digits = line.strip_prefix("index ")?;
         let index: u64 = digits.parse().ok().filter(|index: &u64| index.to_string() == digits)?;
-        let hashes = lines.take(HASHES_MAX + 1).map(|line| base64::decode(line)?.try_into().ok());
+        let hashes = lines.take(HASHES_MAX + 1).map(|line| padded::decode(line)?.try_into().ok());
         let hashes = hashes.collect::<Option<Vec<Hash>>>()?;
         let checkpoint = checkpoint.to_owned();
         (hashes.len() <= HASHES_MAX).then_some(Self { extra, index, hashes, checkpoint })
@@ -260,7 +260,7 @@ mod tests {
         {
             assert_eq!(Proof::read(&text.replacen(from, to, 1)), None, "{from}");
         }
-        let long = format!("{}\n", base64::encode(&sibling)).repeat(HASHES_MAX + 1);
+        let long = format!("{}\n", padded::encode(&sibling)).repeat(HASHES_MAX + 1);
         assert_eq!(Proof::read(&format!("{FIRST_LINE}\nindex 0\n{long}\nx\n")), None);
     }
 }

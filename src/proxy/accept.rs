@@ -23,15 +23,24 @@ pub struct Downstream {
     pub stream: Rc<Stream>,
     /// Its deadline.
     pub watch: Watch,
-    /// The caller's address.
-    pub peer: SocketAddr,
+    /// How the caller came here.
+    pub ingress: Rc<Ingress>,
 }
 
-/// Accepts until the listener is closed.
-pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
+/// What is known of a connection beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ingress {
+    /// The caller's address.
+    pub peer: SocketAddr,
+    /// The listener it came to, by its place in the settings.
+    pub listener: usize,
+}
+
+/// Accepts on the listener of this place in the settings until it is closed.
+pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, place: usize) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Ok((stream, peer)) => admit(&worker, stream, Ingress { peer, listener: place }),
             Err(_) if worker.asked_to_drain() => return,
             // Out of descriptors or memory: waiting connections stay in the kernel's queue, and
             // trying again at once would only burn the core that the others need.
@@ -43,21 +52,21 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
 /// Pause after a failed accept.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
-fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
     worker.counters.accepted.add(1);
     if worker.counters.open.get() >= worker.settings.limits.connections_per_worker_max as u64 {
         // At the bound not even a refusal is worth a task; the closed connection says it.
         worker.counters.shed.add(1);
         return;
     }
-    let Some(place) = worker.addresses.take(peer.ip()) else {
+    let Some(place) = worker.addresses.take(ingress.peer.ip()) else {
         worker.counters.shed.add(1);
         return;
     };
     worker.counters.open.add(1);
     let worker = Rc::clone(worker);
     monoio::spawn(async move {
-        let served = Isolated::new(serve(Rc::clone(&worker), stream, peer)).await;
+        let served = Isolated::new(serve(Rc::clone(&worker), stream, ingress)).await;
         if served.is_err() {
             worker.counters.panics.add(1);
         }
@@ -66,9 +75,9 @@ fn admit(worker: &Rc<Worker>, stream: Stream, peer: SocketAddr) {
     });
 }
 
-async fn serve(worker: Rc<Worker>, stream: Stream, peer: SocketAddr) {
+async fn serve(worker: Rc<Worker>, stream: Stream, ingress: Ingress) {
     let watch = worker.deadlines.watch(stream.fd());
-    let downstream = Downstream { stream: Rc::new(stream), watch, peer };
+    let downstream = Downstream { stream: Rc::new(stream), watch, ingress: Rc::new(ingress) };
     let header_ms = worker.settings.timeouts.client_header_ms;
     downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     downstream.watch.idle(true);

@@ -7,6 +7,8 @@
 //! ```
 //! Only [`Begun`] opens a connection, and only a certified and recorded decision makes one.
 
+use super::accept::Ingress;
+use super::identify::{Caller, identify};
 use super::landscape::Landscape;
 use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
@@ -31,7 +33,6 @@ use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use std::cell::OnceCell;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,7 +41,10 @@ const ATTEMPTS_MAX: usize = 2;
 
 /// A request that has arrived, across its attempts.
 pub struct Opening {
+    ingress: Rc<Ingress>,
     landscape: Rc<Landscape>,
+    /// `None` until it is known, and for good where it is not to be known.
+    caller: Option<Caller>,
     additions: Rc<Additions>,
     arrival: Arrival,
     tried: Vec<ServiceId>,
@@ -129,12 +133,15 @@ pub enum Failed {
 }
 
 impl Opening {
-    /// A request from `peer` in this version of HTTP, under the landscape of this moment.
-    pub fn new(worker: &Worker, peer: IpAddr, version: &'static str) -> Self {
+    /// A request that came so and in this version of HTTP, under the landscape of this moment.
+    pub fn new(worker: &Worker, ingress: &Rc<Ingress>, version: &'static str) -> Self {
+        let peer = ingress.peer.ip();
         let trusted = &worker.settings.forwarding.trusted_proxies;
         let sender = if trusted.is_empty() { Sender::Untrusted } else { worker.sender(peer) };
         Self {
+            ingress: Rc::clone(ingress),
             landscape: worker.landscape(),
+            caller: None,
             additions: worker.additions.take(),
             arrival: Arrival {
                 peer,
@@ -218,7 +225,14 @@ pub fn begin(
     }
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
-    let chosen = match choose(worker, opening, view, &mut scratch) {
+    let identified = match opening.caller {
+        Some(_) => Ok(()),
+        None => admit(worker, view)
+            .and_then(|()| identify(worker, &opening.landscape, &opening.ingress, view))
+            .map(|caller| opening.caller = Some(caller)),
+    };
+    let chosen = identified.and_then(|()| choose(worker, opening, view, &mut scratch));
+    let chosen = match chosen {
         Ok(chosen) => chosen,
         Err(refusal) => {
             let stated = scratch.note().stated.clone();
@@ -292,7 +306,10 @@ fn describe<'s>(
         trace,
         span,
         parent_span,
-        evidence: worker.evidence(opening.arrival.peer),
+        evidence: match &opening.caller {
+            Some(caller) => caller.evidence,
+            None => worker.evidence(opening.arrival.peer),
+        },
         landscape: opening.landscape.record_version(),
         capability: number(note.asked.map(|(capability, ..)| capability.0)),
         route: number(note.asked.map(|(_, route, _)| route.0)),
@@ -313,7 +330,7 @@ fn describe<'s>(
         facts: facts.into(),
         hidden: [][..].into(),
         survivors: denial.map_or([0; 7], |denial| denial.survivors),
-        caller: snapshot.principal(opening.arrival.peer).id.as_bytes().into(),
+        caller: opening.caller.as_ref().map_or(&[][..], |it| it.principal.id.as_bytes()).into(),
     }
 }
 
@@ -349,12 +366,12 @@ fn choose(
     view: &impl Inbound,
     scratch: &mut Scratch,
 ) -> Result<Chosen, Refusal> {
-    if opening.attempt == 0 {
-        admit(worker, view)?;
-    }
     let Landscape { snapshot, epoch, .. } = &*opening.landscape;
+    let Some(Caller { principal, .. }) = &opening.caller else {
+        return Err(Refusal::new(Reason::Internal, "nobody knows who calls"));
+    };
     let inquiry = Inquiry {
-        principal: snapshot.principal(opening.arrival.peer),
+        principal,
         request_id: opening.additions.request_id(),
         tried: &opening.tried,
         now_ms: opening.begun_ms,

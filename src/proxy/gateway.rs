@@ -281,12 +281,11 @@ fn work(
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
         let worker = Worker::new(shared, lane, durability);
-        let listeners: Vec<Rc<Listener>> = sockets
-            .into_iter()
-            .filter_map(|socket| Listener::adopt(socket).ok().map(Rc::new))
-            .collect();
-        for listener in &listeners {
-            monoio::spawn(accept::accept(Rc::clone(&worker), Rc::clone(listener)));
+        let mut listeners: Vec<Rc<Listener>> = Vec::new();
+        for (place, socket) in sockets.into_iter().enumerate() {
+            let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { continue };
+            monoio::spawn(accept::accept(Rc::clone(&worker), Rc::clone(&listener), place));
+            listeners.push(listener);
         }
         tick(&worker, &listeners).await;
     });

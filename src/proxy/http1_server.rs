@@ -160,7 +160,7 @@ async fn exchange(
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
     };
-    let mut opening = Opening::new(worker, downstream.peer.ip(), version);
+    let mut opening = Opening::new(worker, &downstream.ingress, version);
     let ended = attempts(worker, downstream, head, &mut opening, input, keep).await;
     opening.end(worker);
     ended

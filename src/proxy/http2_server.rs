@@ -1,6 +1,6 @@
 //! A caller's HTTP/2 connection: h2 drives it, a meter watches its bytes, each stream is a task.
 
-use super::accept::Downstream;
+use super::accept::{Downstream, Ingress};
 use super::answering::Reply;
 use super::backlog::Backlog;
 use super::bridge::{self, End, Outgoing, Upstream};
@@ -28,7 +28,6 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -49,7 +48,7 @@ struct Connection {
     /// The task that drives the connection.
     driver: RefCell<Option<Waker>>,
     worker: Rc<Worker>,
-    peer: SocketAddr,
+    ingress: Rc<Ingress>,
 }
 
 struct Watched(Rc<Connection>);
@@ -138,7 +137,7 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         block_until_ms: Cell::new(u64::MAX),
         driver: RefCell::new(None),
         worker: Rc::clone(&worker),
-        peer: downstream.peer,
+        ingress: Rc::clone(&downstream.ingress),
     });
     let stream = Rc::clone(&downstream.stream);
     let header_ms = worker.settings.timeouts.client_header_ms;
@@ -355,7 +354,7 @@ async fn exchange(
 ) -> Fate {
     let worker = &connection.worker;
     let (parts, body) = request.into_parts();
-    let mut opening = Opening::new(worker, connection.peer.ip(), "2.0");
+    let mut opening = Opening::new(worker, &connection.ingress, "2.0");
     let grpc = headers::is_grpc(&parts.headers);
     let head_only = parts.method == http::Method::HEAD;
     let length = headers::length_of(&parts.headers);

@@ -31,6 +31,7 @@ mod http1_upload;
 pub mod http2_client;
 pub mod http2_server;
 pub mod http2_view;
+pub mod identify;
 pub mod landscape;
 pub mod pieces;
 pub mod pool;
