@@ -8,7 +8,7 @@ mod support;
 use caio::audit::frame::Frame;
 use caio::audit::history::History;
 use caio::audit::lane::{Keeping, Lane, Line};
-use caio::audit::record::{Decision, NO_PARENT, Verdict as Said};
+use caio::audit::record::{Decision, Method, NO_PARENT, NONE, Verdict as Said};
 use caio::audit::ring::{Consumer, ring};
 use caio::audit::tree::Tree;
 use caio::balance::epoch::Epoch;
@@ -68,6 +68,9 @@ fn decision(facts: &[(u16, i64)]) -> Decision<'_> {
         rendezvous: 5,
         service: 6,
         parent: NO_PARENT,
+        method: Method::Network,
+        rule: NONE,
+        shadow: NONE,
         tried: [][..].into(),
         facts: facts.into(),
         hidden: [][..].into(),

@@ -13,7 +13,8 @@ use caio::audit::frame::Frame;
 use caio::audit::history::History;
 use caio::audit::note::{Checkpoint, LogKey};
 use caio::audit::record::{
-    Bodies, Decision, Ending, Hash, NO_PARENT, NONE, Outcome, Place, Record, Verdict, WRITER_LANE,
+    Bodies, Decision, Ending, Hash, Method, NO_PARENT, NONE, Outcome, Place, Record, Verdict,
+    WRITER_LANE,
 };
 use caio::audit::seal::{SegmentSecret, begin_first};
 use caio::audit::tree::{Tile, Tree};
@@ -291,6 +292,9 @@ fn blank(capability: CapabilityId, seed: u64) -> Decision<'static> {
         rendezvous: 0,
         service: NONE,
         parent: NO_PARENT,
+        method: Method::Network,
+        rule: NONE,
+        shadow: NONE,
         tried: Vec::new().into(),
         facts: Vec::new().into(),
         hidden: Vec::new().into(),

@@ -2,7 +2,8 @@
 //! it left open, and with it what the next segment, or the next process, has to say.
 
 use super::record::{
-    self, CRASHED_MAX, DECISION_BYTES, HEADER_BYTES, Place, Record, STATE_OPEN_MAX, WRITER_LANE,
+    self, CRASHED_MAX, HEADER_BYTES, Place, Record, STATE_OPEN_MAX, WRITER_LANE, decision_bytes,
+    is_read,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,8 +72,8 @@ fn common(bytes: &[u8]) -> Option<(bool, Place, usize, u32)> {
         _ => return None,
     };
     let length = usize::from(u16::from_le_bytes([*l0, *l1]));
-    let least = if decision { DECISION_BYTES } else { record::OUTCOME_BYTES };
-    let whole = bytes.get(..length).filter(|_| length >= least && *version == record::VERSION)?;
+    let least = if decision { decision_bytes(*version) } else { record::OUTCOME_BYTES };
+    let whole = bytes.get(..length).filter(|_| length >= least && is_read(*kind, *version))?;
     let refused = whole.get(REFUSED_AT..).filter(|_| decision);
     let refused = refused.and_then(|at| at.first_chunk()).map_or(0, |it| u32::from_le_bytes(*it));
     let lane = u16::from_le_bytes([*lane0, *lane1]);
@@ -324,7 +325,7 @@ mod tests {
     fn decision(out: &mut Vec<u8>, lane: u16, sequence: u64) {
         let mut bytes = vec![0; record::DECISION_BYTES + 4];
         let length = u16::try_from(bytes.len()).unwrap().to_le_bytes();
-        bytes[..4].copy_from_slice(&[b'D', record::VERSION, length[0], length[1]]);
+        bytes[..4].copy_from_slice(&[b'D', record::DECISION_VERSION, length[0], length[1]]);
         bytes[4..6].copy_from_slice(&lane.to_le_bytes());
         bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
         out.extend(bytes);

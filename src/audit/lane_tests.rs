@@ -1,7 +1,9 @@
 //! Tests of `lane`: each way to end a decision, a full ring, what is hidden and what is kept.
 
 use super::*;
-use crate::audit::record::{Bodies, NO_PARENT, NONE, OPENING_BYTES, OPENING_KIND, VERSION, take};
+use crate::audit::record::{
+    Bodies, Method, NO_PARENT, NONE, OPENING_BYTES, OPENING_KIND, VERSION, take,
+};
 use crate::audit::ring::{Consumer, ring};
 use crate::config::depth::BodyDepth;
 
@@ -29,6 +31,9 @@ fn decision(verdict: Verdict) -> Decision<'static> {
         rendezvous: 5,
         service: NONE,
         parent: NO_PARENT,
+        method: Method::Network,
+        rule: NONE,
+        shadow: NONE,
         tried: Cow::Borrowed(&[]),
         facts: Cow::Borrowed(&[(0, 7), (2, 8)]),
         hidden: Cow::Borrowed(&[]),

@@ -2,8 +2,8 @@
 //! if each of its bytes is accounted for.
 
 use super::record::{
-    Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Outcome, Place, Record, SegmentKey, VERSION,
-    Verdict, WRITER_LANE,
+    Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
+    SegmentKey, VERSION, Verdict, WRITER_LANE, is_read,
 };
 use std::borrow::Cow;
 
@@ -65,7 +65,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
     let lane = cursor.u16()?;
     let zero = cursor.u16()?;
     let place = Place { lane, sequence: cursor.u64()? };
-    if version != VERSION || zero != 0 {
+    if !is_read(kind, version) || zero != 0 {
         return None;
     }
     let length = match (kind, length) {
@@ -77,7 +77,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
     };
     let body = bytes.get(HEADER_BYTES..length)?;
     let mut cursor = Cursor(body);
-    let record = body_of(kind, lane, &mut cursor)?;
+    let record = body_of((kind, version), lane, &mut cursor)?;
     if !cursor.0.is_empty() {
         return None;
     }
@@ -85,7 +85,11 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
     Some((place, record))
 }
 
-fn body_of<'a>(kind: u8, lane: u16, cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
+fn body_of<'a>(
+    (kind, version): (u8, u8),
+    lane: u16,
+    cursor: &mut Cursor<'a>,
+) -> Option<Record<'a>> {
     Some(match kind {
         b'K' => Record::Key(SegmentKey {
             size: cursor.u64()?,
@@ -134,7 +138,7 @@ fn body_of<'a>(kind: u8, lane: u16, cursor: &mut Cursor<'a>) -> Option<Record<'a
         b'R' => {
             Record::Dictionary { id: cursor.u32()?, landscape: cursor.u32()?, text: cursor.text()? }
         }
-        b'D' => Record::Decision(decision(cursor)?),
+        b'D' => Record::Decision(decision(version, cursor)?),
         b'O' => Record::Outcome(outcome(cursor)?),
         b'G' => Record::Gap { decisions: cursor.u64()?, outcomes: cursor.u64()? },
         b'C' => Record::Close {
@@ -168,7 +172,7 @@ fn outcome(cursor: &mut Cursor<'_>) -> Option<Outcome> {
     Some(Outcome { status, ending, reason, endpoint, monotonic_ns, head_ns, bodies })
 }
 
-fn decision<'a>(cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
+fn decision<'a>(version: u8, cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
     let monotonic_ns = cursor.u64()?;
     let request_id = cursor.array().map(u128::from_be_bytes)?;
     let trace = cursor.array().map(u128::from_be_bytes)?;
@@ -185,11 +189,14 @@ fn decision<'a>(cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
         _ => return None,
     };
     let (stage, attempt, tier, bucket) = (cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?);
-    if cursor.u8()? != 0 {
-        return None;
-    }
+    let method = Method::of(cursor.u8()?)?;
     let (reason, rendezvous) = (cursor.u16()?, cursor.u64()?);
     let (service, parent) = (cursor.u32()?, cursor.u64()?);
+    let (rule, shadow) = match version {
+        VERSION if method != Method::Network => return None,
+        VERSION => (NONE, NONE),
+        _ => (cursor.u32()?, cursor.u32()?),
+    };
     let tried: Option<Vec<u32>> = (0..cursor.u8()?).map(|_| cursor.u32()).collect();
     let (mut facts, mut hidden) = (Vec::new(), Vec::new());
     for _ in 0..cursor.u8()? {
@@ -229,6 +236,9 @@ fn decision<'a>(cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
         rendezvous,
         service,
         parent,
+        method,
+        rule,
+        shadow,
         tried: tried?.into(),
         facts: facts.into(),
         hidden: hidden.into(),
@@ -266,6 +276,9 @@ mod tests {
             rendezvous: 11,
             service: 12,
             parent: 13,
+            method: Method::Jwt,
+            rule: 17,
+            shadow: NONE,
             tried: Cow::Borrowed(&[1, 2]),
             facts: Cow::Borrowed(&[(1, -5), (300, i64::MAX)]),
             hidden: Cow::Borrowed(&[(0, [3; 32]), (299, [4; 32]), (301, [5; 32])]),
@@ -326,8 +339,8 @@ mod tests {
             (Record::Epoch { landscape: 1, number: 2, states: vec![0, 8, 31].into() }, 31),
             (Record::Adoption { landscape: 1 }, 20),
             (Record::Dictionary { id: 1, landscape: 1, text: text() }, 26 + 10),
-            (Record::Decision(routed), 148 + 4),
-            (Record::Decision(sample()), 148 + 9 + 21 + 3 * 34 + 28 + 14),
+            (Record::Decision(routed), 156 + 4),
+            (Record::Decision(sample()), 156 + 9 + 21 + 3 * 34 + 28 + 14),
             (Record::Outcome(outcome), OUTCOME_BYTES),
             (Record::Outcome(digested), OUTCOME_BYTES_MAX),
             (Record::Gap { decisions: 1, outcomes: 2 }, 32),
@@ -359,6 +372,20 @@ mod tests {
             assert_eq!(read, (place(&record, number), record));
         }
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_decision_of_the_first_version_is_one_without_rules() {
+        let decision = Decision { method: Method::Network, rule: NONE, ..sample() };
+        let (mut bytes, place) = (Vec::new(), Place { lane: 0, sequence: 0 });
+        decision.encode(&mut bytes, place);
+        bytes.drain(148..156);
+        bytes[1] = VERSION;
+        let length = u16::try_from(bytes.len()).unwrap();
+        bytes[2..4].copy_from_slice(&length.to_le_bytes());
+        assert_eq!(take(&mut &bytes[..]), Some((place, Record::Decision(decision))));
+        bytes[125] = Method::Jwt.code();
+        assert_eq!(take(&mut &bytes[..]), None, "what was zero then");
     }
 
     #[test]

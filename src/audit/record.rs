@@ -14,12 +14,16 @@ use std::net::IpAddr;
 
 pub use super::reading::take;
 
-/// The format's version, in every record.
+/// The format's version, in every record but those of decisions.
 pub const VERSION: u8 = 1;
+/// That of decisions. The first had no rules: it is still read, so that a trail can be continued.
+pub const DECISION_VERSION: u8 = 2;
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 16;
-/// Bytes of a decision before its lists: 16 of the header and 132.
-pub const DECISION_BYTES: usize = HEADER_BYTES + 132;
+/// Bytes of a decision before its lists: 16 of the header and 140.
+pub const DECISION_BYTES: usize = HEADER_BYTES + 140;
+/// The same in the first version.
+pub const FIRST_DECISION_BYTES: usize = DECISION_BYTES - 8;
 /// Bytes of an outcome without and with its digests.
 pub const OUTCOME_BYTES: usize = HEADER_BYTES + 40;
 /// See [`OUTCOME_BYTES`].
@@ -38,7 +42,7 @@ pub const OPENING_KIND: u8 = b'o';
 pub const HIDDEN: u16 = 0x8000;
 /// The lane of the writer itself.
 pub const WRITER_LANE: u16 = u16::MAX;
-/// Where a decision has no capability, route, service or dictionary of this kind.
+/// Where a decision has no capability, route, service, rule or dictionary of this kind.
 pub const NONE: u32 = u32::MAX;
 /// The parent of a first attempt.
 pub const NO_PARENT: u64 = u64::MAX;
@@ -68,6 +72,50 @@ pub enum Verdict {
     Deny,
     /// Refused before the question was asked, or after it was answered.
     Refuse,
+}
+
+/// How a caller was identified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// By the network it calls from; whoever matches none is anonymous.
+    #[default]
+    Network,
+    /// By the certificate of its connection.
+    PeerCertificate,
+    /// By a signed token.
+    Jwt,
+    /// By a key that it shares with the operator.
+    ApiKey,
+}
+
+impl Method {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 4] = [Self::Network, Self::PeerCertificate, Self::Jwt, Self::ApiKey];
+
+    /// The byte for it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Network => 0,
+            Self::PeerCertificate => 1,
+            Self::Jwt => 2,
+            Self::ApiKey => 3,
+        }
+    }
+
+    /// The method of this byte.
+    pub fn of(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::PeerCertificate => "peer-certificate",
+            Self::Jwt => "jwt",
+            Self::ApiKey => "api-key",
+        }
+    }
 }
 
 /// How an exchange ended.
@@ -161,6 +209,12 @@ pub struct Decision<'a> {
     pub service: u32,
     /// The sequence number of the attempt before this one, or [`NO_PARENT`].
     pub parent: u64,
+    /// How the caller was identified: see [`Method`].
+    pub method: Method,
+    /// The number of the policy rule that decided, or [`NONE`].
+    pub rule: u32,
+    /// The number of the rule that would have refused were it enforced, or [`NONE`].
+    pub shadow: u32,
     /// The numbers of services that earlier attempts went to.
     pub tried: Cow<'a, [u32]>,
     /// What is known of request and caller, by attribute, in its order.
@@ -328,8 +382,23 @@ pub struct Place {
     pub sequence: u64,
 }
 
+/// The version that records of a kind are written in.
+pub fn version_of(kind: u8) -> u8 {
+    if kind == b'D' { DECISION_VERSION } else { VERSION }
+}
+
+/// Whether records of a kind are read in this version.
+pub fn is_read(kind: u8, version: u8) -> bool {
+    version == version_of(kind) || (kind == b'D' && version == VERSION)
+}
+
+/// Bytes of a decision of this version before its lists.
+pub fn decision_bytes(version: u8) -> usize {
+    if version == VERSION { FIRST_DECISION_BYTES } else { DECISION_BYTES }
+}
+
 fn begin(out: &mut Vec<u8>, kind: u8, length: usize, place: Place) {
-    out.extend_from_slice(&[kind, VERSION]);
+    out.extend_from_slice(&[kind, version_of(kind)]);
     // The one record that may be longer, an epoch of more than 65 507 services, says 0.
     out.extend_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&place.lane.to_le_bytes());
@@ -371,11 +440,14 @@ impl Decision<'_> {
         put(&mut rest, &self.refused.to_le_bytes());
         put(&mut rest, &self.seed.to_le_bytes());
         let verdict = self.verdict.code();
-        put(&mut rest, &[verdict, self.stage, self.attempt, self.tier, self.bucket, 0]);
+        let method = self.method.code();
+        put(&mut rest, &[verdict, self.stage, self.attempt, self.tier, self.bucket, method]);
         put(&mut rest, &self.reason.to_le_bytes());
         put(&mut rest, &self.rendezvous.to_le_bytes());
         put(&mut rest, &self.service.to_le_bytes());
         put(&mut rest, &self.parent.to_le_bytes());
+        put(&mut rest, &self.rule.to_le_bytes());
+        put(&mut rest, &self.shadow.to_le_bytes());
         out.extend_from_slice(&fixed);
         out.push(short(&self.tried));
         self.tried.iter().for_each(|service| out.extend_from_slice(&service.to_le_bytes()));

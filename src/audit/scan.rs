@@ -10,7 +10,9 @@
 
 use super::frame::{self, HEAD_BYTES, MAGIC};
 use super::reading;
-use super::record::{HEADER_BYTES, Hash, Place, Record, VERSION, Verdict, WRITER_LANE};
+use super::record::{
+    HEADER_BYTES, Hash, NONE, Place, Record, VERSION, Verdict, WRITER_LANE, decision_bytes, is_read,
+};
 use crate::wire::limits::FRAME_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -83,9 +85,12 @@ impl<'a> Raw<'a> {
     #[inline]
     pub fn take(bytes: &mut &'a [u8]) -> Option<Self> {
         let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
-        let [kind, VERSION, l0, l1, lane0, lane1, 0, 0, sequence @ ..] = *header else {
+        let [kind, version, l0, l1, lane0, lane1, 0, 0, sequence @ ..] = *header else {
             return None;
         };
+        if !is_read(kind, version) {
+            return None;
+        }
         let length = match usize::from(u16::from_le_bytes([l0, l1])) {
             0 if kind == b'E' => long_epoch(bytes)?,
             length if length >= HEADER_BYTES => length,
@@ -177,9 +182,22 @@ impl<'a> Sketch<'a> {
         u64::from_le_bytes(self.at(124))
     }
 
+    /// The byte of how the caller was identified.
+    pub fn method(&self) -> u8 {
+        u8::from_le_bytes(self.at(109))
+    }
+
+    /// The numbers of the rule that decided and of the one that would have refused.
+    pub fn rules(&self) -> [u32; 2] {
+        match self.0.get(1) {
+            Some(&VERSION) => [NONE; 2],
+            _ => [u32::from_le_bytes(self.at(132)), u32::from_le_bytes(self.at(136))],
+        }
+    }
+
     /// The caller's id, behind the lists.
     pub fn caller(&self) -> Option<&'a [u8]> {
-        let mut rest = self.0.get(HEADER_BYTES + 132..)?;
+        let mut rest = self.0.get(decision_bytes(*self.0.get(1)?)..)?;
         let (tried, after) = rest.split_first()?;
         rest = after.get(4 * usize::from(*tried)..)?;
         let (facts, mut after) = rest.split_first()?;
@@ -291,7 +309,7 @@ impl Context {
 mod tests {
     use super::*;
     use crate::audit::frame::Frame;
-    use crate::audit::record::{Decision, Outcome};
+    use crate::audit::record::{Decision, Method, Outcome};
 
     fn decision(verdict: Verdict, hidden: usize) -> Decision<'static> {
         Decision {
@@ -317,6 +335,9 @@ mod tests {
             rendezvous: 15,
             service: 16,
             parent: 17,
+            method: Method::ApiKey,
+            rule: 18,
+            shadow: 19,
             tried: vec![1, 2, 3].into(),
             facts: vec![(1, 1), (4, 2)].into(),
             hidden: (10..).take(hidden).map(|at| (at, [1; 32])).collect::<Vec<_>>().into(),
@@ -337,6 +358,7 @@ mod tests {
             assert_eq!((sketch.ns(), sketch.request_id(), sketch.trace()), (1, 2, 3));
             assert_eq!((sketch.landscape(), sketch.capability(), sketch.service()), (7, 8, 16));
             assert_eq!((sketch.reason(), sketch.parent()), (14, 17));
+            assert_eq!((sketch.method(), sketch.rules()), (3, [18, 19]));
             assert_eq!(sketch.verdict(), Some(verdict));
             assert_eq!(sketch.caller(), Some(&b"someone"[..]));
             for end in 0..bytes.len() {

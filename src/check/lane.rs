@@ -383,7 +383,8 @@ impl Lane {
         // The same text may have been numbered anew, and the number may mean another by now.
         let stated = known.stated == self.text(it.dictionary);
         must!(stated && asked(before) == asked(it), "an attempt asks other than the one before");
-        let same = before.caller == it.caller && same_facts(before, it);
+        let who = |it: &Decision| (it.method, it.caller.clone());
+        let same = who(before) == who(it) && same_facts(before, it);
         must!(same || it.verdict == 2, "an attempt knows other than the one before");
         let mut excluded = before.tried.clone();
         if it.tried != excluded {
@@ -417,6 +418,7 @@ impl Lane {
             2 => must!(it.reason != 0 && it.stage == 0 && nobody, "a refusal is unclear"),
             _ => return Err("there is no such verdict".to_owned()),
         }
+        must!(it.rules == [NONE; 2], "there is no such rule");
         if it.verdict == 2 {
             return Ok(());
         }

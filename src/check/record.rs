@@ -10,6 +10,9 @@ pub(crate) const WRITER: u16 = u16::MAX;
 /// The parent of a first attempt.
 pub(crate) const NO_PARENT: u64 = u64::MAX;
 
+/// Ways to identify a caller: its network, a peer certificate, a token, a key.
+const METHODS: u8 = 4;
+
 /// The mark of an attribute whose value is only committed to.
 const COMMITTED: u16 = 1 << 15;
 
@@ -144,6 +147,10 @@ pub(crate) struct Decision {
     /// Whether all of them stood in the order of their attributes, each once.
     pub(crate) ordered: bool,
     pub(crate) survivors: [u32; 7],
+    /// How the caller was identified.
+    pub(crate) method: u8,
+    /// The rule that decided, and the one that would have refused.
+    pub(crate) rules: [u32; 2],
     /// Empty when nobody knows who called.
     pub(crate) caller: Vec<u8>,
 }
@@ -165,13 +172,14 @@ pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Record<'a>> {
         }
     }
     let mut fields = Reader(whole.get(16..length)?);
-    let body = body(kind, lane, &mut fields)?;
+    let body = body((kind, format), lane, &mut fields)?;
     from.bytes(length)?;
-    let plain = format == 1 && zero == 0 && fields.0.is_empty();
+    let known = format == 1 || (kind == b'D' && format == 2);
+    let plain = known && zero == 0 && fields.0.is_empty();
     plain.then_some(Record { lane, sequence, body })
 }
 
-fn body<'a>(kind: u8, lane: u16, from: &mut Reader<'a>) -> Option<Body<'a>> {
+fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Option<Body<'a>> {
     Some(match kind {
         b'K' => Body::Key(segment_key(from)?),
         b'V' if lane == WRITER => Body::State(WriterState {
@@ -201,7 +209,7 @@ fn body<'a>(kind: u8, lane: u16, from: &mut Reader<'a>) -> Option<Body<'a>> {
             let text = std::str::from_utf8(from.bytes(length.into())?).ok()?;
             Body::Requirement { id, version, text }
         }
-        b'D' => Body::Decision(Box::new(decision(from)?)),
+        b'D' => Body::Decision(Box::new(decision(format, from)?)),
         b'P' => {
             let mut text = || from.u16().and_then(|length| from.bytes(length.into()));
             let fields = [text()?, text()?];
@@ -246,15 +254,18 @@ fn outcome(from: &mut Reader<'_>) -> Option<Outcome> {
     Some(Outcome { status, kind, depth, reason, endpoint, ns, began_ns, bytes, digests })
 }
 
-fn decision(from: &mut Reader<'_>) -> Option<Decision> {
+fn decision(format: u8, from: &mut Reader<'_>) -> Option<Decision> {
     let (ns, request, _trace) = (from.u64()?, from.array()?, from.array::<16>()?);
     let (_span, _callers_span, _evidence) = (from.u64()?, from.u64()?, from.array::<16>()?);
     let (version, capability, route) = (from.u32()?, from.u32()?, from.u32()?);
     let (needs, dictionary) = (from.u32()?, from.u32()?);
     let (refused, seed) = (from.u32()?, from.u64()?);
-    let [verdict, stage, attempt, tier, bucket, zero] = from.array()?;
+    let [verdict, stage, attempt, tier, bucket, method] = from.array()?;
     let (reason, rendezvous, service, parent) =
         (from.u16()?, from.u64()?, from.u32()?, from.u64()?);
+    // The first format knew neither how callers were identified nor rules.
+    let rules = if format == 1 { [NONE; 2] } else { [from.u32()?, from.u32()?] };
+    let methods = if format == 1 { 1 } else { METHODS };
     let tried = (0..from.u8()?).map(|_| from.u32()).collect::<Option<_>>()?;
     let facts = facts(from)?;
     let mut survivors = [0; 7];
@@ -265,7 +276,7 @@ fn decision(from: &mut Reader<'_>) -> Option<Decision> {
     }
     let length = from.u16()?;
     let caller = from.bytes(length.into())?.to_vec();
-    (zero == 0).then_some(Decision {
+    (method < methods).then_some(Decision {
         ns,
         request,
         version,
@@ -289,6 +300,8 @@ fn decision(from: &mut Reader<'_>) -> Option<Decision> {
         committed: facts.committed,
         ordered: facts.ordered,
         survivors,
+        method,
+        rules,
         caller,
     })
 }

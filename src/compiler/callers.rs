@@ -3,43 +3,57 @@
 
 use super::{Parts, Problems, named, unique};
 use crate::config::model::{Caller, Requirement};
+use crate::snapshot::caller::{ANONYMOUS, CallerPattern, Callers, Classes};
 use crate::snapshot::request::{CallerClass, Principal};
 use crate::snapshot::{address_bits, network_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The id of everyone who matches no entry.
-const ANONYMOUS: &str = "anonymous";
-
 pub(super) struct Compiled {
-    pub(super) anonymous: Arc<Principal>,
+    pub(super) callers: Callers,
     /// By length of the network, the longest first.
     pub(super) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
-    /// For each class, the ids of the caller-bound requirements that apply.
-    pub(super) classes: Vec<BTreeSet<String>>,
+    /// By class of callers: the place in `bound`.
+    pub(super) needs_classes: Vec<u16>,
+    /// The sets of ids of caller-bound requirements that apply to some class.
+    pub(super) bound: Vec<BTreeSet<String>>,
 }
 
 pub(super) fn compile(parts: &Parts<'_>, problems: &mut Problems) -> Compiled {
     let mut callers: Vec<&Caller> = parts.callers.iter().collect();
     callers.sort_by(|a, b| a.id.cmp(&b.id));
     unique(callers.iter().map(|caller| caller.id.as_str()), "caller", problems);
-    let mut classes: Vec<BTreeSet<String>> = Vec::new();
-    let mut class_of = |id: &str| {
-        let applying: BTreeSet<String> = parts
-            .requirements
+    let prefix = |requirement: &Requirement| requirement.caller.clone().map(CallerPattern::Prefix);
+    let bound_to: Vec<(&str, CallerPattern)> = parts
+        .requirements
+        .iter()
+        .filter_map(|requirement| Some((requirement.id.as_str(), prefix(requirement)?)))
+        .collect();
+    let mut needs_classes: Vec<u16> = Vec::new();
+    let mut bound: Vec<BTreeSet<String>> = Vec::new();
+    let classes = Classes::new(bound_to.iter().map(|(_, pattern)| pattern), |member| {
+        let applying: BTreeSet<String> = bound_to
             .iter()
-            .filter(|requirement| binds(requirement, id))
-            .map(|requirement| requirement.id.clone())
+            .filter(|(_, pattern)| member.is_of(pattern))
+            .map(|(id, _)| (*id).to_owned())
             .collect();
-        let known = classes.iter().position(|class| *class == applying).unwrap_or_else(|| {
-            classes.push(applying);
-            classes.len() - 1
+        let place = bound.iter().position(|known| *known == applying).unwrap_or_else(|| {
+            bound.push(applying);
+            bound.len() - 1
         });
-        CallerClass(u16::try_from(known).unwrap_or(u16::MAX))
+        let place = u16::try_from(place).unwrap_or(u16::MAX);
+        let class = needs_classes.iter().position(|known| *known == place).unwrap_or_else(|| {
+            needs_classes.push(place);
+            needs_classes.len() - 1
+        });
+        CallerClass(u16::try_from(class).unwrap_or(u16::MAX))
+    });
+    let principal = |id: &str, facts: &[(String, String)]| {
+        Arc::new(Principal { id: id.into(), class: classes.of(id), facts: facts.to_vec() })
     };
-    let anonymous =
-        Arc::new(Principal { id: ANONYMOUS.into(), class: class_of(ANONYMOUS), facts: Vec::new() });
+    let anonymous = principal(ANONYMOUS, &[]);
+    let mut known = BTreeMap::new();
     let mut networks: BTreeMap<u8, BTreeMap<u128, Arc<Principal>>> = BTreeMap::new();
     for caller in callers {
         if caller.id == ANONYMOUS {
@@ -49,11 +63,8 @@ pub(super) fn compile(parts: &Parts<'_>, problems: &mut Problems) -> Compiled {
                 "choose another id",
             );
         }
-        let principal = Arc::new(Principal {
-            id: caller.id.as_str().into(),
-            class: class_of(&caller.id),
-            facts: caller.facts.clone(),
-        });
+        let principal = principal(&caller.id, &caller.facts);
+        known.insert(Arc::clone(&principal.id), Arc::clone(&principal));
         for (address, length) in &caller.networks {
             let length = match address {
                 IpAddr::V4(_) => length.saturating_add(96),
@@ -73,16 +84,13 @@ pub(super) fn compile(parts: &Parts<'_>, problems: &mut Problems) -> Compiled {
             }
         }
     }
-    if classes.len() > usize::from(u16::MAX) {
+    if needs_classes.len() > usize::from(u16::MAX) {
         problems.add(
             "callers".to_owned(),
             "fall into more than 65535 classes by the requirements bound to them",
             "bind requirements to fewer distinct prefixes",
         );
     }
-    Compiled { anonymous, networks: networks.into_iter().rev().collect(), classes }
-}
-
-fn binds(requirement: &Requirement, id: &str) -> bool {
-    requirement.caller.as_deref().is_some_and(|prefix| id.starts_with(prefix))
+    let callers = Callers { classes, known, anonymous };
+    Compiled { callers, networks: networks.into_iter().rev().collect(), needs_classes, bound }
 }

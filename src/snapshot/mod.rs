@@ -5,6 +5,7 @@
 
 pub(crate) mod block;
 pub(crate) mod bound;
+pub mod caller;
 pub mod cell;
 pub(crate) mod cut;
 pub mod flat;
@@ -19,6 +20,7 @@ use crate::config::depth::Depth;
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
 use crate::contract::vocabulary::Vocabulary;
 use block::Blocks;
+use caller::Callers;
 use flat::Flat;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
@@ -99,7 +101,8 @@ pub struct RouteEntry {
     pub capability: CapabilityId,
     /// The operations of bound requirements that cut through this route.
     pub overlays: Vec<Operation>,
-    /// Where its needs begin in [`Snapshot::bound`]: by class, then by subset of the overlays.
+    /// Where its needs begin in [`Snapshot::bound`]: by class of requirements, then by subset of the
+    /// overlays.
     pub(crate) bound: u32,
     /// The largest request body, in bytes; `None` is the process default.
     pub body_bytes_max: Option<u64>,
@@ -160,7 +163,9 @@ pub struct Snapshot {
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
     pub(crate) requirements: BTreeMap<String, Vec<Condition>>,
-    pub(crate) anonymous: Arc<Principal>,
+    pub(crate) callers: Callers,
+    /// By class of callers: which of the classes that requirements tell apart it lies in.
+    pub(crate) needs_classes: Vec<u16>,
     pub(crate) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
     pub(crate) seed: SeedRule,
     pub(crate) vocabulary: Arc<Vocabulary>,
@@ -244,13 +249,26 @@ impl Snapshot {
         self.networks
             .iter()
             .find_map(|(length, networks)| networks.get(&network_of(bits, *length)))
-            .unwrap_or(&self.anonymous)
+            .unwrap_or(&self.callers.anonymous)
     }
 
-    /// The principal of this id; `None` for one that calls from no network.
+    /// The configured principal of this id, or the anonymous one.
     pub fn principal_named(&self, id: &str) -> Option<&Arc<Principal>> {
-        let known = self.networks.iter().flat_map(|(_, networks)| networks.values());
-        known.chain([&self.anonymous]).find(|principal| *principal.id == *id)
+        if id == caller::ANONYMOUS {
+            return Some(&self.callers.anonymous);
+        }
+        self.callers.known.get(id)
+    }
+
+    /// The class of any principal's id, configured or not.
+    pub fn class_of(&self, id: &str) -> CallerClass {
+        self.callers.classes.of(id)
+    }
+
+    /// The principal of an id that came with these facts. Where a caller of that id is configured,
+    /// it has the configured facts too, and where both speak of one attribute, those alone.
+    pub fn principal_of(&self, id: &str, facts: Vec<(String, String)>) -> Principal {
+        self.callers.principal(id, facts)
     }
 
     /// The most specific route of a request: see [`table`] for the order.
@@ -306,7 +324,8 @@ impl Snapshot {
     #[inline]
     pub fn needs(&self, matched: &RouteMatch, class: CallerClass) -> Option<NeedsId> {
         let subsets = 1u32.checked_shl(matched.overlays.into())?;
-        let at = matched.bound + u32::from(class.0) * subsets + matched.under;
+        let class = *self.needs_classes.get(usize::from(class.0))?;
+        let at = matched.bound + u32::from(class) * subsets + matched.under;
         self.bound.get(at as usize).copied()
     }
 

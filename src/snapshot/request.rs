@@ -16,16 +16,16 @@ pub trait RequestView {
     fn body_bytes(&self) -> Option<u64>;
 }
 
-/// A set of callers that the same requirements are bound to.
+/// A set of callers that the same requirements and the same policies speak of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallerClass(pub u16);
 
-/// Who calls: one configured caller, or `anonymous`.
+/// Who calls: someone configured or identified, or `anonymous`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// Its id, `anonymous` for everyone who matches no entry.
     pub id: Arc<str>,
-    /// Which caller-bound requirements apply.
+    /// Which caller-bound requirements and policies apply.
     pub class: CallerClass,
     /// Facts of the caller side, by declared attribute name, as written.
     pub facts: Vec<(String, String)>,

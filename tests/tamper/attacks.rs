@@ -38,6 +38,7 @@ const UNSEEN: &[(char, &str, &str)] = &[
     ('D', "flip capability", "the capability of a refusal, which was never weighed"),
     ('D', "flip seed", "a denial has no hash, and every seed denies alike"),
     ('D', "flip reason", "the reason is the gateway's word beyond the stage"),
+    ('D', "flip method", "how the caller was identified is known to the caller"),
     ('D', "flip facts", "other facts with the same answer"),
     ('D', "flip caller", "who called is known to the caller, if nothing is bound to the name"),
     ('P', "flip texts", "what was said is known to those who said it"),
@@ -131,11 +132,13 @@ fn field(record: &[u8], offset: usize) -> &'static str {
             (122, "attempt"),
             (123, "tier"),
             (124, "bucket"),
-            (125, "zero"),
+            (125, "method"),
             (126, "reason"),
             (128, "rendezvous"),
             (136, "service"),
             (140, "parent"),
+            (148, "rule"),
+            (152, "shadow"),
         ]),
         b'D' => {
             let lists = log::DECISION;

@@ -5,7 +5,7 @@
 //! record says which may go; and an opening that was taken away from a request that was refused
 //! beside the question, which rests on none.
 
-use super::log::{Log, Pen};
+use super::log::{self, Log, Pen};
 use super::story::{Ending, Plot, Story};
 use super::{Said, check, naive, number, place};
 use fastrand::Rng;
@@ -125,7 +125,7 @@ fn what_rests_on_no_fact_is_judged_though_facts_are_erased() {
         for at in 0..story.log.frames[frame].records.len() {
             let record = &story.log.frames[frame].records[at];
             let hidden = record[0] == b'D' && {
-                let facts = 149 + 4 * usize::from(record[148]);
+                let facts = log::DECISION + 1 + 4 * usize::from(record[log::DECISION]);
                 record[facts] > 0 && record[facts + 2] >= 0x80
             };
             if !hidden || record[120] > 1 || seen[usize::from(record[120])] > 3 {
@@ -148,7 +148,7 @@ fn what_rests_on_no_fact_is_judged_though_facts_are_erased() {
 
 /// Where the first count of a denial's survivors is.
 fn survivors(record: &[u8]) -> usize {
-    let facts = 149 + 4 * usize::from(record[148]);
+    let facts = log::DECISION + 1 + 4 * usize::from(record[log::DECISION]);
     let mut at = facts + 1;
     for _ in 0..record[facts] {
         at += if record[at + 1] < 0x80 { 10 } else { 34 };

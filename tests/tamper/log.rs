@@ -13,7 +13,7 @@ pub(crate) const NOWHERE: u16 = 0xffff;
 /// Bytes of what opens one commitment.
 pub(crate) const OPENING: usize = 48;
 /// Bytes of a decision before its lists, with the header.
-pub(crate) const DECISION: usize = 148;
+pub(crate) const DECISION: usize = 156;
 
 pub(crate) type Hash = [u8; 32];
 
@@ -68,7 +68,7 @@ pub(crate) fn record(kind: u8, lane: u16, sequence: u64, body: &[u8]) -> Vec<u8>
     let length = 16 + body.len();
     let length = u16::try_from(length).unwrap_or(0);
     assert!(length > 0 || kind == b'E');
-    let mut record = vec![kind, 1];
+    let mut record = vec![kind, if kind == b'D' { 2 } else { 1 }];
     record.extend(length.to_le_bytes());
     record.extend(lane.to_le_bytes());
     record.extend([0, 0]);
@@ -194,6 +194,9 @@ pub(crate) struct Decision {
     pub(crate) rendezvous: u64,
     pub(crate) service: u32,
     pub(crate) parent: u64,
+    pub(crate) method: u8,
+    /// The rule that decided, and the one that would have refused.
+    pub(crate) rules: [u32; 2],
     pub(crate) tried: Vec<u32>,
     pub(crate) facts: Vec<(u16, i64)>,
     /// Of the attributes that are only committed to.
@@ -224,6 +227,8 @@ impl Decision {
             rendezvous: 0,
             service: NONE,
             parent: u64::MAX,
+            method: 0,
+            rules: [NONE; 2],
             tried: Vec::new(),
             facts: Vec::new(),
             salts: BTreeMap::new(),
@@ -258,11 +263,12 @@ pub(crate) fn decision(lane: u16, sequence: u64, it: &Decision) -> Vec<u8> {
         body.extend(number.to_le_bytes());
     }
     body.extend(it.seed.to_le_bytes());
-    body.extend([it.verdict, it.stage, it.attempt, it.tier, it.bucket, 0]);
+    body.extend([it.verdict, it.stage, it.attempt, it.tier, it.bucket, it.method]);
     body.extend(it.reason.to_le_bytes());
     body.extend(it.rendezvous.to_le_bytes());
     body.extend(it.service.to_le_bytes());
     body.extend(it.parent.to_le_bytes());
+    body.extend(it.rules.iter().flat_map(|rule| rule.to_le_bytes()));
     assert_eq!(body.len() + 16, DECISION);
     body.push(it.tried.len() as u8);
     body.extend(it.tried.iter().flat_map(|service| service.to_le_bytes()));

@@ -600,7 +600,7 @@ class Trail:
 
     def record(self, begun, data):
         kind, version, length, lane, zero, sequence = struct.unpack("<BBHHHQ", data[:16])
-        must(version == 1 and zero == 0, "a record's header is broken")
+        must(version in (1, 1 + (kind == ord("D"))) and zero == 0, "a record's header is broken")
         self.counts["records"] += 1
         body = data[16:]
         if self.opened:
@@ -648,7 +648,7 @@ class Trail:
             must(early or version in [it.version, *kept], "a version nobody decides by")
             self.requirement(it, sequence, body)
         elif kind == ord("D"):
-            self.decision(it, lane, sequence, body)
+            self.decision(it, lane, sequence, version, body)
         elif kind == ord("G"):
             decisions, outcomes = struct.unpack("<QQ", body)
             must(decisions or outcomes, "a gap of nothing")
@@ -925,16 +925,20 @@ class Trail:
         must(order == sorted(set(order)), "facts are out of order")
         return sorted(facts), hidden, at
 
-    def decision(self, lane, number, sequence, body):
+    def decision(self, lane, number, sequence, layout, body):
         must(lane.version is not None, "the lane adopted nothing")
         fields = struct.unpack("<Q16s16sQQ16sIIIIIIQ6BHQIQ", body[:132])
         names = (
             "ns request trace span callers evidence version capability route needs dictionary "
-            "refused seed verdict stage attempt tier bucket zero reason rendezvous service parent"
+            "refused seed verdict stage attempt tier bucket method reason rendezvous service parent"
         )
-        it = dict(zip(names.split(), fields), spent=False, payload=False)
-        at = 133 + 4 * body[132]
-        it["tried"] = list(struct.unpack("<%dI" % body[132], body[133:at]))
+        # The first version knew neither how callers were identified nor rules.
+        rules = struct.unpack("<2I", body[132:140]) if layout == 2 else (NONE, NONE)
+        it = dict(zip(names.split(), fields), spent=False, payload=False, rules=rules)
+        must(it["method"] < (4 if layout == 2 else 1), "a caller was identified somehow")
+        lists = 140 if layout == 2 else 132
+        at = lists + 1 + 4 * body[lists]
+        it["tried"] = list(struct.unpack("<%dI" % body[lists], body[lists + 1 : at]))
         facts, hidden, at = self.facts(number, sequence, body, at)
         survivors = None
         if it["verdict"] == 1:
@@ -942,7 +946,7 @@ class Trail:
             at += 28
         (size,) = struct.unpack("<H", body[at : at + 2])
         caller = body[at + 2 :]
-        must(size == len(caller) and it["zero"] == 0, "a record's length differs")
+        must(size == len(caller), "a record's length differs")
         it["known"], it["caller"] = dict(facts), caller
         it["known"].update(dict.fromkeys(hidden))
         version, early = lane.version, False
@@ -985,7 +989,8 @@ class Trail:
         for name in "request version capability route needs seed".split():
             must(parent[name] == it[name], "an attempt asks for other things")
         before, now = parent["known"], it["known"]
-        same = parent["caller"] == it["caller"] and before.keys() == now.keys()
+        same = all(parent[name] == it[name] for name in ("caller", "method"))
+        same = same and before.keys() == now.keys()
         for attribute in before if same else []:
             pair = before[attribute], now[attribute]
             same = same and (None in pair or pair[0] == pair[1])
@@ -1022,6 +1027,7 @@ class Trail:
         verdict = it["verdict"]
         must((verdict == 0) == (it["reason"] == 0), "a reason")
         must(verdict == 1 or it["stage"] == 0, "a stage")
+        must(it["rules"] == (NONE, NONE), "there is no such rule")
         must(verdict == 0 or key == (0, 0, 0, NONE), "a service of no route")
         if verdict == 2:
             return
