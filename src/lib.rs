@@ -15,6 +15,7 @@
 //!  3  compiler     config + contracts → snapshot, or every reason why not
 //!     snapshot     the immutable landscape, and its lookups
 //!  2  config       what an operator writes, typed; every fault at once
+//!     identity     who is calling: tokens, keys, peer certificates; the assertion to services
 //!     contract     the logic: values, sets, atoms, clauses, promises, entailment
 //!  1  http1        sans-IO codec on httparse
 //!     http2        what h2 hides from us, seen at the byte level: frame meter
@@ -39,6 +40,7 @@ pub mod decide;
 pub mod exchange;
 pub mod http1;
 pub mod http2;
+pub mod identity;
 #[cfg(feature = "serve")]
 pub mod io;
 pub mod snapshot;

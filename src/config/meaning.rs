@@ -7,7 +7,7 @@ use crate::contract::expression::{self, Scope};
 use crate::contract::logic::{AttributeId, Mode, PromiseBox};
 use crate::contract::promise::{self, Written};
 use crate::contract::version::Version;
-use crate::contract::vocabulary::{Side, Vocabulary};
+use crate::contract::vocabulary::{Declared, Side, Vocabulary};
 use crate::wire::document::{At, Item, Place, Table, Text};
 use crate::wire::fault::{Faults, nearest, quoted};
 
@@ -138,21 +138,7 @@ impl Meaning<'_> {
         faults: &mut Faults,
     ) -> Option<(String, String)> {
         let value = fact_text(name, item, faults)?;
-        let vocabulary = self.0?;
-        let Some(declared) = vocabulary.find(&name.value) else {
-            let callers = vocabulary.declared().iter().filter(|d| d.side == Side::Caller);
-            let mend = match nearest(&name.value, callers.map(|d| d.name.as_str())) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "declare it in the vocabulary".to_owned(),
-            };
-            faults.push(name.fault(format!("there is no attribute {}", quoted(&name.value)), mend));
-            return None;
-        };
-        if declared.side != Side::Caller || declared.source.is_some() {
-            let what = format!("{} is not configured per caller", quoted(&name.value));
-            faults.push(name.fault(what, "take an attribute of side `caller` without a source"));
-            return None;
-        }
+        let declared = caller_attribute(self.0, name, faults)?;
         match declared.facts(&value) {
             Ok(_) => Some((name.value.clone(), value)),
             Err(what) => {
@@ -170,10 +156,34 @@ impl Meaning<'_> {
     }
 }
 
+/// The attribute of this name, where its facts are said of a caller and not read from the request.
+pub(super) fn caller_attribute<'v>(
+    vocabulary: Option<&'v Vocabulary>,
+    name: &At<'_, String>,
+    faults: &mut Faults,
+) -> Option<&'v Declared> {
+    let vocabulary = vocabulary?;
+    let Some(declared) = vocabulary.find(&name.value) else {
+        let callers = vocabulary.declared().iter().filter(|d| d.side == Side::Caller);
+        let mend = match nearest(&name.value, callers.map(|d| d.name.as_str())) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "declare it in the vocabulary".to_owned(),
+        };
+        faults.push(name.fault(format!("there is no attribute {}", quoted(&name.value)), mend));
+        return None;
+    };
+    if declared.side != Side::Caller || declared.source.is_some() {
+        let what = format!("{} is not configured per caller", quoted(&name.value));
+        faults.push(name.fault(what, "take an attribute of side `caller` without a source"));
+        return None;
+    }
+    Some(declared)
+}
+
 /// Undoes what TOML makes of dotted keys: under `[facts]`, `caller.clearance = 3` is a table
 /// `caller`, and the attribute is called `caller.clearance`. A table with the keys of a latency
 /// tail is a value; no attribute's name ends in one of these.
-fn dotted<'d>(entries: Vec<(Text<'d>, Item<'d>)>) -> Vec<(At<'d, String>, Item<'d>)> {
+pub(super) fn dotted<'d>(entries: Vec<(Text<'d>, Item<'d>)>) -> Vec<(At<'d, String>, Item<'d>)> {
     let mut flat = Vec::with_capacity(entries.len());
     for (key, item) in entries {
         match item {

@@ -10,9 +10,11 @@
 //! Reading is passed in as a [`FileSource`], because nothing at this layer does IO.
 
 mod address;
+pub mod api_keys;
 mod contracts;
 pub mod depth;
 mod files;
+pub mod identity;
 mod meaning;
 pub mod model;
 mod pattern;
@@ -63,6 +65,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .and_then(|named| read_vocabulary(&base, named, &mut reader, faults));
     let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
+    identity::rebase(&mut settings, &base);
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,

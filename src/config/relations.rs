@@ -351,7 +351,7 @@ fn is_empty_array(table: &mut Table<'_>) -> bool {
     matches!(table.item("needs"), Some(Item::Array(array)) if array.value.is_empty())
 }
 
-fn check_caller_id(text: Text<'_>, faults: &mut Faults) {
+pub(super) fn check_caller_id(text: Text<'_>, faults: &mut Faults) {
     let visible = text.value.bytes().all(|byte| byte.is_ascii_graphic());
     if text.value.is_empty() || !visible || text.value.len() > NAME_BYTES_MAX {
         let what = format!("{} is no caller's id", quoted(text.value));
@@ -390,7 +390,13 @@ fn read_networks(
     seen: &mut BTreeMap<String, String>,
     faults: &mut Faults,
 ) -> Vec<Network> {
-    if table.require("networks", faults).is_none() {
+    if table.place_of("networks").is_none() {
+        let _ = table.strings("networks", faults);
+        if table.place_of("facts").is_none() {
+            let mend =
+                "add `networks = [\"10.0.0.0/8\"]`, or `facts` of whoever shows a credential";
+            faults.push(table.place().fault("a caller without networks and facts", mend));
+        }
         return Vec::new();
     }
     let before = faults.count();

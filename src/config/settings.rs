@@ -5,6 +5,7 @@
 
 use super::address::{Network, network, socket};
 use super::depth::{self, Depth};
+use super::identity::{self, Assertion, Identity};
 use super::pattern;
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
@@ -38,6 +39,10 @@ pub struct Settings {
     pub audit: Audit,
     /// `[admin]`
     pub admin: Admin,
+    /// `[[identities]]`; their names are unique.
+    pub identities: Vec<Identity>,
+    /// `[assertion]`; `None` sends none.
+    pub assertion: Option<Assertion>,
 }
 
 /// The control surface.
@@ -63,6 +68,9 @@ pub struct Listener {
     pub name: String,
     /// Where it listens; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// The names of the identities it accepts, in order, and last `anonymous` where callers need
+    /// not make themselves known; never empty.
+    pub identify: Vec<String>,
 }
 
 /// Every timeout, in milliseconds.
@@ -220,13 +228,19 @@ impl Default for Settings {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         Self {
             process: Process::default(),
-            listeners: vec![Listener { name: "main".to_owned(), address }],
+            listeners: vec![Listener {
+                name: "main".to_owned(),
+                address,
+                identify: vec![super::ANONYMOUS.to_owned()],
+            }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             forwarding: Forwarding::default(),
             routing: Routing::default(),
             audit: Audit::default(),
             admin: Admin::default(),
+            identities: Vec::new(),
+            assertion: None,
         }
     }
 }
@@ -340,6 +354,11 @@ pub(super) fn read(
             table.string("listen", faults).and_then(|text| socket(text, faults));
         table.finish(faults);
     }
+    settings.identities = identity::read(root, vocabulary, faults);
+    if let Some(table) = root.table("assertion", faults) {
+        settings.assertion = identity::read_assertion(table, vocabulary, faults);
+    }
+    identity::relate(root, &settings, faults);
     settings
 }
 
@@ -366,6 +385,7 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
         let address = table.required_string("address", faults);
         let parsed = address.and_then(|text| socket(text, faults).map(|parsed| (text, parsed)));
         let name = table.string("name", faults);
+        let identify = identity::read_order(&mut table, faults);
         if let Some((text, address)) = parsed {
             if address.port() != 0 {
                 unique(&mut addresses, address.to_string(), text, "address", faults);
@@ -376,7 +396,7 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
                 let what = format!("a listener's name has 1 to {NAME_BYTES_MAX} bytes");
                 faults.push(name.fault(what, ""));
             }
-            listeners.push(Listener { name: name.value.to_owned(), address });
+            listeners.push(Listener { name: name.value.to_owned(), address, identify });
         }
         table.finish(faults);
     }

@@ -171,6 +171,52 @@ pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
 
+/// Ways for callers to make themselves known in one process: a handful of issuers each.
+pub const IDENTITIES_MAX: usize = 64;
+/// Audiences of one identity, each compared with each `aud` of a token.
+pub const ALIASES_MAX: usize = 16;
+/// Names on the way to one claim: identity providers nest two or three deep.
+pub const CLAIM_DEPTH_MAX: usize = 8;
+/// Bytes of a configured `typ`; the longest registered media type in use has 40.
+pub const TYP_BYTES_MAX: usize = 64;
+/// Bytes of a principal's id: what a SPIFFE id may have at most (SPIFFE-ID 2.3).
+pub const PRINCIPAL_BYTES_MAX: usize = 2048;
+/// Bytes of a claim that names a principal, and of the prefix before it: OpenID Connect Core 2
+/// gives `sub` 255.
+pub const CLAIM_ID_BYTES_MAX: usize = 256;
+
+/// Bytes of one token. It comes in a header, which has this many at most by default; identity
+/// providers warn from 4 KiB on, and one with hundreds of groups has 12.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Nesting of a token's JSON and of a key set's: the reader recurses.
+pub const JSON_DEPTH_MAX: usize = 16;
+/// Values in one JSON text: what fits a token, some five bytes each, and more than any key set has.
+pub const JSON_VALUES_MAX: usize = 4096;
+/// Bytes of one key set, or of one file of API keys that is fetched as often.
+pub const JWKS_BYTES_MAX: usize = 1 << 20;
+/// Keys of one set: issuers publish two to ten, a few publish one for each tenant.
+pub const JWKS_KEYS_MAX: usize = 256;
+/// Bytes of a key's id; a thumbprint has 43.
+pub const KID_BYTES_MAX: usize = 256;
+/// Bits of an RSA key: below, RFC 7518 3.3 forbids it; above, verifying costs milliseconds.
+pub const RSA_BITS_MIN: usize = 2048;
+/// See [`RSA_BITS_MIN`].
+pub const RSA_BITS_MAX: usize = 8192;
+
+/// Sets of eight entries in which a worker remembers verified tokens: 8192 callers that are active
+/// within a token's life.
+pub const TOKEN_CACHE_SETS: usize = 1024;
+/// Bytes of the tokens it remembers: these many of 1 KiB each.
+pub const TOKEN_CACHE_BYTES_MAX: usize = 8 << 20;
+/// API keys of one file: one for each of as many callers as fit a document.
+pub const API_KEYS_MAX: usize = 65_536;
+/// Bytes of a presented API key: 32 of hex are 128 random bits, which no one guesses.
+pub const API_KEY_BYTES_MIN: usize = 32;
+/// See [`API_KEY_BYTES_MIN`]; above, hashing it is work for nothing.
+pub const API_KEY_BYTES_MAX: usize = 512;
+
+const _: () = assert!(2 * CLAIM_ID_BYTES_MAX <= PRINCIPAL_BYTES_MAX);
+
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds for one of its requests, as much as probes commonly wait.

@@ -71,6 +71,26 @@ x = 1
 id = "c"
 networks = ["10.0.0.0/8"]
 x = 1
+[[identities]]
+name = "i"
+kind = "jwt"
+issuer = "i"
+audience = "a"
+keys = "k"
+x = 1
+[[identities]]
+name = "j"
+kind = "api_key"
+file = "f"
+x = 1
+[[identities]]
+name = "k"
+kind = "peer_certificate"
+x = 1
+[assertion]
+key = "k"
+issuer = "i"
+x = 1
 "#;
 
 #[test]
@@ -82,12 +102,53 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 16, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 20, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     let missing: Vec<_> = known.iter().filter(|key| !words.contains(key.as_str())).collect();
     assert!(missing.is_empty(), "the reference does not mention {missing:?}");
+}
+
+/// What the reference shows as an example of settings whose default is nothing.
+#[test]
+fn the_reference_s_example_of_identities_is_sound_and_writes_down_the_defaults() {
+    let lines = REFERENCE.lines().filter_map(|line| line.strip_prefix("#   "));
+    let example: String = lines.map(|line| format!("{line}\n")).collect();
+    let caio = CAIO.replace("[[services]]", &format!("{example}\n[[services]]"));
+    let written = world::outcome(&world::files("caio.toml", &caio)).expect("a sound example");
+    let bare = r#"
+[[identities]]
+name = "corp"
+kind = "jwt"
+issuer = "https://login.example.org"
+audience = "https://api.example.org"
+keys = "https://login.example.org/keys"
+ca = "corp-ca.pem"
+header = "x-corp-token"
+facts = { caller.clearance = "level" }
+typ = "at+jwt"
+
+[[identities]]
+name = "keys"
+kind = "api_key"
+file = "keys.toml"
+
+[[identities]]
+name = "mesh"
+kind = "peer_certificate"
+
+[assertion]
+key = "ed25519.pem"
+issuer = "https://gateway.example.org"
+facts = ["caller.clearance"]
+
+[[services]]"#;
+    let caio = CAIO.replace("[[services]]", bare);
+    let defaults = world::outcome(&world::files("caio.toml", &caio)).expect("a sound file");
+    assert_eq!(written.settings, defaults.settings);
+    assert_eq!(written.settings.identities.len(), 3);
+    assert!(written.settings.assertion.is_some());
 }
 
 /// Everything but comments and blank lines of the reference's settings is a key that exists, which
