@@ -230,6 +230,20 @@ impl Refusal {
         Self { reason, detail: detail.into(), stage: None, allow, retry_after }
     }
 
+    /// The fields, in lower case, that go with its status: what is allowed (RFC 9110 15.5.6), when
+    /// to come again (10.2.3), how to say who calls (11.6.1, RFC 6750 3).
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let allow = self.allow.as_deref().map(|allow| ("allow", allow.into()));
+        let retry = self.retry_after.map(|seconds| ("retry-after", seconds.to_string().into()));
+        let challenge = match self.reason {
+            Reason::CredentialMissing => Some("Bearer"),
+            Reason::CredentialInvalid => Some("Bearer error=\"invalid_token\""),
+            _ => None,
+        };
+        let challenge = challenge.map(|said| ("www-authenticate", said.into()));
+        allow.into_iter().chain(retry).chain(challenge)
+    }
+
     /// The RFC 9457 body.
     pub fn problem(&self, request_id: &str) -> Vec<u8> {
         let row = self.reason.row();

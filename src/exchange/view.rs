@@ -2,6 +2,7 @@
 
 use crate::http1::Framing;
 use crate::http1::request::RequestHead;
+use crate::identity::Field;
 use crate::snapshot::request::RequestView;
 use crate::wire::field::Kind;
 
@@ -11,6 +12,9 @@ pub trait Inbound: RequestView {
     fn each_value(&self, name: &str, with: &mut dyn FnMut(&[u8]));
     /// The canonical authority, with port.
     fn authority(&self) -> &[u8];
+    /// The header `name` (lower case), where it makes a difference whether it is absent or
+    /// repeated.
+    fn sole(&self, name: &str) -> Field<'_>;
     /// The value of the header of this kind; `None` when it is absent or repeated.
     fn only(&self, kind: Kind, name: &str) -> Option<&[u8]>;
 }
@@ -80,6 +84,11 @@ impl Inbound for Http1View<'_> {
 
     fn authority(&self) -> &[u8] {
         self.head.authority(self.buffer)
+    }
+
+    fn sole(&self, name: &str) -> Field<'_> {
+        let mut values = self.values(name);
+        Field::of(values.next(), values.next())
     }
 
     fn only(&self, kind: Kind, _name: &str) -> Option<&[u8]> {

@@ -25,6 +25,17 @@ pub enum Field<'a> {
     Repeated,
 }
 
+impl<'a> Field<'a> {
+    /// By the first and the second of the header's values.
+    pub fn of(first: Option<&'a [u8]>, second: Option<&'a [u8]>) -> Self {
+        match (first, second) {
+            (None, _) => Self::Absent,
+            (Some(value), None) => Self::One(value),
+            (Some(_), Some(_)) => Self::Repeated,
+        }
+    }
+}
+
 /// What credentials a request and its connection show.
 pub trait Presented {
     /// The header of this name (lower case).

@@ -2,6 +2,7 @@
 
 use super::worker::Worker;
 use super::{http1_server, http2_server};
+use crate::identity::{Identified, IdentityError};
 use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
 use crate::io::deadline::{Overdue, Watch};
@@ -10,6 +11,7 @@ use crate::io::listener::Listener;
 use crate::io::stream::Stream;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The client connection preface of RFC 9113 3.4.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,19 +30,24 @@ pub struct Downstream {
 }
 
 /// What is known of a connection beside its bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ingress {
     /// The caller's address.
     pub peer: SocketAddr,
     /// The listener it came to, by its place in the settings.
     pub listener: usize,
+    /// Whom the certificate that the peer has shown is of.
+    pub peer_certificate: Option<Result<Arc<Identified>, IdentityError>>,
 }
 
 /// Accepts on the listener of this place in the settings until it is closed.
 pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, place: usize) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, Ingress { peer, listener: place }),
+            Ok((stream, peer)) => {
+                let ingress = Ingress { peer, listener: place, peer_certificate: None };
+                admit(&worker, stream, ingress);
+            }
             Err(_) if worker.asked_to_drain() => return,
             // Out of descriptors or memory: waiting connections stay in the kernel's queue, and
             // trying again at once would only burn the core that the others need.

@@ -26,6 +26,7 @@ use crate::exchange::view::Inbound;
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
+use crate::identity::Method as By;
 use crate::snapshot::ServiceId;
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
@@ -326,7 +327,12 @@ fn describe<'s>(
         rendezvous: key.map_or(0, |key| key.rendezvous),
         service: number(key.map(|key| key.service.0)),
         parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
-        method: record::Method::Network,
+        method: match opening.caller.as_ref().map(|caller| caller.method) {
+            None | Some(By::Network) => record::Method::Network,
+            Some(By::PeerCertificate) => record::Method::PeerCertificate,
+            Some(By::Jwt) => record::Method::Jwt,
+            Some(By::ApiKey) => record::Method::ApiKey,
+        },
         rule: record::NONE,
         shadow: record::NONE,
         tried: tried.into(),

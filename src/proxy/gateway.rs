@@ -2,6 +2,7 @@
 
 use super::accept;
 use super::durable::Durability;
+use super::identify::Identities;
 use super::landscape::Published;
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// The process's number in the trail, where one is written.
     pub boot: Option<u64>,
+    /// What callers are known by.
+    pub identities: Identities,
 }
 
 /// Why the gateway did not start, or did not end well.
@@ -94,12 +97,14 @@ impl Gateway {
         });
         let (trail, ends) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
         let mut ends = ends.unwrap_or_default().into_iter();
+        let identities = Identities::new(&settings, published.snapshot.vocabulary());
         let shared = Arc::new(Shared {
             settings,
             published: Publication::new(u64::from(FIRST_VERSION), published),
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
+            identities,
         });
         let mut workers = Vec::with_capacity(count);
         for (index, listeners) in sockets.into_iter().enumerate() {

@@ -621,12 +621,7 @@ async fn refuse(
     let body = refusal.problem(&String::from_utf8_lossy(id));
     put("content-type", b"application/problem+json");
     put("content-length", body.len().to_string().as_bytes());
-    if let Some(seconds) = refusal.retry_after {
-        put("retry-after", seconds.to_string().as_bytes());
-    }
-    if let Some(allow) = &refusal.allow {
-        put("allow", allow.as_bytes());
-    }
+    refusal.fields().for_each(|(name, value)| put(name, value.as_bytes()));
     *head.status_mut() =
         StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if head_only {

@@ -4,6 +4,7 @@ use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
 use crate::http1::HeadLimits;
 use crate::http1::chunked::{DROPPED_FROM_TRAILERS, REFUSED_IN_TRAILERS};
+use crate::identity::Field;
 use crate::snapshot::request::RequestView;
 use crate::wire::authority;
 use crate::wire::field::{Kind, KindSet, classify};
@@ -106,6 +107,11 @@ impl Inbound for Http2Head {
     fn authority(&self) -> &[u8] {
         let sent = || self.uri.authority().map_or("", http::uri::Authority::as_str);
         self.authority.as_deref().unwrap_or_else(sent).as_bytes()
+    }
+
+    fn sole(&self, name: &str) -> Field<'_> {
+        let mut values = self.headers.get_all(name).iter().map(|value| value.as_bytes());
+        Field::of(values.next(), values.next())
     }
 
     fn only(&self, kind: Kind, name: &str) -> Option<&[u8]> {

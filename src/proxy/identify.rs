@@ -1,20 +1,134 @@
 //! Who calls: worked out once for each request, before anything else is asked about it.
+//!
+//! Verified tokens are remembered by the worker, and so are the principals that came of them: a
+//! caller who stays costs a lookup.
 
 use super::accept::Ingress;
 use super::landscape::Landscape;
 use super::worker::Worker;
-use crate::exchange::refusal::Refusal;
+use crate::config::settings::Settings;
+use crate::contract::vocabulary::Vocabulary;
+use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
+use crate::identity::{
+    Field, Identified, IdentityError, KeySets, Method, Order, Presented, Providers, Selected,
+    TokenCache,
+};
+use crate::io::publication::{Numbered, Publication};
 use crate::snapshot::request::Principal;
+use crate::wire::limits::PRINCIPALS_KEPT;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who calls, and what shows it.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Who.
     pub principal: Arc<Principal>,
+    /// How that is known.
+    pub method: Method,
     /// What shows it, as records have it.
     pub evidence: [u8; 16],
+}
+
+/// What all workers identify by.
+pub struct Identities {
+    /// How credentials are read.
+    pub providers: Providers,
+    /// By listener, what it accepts.
+    pub orders: Vec<Order>,
+    /// By listener, the headers of credentials that do not go on to services.
+    pub withheld: Vec<Vec<String>>,
+    /// What credentials are checked with, kept fresh by a thread of its own.
+    pub keys: Arc<Publication<KeySets>>,
+    /// Identities whose keys are worth reading again, as bits: a token named one that is not known.
+    pub stale: Arc<AtomicU64>,
+}
+
+impl Identities {
+    /// Those of the settings; nothing is known of their keys yet.
+    pub fn new(settings: &Settings, vocabulary: &Vocabulary) -> Self {
+        let providers = Providers::new(&settings.identities, vocabulary);
+        let listeners = settings.listeners.iter();
+        let orders: Vec<Order> = listeners.map(|it| providers.order(&it.identify)).collect();
+        let withheld = orders.iter().map(|order| providers.withheld(order)).collect();
+        let keys = KeySets::empty(providers.len());
+        let keys = Arc::new(Publication::new(1, keys));
+        Self { providers, orders, withheld, keys, stale: Arc::default() }
+    }
+}
+
+/// One worker's part of it.
+pub struct Identifier {
+    tokens: RefCell<TokenCache>,
+    keys: RefCell<Arc<Numbered<KeySets>>>,
+    /// By a hash of where the credential's answer lies, which is held and so stays its own.
+    principals: RefCell<Vec<Option<Known>>>,
+    /// How many requests were refused for their credentials.
+    refused: Cell<u64>,
+}
+
+/// A principal that came of a credential in one version of the landscape.
+struct Known {
+    identified: Arc<Identified>,
+    version: u64,
+    principal: Arc<Principal>,
+}
+
+impl Identifier {
+    /// One that knows nobody yet; the seed is random and secret.
+    pub fn new(identities: &Identities, seed: [u64; 2]) -> Self {
+        Self {
+            tokens: RefCell::new(TokenCache::new(seed)),
+            keys: RefCell::new(identities.keys.current()),
+            principals: RefCell::default(),
+            refused: Cell::new(0),
+        }
+    }
+
+    /// The principal of a credential in this landscape.
+    fn principal(&self, landscape: &Landscape, identified: &Arc<Identified>) -> Arc<Principal> {
+        let mut principals = self.principals.borrow_mut();
+        if principals.is_empty() {
+            principals.resize_with(PRINCIPALS_KEPT, || None);
+        }
+        // Allocations are 16 bytes apart at least.
+        let place = (Arc::as_ptr(identified).addr() >> 4) % PRINCIPALS_KEPT;
+        let slot = principals.get_mut(place);
+        if let Some(Some(known)) = &slot
+            && Arc::ptr_eq(&known.identified, identified)
+            && known.version == landscape.version
+        {
+            return Arc::clone(&known.principal);
+        }
+        let facts = identified.facts.clone();
+        let principal = Arc::new(landscape.snapshot.principal_of(&identified.id, facts));
+        if let Some(slot) = slot {
+            *slot = Some(Known {
+                identified: Arc::clone(identified),
+                version: landscape.version,
+                principal: Arc::clone(&principal),
+            });
+        }
+        principal
+    }
+}
+
+/// What one request shows.
+struct Shown<'a, V> {
+    view: &'a V,
+    ingress: &'a Ingress,
+}
+
+impl<V: Inbound> Presented for Shown<'_, V> {
+    fn field(&self, name: &str) -> Field<'_> {
+        self.view.sole(name)
+    }
+
+    fn peer(&self) -> Option<&Result<Arc<Identified>, IdentityError>> {
+        self.ingress.peer_certificate.as_ref()
+    }
 }
 
 /// The caller of a request.
@@ -25,11 +139,58 @@ pub fn identify(
     worker: &Worker,
     landscape: &Landscape,
     ingress: &Ingress,
-    _view: &impl Inbound,
+    view: &impl Inbound,
 ) -> Result<Caller, Refusal> {
+    let (identities, identifier) = worker.identities();
+    let order = identities.orders.get(ingress.listener);
+    let Some(order) = order else {
+        return Err(Refusal::new(Reason::Internal, "the listener takes nobody"));
+    };
+    if order.is_address_only() {
+        return Ok(by_address(worker, landscape, ingress));
+    }
+    let mut keys = identifier.keys.borrow_mut();
+    if identities.keys.newest() > keys.number {
+        *keys = identities.keys.current();
+    }
+    let now_s = worker.clock.wall_ms() / 1000;
+    let shown = Shown { view, ingress };
+    let mut tokens = identifier.tokens.borrow_mut();
+    match identities.providers.identify(order, &shown, &keys.value, &mut tokens, now_s) {
+        Ok(Selected::Address) => Ok(by_address(worker, landscape, ingress)),
+        Ok(Selected::Principal(_, identified)) => Ok(Caller {
+            principal: identifier.principal(landscape, &identified),
+            method: identified.method,
+            evidence: identified.evidence,
+        }),
+        Err(error) => {
+            identifier.refused.set(identifier.refused.get() + 1);
+            Err(refusal(identities, error))
+        }
+    }
+}
+
+fn by_address(worker: &Worker, landscape: &Landscape, ingress: &Ingress) -> Caller {
     let address = ingress.peer.ip();
-    Ok(Caller {
+    Caller {
         principal: Arc::clone(landscape.snapshot.principal(address)),
+        method: Method::Network,
         evidence: worker.evidence(address),
-    })
+    }
+}
+
+fn refusal(identities: &Identities, error: IdentityError) -> Refusal {
+    let reason = match error {
+        IdentityError::Missing => Reason::CredentialMissing,
+        IdentityError::Repeated => Reason::HeaderInvalid,
+        IdentityError::Invalid(_) => Reason::CredentialInvalid,
+        IdentityError::KeyUnknown(identity) => {
+            // Whoever keeps the keys looks at it when it may: a flood of such tokens is one bit.
+            let bit = 1u64.checked_shl(u32::from(identity)).unwrap_or(0);
+            identities.stale.fetch_or(bit, Ordering::Relaxed);
+            Reason::CredentialInvalid
+        }
+        IdentityError::Unavailable(_) => Reason::IdentityUnavailable,
+    };
+    Refusal::new(reason, error.detail())
 }

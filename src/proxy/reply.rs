@@ -33,7 +33,7 @@ pub async fn http1(
     let id = id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
     let body = refusal.problem(id);
     let row = refusal.reason.row();
-    let retry = refusal.retry_after.map(|seconds| seconds.to_string());
+    let more: Vec<_> = refusal.fields().collect();
     let date = worker.clock.date();
     let mut added: Vec<(&[u8], &[u8])> = vec![
         (b"Date", &date),
@@ -41,12 +41,7 @@ pub async fn http1(
         (b"X-Request-ID", id.as_bytes()),
         (b"CAIO-Refusal", row.code.as_bytes()),
     ];
-    if let Some(allow) = &refusal.allow {
-        added.push((b"Allow", allow.as_bytes()));
-    }
-    if let Some(retry) = &retry {
-        added.push((b"Retry-After", retry.as_bytes()));
-    }
+    added.extend(more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let persistence = match after {
         After::Keep => Persistence::Implied,
         After::Close => Persistence::Close,

@@ -5,6 +5,7 @@ use super::addresses::Addresses;
 use super::counters::Counters;
 use super::durable::Durability;
 use super::gateway::Shared;
+use super::identify::{Identifier, Identities};
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
 use super::timed::Timer;
@@ -65,6 +66,7 @@ pub struct Worker {
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
+    identifier: Identifier,
     shared: Arc<Shared>,
     landscape: RefCell<Rc<Landscape>>,
     version: Cell<u64>,
@@ -100,9 +102,12 @@ impl Worker {
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
+        let clock = Clock::new();
+        let seed = [clock.random(), clock.random()];
+        let identifier = Identifier::new(&shared.identities, seed);
         Rc::new(Self {
             settings,
-            clock: Clock::new(),
+            clock,
             deadlines: Deadlines::new(),
             buffers: Buffers::default(),
             pool: Pool::new(limits),
@@ -119,6 +124,7 @@ impl Worker {
             turn: Cell::new(0),
             evidence: Cell::new(None),
             trusted,
+            identifier,
             shared,
             landscape: RefCell::new(landscape),
             version: Cell::new(version),
@@ -167,6 +173,11 @@ impl Worker {
                 evidence
             }
         }
+    }
+
+    /// What callers are known by, and this worker's memory of it.
+    pub fn identities(&self) -> (&Identities, &Identifier) {
+        (&self.shared.identities, &self.identifier)
     }
 
     /// A deadline for futures that can be dropped.
