@@ -159,6 +159,8 @@ pub struct Forwarding {
     pub forwarded: bool,
     /// Whether `Via` is sent with requests.
     pub via: bool,
+    /// Whether the caller's id is sent with requests, as `CAIO-Principal`.
+    pub principal: bool,
     /// What becomes of the service's `Server` field.
     pub server: ServerField,
 }
@@ -314,6 +316,7 @@ impl Default for Forwarding {
             x_forwarded: true,
             forwarded: false,
             via: true,
+            principal: false,
             server: ServerField::Pass,
         }
     }
@@ -549,6 +552,7 @@ fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
     flag(&mut table, "x_forwarded", &mut forwarding.x_forwarded, faults);
     flag(&mut table, "forwarded", &mut forwarding.forwarded, faults);
     flag(&mut table, "via", &mut forwarding.via, faults);
+    flag(&mut table, "principal", &mut forwarding.principal, faults);
     let choices = [
         ("pass", ServerField::Pass),
         ("replace", ServerField::Replace),

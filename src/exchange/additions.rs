@@ -100,10 +100,13 @@ impl Additions {
         self.decision = self.count;
     }
 
-    /// Replaces the decision's field: each attempt has its own.
-    pub fn decide(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Replaces the decision's field and the caller's: each attempt has its own.
+    pub fn decide(&mut self, principal: Option<&str>, write: impl FnOnce(&mut Vec<u8>)) {
         self.count = self.decision;
         self.add("CAIO-Decision", write);
+        if let Some(principal) = principal {
+            self.add("CAIO-Principal", |text| text.extend_from_slice(principal.as_bytes()));
+        }
     }
 
     /// The request's id.

@@ -1,6 +1,7 @@
 //! Layer 6: one request and its response. Head in, verdict and heads out; knows no socket.
 
 pub mod additions;
+pub mod amendments;
 pub mod health;
 pub mod refusal;
 pub mod settle;

@@ -24,13 +24,26 @@ pub struct RequestPlan<'a> {
     pub authority: Option<&'a [u8]>,
     /// Fields to add after the sender's.
     pub added: &'a [Added<'a>],
+    /// Which fields are not copied because of their names.
+    pub withholds: Option<Withholds<'a>>,
+}
+
+/// Says of a name whether the field is left out.
+#[derive(Clone, Copy)]
+pub struct Withholds<'a>(pub &'a dyn Fn(&[u8]) -> bool);
+
+impl std::fmt::Debug for Withholds<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Withholds")
+    }
 }
 
 impl<'a> RequestPlan<'a> {
     /// The plan for a request of an untrusted sender, framed as it was.
     #[must_use]
     pub const fn new(head: &RequestHead, added: &'a [Added<'a>]) -> Self {
-        Self { drops: REQUEST_DROPS, framing: head.framing, authority: None, added }
+        let framing = head.framing;
+        Self { drops: REQUEST_DROPS, framing, authority: None, added, withholds: None }
     }
 }
 
@@ -51,7 +64,7 @@ pub fn request_head(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, plan: &Re
     // would act on it.
     let expectation = if head.expect_continue { KindSet::default() } else { EXPECTATION };
     let drops = plan.drops.with(ALWAYS_RESTATED).with(expectation);
-    copy_fields(out, buf, &head.fields, drops);
+    copy_fields(out, buf, &head.fields, drops, plan.withholds);
     framing(out, plan.framing);
     if head.te_trailers {
         // The next hop may send trailers: this one relays them (RFC 9110 10.1.4).
@@ -102,6 +115,8 @@ pub struct ResponsePlan<'a> {
     pub added: &'a [Added<'a>],
     /// What `Date` says where the origin gave none (RFC 9110 6.6.1).
     pub date: Option<&'a [u8]>,
+    /// Which fields are not copied because of their names.
+    pub withholds: Option<Withholds<'a>>,
 }
 
 impl<'a> ResponsePlan<'a> {
@@ -135,7 +150,7 @@ impl<'a> ResponsePlan<'a> {
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::Implied,
         };
-        Self { drops: RESPONSE_DROPS, framing, persistence, added, date: None }
+        Self { drops: RESPONSE_DROPS, framing, persistence, added, date: None, withholds: None }
     }
 }
 
@@ -147,7 +162,7 @@ pub fn response_head(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead, plan: &
     out.push(b' ');
     out.extend_from_slice(head.reason.of(buf));
     out.extend_from_slice(b"\r\n");
-    copy_fields(out, buf, &head.fields, plan.drops.with(ALWAYS_RESTATED));
+    copy_fields(out, buf, &head.fields, plan.drops.with(ALWAYS_RESTATED), plan.withholds);
     framing(out, plan.framing);
     persistence(out, plan.persistence);
     if let Some(date) = plan.date
@@ -179,7 +194,13 @@ pub fn own_head(
 /// The interim response that asks for the body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-fn copy_fields(out: &mut Vec<u8>, buf: &[u8], fields: &[Field], drops: KindSet) {
+fn copy_fields(
+    out: &mut Vec<u8>,
+    buf: &[u8],
+    fields: &[Field],
+    drops: KindSet,
+    withholds: Option<Withholds<'_>>,
+) {
     // [run, end) is what of `buf` is to be copied next.
     let (mut run, mut end) = (0, 0);
     let flush = |out: &mut Vec<u8>, run: usize, end: usize| {
@@ -187,6 +208,9 @@ fn copy_fields(out: &mut Vec<u8>, buf: &[u8], fields: &[Field], drops: KindSet) 
     };
     for kept in fields {
         if kept.nominated || drops.contains(kept.kind) {
+            continue;
+        }
+        if withholds.is_some_and(|Withholds(is_withheld)| is_withheld(kept.name.of(buf))) {
             continue;
         }
         if !kept.canonical {

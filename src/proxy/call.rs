@@ -20,6 +20,7 @@ use crate::config::model::Protocol;
 use crate::config::settings::ServerField;
 use crate::decide::{HeaderNeeds, Stage};
 use crate::exchange::additions::{Additions, Arrival, List, Wanted};
+use crate::exchange::amendments::Amendments;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
 use crate::exchange::view::Inbound;
@@ -46,6 +47,7 @@ pub struct Opening {
     landscape: Rc<Landscape>,
     /// `None` until it is known, and for good where it is not to be known.
     caller: Option<Caller>,
+    amendments: Option<Rc<Amendments>>,
     additions: Rc<Additions>,
     arrival: Arrival,
     tried: Vec<ServiceId>,
@@ -82,6 +84,7 @@ pub struct Unsettled(Begun);
 pub struct Call {
     recorded: Recorded,
     additions: Rc<Additions>,
+    amendments: Option<Rc<Amendments>>,
     connection: Option<Connection>,
     begun_ms: u64,
     trusted: bool,
@@ -103,9 +106,13 @@ pub enum Towards {
     Caller,
 }
 
+static NO_AMENDMENTS: Amendments =
+    Amendments { withheld: Vec::new(), told: Vec::new(), answered: Vec::new() };
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 const DECISION: HeaderName = HeaderName::from_static("caio-decision");
+const PRINCIPAL: HeaderName = HeaderName::from_static("caio-principal");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -116,6 +123,7 @@ fn http2_name(name: &str) -> Option<HeaderName> {
         "X-Request-ID" => REQUEST_ID,
         "traceparent" => TRACE,
         "CAIO-Decision" => DECISION,
+        "CAIO-Principal" => PRINCIPAL,
         "X-Forwarded-For" => FORWARDED_FOR,
         "X-Forwarded-Proto" => FORWARDED_PROTO,
         "X-Forwarded-Host" => FORWARDED_HOST,
@@ -143,6 +151,7 @@ impl Opening {
             ingress: Rc::clone(ingress),
             landscape: worker.landscape(),
             caller: None,
+            amendments: worker.identities().1.amendments(ingress.listener),
             additions: worker.additions.take(),
             arrival: Arrival {
                 peer,
@@ -262,7 +271,9 @@ pub fn begin(
     let landscape = &opening.landscape;
     let snapshot = &landscape.snapshot;
     let service = snapshot.service(chosen.settled.certified.service());
-    fields_of(&mut opening.additions).decide(|text| {
+    let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
+    let principal = principal.as_deref().filter(|_| worker.settings.forwarding.principal);
+    fields_of(&mut opening.additions).decide(principal, |text| {
         recorded.push_id(text);
         text.extend_from_slice(landscape.decision_suffix());
         text.extend_from_slice(service.map_or(&[][..], |service| service.id.as_bytes()));
@@ -467,6 +478,7 @@ impl Begun {
         Call {
             recorded,
             additions: Rc::clone(&opening.additions),
+            amendments: opening.amendments.clone(),
             connection,
             begun_ms: opening.begun_ms,
             trusted: opening.arrival.sender == Sender::Trusted,
@@ -571,6 +583,21 @@ impl Call {
             value.set_sensitive(name == REQUEST_ID || name == TRACE || name == DECISION);
             Some((name, value))
         })
+    }
+
+    /// What the exchange's messages lose and gain by name.
+    pub fn amendments(&self) -> &Amendments {
+        self.amendments.as_deref().unwrap_or(&NO_AMENDMENTS)
+    }
+
+    /// Fields that this exchange is to have besides, in this direction.
+    pub fn told(&self, towards: Towards) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let amendments = self.amendments();
+        let told = match towards {
+            Towards::Service => &amendments.told,
+            Towards::Caller => &amendments.answered,
+        };
+        told.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
     }
 
     /// The request's id.

@@ -75,7 +75,7 @@ pub fn from_http2(
     let drops = call.request_drops();
     let mut headers = HeaderMap::with_capacity(head.headers.len() + ADDED_MAX);
     for (name, value) in &head.headers {
-        if passes(name, drops) {
+        if passes(name, drops) && !call.amendments().withholds(name.as_str().as_bytes()) {
             headers.append(name, value.clone());
         }
     }
@@ -100,6 +100,7 @@ pub fn from_http2(
     for (name, value) in call.added(Towards::Service) {
         headers.append(name, value);
     }
+    call.told(Towards::Service).for_each(|(name, value)| put(&mut headers, name, value, true));
     let unsendable = |_| Refusal::new(Reason::TargetInvalid, "the target cannot be sent on");
     Ok(request_of(head.method.clone(), head.forwarded().map_err(unsendable)?, headers))
 }
@@ -122,6 +123,11 @@ pub fn http2_request(
         target.push_str(&text(query));
     }
     let mut headers = copied(&head.fields, buffer, call.request_drops());
+    let amendments = call.amendments();
+    let told = amendments.told.iter().map(|(name, _)| name);
+    amendments.withheld.iter().chain(told).for_each(|name| {
+        headers.remove(name.as_str());
+    });
     if let Framing::Length(length) = head.framing {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -131,6 +137,7 @@ pub fn http2_request(
     for (name, value) in call.added(Towards::Service) {
         headers.append(name, value);
     }
+    call.told(Towards::Service).for_each(|(name, value)| put(&mut headers, name, value, true));
     assemble(method, &text(head.authority(buffer)), &target, headers)
 }
 
@@ -190,6 +197,10 @@ pub fn finish_response(headers: &mut HeaderMap, call: &Call, worker: &Worker) {
     for (name, value) in call.added(Towards::Caller) {
         headers.insert(name, value);
     }
+    call.amendments().answered.iter().for_each(|(name, _)| {
+        headers.remove(name.as_str());
+    });
+    call.told(Towards::Caller).for_each(|(name, value)| put(headers, name, value, true));
 }
 
 /// Takes out what an interim response may not say.

@@ -7,7 +7,7 @@ use super::worker::Worker;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::write_end;
 use crate::http1::response::{self, ResponseHead};
-use crate::http1::write::{self, Persistence, ResponsePlan};
+use crate::http1::write::{self, Persistence, ResponsePlan, Withholds};
 use crate::http1::{Cursor, Framing, Malformed, Parsed, Version};
 use crate::io::deadline::Overdue;
 use crate::wire::field::Field;
@@ -200,14 +200,25 @@ fn write_head(
     head: &ResponseHead,
     out: &mut Vec<u8>,
 ) -> (Framing, Persistence) {
-    let added = shared.call.response_fields();
+    let fields = shared.call.response_fields();
+    let amendments = shared.call.amendments();
+    let is_replaced = |name: &[u8]| amendments.replaces(name);
+    let all: Vec<_>;
+    let amended = !amendments.answered.is_empty();
+    let added = if amended {
+        all = fields.iter().copied().chain(shared.call.told(Towards::Caller)).collect();
+        &all[..]
+    } else {
+        &fields
+    };
     // A drain that began meanwhile is told as early as can be.
     let keep = keep && !shared.worker.draining();
     let date = shared.worker.clock.date();
     let plan = ResponsePlan {
         drops: shared.call.response_drops(),
         date: Some(&date),
-        ..ResponsePlan::new(head, shared.head, keep, &added)
+        withholds: amended.then_some(Withholds(&is_replaced)),
+        ..ResponsePlan::new(head, shared.head, keep, added)
     };
     write::response_head(out, bytes, head, &plan);
     (plan.framing, plan.persistence)

@@ -22,7 +22,7 @@ use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::write_end;
 use crate::http1::request::RequestHead;
-use crate::http1::write::{self, RequestPlan};
+use crate::http1::write::{self, RequestPlan, Withholds};
 use crate::http1::{Framing, Malformed};
 use crate::io::deadline::Overdue;
 use std::cell::{Cell, RefCell};
@@ -143,8 +143,17 @@ fn first_send(
     call: &Call,
     decoder: &mut Decoder,
 ) -> Result<Sent, Malformed> {
-    let added = call.request_fields();
-    write::request_head(out, input, head, &RequestPlan { added: &added, ..*plan });
+    let fields = call.request_fields();
+    let is_withheld = |name: &[u8]| call.amendments().withholds(name);
+    let all: Vec<_>;
+    let added = if !call.amendments().told.is_empty() {
+        all = fields.iter().copied().chain(call.told(Towards::Service)).collect();
+        &all[..]
+    } else {
+        &fields
+    };
+    let withholds = (!call.amendments().is_empty()).then_some(Withholds(&is_withheld));
+    write::request_head(out, input, head, &RequestPlan { added, withholds, ..*plan });
     let (mut end, at) = (head.len, out.len());
     let mut body = 0;
     loop {

@@ -8,6 +8,7 @@ use super::landscape::Landscape;
 use super::worker::Worker;
 use crate::config::settings::Settings;
 use crate::contract::vocabulary::Vocabulary;
+use crate::exchange::amendments::Amendments;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
 use crate::identity::{
@@ -17,7 +18,8 @@ use crate::identity::{
 use crate::io::publication::{Numbered, Publication};
 use crate::snapshot::request::Principal;
 use crate::wire::limits::PRINCIPALS_KEPT;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,8 +67,8 @@ pub struct Identifier {
     keys: RefCell<Arc<Numbered<KeySets>>>,
     /// By a hash of where the credential's answer lies, which is held and so stays its own.
     principals: RefCell<Vec<Option<Known>>>,
-    /// How many requests were refused for their credentials.
-    refused: Cell<u64>,
+    /// By listener, what its credentials' headers come to; `None` where there are none.
+    amendments: Vec<Option<Rc<Amendments>>>,
 }
 
 /// A principal that came of a credential in one version of the landscape.
@@ -83,8 +85,13 @@ impl Identifier {
             tokens: RefCell::new(TokenCache::new(seed)),
             keys: RefCell::new(identities.keys.current()),
             principals: RefCell::default(),
-            refused: Cell::new(0),
+            amendments: identities.withheld.iter().map(|names| withholding(names)).collect(),
         }
+    }
+
+    /// What is to be changed in every exchange of a listener.
+    pub fn amendments(&self, listener: usize) -> Option<Rc<Amendments>> {
+        self.amendments.get(listener).cloned().flatten()
     }
 
     /// The principal of a credential in this landscape.
@@ -113,6 +120,11 @@ impl Identifier {
         }
         principal
     }
+}
+
+fn withholding(names: &[String]) -> Option<Rc<Amendments>> {
+    let withheld = Amendments { withheld: names.to_vec(), ..Amendments::default() };
+    (!withheld.is_empty()).then(|| Rc::new(withheld))
 }
 
 /// What one request shows.
@@ -163,10 +175,7 @@ pub fn identify(
             method: identified.method,
             evidence: identified.evidence,
         }),
-        Err(error) => {
-            identifier.refused.set(identifier.refused.get() + 1);
-            Err(refusal(identities, error))
-        }
+        Err(error) => Err(refusal(identities, error)),
     }
 }
 

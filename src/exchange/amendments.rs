@@ -1,0 +1,31 @@
+//! What one exchange's messages lose and gain by name besides what every message does: credentials
+//! that were for the gateway alone, and what policy or governance wants said.
+
+/// Names in lower case, and values that are legal in a field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amendments {
+    /// The caller's fields that do not go on to the service.
+    pub withheld: Vec<String>,
+    /// Fields the service is told, in the place of whatever the caller said under their names.
+    pub told: Vec<(String, Vec<u8>)>,
+    /// Fields the caller is answered, in the place of the service's.
+    pub answered: Vec<(String, Vec<u8>)>,
+}
+
+impl Amendments {
+    /// Whether they change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.withheld.is_empty() && self.told.is_empty() && self.answered.is_empty()
+    }
+
+    /// Whether the caller's field of this name, in any case, is not passed on as it is.
+    pub fn withholds(&self, name: &[u8]) -> bool {
+        let same = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
+        self.withheld.iter().any(|it| same(it)) || self.told.iter().any(|(it, _)| same(it))
+    }
+
+    /// Whether the service's field of this name, in any case, is not passed on as it is.
+    pub fn replaces(&self, name: &[u8]) -> bool {
+        self.answered.iter().any(|(it, _)| it.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
