@@ -171,6 +171,9 @@ pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
 
+/// Series of one family of metrics whose names an operator's files bring along, such as rules: more
+/// would cost a monitoring system more than they tell; what is beyond is counted together.
+pub const NAMED_SERIES_MAX: usize = 1024;
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds for one of its requests, as much as probes commonly wait.
