@@ -1,8 +1,10 @@
-//! Layer 8: the control surface, on an address of its own, never on a caller's: so far the probes.
+//! Layer 8: the control surface, on an address of its own, never on a caller's: probes and
+//! metrics.
 //!
 //! ```text
 //!   GET /healthz, /livez   200 while the process runs
 //!   GET /readyz            200 while new calls are served, else 503 with every reason
+//!   GET /metrics           counts and gauges, for Prometheus or as OpenMetrics by Accept
 //! ```
 //! It has a thread of its own with a small ring: a probe must not wait for a worker's calls, nor a
 //! call for a probe.
@@ -16,6 +18,8 @@ use crate::io::listener::{self, Listener};
 use crate::io::ring;
 use crate::io::stream::Stream;
 use crate::proxy::gateway::Readiness;
+use crate::proxy::metrics::Metrics;
+use crate::wire::exposition::Format;
 use crate::wire::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_MS};
 use std::cell::Cell;
 use std::io;
@@ -26,19 +30,32 @@ use std::rc::Rc;
 ///
 /// # Errors
 /// When the address is not to be had.
-pub fn start(address: SocketAddr, readiness: Readiness) -> io::Result<SocketAddr> {
+pub fn start(
+    address: SocketAddr,
+    readiness: Readiness,
+    metrics: Metrics,
+) -> io::Result<SocketAddr> {
     let socket = listener::bind(address)?;
     let address = socket.local_addr()?;
     std::thread::Builder::new().name("caio-admin".to_owned()).spawn(move || {
         // The workers have shown that a ring is to be had; without one nobody probes.
-        let _ = ring::run(serve(socket, readiness));
+        let _ = ring::run(serve(socket, Shown { readiness, metrics }));
     })?;
     Ok(address)
 }
 
-async fn serve(socket: std::net::TcpListener, readiness: Readiness) {
+/// What there is to show.
+struct Shown {
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+/// An answer: status, type, text.
+type Answer = (u16, &'static str, String);
+
+async fn serve(socket: std::net::TcpListener, shown: Shown) {
     let Ok(listener) = Listener::adopt(socket) else { return };
-    let readiness = Rc::new(readiness);
+    let shown = Rc::new(shown);
     let open = Rc::new(Cell::new(0));
     while let Ok((stream, _)) = listener.accept().await {
         // Whoever holds so many open is no probe; the kernel keeps the next ones waiting.
@@ -46,16 +63,16 @@ async fn serve(socket: std::net::TcpListener, readiness: Readiness) {
             continue;
         }
         open.set(open.get() + 1);
-        let (readiness, open) = (Rc::clone(&readiness), Rc::clone(&open));
+        let (shown, open) = (Rc::clone(&shown), Rc::clone(&open));
         monoio::spawn(async move {
-            within_ms(ADMIN_REQUEST_MS, connection(stream, &readiness)).await;
+            within_ms(ADMIN_REQUEST_MS, connection(stream, &shown)).await;
             open.set(open.get() - 1);
         });
     }
 }
 
 /// One request, one answer.
-async fn connection(stream: Stream, readiness: &Readiness) {
+async fn connection(stream: Stream, shown: &Shown) {
     let mut input = Vec::with_capacity(LIMITS.head_bytes_max);
     let mut cursor = Cursor::default();
     let mut head = RequestHead::default();
@@ -63,9 +80,9 @@ async fn connection(stream: Stream, readiness: &Readiness) {
         match request::parse(&input, &LIMITS, &mut cursor, &mut head) {
             Parsed::Complete(_) => {
                 let view = Http1View::new(&head, &input);
-                break answer(&view, readiness);
+                break answer(&view, shown);
             }
-            Parsed::Malformed(fault) => break (400, format!("{}\n", fault.what())),
+            Parsed::Malformed(fault) => break (400, PLAIN, format!("{}\n", fault.what())),
             Parsed::Incomplete => {}
         }
         let (result, back) = stream.read(input).await;
@@ -74,14 +91,11 @@ async fn connection(stream: Stream, readiness: &Readiness) {
             return;
         }
     };
-    let (status, body) = answer;
+    let (status, kind, body) = answer;
     let mut out = Vec::with_capacity(512);
     let date = Clock::new().date();
-    let fields: [(&[u8], &[u8]); 3] = [
-        (b"Date", &date),
-        (b"Content-Type", b"text/plain; charset=utf-8"),
-        (b"Cache-Control", b"no-store"),
-    ];
+    let fields: [(&[u8], &[u8]); 3] =
+        [(b"Date", &date), (b"Content-Type", kind.as_bytes()), (b"Cache-Control", b"no-store")];
     let framing = Framing::Length(body.len() as u64);
     write::own_head(&mut out, status, framing, Persistence::Close, &fields);
     if head.method != Method::Head {
@@ -92,21 +106,26 @@ async fn connection(stream: Stream, readiness: &Readiness) {
     stream.finish();
 }
 
-/// Status and text.
-fn answer(view: &impl Inbound, readiness: &Readiness) -> (u16, String) {
-    let known = matches!(view.path(), "/healthz" | "/livez" | "/readyz");
+fn answer(view: &impl Inbound, shown: &Shown) -> Answer {
+    let known = matches!(view.path(), "/healthz" | "/livez" | "/readyz" | "/metrics");
     if !known {
-        return (404, "there are /healthz, /livez and /readyz\n".to_owned());
+        return (404, PLAIN, "there are /healthz, /livez, /readyz and /metrics\n".to_owned());
     }
     if !matches!(view.method(), "GET" | "HEAD") {
-        return (405, "probes are GET\n".to_owned());
+        return (405, PLAIN, "probes and metrics are GET\n".to_owned());
     }
-    let faults = if view.path() == "/readyz" { readiness.faults() } else { Vec::new() };
+    if view.path() == "/metrics" {
+        let format = Format::accepted(view.header("accept"));
+        return (200, format.content_type(), shown.metrics.page(format));
+    }
+    let faults = if view.path() == "/readyz" { shown.readiness.faults() } else { Vec::new() };
     match faults.as_slice() {
-        [] => (200, "ok\n".to_owned()),
-        faults => (503, faults.join("\n") + "\n"),
+        [] => (200, PLAIN, "ok\n".to_owned()),
+        faults => (503, PLAIN, faults.join("\n") + "\n"),
     }
 }
+
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes_max: 8 << 10,

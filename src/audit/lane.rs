@@ -80,6 +80,8 @@ pub struct Line {
     open: Open,
     /// Decisions since the last one that was written.
     lost: u64,
+    /// The same since the process began.
+    lost_ever: u64,
     /// Messages refused without a decision, since the last decision that was written and in all.
     refused: (u32, u64),
     adopted: u32,
@@ -178,6 +180,7 @@ impl Line {
             text: Vec::with_capacity(1024),
             open: Open::default(),
             lost: 0,
+            lost_ever: 0,
             refused: (0, 0),
             adopted: 0,
             explained: 0,
@@ -285,6 +288,7 @@ impl Line {
                 AuditMode::Required => Err(LaneFull),
                 AuditMode::BestEffort => {
                     self.lost += 1;
+                    self.lost_ever += 1;
                     Ok(NO_SLOT)
                 }
             };
@@ -498,6 +502,11 @@ impl Lane {
     /// Decisions made so far.
     pub fn decisions(&self) -> u64 {
         self.0.next.get()
+    }
+
+    /// Of these, how many the trail does not have.
+    pub fn lost(&self) -> u64 {
+        self.0.line.borrow().as_ref().map_or(0, |line| line.lost_ever)
     }
 
     /// Of these, how many still wait for their outcome.

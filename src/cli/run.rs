@@ -83,7 +83,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         writeln!(out.writer, "caio: listening on {address}")?;
     }
     if let Some(address) = probes {
-        match admin::start(address, gateway.readiness()) {
+        match admin::start(address, gateway.readiness(), gateway.metrics()) {
             Ok(address) => writeln!(out.writer, "caio: probes on {address}")?,
             Err(error) => {
                 writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;

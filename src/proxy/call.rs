@@ -8,6 +8,7 @@
 //! Only [`Begun`] opens a connection, and only a certified and recorded decision makes one.
 
 use super::accept::Ingress;
+use super::counters::Again;
 use super::identify::{Caller, identify};
 use super::landscape::Landscape;
 use super::pool::{Connection, Endpoint, NoConnection};
@@ -550,7 +551,7 @@ pub async fn connect(
     match worker.pool.connect(worker, &endpoint, opening.retried_stale).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
         Err(why) => {
-            worker.counters.reroutes.add(1);
+            worker.counters.retries.add(Again::Unreachable, 1);
             Err(begun.unreachable(opening, &why))
         }
     }

@@ -1,53 +1,108 @@
-//! Plain counts per worker. Decide first, then count.
+//! What a worker counts. Decide first, then count.
+//!
+//! Each worker writes its own counters and nobody else does, so a count is a plain addition: an
+//! atomic only so that the control surface may read it at any time. A line in the table below is
+//! all that a new counter takes: it then stands on `/metrics`, summed over the workers.
 
-use std::cell::Cell;
+use super::tally::{Count, Counted, Labelled, labels, total};
+use crate::exchange::refusal::Reason;
+use crate::wire::exposition::{Kind, Page};
+use std::sync::Arc;
 
-/// A count of one worker.
-#[derive(Debug, Default)]
-pub struct Count(Cell<u64>);
-
-impl Count {
-    /// Adds.
-    pub fn add(&self, by: u64) {
-        self.0.set(self.0.get().wrapping_add(by));
-    }
-
-    /// Subtracts.
-    pub fn sub(&self, by: u64) {
-        self.0.set(self.0.get().saturating_sub(by));
-    }
-
-    /// The count.
-    pub fn get(&self) -> u64 {
-        self.0.get()
+labels! {
+    /// Why a request was tried again.
+    pub Again "reason" {
+        /// A reused connection had gone stale.
+        Stale = "stale",
+        /// The service could not be reached, and another was asked.
+        Unreachable = "unreachable",
     }
 }
 
-/// What a worker counts.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections accepted.
-    pub accepted: Count,
-    /// Connections open now.
-    pub open: Count,
-    /// Connections shed at the limit.
-    pub shed: Count,
-    /// Exchanges begun.
-    pub requests: Count,
-    /// Exchanges in flight now.
-    pub in_flight: Count,
-    /// Refusals.
-    pub refused: Count,
-    /// Connects to services.
-    pub upstream_connects: Count,
-    /// Requests sent again because a reused connection had gone stale.
-    pub stale_retries: Count,
-    /// Decisions made again because a service could not be reached.
-    pub reroutes: Count,
-    /// Panics caught in connections.
-    pub panics: Count,
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $kind:ident $name:literal;)+) => {
+        /// What one worker counts; apart from what others write, so that no cache line is shared.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters { $($(#[doc = $doc])+ pub $field: $type,)+ }
+
+        impl Counters {
+            /// Writes every family, summed over the workers.
+            pub fn write(all: &[Arc<Self>], page: &mut Page) {
+                $(
+                    page.family(Kind::$kind, $name, concat!($($doc,)+));
+                    total(all.iter().map(|own| &own.$field as &dyn Counted), page);
+                )+
+            }
+
+            /// The name of every family.
+            #[cfg(test)]
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+        }
+    };
+}
+
+counters! {
+    /// Connections of callers that were accepted.
+    accepted: Count = Counter "caio_connections_accepted_total";
+    /// Connections of callers that are open.
+    open: Count = Gauge "caio_connections";
+    /// Connections closed at once, because a bound on connections was reached.
+    shed: Count = Counter "caio_connections_shed_total";
+    /// Requests that arrived, whatever became of them.
+    requests: Count = Counter "caio_requests_total";
+    /// Requests in flight.
+    in_flight: Count = Gauge "caio_requests_in_flight";
+    /// Requests that the gateway refused, by the refusal's code.
+    refusals: Labelled<Reason> = Counter "caio_refusals_total";
+    /// Decisions that were made, to forward a request or to refuse it.
+    decisions: Count = Counter "caio_decisions_total";
     /// Decisions that the inline re-check did not confirm: must stay 0.
-    pub disagreements: Count,
+    disagreements: Count = Counter "caio_certificate_disagreements_total";
+    /// Decisions that the trail does not have: must stay 0 where it is required.
+    audit_lost: Count = Counter "caio_audit_lost_total";
+    /// Connections that were begun to services.
+    upstream_connects: Count = Counter "caio_upstream_connects_total";
+    /// Requests that were tried again, by why.
+    retries: Labelled<Again> = Counter "caio_retries_total";
     /// HTTP/2 connections ended for abuse.
-    pub abuses: Count,
+    abuses: Count = Counter "caio_http2_abuses_total";
+    /// Panics that were caught in connections: must stay 0.
+    panics: Count = Counter "caio_panics_total";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::exposition::Format;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn families_are_named_once_and_by_their_kind() {
+        let names: BTreeSet<_> = Counters::NAMES.iter().collect();
+        assert_eq!(names.len(), Counters::NAMES.len());
+        let mut page = Page::new(Format::Prometheus);
+        Counters::write(&[], &mut page);
+        for line in page.finish().lines().filter(|line| line.starts_with("# TYPE")) {
+            let (_, name_kind) = line.split_at("# TYPE ".len());
+            let (name, kind) = name_kind.split_once(' ').unwrap();
+            assert!(name.starts_with("caio_"), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        }
+    }
+
+    #[test]
+    fn workers_are_summed_and_every_reason_has_its_series() {
+        let workers = [Arc::new(Counters::default()), Arc::new(Counters::default())];
+        for (by, worker) in (1..).zip(&workers) {
+            worker.requests.add(by);
+            worker.refusals.add(Reason::RateLimited, 10 * by);
+        }
+        let mut page = Page::new(Format::Prometheus);
+        Counters::write(&workers, &mut page);
+        let text = page.finish();
+        assert!(text.contains("\ncaio_requests_total 3\n"), "{text}");
+        assert!(text.contains("\ncaio_refusals_total{reason=\"limit.rate\"} 30\n"), "{text}");
+        assert_eq!(text.matches("caio_refusals_total{").count(), Reason::ALL.len());
+    }
 }

@@ -1,9 +1,11 @@
 //! The running gateway: listeners, worker threads, and their end.
 
 use super::accept;
+use super::counters::Counters;
 use super::durable::Durability;
 use super::identify::Identities;
 use super::landscape::Published;
+use super::metrics::Metrics;
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
@@ -70,6 +72,7 @@ pub struct Gateway {
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet.
     coming: RefCell<Option<(Published, Receiver<()>)>>,
+    counters: Vec<Arc<Counters>>,
 }
 
 impl Gateway {
@@ -107,20 +110,22 @@ impl Gateway {
             identities,
         });
         let mut workers = Vec::with_capacity(count);
-        for (index, listeners) in sockets.into_iter().enumerate() {
+        let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
+        for (index, (listeners, own)) in sockets.into_iter().zip(&counters).enumerate() {
+            let own = Arc::clone(own);
             let shared = Arc::clone(&shared);
             let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
             let end = ends.next();
             let spawned = std::thread::Builder::new()
                 .name(format!("caio-{index}"))
-                .spawn(move || work(index, core, listeners, shared, end))
+                .spawn(move || work((index, core), listeners, (shared, own), end))
                 .map_err(|error| {
                     GatewayError::Worker(format!("cannot start worker {index}: {error}"))
                 })?;
             workers.push(spawned);
         }
         let coming = RefCell::default();
-        Ok(Self { shared, workers, addresses, memory_bytes_max, trail, coming })
+        Ok(Self { shared, workers, addresses, memory_bytes_max, trail, coming, counters })
     }
 
     /// What there is to tell of the trail since the last time: one line for each change.
@@ -171,6 +176,11 @@ impl Gateway {
             // The trail's thread is gone: nothing is recorded any more, nor decided.
             Err(TryRecvError::Disconnected) => false,
         }
+    }
+
+    /// What the workers count, and what else there is to see, for scrapers.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(Arc::clone(&self.shared), self.counters.as_slice(), self.memory_bytes_max)
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.
@@ -270,10 +280,9 @@ fn bind_all(
 }
 
 fn work(
-    index: usize,
-    core: Option<usize>,
+    (index, core): (usize, Option<usize>),
     sockets: Vec<TcpListener>,
-    shared: Arc<Shared>,
+    (shared, counters): (Arc<Shared>, Arc<Counters>),
     end: Option<LaneEnd>,
 ) -> Result<(), ring::RingUnavailable> {
     if let Some(core) = core {
@@ -285,7 +294,7 @@ fn work(
     let kept = lane.clone();
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
-        let worker = Worker::new(shared, lane, durability);
+        let worker = Worker::new(shared, counters, lane, durability);
         let mut listeners: Vec<Rc<Listener>> = Vec::new();
         for (place, socket) in sockets.into_iter().enumerate() {
             let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { continue };
@@ -305,6 +314,7 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
         worker.clock.follow_wall();
+        tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
         worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());
         beats += 1;
@@ -320,6 +330,12 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
     drain(worker, &worker.clock).await;
 }
 
+/// Shows what the lane counts.
+fn tell_lane(worker: &Worker) {
+    worker.counters.decisions.set(worker.lane.decisions());
+    worker.counters.audit_lost.set(worker.lane.lost());
+}
+
 /// How often idle connections to services are looked through.
 const PRUNE_BEATS: u64 = 50;
 
@@ -327,6 +343,7 @@ async fn drain(worker: &Rc<Worker>, clock: &Clock) {
     let until = clock.now_ms().saturating_add(worker.settings.timeouts.drain_ms);
     while worker.counters.open.get() > 0 && clock.now_ms() < until {
         sleep_ms(DRAIN_BEAT_MS).await;
+        tell_lane(worker);
         worker.deadlines.sweep(clock.now_ms());
         worker.pool.relieve(&worker.deadlines, clock.now_ms());
         worker.deadlines.end_idle();

@@ -9,6 +9,7 @@
 
 use super::accept::Downstream;
 use super::call::{self, Opening};
+use super::counters::Again;
 use super::http1_relay::{self, RelayEnd};
 use super::reply;
 use super::worker::Worker;
@@ -104,7 +105,7 @@ async fn next_head(
             if let Parsed::Malformed(fault) = parsed {
                 if fault == Malformed::Foreign && !keeping {
                     // Whoever begins so would take an answer in HTTP for one in its own protocol.
-                    reply::count(worker, None);
+                    reply::count(worker, refusal_of(fault).reason, None);
                     return NextHead::End;
                 }
                 return NextHead::Refuse(refusal_of(fault));
@@ -223,7 +224,7 @@ async fn attempts(
             RelayEnd::Done { keep: false, .. } => return Ended::Linger,
             RelayEnd::Broken => return Ended::Reset,
             RelayEnd::Stale { input: back } => {
-                worker.counters.stale_retries.add(1);
+                worker.counters.retries.add(Again::Stale, 1);
                 opening.stale();
                 input = back;
             }

@@ -5,6 +5,7 @@ use super::answering::Reply;
 use super::backlog::Backlog;
 use super::bridge::{self, End, Outgoing, Upstream};
 use super::call::{self, Begun, Call, Failed, Opening};
+use super::counters::Again;
 use super::grpc_health;
 use super::headers;
 use super::http1_server::{LINGER_MS, linger};
@@ -498,7 +499,7 @@ async fn attempts(
             }
             End::Again if !opening.was_stale() => {
                 call.finish(0);
-                worker.counters.stale_retries.add(1);
+                worker.counters.retries.add(Again::Stale, 1);
                 opening.stale();
                 continue;
             }
@@ -592,7 +593,7 @@ async fn refuse(
     refusal: &Refusal,
 ) -> bool {
     let worker = &connection.worker;
-    super::reply::count(worker, Some(opening));
+    super::reply::count(worker, refusal.reason, Some(opening));
     let row = refusal.reason.row();
     let fresh = super::reply::fresh_id(worker);
     let id = match opening.request_id() {

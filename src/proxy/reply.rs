@@ -3,7 +3,7 @@
 use super::accept::Downstream;
 use super::call::Opening;
 use super::worker::Worker;
-use crate::exchange::refusal::{After, Refusal};
+use crate::exchange::refusal::{After, Reason, Refusal};
 use crate::http1::Framing;
 use crate::http1::request::{Method, RequestHead};
 use crate::http1::write::{self, Persistence};
@@ -12,8 +12,8 @@ use crate::wire::request_id::RequestId;
 
 /// Counts a refusal. Every one comes here, so that the trail also hears of those that no decision
 /// tells of: there was no whole request, or none that could be decided on.
-pub fn count(worker: &Worker, asked: Option<&Opening>) {
-    worker.counters.refused.add(1);
+pub fn count(worker: &Worker, reason: Reason, asked: Option<&Opening>) {
+    worker.counters.refusals.add(reason, 1);
     if asked.is_none_or(Opening::is_undecided) {
         worker.lane.refused();
     }
@@ -27,7 +27,7 @@ pub async fn http1(
     refusal: &Refusal,
     after: After,
 ) {
-    count(worker, asked.map(|(_, opening)| opening));
+    count(worker, refusal.reason, asked.map(|(_, opening)| opening));
     let fresh = fresh_id(worker);
     let id = asked.map(|(_, opening)| opening.request_id()).filter(|id| !id.is_empty());
     let id = id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());

@@ -43,7 +43,7 @@ pub struct Worker {
     /// Connections to services.
     pub pool: Pool,
     /// What it counts.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// Its sequence of decision and outcome records.
     pub lane: Lane,
     /// Where exchanges wait for durable records, if they have to.
@@ -75,7 +75,12 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with nothing open.
-    pub fn new(shared: Arc<Shared>, lane: Lane, durability: Option<Rc<Durability>>) -> Rc<Self> {
+    pub fn new(
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        lane: Lane,
+        durability: Option<Rc<Durability>>,
+    ) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
         let landscape = Rc::new(Landscape::adopt(&shared.published.current(), shared.boot));
         lane.adopt(landscape.record_version());
@@ -111,7 +116,7 @@ impl Worker {
             deadlines: Deadlines::new(),
             buffers: Buffers::default(),
             pool: Pool::new(limits),
-            counters: Counters::default(),
+            counters,
             lane,
             durability,
             scratch: RefCell::default(),

@@ -220,6 +220,9 @@ pub const API_KEY_BYTES_MAX: usize = 512;
 
 const _: () = assert!(2 * CLAIM_ID_BYTES_MAX <= PRINCIPAL_BYTES_MAX);
 
+/// Series of one family of metrics whose names an operator's files bring along, such as rules: more
+/// would cost a monitoring system more than they tell; what is beyond is counted together.
+pub const NAMED_SERIES_MAX: usize = 1024;
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds for one of its requests, as much as probes commonly wait.

@@ -4,6 +4,7 @@ pub mod authority;
 pub mod date;
 pub mod decimal;
 pub mod document;
+pub mod exposition;
 pub mod fault;
 pub mod field;
 pub mod forwarded;

@@ -1,0 +1,92 @@
+//! What the control surface shows of a running gateway: the workers' counts, and gauges that are
+//! read when somebody looks.
+
+use super::counters::Counters;
+use super::gateway::Shared;
+use crate::config::settings::AuditMode;
+use crate::io::clock::{monotonic_ns, wall_ms};
+use crate::io::process;
+use crate::wire::exposition::{Format, Kind, Page};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Writes gauges of its own at each look.
+type Look = Box<dyn Fn(&mut Page) + Send>;
+
+/// See the module's text.
+pub struct Metrics {
+    shared: Arc<Shared>,
+    workers: Box<[Arc<Counters>]>,
+    looks: Vec<Look>,
+    memory_bytes_max: u64,
+    began_ms: u64,
+    began_ns: u64,
+}
+
+impl Metrics {
+    /// What these workers count, from now on.
+    pub fn new(
+        shared: Arc<Shared>,
+        workers: impl Into<Box<[Arc<Counters>]>>,
+        memory_bytes_max: u64,
+    ) -> Self {
+        let (began_ms, began_ns) = (wall_ms(), monotonic_ns());
+        let workers = workers.into();
+        Self { shared, workers, looks: Vec::new(), memory_bytes_max, began_ms, began_ns }
+    }
+
+    /// Adds families whose values are read at each look, by the thread that answers it: whatever
+    /// this reads must be shared without a lock.
+    pub fn at_scrape(&mut self, look: impl Fn(&mut Page) + Send + 'static) {
+        self.looks.push(Box::new(look));
+    }
+
+    /// The page.
+    pub fn page(&self, format: Format) -> String {
+        let mut page = Page::new(format);
+        page.family(Kind::Info, "caio_build_info", "Which program this is.");
+        page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        page.family(Kind::Gauge, "caio_start_time_seconds", "When the process began, since 1970.");
+        page.sample_ms(&[], self.began_ms);
+        page.family(Kind::Gauge, "caio_uptime_seconds", "How long the process has been running.");
+        page.sample_ms(&[], monotonic_ns().saturating_sub(self.began_ns) / 1_000_000);
+        page.gauge("caio_workers", "Worker threads.", self.workers.len() as u64);
+        page.gauge(
+            "caio_resident_memory_bytes",
+            "Memory that the process holds.",
+            process::resident_bytes(),
+        );
+        page.gauge(
+            "caio_memory_max_bytes",
+            "Memory that the process may hold; 0 where nothing bounds it.",
+            self.memory_bytes_max,
+        );
+        let flag = |on: bool| u64::from(on);
+        page.gauge(
+            "caio_memory_short",
+            "Whether new requests are refused because memory is short.",
+            flag(self.shared.short_of_memory.load(Ordering::Relaxed)),
+        );
+        page.gauge(
+            "caio_draining",
+            "Whether the process is going away.",
+            flag(self.shared.stop.load(Ordering::Acquire)),
+        );
+        page.gauge(
+            "caio_config_epoch",
+            "The version of the landscape for new requests.",
+            self.shared.published.newest(),
+        );
+        let audit = &self.shared.settings.audit;
+        page.gauge(
+            "caio_audit_required",
+            "Whether what cannot be recorded is refused.",
+            flag(audit.directory.is_some() && audit.mode == AuditMode::Required),
+        );
+        Counters::write(&self.workers, &mut page);
+        for look in &self.looks {
+            look(&mut page);
+        }
+        page.finish()
+    }
+}
