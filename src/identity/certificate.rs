@@ -77,7 +77,7 @@ fn name(parsed: &X509Certificate<'_>) -> Outcome<String> {
 }
 
 /// SPIFFE-ID 2: `spiffe://`, a trust domain in lower case, and for a workload (X.509-SVID 5.2) a
-/// path whose segments are neither empty nor dots. Nothing is escaped, so nothing has two spellings.
+/// path whose segments are neither empty nor dots. Nothing is escaped or has two spellings.
 fn is_spiffe_id(uri: &str) -> bool {
     let Some((domain, path)) = uri.strip_prefix("spiffe://").and_then(|it| it.split_once('/'))
     else {

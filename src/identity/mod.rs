@@ -118,8 +118,8 @@ pub fn evidence(kind: &str, bytes: &[u8]) -> [u8; 16] {
 }
 
 /// The facts of a principal: what the operator configured of it, and what its credential says of
-/// other attributes. The operator's word counts where both say something of one attribute, because it is
-/// written about this one principal, and a credential must not be able to take it back.
+/// other attributes. The operator's word counts where both say something of one attribute, because
+/// it is written about this one principal, and a credential must not be able to take it back.
 pub fn merge(
     configured: &[(String, String)],
     claimed: &[(String, String)],

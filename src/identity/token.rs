@@ -8,7 +8,7 @@
 //!        └─▶ one key of the issuer's set ◀─────────┘
 //! ```
 //! Nothing in a token says where keys are to be had: `jku`, `x5u` and `x5c` are not looked at, and
-//! a token that brings its own key is refused. The algorithm is one that the operator listed **and**
+//! a token that brings its own key is refused. The algorithm is one that the operator listed and
 //! that fits the key found, so neither `none` nor a public key taken for a secret is ever tried.
 
 use super::base64url;
