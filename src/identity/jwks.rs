@@ -202,8 +202,24 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
         && odd(modulus)
         && odd(exponent)
         && exponent.len() <= 4
-        && exponent != [1];
+        && exponent != [1]
+        && !is_factored(modulus);
     sound.then(|| der(0x30, &[der_unsigned(modulus), der_unsigned(exponent)].concat()))
+}
+
+/// Whether a modulus was made by the generator of CVE-2017-15361, which can be factored: modulo
+/// each small prime it is a power of 65537 then. Of other moduli one in some 2^27 is (Nemec et al., CCS
+/// 2017, 2.2).
+fn is_factored(modulus: &[u8]) -> bool {
+    let is_prime = |number: &u32| (2..*number).all(|divisor| number % divisor != 0);
+    (3..=167).filter(is_prime).all(|prime| {
+        let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let mut power = 1;
+        (1..prime).any(|_| {
+            power = power * (65_537 % prime) % prime;
+            power == rest
+        })
+    })
 }
 
 fn der_unsigned(bytes: &[u8]) -> Vec<u8> {

@@ -85,18 +85,22 @@ impl<'a> Token<'a> {
         if !rules.accepts_typ(self.typ.as_deref()) {
             return refused("the token is of another type");
         }
-        let key = match keys.find(self.kid.as_deref(), self.algorithm) {
-            Found::Key(key) => key,
-            Found::Unknown => return Err(IdentityError::KeyUnknown(identity)),
-            Found::Unfit => return refused("the token's key does not fit its algorithm"),
-        };
-        if key.verify_sig(self.signed, &self.signature).is_err() {
-            return refused("the token's signature is wrong");
-        }
+        self.check_signature(identity, keys)?;
         let claims = self.claims()?;
         let (id, facts, (from_s, expires_s)) = rules.check(&claims, now_s)?;
         let evidence = evidence("jwt", self.whole);
         Ok(Identified { id, method: Method::Jwt, evidence, facts, from_s, expires_s })
+    }
+
+    fn check_signature(&self, identity: u16, keys: &JwkSet) -> Outcome<()> {
+        match keys.find(self.kid.as_deref(), self.algorithm) {
+            Found::Key(key) => match key.verify_sig(self.signed, &self.signature) {
+                Ok(()) => Ok(()),
+                Err(_) => refused("the token's signature is wrong"),
+            },
+            Found::Unknown => Err(IdentityError::KeyUnknown(identity)),
+            Found::Unfit => refused("the token's key does not fit its algorithm"),
+        }
     }
 }
 
@@ -120,3 +124,7 @@ fn read_header(header: &Object<'_>) -> Outcome<(Algorithm, Option<String>, Optio
     };
     Ok((algorithm, text("kid")?, text("typ")?))
 }
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;
