@@ -14,6 +14,7 @@ pub mod api_keys;
 mod contracts;
 pub mod depth;
 mod files;
+pub mod hook;
 pub mod identity;
 mod meaning;
 pub mod model;
