@@ -2,8 +2,9 @@
 
 use super::address::endpoint;
 use super::meaning::dotted;
+use super::model::Route;
 use super::pattern;
-use super::settings::{bytes, choice, read_milliseconds, unique};
+use super::settings::{Routing, bytes, choice, read_milliseconds, unique};
 use crate::contract::vocabulary::{Declared, Side, Source, Vocabulary};
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -69,7 +70,7 @@ pub enum LongerBody {
 }
 
 /// What a hook's silence, error or nonsense means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OnFailure {
     /// The request is refused.
     Refuse,
@@ -128,18 +129,12 @@ pub enum KeyPart {
 /// All hooks of the process, and which are asked where no route says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// In the order of writing: their numbers in records count from 0.
+    /// In the order of writing.
     pub all: Vec<Hook>,
     /// Asked on every route that names none itself, in order.
-    pub default: Vec<u16>,
-}
-
-impl Hooks {
-    /// The numbers of these ids.
-    pub fn numbers(&self, ids: &[String]) -> Vec<u16> {
-        let number = |id: &String| self.all.iter().position(|hook| hook.id == *id);
-        ids.iter().filter_map(|id| u16::try_from(number(id)?).ok()).collect()
-    }
+    pub default: Vec<String>,
+    /// Fields that decide by themselves, sorted: no hook may change them behind the decision's back.
+    pub deciding: Vec<String>,
 }
 
 /// Reads `[[hooks]]` and `[governance]`.
@@ -164,18 +159,14 @@ pub(super) fn read(
     }
     if let Some(mut table) = root.table("governance", faults) {
         let texts = read_named(&mut table, faults).unwrap_or_default();
-        let known = known(&texts, &hooks, faults);
-        hooks.default = hooks.numbers(&known);
+        hooks.default = known(&texts, &hooks, faults);
         table.finish(faults);
     }
     hooks
 }
 
 /// The hooks that `hooks = […]` of a route or of `[governance]` names; `None` where it is not there.
-pub(super) fn read_named<'d>(
-    table: &mut Table<'d>,
-    faults: &mut Faults,
-) -> Option<Vec<Text<'d>>> {
+pub(super) fn read_named<'d>(table: &mut Table<'d>, faults: &mut Faults) -> Option<Vec<Text<'d>>> {
     let place = table.place_of("hooks")?;
     let texts = table.strings("hooks", faults);
     if texts.len() > HOOKS_PER_ROUTE_MAX {
@@ -241,7 +232,8 @@ fn read_hook<'d>(
     let caller_headers = read_names(&mut table, "caller_headers", Stars::Prefix, faults);
     let choices = [("refuse", OnFailure::Refuse), ("open", OnFailure::Open)];
     let on_failure = choice(&mut table, "on_failure", &choices, faults);
-    let cache = table.table("cache", faults).and_then(|cache| read_cache(cache, body_bytes, faults));
+    let cache =
+        table.table("cache", faults).and_then(|cache| read_cache(cache, body_bytes, faults));
     table.finish(faults);
     let id = id?;
     let hook = Hook {
@@ -472,11 +464,7 @@ fn fact_place(text: Text<'_>, http: bool, faults: &mut Faults) -> Option<FactPla
     }
 }
 
-fn read_cache(
-    mut table: Table<'_>,
-    body_bytes: usize,
-    faults: &mut Faults,
-) -> Option<HookCache> {
+fn read_cache(mut table: Table<'_>, body_bytes: usize, faults: &mut Faults) -> Option<HookCache> {
     table.require("key", faults);
     let place = table.place_of("key").unwrap_or_else(|| table.place());
     let texts = table.strings("key", faults);
@@ -496,9 +484,11 @@ fn read_cache(
         faults.push(place.fault(what, "add `\"body\"`, or drop `body_bytes`"));
     }
     if body_bytes == 0 && key.contains(&KeyPart::Body) {
-        faults.push(place.fault("the hook is sent no body", "say `body_bytes`, or drop `\"body\"`"));
+        faults
+            .push(place.fault("the hook is sent no body", "say `body_bytes`, or drop `\"body\"`"));
     }
-    let ttl = table.require("ttl", faults).and_then(|()| read_milliseconds(&mut table, "ttl", faults));
+    let ttl =
+        table.require("ttl", faults).and_then(|()| read_milliseconds(&mut table, "ttl", faults));
     let mut most = CACHED_MAX;
     if let Some(at) = table.integer("max", 1..=HOOK_CACHE_MAX as i64, faults) {
         most = usize::try_from(at.value).unwrap_or(most);
@@ -533,14 +523,21 @@ fn key_part(text: Text<'_>, faults: &mut Faults) -> Option<KeyPart> {
     })
 }
 
-/// The fields that decide by themselves: no hook may change them behind the decision's back.
-pub fn deciding_fields(vocabulary: &Vocabulary) -> Vec<String> {
+/// The fields that a decision is made from: facts, conditions of routes, what calls stay together
+/// by.
+pub(super) fn deciding_fields(
+    vocabulary: &Vocabulary,
+    routes: &[Route],
+    routing: &Routing,
+) -> Vec<String> {
     let declared = vocabulary.declared().iter();
     let mut names: Vec<String> = declared
         .filter_map(|declared| match &declared.source {
             Some(Source::Header(name)) => Some(name.clone()),
             _ => None,
         })
+        .chain(routes.iter().flat_map(|route| &route.headers).map(|(name, _)| name.clone()))
+        .chain(routing.affinity_header.clone())
         .collect();
     names.sort();
     names.dedup();

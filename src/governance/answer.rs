@@ -1,8 +1,8 @@
 //! What a hook answers, read strictly: whatever is not plainly sensible is nonsense, and refuses.
 
 use super::proto::{
-    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValueOption, Kind as Member, OkHttpResponse,
-    Struct, whole,
+    BoolValue, CheckResponse, DeniedHttpResponse, HeaderValueOption, Kind as Member,
+    OkHttpResponse, Struct, whole,
 };
 use crate::config::hook::{FactPlace, Hook, HookFact};
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS, classify};
@@ -10,6 +10,7 @@ use crate::wire::limits::{
     HOOK_ANSWER_BYTES_MAX, HOOK_CHANGES_BYTES_MAX, HOOK_CHANGES_MAX, HOOK_DENIAL_BYTES_MAX,
 };
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 /// What a hook says of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +166,13 @@ pub(super) fn is_value(value: &str) -> bool {
     value.bytes().all(visible) && value.trim_matches([' ', '\t']) == value
 }
 
+/// The first half of the SHA-256 of an answer's bytes, as records have it.
+pub fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
+    let hash: [u8; 32] = hash.finalize().into();
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
 /// Reads the one message of a unary call's answer out of a whole body.
 ///
 /// # Errors
@@ -306,6 +314,9 @@ fn change(option: &HeaderValueOption, way: Way, terms: &Terms<'_>) -> Result<Cha
         (Some(_), _) => return nonsense(format!("`{name}` is set in two ways at once")),
         (None, _) => return nonsense(format!("`{name}` is set in a way nobody knows")),
     };
+    if way == Way::Caller && matches!(action, Action::AddIfAbsent | Action::OverwriteIfPresent) {
+        return nonsense(format!("`{name}` would depend on the service's own answer"));
+    }
     Ok(Change { name, value, action })
 }
 
@@ -336,12 +347,21 @@ fn denied_by(denied: DeniedHttpResponse, terms: &Terms<'_>) -> Result<Denial, No
         check_name(&name, Way::Refused, terms)?;
         fields.push((name, value));
     }
-    let denial = Denial { status, fields, body };
+    let denial = Denial { status, fields, body }.typed();
     denial.check_size()?;
     Ok(denial)
 }
 
 impl Denial {
+    /// A body that says nothing of itself is text: nobody is to guess that it is a page.
+    pub(super) fn typed(mut self) -> Self {
+        if !self.body.is_empty() && self.fields.iter().all(|(name, _)| name != "content-type") {
+            let text = "text/plain; charset=utf-8";
+            self.fields.push(("content-type".to_owned(), text.to_owned()));
+        }
+        self
+    }
+
     pub(super) fn check_size(&self) -> Result<(), Nonsense> {
         let bytes: usize = self.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         if self.fields.len() > HOOK_CHANGES_MAX
@@ -405,7 +425,9 @@ fn member(all: &Struct, path: &[String]) -> Result<Option<String>, Nonsense> {
         match at.fields.get(name).and_then(|value| value.kind.as_ref()) {
             None | Some(Member::Null(_)) => return Ok(None),
             Some(Member::Struct(inner)) => at = inner,
-            Some(_) => return nonsense(format!("`{}` in its metadata has no members", shown(name))),
+            Some(_) => {
+                return nonsense(format!("`{}` in its metadata has no members", shown(name)));
+            }
         }
     }
     match at.fields.get(last).and_then(|value| value.kind.as_ref()) {
@@ -439,4 +461,4 @@ fn text_of(value: &Member) -> Result<String, Nonsense> {
 
 #[cfg(test)]
 #[path = "answer_tests.rs"]
-mod tests;
+pub(super) mod tests;

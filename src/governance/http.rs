@@ -94,11 +94,7 @@ fn allowed(received: &Received<'_>, terms: &Terms<'_>) -> Result<Answer, Nonsens
     Ok(Answer { verdict: Verdict::Allow(changes), facts })
 }
 
-fn denied_by(
-    status: u16,
-    received: &Received<'_>,
-    terms: &Terms<'_>,
-) -> Result<Denial, Nonsense> {
+fn denied_by(status: u16, received: &Received<'_>, terms: &Terms<'_>) -> Result<Denial, Nonsense> {
     let mut fields = Vec::new();
     for (name, value) in texts(received) {
         let listed = terms.is_listed(&name, Way::Refused) || ALWAYS.contains(&name.as_str());
@@ -108,7 +104,7 @@ fn denied_by(
     }
     // A status below 300 would tell the caller that its call was made.
     let status = (status >= 300).then_some(status);
-    let denial = Denial { status, fields, body: received.body.to_vec() };
+    let denial = Denial { status, fields, body: received.body.to_vec() }.typed();
     denial.check_size()?;
     Ok(denial)
 }

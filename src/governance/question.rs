@@ -19,7 +19,7 @@ pub const PARTIAL: &str = "x-envoy-auth-partial-body";
 pub const PREFIX_BYTES: usize = 5;
 
 /// One request as hooks are told of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Described<'a> {
     /// The request's id.
     pub id: &'a str,
@@ -48,9 +48,44 @@ pub struct Described<'a> {
     /// The name that the connection was secured for.
     pub sni: Option<&'a str>,
     /// All fields.
-    pub fields: Fields,
+    pub fields: &'a Fields,
     /// The beginning of its body, and whether that is all of it.
     pub body: Option<(&'a [u8], Whole)>,
+}
+
+impl Default for Described<'_> {
+    fn default() -> Self {
+        static NONE: Fields = Fields(BTreeMap::new());
+        Self {
+            id: "",
+            wall_ms: 0,
+            method: "",
+            target: "",
+            authority: "",
+            scheme: "http",
+            protocol: "HTTP/1.1",
+            bytes: None,
+            peer: None,
+            local: None,
+            principal: "",
+            certificate: None,
+            sni: None,
+            fields: &NONE,
+            body: None,
+        }
+    }
+}
+
+impl Described<'_> {
+    /// The same with no more than this of the body.
+    pub fn cut(&self, bytes_max: usize) -> Self {
+        let body = self.body.filter(|_| bytes_max > 0);
+        let body = body.map(|(bytes, whole)| match bytes.get(..bytes_max) {
+            Some(start) if start.len() < bytes.len() => (start, Whole::No),
+            _ => (bytes, whole),
+        });
+        Self { body, ..*self }
+    }
 }
 
 /// Whether all of a body is there.
@@ -177,6 +212,19 @@ pub fn check_request(hook: &Hook, described: &Described<'_>) -> CheckRequest {
         let partial = if whole == Whole::No { "true" } else { "false" };
         headers.insert(PARTIAL.to_owned(), partial.to_owned());
     }
+    if hook.headers.is_none() {
+        // As Envoy's own map of all fields has them.
+        let length = described.bytes.filter(|bytes| *bytes > 0).map(|bytes| bytes.to_string());
+        let own = [
+            (":method", Some(described.method)),
+            (":path", Some(described.target)),
+            (":authority", Some(described.authority)),
+            (":scheme", Some(described.scheme)),
+            ("content-length", length.as_deref()),
+        ];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        headers.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
     let size = described.bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1);
     let http = HttpRequest {
         id: described.id.to_owned(),
@@ -248,7 +296,8 @@ mod tests {
     #[test]
     fn repeated_fields_are_joined_and_bytes_that_are_no_text_are_refused() {
         let mut fields = Fields::default();
-        for (name, value) in [("Accept", "a"), ("accept", "b"), ("Cookie", "c=1"), ("cookie", "d")] {
+        for (name, value) in [("Accept", "a"), ("accept", "b"), ("Cookie", "c=1"), ("cookie", "d")]
+        {
             fields.add(name.as_bytes(), value.as_bytes()).unwrap();
         }
         assert_eq!(fields.value("accept"), Some("a,b"));
