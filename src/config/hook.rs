@@ -167,8 +167,9 @@ pub(super) fn read(
 
 /// The hooks that `hooks = […]` of a route or of `[governance]` names; `None` where it is not there.
 pub(super) fn read_named<'d>(table: &mut Table<'d>, faults: &mut Faults) -> Option<Vec<Text<'d>>> {
-    let place = table.place_of("hooks")?;
+    let place = table.place_of("hooks");
     let texts = table.strings("hooks", faults);
+    let place = place?;
     if texts.len() > HOOKS_PER_ROUTE_MAX {
         let what = format!("{} hooks are more than {HOOKS_PER_ROUTE_MAX}", texts.len());
         faults.push(place.fault(what, "each adds its time to every call; let one ask the others"));
@@ -341,8 +342,9 @@ fn read_names(
     stars: Stars,
     faults: &mut Faults,
 ) -> Option<Option<Vec<String>>> {
-    let place = table.place_of(key)?;
+    let place = table.place_of(key);
     let texts = table.strings(key, faults);
+    let place = place?;
     if texts.len() > HOOK_LISTED_MAX {
         let what = format!("{} names are more than {HOOK_LISTED_MAX}", texts.len());
         faults.push(place.fault(what, "take `\"*\"`, or those that are needed"));
