@@ -10,6 +10,7 @@
 //!  6  exchange     one request and its response: head in, verdict and heads out; refusals
 //!  5  audit        records, lanes, frames, the tree over them, checkpoints (bytes only)
 //!     certify      the inline re-check of a decision by other means
+//!     governance   what hooks are asked before a decision, and what their answers mean
 //!  4  balance      the epoch: load view, health, drain
 //!     decide       which services are eligible, which one, why; why not the others
 //!  3  compiler     config + contracts → snapshot, or every reason why not
@@ -38,6 +39,7 @@ pub mod config;
 pub mod contract;
 pub mod decide;
 pub mod exchange;
+pub mod governance;
 pub mod http1;
 pub mod http2;
 pub mod identity;

@@ -10,7 +10,7 @@ use caio::contract::set::{Numbers, Set, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
 use caio::snapshot::request::RequestView;
 use caio::snapshot::vector::FactVector;
-use caio::snapshot::{CapabilityId, SeedRule, Snapshot};
+use caio::snapshot::{CapabilityId, Governance, SeedRule, Snapshot};
 use std::sync::Arc;
 
 /// Asserts that `work` allocates nothing.
@@ -179,6 +179,7 @@ fn build(services: &[Service], routes: &[Route]) -> Snapshot {
         callers: &[],
         vocabulary: vocabulary(),
         seed: SeedRule::default(),
+        governance: Governance::default(),
     };
     match compile(&parts) {
         Ok(snapshot) => snapshot,

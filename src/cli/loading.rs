@@ -3,7 +3,7 @@
 use crate::compiler::{Parts, Problem, compile};
 use crate::config::model::{Configuration, Origins};
 use crate::config::{self, FileSource};
-use crate::snapshot::{SeedRule, Snapshot};
+use crate::snapshot::{Governance, SeedRule, Snapshot};
 use crate::wire::fault::{Fault, Faults};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub fn load(files: &dyn FileSource, path: &Path) -> Result<Loaded, Vec<Fault>> {
         callers: &configuration.callers,
         vocabulary: Arc::new(configuration.vocabulary.clone()),
         seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
+        governance: Governance::new(&configuration.settings.hooks),
     };
     match compile(&parts) {
         Ok(snapshot) => Ok(Loaded { configuration, snapshot }),

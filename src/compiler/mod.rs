@@ -17,7 +17,8 @@ use crate::snapshot::flat::{Flat, Offering};
 use crate::snapshot::table::RouteTable;
 use crate::snapshot::vector::{Columns, Identity};
 use crate::snapshot::{
-    Candidate, Capability, CapabilityId, NeedsId, SeedRule, ServiceEntry, ServiceId, Snapshot,
+    Candidate, Capability, CapabilityId, Governance, NeedsId, SeedRule, ServiceEntry, ServiceId,
+    Snapshot,
 };
 use crate::wire::limits::{CANDIDATES_MAX, FACT_COLUMNS_MAX, MODES_MAX};
 use sha2::{Digest, Sha256};
@@ -40,6 +41,8 @@ pub struct Parts<'a> {
     pub vocabulary: Arc<Vocabulary>,
     /// What seeds are drawn from.
     pub seed: SeedRule,
+    /// The hooks.
+    pub governance: Governance,
 }
 
 /// One reason why a landscape does not compile.
@@ -149,6 +152,7 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         networks: classes.networks,
         seed: parts.seed.clone(),
         vocabulary: Arc::clone(&parts.vocabulary),
+        governance: parts.governance.clone(),
     })
 }
 

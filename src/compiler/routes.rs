@@ -69,6 +69,9 @@ pub(super) fn compile(
         entry.body_bytes_max = route.body_bytes_max;
         entry.timeout_ms = route.timeout_ms;
         entry.depth = route.depth.clone().map(Arc::new);
+        if let Some(ids) = &route.hooks {
+            entry.hooks = hooks(input, &route.id, ids, problems);
+        }
         let mut headers = route.headers.clone();
         headers.sort();
         compiled.file(entry, route.host.clone(), &route.operation, headers, true);
@@ -238,7 +241,21 @@ fn bind(
         body_bytes_max: None,
         timeout_ms: None,
         depth: None,
+        hooks: Arc::clone(&input.parts.governance.default),
     }
+}
+
+/// The numbers of a route's hooks.
+fn hooks(input: &Input<'_>, route: &str, ids: &[String], problems: &mut Problems) -> Arc<[u16]> {
+    let number = |id: &String| input.parts.governance.number(id);
+    if let Some(unknown) = ids.iter().find(|id| number(id).is_none()) {
+        problems.add(
+            named("route", route),
+            format!("there is no hook `{}`", unknown.escape_debug()),
+            "add it to `[[hooks]]`",
+        );
+    }
+    ids.iter().filter_map(number).collect()
 }
 
 fn applies(

@@ -18,7 +18,7 @@ use crate::contract::logic::{Atom, AttributeId, Clause, Cnf, Mode, PromiseBox};
 use crate::contract::region::{Region, Regions};
 use crate::contract::set::{Numbers, Set, Texts};
 use crate::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
-use crate::snapshot::{SeedRule, Snapshot};
+use crate::snapshot::{Governance, SeedRule, Snapshot};
 use crate::wire::limits::{ATTRIBUTES_MAX, REGION_DEPTH_MAX};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub fn snapshot(text: &str) -> Result<Snapshot, String> {
         callers: &reading.callers,
         vocabulary: Arc::new(vocabulary),
         seed: SeedRule { affinity_header: reading.affinity },
+        governance: Governance::default(),
     };
     let mut snapshot = compile(&parts).map_err(|problems| {
         let first = problems.first().map(ToString::to_string);
@@ -244,6 +245,7 @@ fn route(from: &mut Cursor<'_>) -> Option<Route> {
         body_bytes_max,
         timeout_ms,
         depth,
+        hooks: None,
     })
 }
 

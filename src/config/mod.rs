@@ -14,6 +14,7 @@ pub mod api_keys;
 mod contracts;
 pub mod depth;
 mod files;
+pub mod hook;
 pub mod identity;
 mod meaning;
 pub mod model;
@@ -71,7 +72,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         reader,
         meaning: Meaning(vocabulary.as_ref()),
         seen: Seen::default(),
-        relations: Relations::default(),
+        relations: Relations { hooks: settings.hooks.clone(), ..Relations::default() },
     };
     set.read(&mut root, &base, faults);
     root.finish(faults);
@@ -87,11 +88,12 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
 }
 
 fn assemble(
-    (digest, settings): ([u8; 32], Settings),
+    (digest, mut settings): ([u8; 32], Settings),
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
-    let Relations { services, routes, requirements, callers, origins } = relations;
+    let Relations { services, routes, requirements, callers, origins, hooks: _ } = relations;
+    settings.hooks.deciding = hook::deciding_fields(&vocabulary, &routes, &settings.routing);
     Some(Configuration {
         digest,
         settings,

@@ -125,6 +125,8 @@ pub struct Route {
     pub timeout_ms: Option<u64>,
     /// What the trail keeps of its exchanges; `None` is the process default.
     pub depth: Option<Depth>,
+    /// The hooks that are asked, in order; `None` is the process default.
+    pub hooks: Option<Vec<String>>,
 }
 
 /// A named requirement, bound to callers and operations, or named in a `CAIO-Require` header.

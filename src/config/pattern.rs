@@ -53,6 +53,11 @@ pub(super) fn header_name<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d
     report(text, check_header(text.value), faults).map(|()| text.value)
 }
 
+/// The name of any field, in lower case.
+pub(super) fn field_name<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d str> {
+    report(text, check_token(text.value), faults).map(|()| text.value)
+}
+
 /// The name of a field that is kept in the trail, in lower case.
 pub(super) fn kept_field<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d str> {
     report(text, check_kept(text.value), faults).map(|()| text.value)

@@ -4,6 +4,7 @@ use super::address::{Network, endpoint, network};
 use super::contracts::{self, Form};
 use super::depth::{self, Depth};
 use super::files::{Reader, resolve};
+use super::hook::{self, Hooks};
 use super::meaning::Meaning;
 use super::model::{
     Caller, Condition, Contract, Interface, Origin, Origins, Protocol, Requirement, Route, Service,
@@ -40,6 +41,8 @@ pub(super) struct Relations {
     pub(super) requirements: Vec<Requirement>,
     pub(super) callers: Vec<Caller>,
     pub(super) origins: Origins,
+    /// What there is to be asked; from the process file.
+    pub(super) hooks: Hooks,
 }
 
 impl Relations {
@@ -60,7 +63,7 @@ impl Relations {
             }
         }
         for table in root.tables("routes", faults) {
-            if let Some((id, route)) = read_route(table, meaning, faults) {
+            if let Some((id, route)) = read_route(table, meaning, &self.hooks, faults) {
                 unique(&mut seen.routes, route.id.clone(), id, "route", faults);
                 self.origins.routes.insert(route.id.clone(), origin(id));
                 self.routes.push(route);
@@ -216,6 +219,7 @@ fn read_protocol(
 fn read_route<'d>(
     mut table: Table<'d>,
     meaning: &Meaning<'_>,
+    hooks: &Hooks,
     faults: &mut Faults,
 ) -> Option<(Text<'d>, Route)> {
     let id = table.required_string("id", faults);
@@ -235,6 +239,8 @@ fn read_route<'d>(
     let body_bytes_max = table.size("body_bytes_max", faults).map(|at| at.value);
     let timeout_ms = read_milliseconds(&mut table, "timeout", faults);
     let depth = table.table("audit", faults).map(|audit| read_depth(audit, meaning, faults));
+    let named = hook::read_named(&mut table, faults);
+    let hooks = named.map(|named| hook::known(&named, hooks, faults));
     table.finish(faults);
     let id = id?;
     let route = Route {
@@ -250,6 +256,7 @@ fn read_route<'d>(
         body_bytes_max,
         timeout_ms,
         depth,
+        hooks,
     };
     Some((id, route))
 }

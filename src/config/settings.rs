@@ -5,6 +5,7 @@
 
 use super::address::{Network, network, socket};
 use super::depth::{self, Depth};
+use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
 use crate::contract::vocabulary::Vocabulary;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub audit: Audit,
     /// `[admin]`
     pub admin: Admin,
+    /// `[[hooks]]` and `[governance]`
+    pub hooks: Hooks,
     /// `[[identities]]`; their names are unique.
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
@@ -241,6 +244,7 @@ impl Default for Settings {
             routing: Routing::default(),
             audit: Audit::default(),
             admin: Admin::default(),
+            hooks: Hooks::default(),
             identities: Vec::new(),
             assertion: None,
         }
@@ -352,6 +356,7 @@ pub(super) fn read(
     if let Some(table) = root.table("audit", faults) {
         settings.audit = read_audit(table, vocabulary, faults);
     }
+    settings.hooks = hook::read(root, vocabulary, faults);
     if let Some(mut table) = root.table("admin", faults) {
         settings.admin.listen =
             table.string("listen", faults).and_then(|text| socket(text, faults));

@@ -10,12 +10,27 @@ pub struct Amendments {
     pub told: Vec<(String, Vec<u8>)>,
     /// Fields the caller is answered, in the place of the service's.
     pub answered: Vec<(String, Vec<u8>)>,
+    /// Fields the caller is answered beside the service's.
+    pub added: Vec<(String, Vec<u8>)>,
 }
 
 impl Amendments {
     /// Whether they change nothing.
     pub fn is_empty(&self) -> bool {
-        self.withheld.is_empty() && self.told.is_empty() && self.answered.is_empty()
+        self.withheld.is_empty() && self.told.is_empty() && !self.changes_answer()
+    }
+
+    /// Whether they change the answer.
+    pub fn changes_answer(&self) -> bool {
+        !self.answered.is_empty() || !self.added.is_empty()
+    }
+
+    /// Adds those of another.
+    pub fn join(&mut self, other: &Self) {
+        self.withheld.extend_from_slice(&other.withheld);
+        self.told.extend_from_slice(&other.told);
+        self.answered.extend_from_slice(&other.answered);
+        self.added.extend_from_slice(&other.added);
     }
 
     /// Whether the caller's field of this name, in any case, is not passed on as it is.

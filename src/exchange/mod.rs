@@ -2,6 +2,7 @@
 
 pub mod additions;
 pub mod amendments;
+pub mod governed;
 pub mod health;
 pub mod refusal;
 pub mod settle;

@@ -1,6 +1,8 @@
 //! Every reply that CAIO makes by itself, in one table: from here come HTTP status, gRPC status,
 //! problem type (RFC 9457), the stable code, the documentation (`refusals_markdown`) and the tests.
 
+use crate::governance::answer::Denial;
+use crate::wire::grpc::code_of_http;
 use std::borrow::Cow;
 
 /// Whose fault a refusal is.
@@ -196,6 +198,8 @@ pub struct Refusal {
     pub allow: Option<String>,
     /// Seconds for `Retry-After`.
     pub retry_after: Option<u32>,
+    /// How a governance hook wants the caller answered.
+    pub denial: Option<Box<Denial>>,
 }
 
 /// Where a decision ended without a service.
@@ -227,7 +231,33 @@ impl Refusal {
         // RFC 9110 15.5.6: a 405 says what is allowed; here, what a gateway serves at all.
         let served = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         let allow = (reason == Reason::MethodRefused).then(|| served.to_owned());
-        Self { reason, detail: detail.into(), stage: None, allow, retry_after }
+        Self { reason, detail: detail.into(), stage: None, allow, retry_after, denial: None }
+    }
+
+    /// The HTTP status: the table's, unless a governance hook chose another.
+    pub fn status(&self) -> u16 {
+        let chosen = self.denial.as_ref().and_then(|denial| denial.status);
+        chosen.unwrap_or(self.reason.row().status)
+    }
+
+    /// The gRPC status: the table's, unless a governance hook chose another HTTP status.
+    pub fn grpc_status(&self) -> u8 {
+        let chosen = self.denial.as_ref().and_then(|denial| denial.status);
+        chosen.map_or(self.reason.row().grpc, |status| code_of_http(status) as u8)
+    }
+
+    /// The body that a governance hook wants the caller to read, and what it says of it.
+    pub fn own_body(&self) -> Option<&[u8]> {
+        self.denial.as_ref().map(|denial| &denial.body[..]).filter(|body| !body.is_empty())
+    }
+
+    /// The fields that a governance hook wants the caller to read. What describes a body is left
+    /// out where the body is the gateway's own.
+    pub fn own_fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.own_body().is_some();
+        let fields = self.denial.as_ref().map_or(&[][..], |denial| &denial.fields);
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        fields.filter(move |(name, _)| own || !name.starts_with("content-"))
     }
 
     /// The fields, in lower case, that go with its status: what is allowed (RFC 9110 15.5.6), when

@@ -3,6 +3,7 @@
 //! Pure: everything that answers is an argument. The order is fixed: route, caller's requirements,
 //! stated requirements, facts, decision, re-check.
 
+use super::governed::{self, Governed};
 use super::refusal::{Reason, Refusal, Stage as RefusedAt};
 use super::view::Inbound;
 use crate::balance::epoch::Epoch;
@@ -31,6 +32,8 @@ pub struct Inquiry<'a> {
     pub now_ms: u64,
     /// The landscape's version: what headers mean is kept for one.
     pub version: u64,
+    /// What the hooks of its route said.
+    pub governed: Option<&'a Governed>,
     /// What an earlier attempt of this request found its header to require: it is not asked again,
     /// because one request is decided by one meaning.
     pub stated: Option<&'a Option<Rc<HeaderNeeds>>>,
@@ -163,6 +166,7 @@ pub fn settle(
         return Err(Refusal::new(Reason::Internal, "the route has no requirements' place"));
     };
     scratch.note.asked = Some((route.capability, route.route, needs));
+    governed::check(snapshot.hooks(route.route), inquiry.governed, route.route)?;
     let header = match inquiry.stated {
         Some(stated) => stated.clone(),
         None => stated(snapshot, view, inquiry, route.capability, scratch)?,
@@ -202,7 +206,11 @@ pub fn settle(
     }
 }
 
-fn find_route(snapshot: &Snapshot, view: &impl Inbound) -> Result<RouteMatch, Refusal> {
+/// The route of a request.
+///
+/// # Errors
+/// The refusal, where there is none.
+pub fn find_route(snapshot: &Snapshot, view: &impl Inbound) -> Result<RouteMatch, Refusal> {
     let mut named = 0;
     view.each_value("caio-capability", &mut |_| named += 1);
     let found = match named {

@@ -17,6 +17,11 @@ pub trait Inbound: RequestView {
     fn sole(&self, name: &str) -> Field<'_>;
     /// The value of the header of this kind; `None` when it is absent or repeated.
     fn only(&self, kind: Kind, name: &str) -> Option<&[u8]>;
+    /// Calls `with` for the name and value of every field, in order, leaving out those for this hop
+    /// only.
+    fn each_field(&self, with: &mut dyn FnMut(&[u8], &[u8]));
+    /// The canonical query, without its question mark.
+    fn query(&self) -> Option<&str>;
 }
 
 /// A head and the buffer it was parsed from.
@@ -95,5 +100,14 @@ impl Inbound for Http1View<'_> {
         let mut values = self.head.values(self.buffer, kind);
         let first = values.next()?;
         if values.next().is_some() { None } else { Some(first) }
+    }
+
+    fn each_field(&self, with: &mut dyn FnMut(&[u8], &[u8])) {
+        let fields = self.head.fields.iter().filter(|field| !field.nominated);
+        fields.for_each(|field| with(field.name.of(self.buffer), field.value.of(self.buffer)));
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.head.query(self.buffer).map(text)
     }
 }

@@ -22,19 +22,22 @@ use crate::config::settings::ServerField;
 use crate::decide::{HeaderNeeds, Stage};
 use crate::exchange::additions::{Additions, Arrival, List, Wanted};
 use crate::exchange::amendments::Amendments;
+use crate::exchange::governed::{Governed, principal_with};
 use crate::exchange::refusal::{Reason, Refusal};
-use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
+use crate::exchange::settle::{Inquiry, Scratch, Settled, find_route, settle};
 use crate::exchange::view::Inbound;
+use crate::governance::question::{Described, Fields, Whole};
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
 use crate::identity::Method as By;
-use crate::snapshot::ServiceId;
-use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
+use crate::snapshot::{RouteId, ServiceId};
+use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS, classify};
 use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +62,8 @@ pub struct Opening {
     /// The decision before this one and what its header was found to require, in retries.
     before: Option<Before>,
     attempt: u8,
+    /// What governance hooks said, once they were asked.
+    governed: Option<Box<Governed>>,
 }
 
 struct Before {
@@ -108,7 +113,7 @@ pub enum Towards {
 }
 
 static NO_AMENDMENTS: Amendments =
-    Amendments { withheld: Vec::new(), told: Vec::new(), answered: Vec::new() };
+    Amendments { withheld: Vec::new(), told: Vec::new(), answered: Vec::new(), added: Vec::new() };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
@@ -168,6 +173,7 @@ impl Opening {
             idempotent: false,
             before: None,
             attempt: 0,
+            governed: None,
         }
     }
 
@@ -200,6 +206,18 @@ impl Opening {
     pub fn begun_ms(&self) -> u64 {
         self.begun_ms
     }
+
+    /// The landscape that it is decided by, as far as that is certain yet.
+    pub fn landscape(&self) -> &Landscape {
+        &self.landscape
+    }
+}
+
+/// What of a caller's fields is not passed on.
+fn request_drops(trusted: bool) -> KindSet {
+    /// What a trusted proxy may say in its own words.
+    const TRUSTED: KindSet = KindSet::of(&[Kind::XForwardedOther, Kind::XRealIp]);
+    if trusted { REQUEST_DROPS.without(TRUSTED) } else { REQUEST_DROPS }
 }
 
 /// The fields, for writing. They are shared only while a call is on its way, and then not written;
@@ -211,6 +229,128 @@ fn fields_of(additions: &mut Rc<Additions>) -> &mut Additions {
     Rc::make_mut(additions)
 }
 
+/// Works out, once, what the request is accompanied by.
+fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
+    if opening.filled {
+        return;
+    }
+    let forwarding = &worker.settings.forwarding;
+    let wanted = Wanted {
+        x_forwarded: forwarding.x_forwarded,
+        forwarded: forwarding.forwarded,
+        via: forwarding.via,
+    };
+    fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
+    opening.filled = true;
+    // It may have waited for room since it arrived, and from now on it keeps what it is
+    // decided by: a lane never goes back to an older landscape but for attempts that follow.
+    let landscape = worker.landscape();
+    if landscape.version != opening.landscape.version {
+        // Whom a caller stands for is said by the landscape.
+        opening.caller = None;
+    }
+    opening.landscape = landscape;
+    opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
+}
+
+/// Finds out who calls, once.
+fn recognize(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Result<(), Refusal> {
+    if opening.caller.is_some() {
+        return Ok(());
+    }
+    admit(worker, view)?;
+    opening.caller = Some(identify(worker, &opening.landscape, &opening.ingress, view)?);
+    Ok(())
+}
+
+/// The route whose hooks are to be asked before the request is decided on; `None` where there are
+/// none, where they were asked, or where the request is refused before.
+pub fn hooked(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Option<RouteId> {
+    worker.hooks.as_ref()?;
+    if opening.governed.is_some() || opening.attempt > 0 {
+        return None;
+    }
+    // What is refused whatever they say is nothing to ask them about.
+    recognize(worker, opening, view).ok()?;
+    let snapshot = &opening.landscape.snapshot;
+    let route = find_route(snapshot, view).ok()?.route;
+    (!snapshot.hooks(route).is_empty()).then_some(route)
+}
+
+/// Asks the hooks of the request's route; what they say goes into the decision. `body` is the
+/// beginning of the request's body, as far as they are to see it.
+///
+/// # Errors
+/// A field of the request is no text, and hooks would be asked about another request.
+pub async fn govern(
+    worker: &Rc<Worker>,
+    opening: &mut Opening,
+    view: &impl Inbound,
+    body: Option<(&[u8], Whole)>,
+) -> Result<(), Refusal> {
+    fill(worker, opening, view);
+    // Pinned now: the landscape may be another than when the body was read.
+    let Some(route) = hooked(worker, opening, view) else { return Ok(()) };
+    let landscape = Rc::clone(&opening.landscape);
+    let fields = described_fields(opening, view)?;
+    let target = match view.query() {
+        Some(query) => Cow::Owned(format!("{}?{query}", view.path())),
+        None => Cow::Borrowed(view.path()),
+    };
+    let additions = Rc::clone(&opening.additions);
+    let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
+    let described = Described {
+        id: std::str::from_utf8(additions.request_id()).unwrap_or_default(),
+        wall_ms: opening.arrival.wall_ms,
+        method: view.method(),
+        target: &target,
+        authority: std::str::from_utf8(view.authority()).unwrap_or_default(),
+        protocol: match opening.arrival.version {
+            "1.0" => "HTTP/1.0",
+            "1.1" => "HTTP/1.1",
+            _ => "HTTP/2",
+        },
+        bytes: view.body_bytes(),
+        peer: Some(opening.ingress.peer),
+        principal: principal.as_deref().unwrap_or_default(),
+        fields: &fields,
+        body,
+        ..Described::default()
+    };
+    let Landscape { snapshot, version, .. } = &*landscape;
+    let governed = super::hooks::ask(worker, snapshot, *version, route, &described).await;
+    drop(additions);
+    if !governed.amendments.is_empty() {
+        let mut all =
+            opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
+        all.join(&governed.amendments);
+        opening.amendments = Some(Rc::new(all));
+    }
+    opening.governed = Some(Box::new(governed));
+    Ok(())
+}
+
+/// The fields as the service would get them, had nobody changed them: what only the gateway may say
+/// is what the gateway says.
+fn described_fields(opening: &Opening, view: &impl Inbound) -> Result<Fields, Refusal> {
+    let drops = request_drops(opening.arrival.sender == Sender::Trusted);
+    let mut fields = Fields::default();
+    let mut refused = false;
+    view.each_field(&mut |name, value| {
+        if !drops.contains(classify(name)) {
+            refused |= fields.add(name, value).is_err();
+        }
+    });
+    for (name, value) in opening.additions.request().iter() {
+        refused |= fields.add(name, value).is_err();
+    }
+    if refused {
+        let detail = "a header that governance is asked about is not text";
+        return Err(Refusal::new(Reason::HeaderInvalid, detail));
+    }
+    Ok(fields)
+}
+
 /// Decides, certifies and records one attempt.
 ///
 /// # Errors
@@ -220,34 +360,16 @@ pub fn begin(
     opening: &mut Opening,
     view: &impl Inbound,
 ) -> Result<Unsettled, Refusal> {
-    if !opening.filled {
-        let forwarding = &worker.settings.forwarding;
-        let wanted = Wanted {
-            x_forwarded: forwarding.x_forwarded,
-            forwarded: forwarding.forwarded,
-            via: forwarding.via,
-        };
-        fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
-        opening.filled = true;
-        // It may have waited for room since it arrived, and from now on it keeps what it is
-        // decided by: a lane never goes back to an older landscape but for attempts that follow.
-        opening.landscape = worker.landscape();
-        opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
-    }
+    fill(worker, opening, view);
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
-    let identified = match opening.caller {
-        Some(_) => Ok(()),
-        None => admit(worker, view)
-            .and_then(|()| identify(worker, &opening.landscape, &opening.ingress, view))
-            .map(|caller| opening.caller = Some(caller)),
-    };
+    let identified = recognize(worker, opening, view);
     let chosen = identified.and_then(|()| choose(worker, opening, view, &mut scratch));
     let chosen = match chosen {
         Ok(chosen) => chosen,
         Err(refusal) => {
             let stated = scratch.note().stated.clone();
-            let status = refusal.reason.row().status;
+            let status = refusal.status();
             let keeping = worker.keeping(&opening.landscape.snapshot, None);
             let denied = worker.lane.deny(stated.as_deref(), keeping, status, || {
                 describe(worker, opening, &mut scratch, Some(refusal.reason))
@@ -391,8 +513,12 @@ fn choose(
     let Some(Caller { principal, .. }) = &opening.caller else {
         return Err(Refusal::new(Reason::Internal, "nobody knows who calls"));
     };
+    let governed = opening.governed.as_deref();
+    let known = governed.filter(|governed| !governed.facts.is_empty());
+    let known = known.map(|governed| principal_with(principal, &governed.facts));
     let inquiry = Inquiry {
-        principal,
+        principal: known.as_ref().unwrap_or(principal),
+        governed,
         request_id: opening.additions.request_id(),
         tried: &opening.tried,
         now_ms: opening.begun_ms,
@@ -594,11 +720,11 @@ impl Call {
     /// Fields that this exchange is to have besides, in this direction.
     pub fn told(&self, towards: Towards) -> impl Iterator<Item = (&[u8], &[u8])> {
         let amendments = self.amendments();
-        let told = match towards {
-            Towards::Service => &amendments.told,
-            Towards::Caller => &amendments.answered,
+        let (told, beside) = match towards {
+            Towards::Service => (&amendments.told, &[][..]),
+            Towards::Caller => (&amendments.answered, &amendments.added[..]),
         };
-        told.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
+        told.iter().chain(beside).map(|(name, value)| (name.as_bytes(), value.as_slice()))
     }
 
     /// The request's id.
@@ -608,9 +734,7 @@ impl Call {
 
     /// What of the caller's fields is not passed on.
     pub fn request_drops(&self) -> KindSet {
-        /// What a trusted proxy may say in its own words.
-        const TRUSTED: KindSet = KindSet::of(&[Kind::XForwardedOther, Kind::XRealIp]);
-        if self.trusted { REQUEST_DROPS.without(TRUSTED) } else { REQUEST_DROPS }
+        request_drops(self.trusted)
     }
 
     /// What of the service's fields is not passed on.

@@ -67,6 +67,12 @@ counters! {
     retries: Labelled<Again> = Counter "caio_retries_total";
     /// HTTP/2 connections ended for abuse.
     abuses: Count = Counter "caio_http2_abuses_total";
+    /// Calls to governance hooks.
+    hook_calls: Count = Counter "caio_hook_calls_total";
+    /// Answers of governance hooks that held from before.
+    hook_hits: Count = Counter "caio_hook_cache_hits_total";
+    /// Requests refused because a governance hook could not be asked or gave no sensible answer.
+    hook_failures: Count = Counter "caio_hook_failures_total";
     /// Panics that were caught in connections: must stay 0.
     panics: Count = Counter "caio_panics_total";
 }

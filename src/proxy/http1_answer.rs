@@ -204,7 +204,7 @@ fn write_head(
     let amendments = shared.call.amendments();
     let is_replaced = |name: &[u8]| amendments.replaces(name);
     let all: Vec<_>;
-    let amended = !amendments.answered.is_empty();
+    let amended = amendments.changes_answer();
     let added = if amended {
         all = fields.iter().copied().chain(shared.call.told(Towards::Caller)).collect();
         &all[..]

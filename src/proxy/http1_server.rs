@@ -10,6 +10,7 @@
 use super::accept::Downstream;
 use super::call::{self, Opening};
 use super::counters::Again;
+use super::hook_body::{Unasked, govern_http1};
 use super::http1_relay::{self, RelayEnd};
 use super::reply;
 use super::worker::Worker;
@@ -176,10 +177,20 @@ async fn attempts(
     keep: bool,
 ) -> Ended {
     loop {
-        let begun = {
+        let mut governed = Ok(());
+        if call::hooked(worker, opening, &Http1View::new(head, &input)).is_some() {
+            // Boxed: an exchange that no hook is asked about carries no room for it.
+            let asking = govern_http1(worker, downstream, head, opening, &mut input);
+            governed = match Box::pin(asking).await {
+                Ok(()) => Ok(()),
+                Err(Unasked::Refuse(refusal)) => Err(refusal),
+                Err(Unasked::Gone) => return Ended::Reset,
+            };
+        }
+        let begun = governed.and_then(|()| {
             let view = Http1View::new(head, &input);
             call::begin(worker, opening, &view)
-        };
+        });
         let begun = match begun {
             Ok(unsettled) => unsettled.settled(worker).await,
             Err(refusal) => Err(refusal),

@@ -8,6 +8,7 @@ use super::call::{self, Begun, Call, Failed, Opening};
 use super::counters::Again;
 use super::grpc_health;
 use super::headers;
+use super::hook_body::{Unasked, govern_http2};
 use super::http1_server::{LINGER_MS, linger};
 use super::http2_client;
 use super::http2_view::Http2Head;
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -466,6 +467,15 @@ async fn attempts(
     let Prepared { head, grpc, timeout_ns } = prepared;
     connection.backlog.room().await;
     loop {
+        if call::hooked(worker, opening, &head).is_some() {
+            // Boxed: a stream that no hook is asked about carries no room for it.
+            let asking = govern_http2(worker, &head, opening, source, respond);
+            match Box::pin(asking).await {
+                Ok(()) => {}
+                Err(Unasked::Refuse(refusal)) => return Ended::Refuse(refusal),
+                Err(Unasked::Gone) => return Ended::Broken,
+            }
+        }
         let begun = match call::begin(worker, opening, &head) {
             Ok(unsettled) => unsettled.settled(worker).await,
             Err(refusal) => Err(refusal),
@@ -615,16 +625,22 @@ async fn refuse(
         let mut message = Vec::new();
         crate::wire::grpc::push_message(&mut message, &refusal.grpc_message());
         put("content-type", b"application/grpc");
-        put("grpc-status", row.grpc.to_string().as_bytes());
+        put("grpc-status", refusal.grpc_status().to_string().as_bytes());
         put("grpc-message", &message);
+        let fields = head.headers_mut();
+        own_fields(fields, refusal, |name| !name.starts_with("content-"));
         return respond.send_response(head, true).is_ok();
     }
-    let body = refusal.problem(&String::from_utf8_lossy(id));
-    put("content-type", b"application/problem+json");
+    let own = refusal.own_body();
+    let body = own.map_or_else(|| refusal.problem(&String::from_utf8_lossy(id)), <[u8]>::to_vec);
+    if own.is_none() {
+        put("content-type", b"application/problem+json");
+    }
     put("content-length", body.len().to_string().as_bytes());
     refusal.fields().for_each(|(name, value)| put(name, value.as_bytes()));
+    own_fields(head.headers_mut(), refusal, |_| true);
     *head.status_mut() =
-        StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if head_only {
         // RFC 9110 9.3.2: the fields of a problem, and no problem.
         return respond.send_response(head, true).is_ok();
@@ -638,6 +654,15 @@ async fn refuse(
         return false;
     }
     true
+}
+
+/// What a governance hook wants the caller to read beside the gateway's own words.
+fn own_fields(fields: &mut HeaderMap, refusal: &Refusal, wanted: impl Fn(&str) -> bool) {
+    for (name, value) in refusal.own_fields().filter(|(name, _)| wanted(name)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            fields.append(name, value);
+        }
+    }
 }
 
 /// A call that is no gRPC call is told so in HTTP's words.

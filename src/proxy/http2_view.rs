@@ -122,6 +122,19 @@ impl Inbound for Http2Head {
         let first = values.next()?;
         if values.next().is_some() { None } else { Some(first.as_bytes()) }
     }
+
+    fn each_field(&self, with: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in &self.headers {
+            with(name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+
+    fn query(&self) -> Option<&str> {
+        match &self.target {
+            Some((text, end)) => text.get(*end..).and_then(|rest| rest.strip_prefix('?')),
+            None => self.uri.query(),
+        }
+    }
 }
 
 impl RequestView for Http2Head {

@@ -5,6 +5,7 @@ use super::budget::Budget;
 use super::call::{Call, Towards};
 use super::http2_view::{forbidden_in_trailers, line_bytes, padded};
 use super::timed::{Elapsed, Timer, until};
+use crate::governance::question::Whole;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::{BodyLimits, CHUNK_END, ChunkHead, Trailers};
 use crate::io::buffers::HEAD_BYTES;
@@ -101,6 +102,8 @@ pub struct Http2Source {
     body: RecvStream,
     timer: Timer,
     unreleased: usize,
+    /// What was taken of it before it goes on.
+    ahead: Bytes,
     /// What is still to come, where the sender has said so.
     left: Option<u64>,
 }
@@ -146,7 +149,7 @@ impl Tell<'_> {
 impl Http2Source {
     /// A source over a stream's receiving half; `length` is the stated one.
     pub fn new(body: RecvStream, timer: Timer, length: Option<u64>) -> Self {
-        Self { body, timer, unreleased: 0, left: length }
+        Self { body, timer, unreleased: 0, ahead: Bytes::new(), left: length }
     }
 
     /// Whether h2 has reset the stream for a fault of its sender that only h2 sees: content that
@@ -205,6 +208,45 @@ impl Http2Source {
         Some(data)
     }
 
+    /// Takes content until there are `most` bytes, or all of it; it goes on with the rest later.
+    /// What is held so is bounded by `most` and a frame, and does not take of the sender's window.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn look_ahead(
+        &mut self,
+        clock: &Clock,
+        budget: &mut Budget,
+        most: usize,
+    ) -> Result<(Bytes, Whole), BodyFault> {
+        let mut content = Vec::from(std::mem::take(&mut self.ahead));
+        let whole = loop {
+            if self.body.is_end_stream() {
+                break Whole::Yes;
+            }
+            if content.len() > most {
+                break Whole::No;
+            }
+            let body = &mut self.body;
+            let deadline_ms = budget.deadline(clock.now_ms());
+            match until(&self.timer, deadline_ms, poll_fn(|cx| body.poll_data(cx))).await {
+                Err(Elapsed) => return Err(BodyFault::Timeout),
+                Ok(Some(Ok(data))) => {
+                    budget.received(clock.now_ms(), data.len() as u64);
+                    let _ = self.body.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    content.extend_from_slice(&data);
+                }
+                Ok(Some(Err(error))) => return Err(fault_of(&error)),
+                // Trailers follow.
+                Ok(None) => break Whole::Yes,
+            }
+        };
+        self.ahead = content.into();
+        let whole = if self.ahead.len() > most { Whole::No } else { whole };
+        Ok((self.ahead.clone(), whole))
+    }
+
     /// Whether the sender ended the stream on purpose behind a whole message: a service does so to
     /// stop the upload of what it does not need (RFC 9113 8.1).
     fn ended_early(&self, error: &h2::Error) -> bool {
@@ -213,6 +255,10 @@ impl Http2Source {
     }
 
     async fn next(&mut self, deadline_ms: u64, limits: &BodyLimits) -> Result<Piece, BodyFault> {
+        if !self.ahead.is_empty() {
+            let ahead = std::mem::take(&mut self.ahead);
+            return Ok(Piece::Data(ahead, self.body.is_end_stream()));
+        }
         if self.unreleased > 0 {
             // What was taken has been passed on: only now may the sender send as much again.
             let _ = self.body.flow_control().release_capacity(self.unreleased);

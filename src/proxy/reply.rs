@@ -31,23 +31,28 @@ pub async fn http1(
     let fresh = fresh_id(worker);
     let id = asked.map(|(_, opening)| opening.request_id()).filter(|id| !id.is_empty());
     let id = id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
-    let body = refusal.problem(id);
+    let own = refusal.own_body();
+    let body = own.map_or_else(|| refusal.problem(id), <[u8]>::to_vec);
     let row = refusal.reason.row();
     let more: Vec<_> = refusal.fields().collect();
     let date = worker.clock.date();
     let mut added: Vec<(&[u8], &[u8])> = vec![
         (b"Date", &date),
-        (b"Content-Type", b"application/problem+json"),
         (b"X-Request-ID", id.as_bytes()),
         (b"CAIO-Refusal", row.code.as_bytes()),
     ];
+    if own.is_none() {
+        added.push((b"Content-Type", b"application/problem+json"));
+    }
     added.extend(more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    added.extend(refusal.own_fields().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let persistence = match after {
         After::Keep => Persistence::Implied,
         After::Close => Persistence::Close,
     };
     let mut out = Vec::with_capacity(body.len() + 512);
-    write::own_head(&mut out, row.status, Framing::Length(body.len() as u64), persistence, &added);
+    let framing = Framing::Length(body.len() as u64);
+    write::own_head(&mut out, refusal.status(), framing, persistence, &added);
     if asked.is_none_or(|(head, _)| head.method != Method::Head) {
         out.extend_from_slice(&body);
     }

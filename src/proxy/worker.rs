@@ -5,6 +5,7 @@ use super::addresses::Addresses;
 use super::counters::Counters;
 use super::durable::Durability;
 use super::gateway::Shared;
+use super::hooks::Hooks;
 use super::identify::{Identifier, Identities};
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
@@ -62,6 +63,8 @@ pub struct Worker {
     pub additions: Shelf<Rc<Additions>>,
     /// Connections by address.
     pub addresses: Addresses,
+    /// Governance hooks, where there are any.
+    pub hooks: Option<Hooks>,
     turn: Cell<usize>,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
@@ -107,6 +110,7 @@ impl Worker {
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
+        let hooks = Hooks::new(&settings);
         let clock = Clock::new();
         let seed = [clock.random(), clock.random()];
         let identifier = Identifier::new(&shared.identities, seed);
@@ -126,6 +130,7 @@ impl Worker {
             answers: Shelf::default(),
             additions: Shelf::default(),
             addresses,
+            hooks,
             turn: Cell::new(0),
             evidence: Cell::new(None),
             trusted,

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod cell;
 pub(crate) mod cut;
 pub mod flat;
+pub mod governance;
 pub mod hash;
 pub mod pattern;
 mod reading;
@@ -22,6 +23,7 @@ use crate::contract::vocabulary::Vocabulary;
 use block::Blocks;
 use caller::Callers;
 use flat::Flat;
+pub use governance::Governance;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -110,6 +112,8 @@ pub struct RouteEntry {
     pub timeout_ms: Option<u64>,
     /// What the trail keeps of its exchanges; `None` is the process default.
     pub depth: Option<Arc<Depth>>,
+    /// The hooks that are asked before a decision, in order: their numbers in [`Governance`].
+    pub hooks: Arc<[u16]>,
 }
 
 /// What a request's target leads to.
@@ -169,6 +173,7 @@ pub struct Snapshot {
     pub(crate) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
     pub(crate) seed: SeedRule,
     pub(crate) vocabulary: Arc<Vocabulary>,
+    pub(crate) governance: Governance,
 }
 
 impl Snapshot {
@@ -236,6 +241,17 @@ impl Snapshot {
     #[inline]
     pub fn route_entry(&self, id: RouteId) -> Option<&RouteEntry> {
         self.routes.get(id.0 as usize)
+    }
+
+    /// The hooks that there are.
+    pub fn governance(&self) -> &Governance {
+        &self.governance
+    }
+
+    /// The numbers of the hooks that are asked on a route before a decision, in order.
+    #[inline]
+    pub fn hooks(&self, route: RouteId) -> &[u16] {
+        self.route_entry(route).map_or(&[], |entry| &entry.hooks)
     }
 
     /// The named requirement, as `CAIO-Require` may give it.

@@ -263,3 +263,37 @@ pub const RETENTION_DAYS_MAX: u64 = 36_500;
 pub const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
 
 const _: () = assert!(COMMIT_BYTES_MAX < FRAME_BYTES_MAX && FRAME_BYTES_MAX < SEGMENT_BYTES_MAX);
+
+/// Governance hooks of one process; each has connections of its own in every worker.
+pub const HOOKS_MAX: usize = 64;
+/// Hooks that one call waits for, one after the other: at 200 ms each a caller still waits less
+/// than two seconds for the slowest of them.
+pub const HOOKS_PER_ROUTE_MAX: usize = 8;
+/// Names, facts, context entries or parts of a cache's key that one hook may list.
+pub const HOOK_LISTED_MAX: usize = 64;
+/// Bytes of a request's body that a hook may be sent: they are held in memory until it answers.
+pub const HOOK_BODY_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of one hook's answer, head or message or body each. Envoy's own bound on the head is 60
+/// KiB; an answer that says more than this about one call says nothing sensible.
+pub const HOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Fields that one answer may set and take out, together.
+pub const HOOK_CHANGES_MAX: usize = 64;
+/// Bytes of the fields that all hooks of one call may set together: they go into a head.
+pub const HOOK_CHANGES_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the answer that a hook may want a refused caller to read.
+pub const HOOK_DENIAL_BYTES_MAX: usize = 32 * 1024;
+/// Calls to hooks in flight in one worker; beyond it hooks count as unavailable. At 200 ms each
+/// these are 5 000 calls a second that all wait for the longest time.
+pub const HOOK_CALLS_MAX: usize = 1024;
+/// Failures in a row after which a hook is left alone for a while: a dead hook costs its timeout
+/// this often, and then nothing.
+pub const HOOK_FAILURES_MAX: u32 = 5;
+/// Milliseconds for which it is left alone; then one call tries it again.
+pub const HOOK_PAUSE_MS: u64 = 1_000;
+/// Answers that one hook's cache may be asked to keep, in each worker.
+pub const HOOK_CACHE_MAX: usize = 100_000;
+/// Bytes of the longest answer that is kept: with the bound above 400 MiB at the very most, and a
+/// plain allow takes none.
+pub const HOOK_CACHED_BYTES_MAX: usize = 4096;
+
+const _: () = assert!(HOOK_CACHED_BYTES_MAX <= HOOK_ANSWER_BYTES_MAX);

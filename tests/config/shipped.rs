@@ -4,6 +4,7 @@ use crate::world::{self, CAIO};
 use caio::cli::disk::Disk;
 use caio::cli::loading;
 use caio::config::depth::{BodyDepth, Depth};
+use caio::config::hook::{HookKind, Hooks, LongerBody, OnFailure};
 use caio::config::load;
 use caio::config::model::{Interface, PathPattern, Protocol};
 use caio::config::settings::Settings;
@@ -21,7 +22,18 @@ fn the_reference_writes_down_the_compiled_defaults() {
     let configuration = load(&Disk, &root("config/reference.toml")).unwrap_or_else(|faults| {
         panic!("{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>())
     });
-    assert_eq!(configuration.settings, Settings::default());
+    // Hooks are written down as an example; by default there are none.
+    let hooks = &configuration.settings.hooks;
+    assert_eq!(hooks.default, ["opa"]);
+    assert_eq!(hooks.all[0].headers.as_deref().map(<[String]>::len), Some(2));
+    let plain = &hooks.all[1];
+    assert_eq!((plain.kind, plain.timeout_ms, plain.body_bytes), (HookKind::Http, 200, 0));
+    assert_eq!((plain.longer_body, plain.on_failure), (LongerBody::Partial, OnFailure::Refuse));
+    assert_eq!(plain.headers, Some(vec!["authorization".to_owned()]));
+    assert_eq!((&plain.service_headers, &plain.cache), (&Some(Vec::new()), &None));
+    assert_eq!(configuration.routes[0].hooks, Some(vec!["opa".to_owned(), "labels".to_owned()]));
+    let settings = Settings { hooks: Hooks::default(), ..configuration.settings.clone() };
+    assert_eq!(settings, Settings::default());
     assert_eq!(configuration.services.len(), 2);
     assert_eq!(configuration.services[0].protocol, Protocol::Http2);
     assert_eq!(configuration.services[1].protocol, Protocol::Http1);
@@ -41,6 +53,13 @@ limits.x = 1
 forwarding.x = 1
 routing.x = 1
 audit.x = 1
+governance.x = 1
+[[hooks]]
+id = "h"
+kind = "grpc"
+endpoints = ["127.0.0.1:1"]
+cache = { key = ["path"], ttl = "1s", x = 1 }
+x = 1
 [[listeners]]
 address = "127.0.0.1:1"
 x = 1
@@ -102,7 +121,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 20, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 23, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();

@@ -23,6 +23,7 @@ fn route(world: &World, rng: &mut Rng, method: Option<&str>, path: PathPattern) 
         body_bytes_max: None,
         timeout_ms: None,
         depth: None,
+        hooks: None,
     }
 }
 

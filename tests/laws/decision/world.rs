@@ -11,7 +11,7 @@ use caio::contract::set::{Numbers, Set, Texts, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
 use caio::snapshot::pattern::{host_matches, operation_matches, operation_text, path_matches};
 use caio::snapshot::request::{Principal, RequestView};
-use caio::snapshot::{SeedRule, ServiceId, Snapshot};
+use caio::snapshot::{Governance, SeedRule, ServiceId, Snapshot};
 use fastrand::Rng;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -197,6 +197,7 @@ impl World {
                 body_bytes_max: None,
                 timeout_ms: None,
                 depth: None,
+                hooks: None,
             });
         }
         world.random_requirements(rng);
@@ -252,6 +253,7 @@ impl World {
                 body_bytes_max: None,
                 timeout_ms: None,
                 depth: None,
+                hooks: None,
             });
         }
         world.random_requirements(rng);
@@ -332,6 +334,7 @@ impl World {
             callers: &self.callers,
             vocabulary: Arc::clone(&self.vocabulary),
             seed: SeedRule::default(),
+            governance: Governance::default(),
         }
     }
 

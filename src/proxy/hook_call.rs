@@ -1,0 +1,336 @@
+//! One call to a governance hook.
+//!
+//! Connections to services are opened for certified and recorded decisions alone. A hook is asked
+//! before there is a decision, so its connections come from a pool of their own, and a [`HookCall`]
+//! is all that goes over them: it is made from a [`Question`], which is made from a hook and a
+//! request by `governance`, and it ends with that question's answer. It cannot carry a request to a
+//! service.
+
+use super::http2_client;
+use super::pool::{Connection, Endpoint, HEAD_ROOM, Pool};
+use super::worker::Worker;
+use crate::config::hook::Hook;
+use crate::governance::question::{CHECK, Question};
+use crate::http1::body::{Decoder, Event};
+use crate::http1::request::Method;
+use crate::http1::response::{self, ResponseHead};
+use crate::http1::{Cursor, Parsed};
+use crate::io::clock::within_ms;
+use crate::io::deadline::Overdue;
+use crate::wire::grpc::{is_grpc, push_timeout};
+use crate::wire::limits::HOOK_ANSWER_BYTES_MAX;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Uri, header};
+use std::future::poll_fn;
+use std::rc::Rc;
+
+/// A question on its way to a hook.
+pub struct HookCall<'a> {
+    /// Who is asked.
+    pub hook: &'a Hook,
+    question: Question,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It took too long.
+    Silent,
+    /// It cannot be reached, or the connection ended.
+    Gone,
+    /// What came is no answer; for the operator.
+    Nonsense(String),
+}
+
+/// A whole answer over HTTP.
+pub struct HttpAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Its fields as received.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+fn nonsense<T>(what: &str) -> Result<T, NoAnswer> {
+    Err(NoAnswer::Nonsense(what.to_owned()))
+}
+
+impl<'a> HookCall<'a> {
+    /// A call that carries this question.
+    pub fn new(hook: &'a Hook, question: Question) -> Self {
+        Self { hook, question }
+    }
+
+    /// Asks over gRPC: the body of the answer, which holds one message if the hook is sensible.
+    ///
+    /// # Errors
+    /// Silence, an error or nonsense.
+    pub async fn grpc(
+        self,
+        worker: &Rc<Worker>,
+        endpoint: &Rc<Endpoint>,
+    ) -> Result<Bytes, NoAnswer> {
+        let limit = self.hook.timeout_ms;
+        within_ms(limit, self.unary(worker, endpoint)).await.unwrap_or(Err(NoAnswer::Silent))
+    }
+
+    async fn unary(self, worker: &Rc<Worker>, endpoint: &Rc<Endpoint>) -> Result<Bytes, NoAnswer> {
+        let request = self.grpc_head(endpoint)?;
+        let mut refused = false;
+        let (response, ticket) = loop {
+            let ticket = http2_client::ticket(worker, endpoint).await;
+            let mut ticket = ticket.map_err(|_| NoAnswer::Gone)?;
+            let sender = &mut ticket.sender;
+            let ready = poll_fn(|cx| sender.poll_ready(cx)).await;
+            let sent = ready.and_then(|()| ticket.sender.send_request(request.clone(), false));
+            match sent {
+                Ok((response, mut stream)) => {
+                    let question = Bytes::from(self.question.into_bytes());
+                    send_all(&mut stream, question).await?;
+                    break (response, ticket);
+                }
+                // It is going away, and has not begun with this: one more connection is tried.
+                Err(_) if !refused => {
+                    refused = true;
+                    ticket.retire();
+                }
+                Err(_) => return Err(NoAnswer::Gone),
+            }
+        };
+        let answered = receive(response).await;
+        if matches!(answered, Err(NoAnswer::Gone)) {
+            ticket.retire();
+        }
+        answered
+    }
+
+    fn grpc_head(&self, endpoint: &Endpoint) -> Result<Request<()>, NoAnswer> {
+        let authority = self.authority(endpoint);
+        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(CHECK).build();
+        let Ok(uri) = uri else { return nonsense("its authority cannot be sent") };
+        let mut request = Request::new(());
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let mut timeout = Vec::new();
+        push_timeout(&mut timeout, self.hook.timeout_ms.saturating_mul(1_000_000));
+        if let Ok(value) = HeaderValue::from_bytes(&timeout) {
+            headers.insert("grpc-timeout", value);
+        }
+        Ok(request)
+    }
+
+    fn authority(&self, endpoint: &Endpoint) -> String {
+        self.hook.authority.clone().unwrap_or_else(|| endpoint.address.to_string())
+    }
+
+    /// Asks over HTTP/1.1.
+    ///
+    /// # Errors
+    /// Silence, an error or nonsense.
+    pub async fn http(
+        self,
+        worker: &Rc<Worker>,
+        pool: &Pool,
+        endpoint: &Rc<Endpoint>,
+    ) -> Result<HttpAnswer, NoAnswer> {
+        let until_ms = worker.clock.now_ms().saturating_add(self.hook.timeout_ms);
+        let word = self.question.bytes().split(|byte| *byte == b' ').next();
+        let method = Method::of(word.unwrap_or_default());
+        let bytes = self.question.into_bytes();
+        let idle = pool.idle(endpoint, worker.clock.now_ms());
+        if let Some(idle) = idle {
+            match exchange(worker, pool, idle, bytes.clone(), method, until_ms).await {
+                // The hook closed it while the question was on its way: a question may be repeated.
+                Err(NoAnswer::Gone) => {}
+                answered => return answered,
+            }
+        }
+        let left = until_ms.saturating_sub(worker.clock.now_ms());
+        let connecting = within_ms(left, pool.connect(worker, endpoint, true)).await;
+        let connection = connecting.ok_or(NoAnswer::Silent)?.map_err(|_| NoAnswer::Gone)?;
+        exchange(worker, pool, connection, bytes, method, until_ms).await
+    }
+}
+
+async fn send_all(stream: &mut h2::SendStream<Bytes>, mut bytes: Bytes) -> Result<(), NoAnswer> {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let room = match stream.capacity() {
+            0 => poll_fn(|cx| stream.poll_capacity(cx)).await,
+            room => Some(Ok(room)),
+        };
+        let Some(Ok(room)) = room else { return Err(NoAnswer::Gone) };
+        let part = bytes.split_to(room.min(bytes.len()));
+        let last = bytes.is_empty();
+        stream.send_data(part, last).map_err(|_| NoAnswer::Gone)?;
+    }
+    Ok(())
+}
+
+async fn receive(response: h2::client::ResponseFuture) -> Result<Bytes, NoAnswer> {
+    let (head, mut body) = response.await.map_err(|_| NoAnswer::Gone)?.into_parts();
+    let typed = head.headers.get(header::CONTENT_TYPE);
+    if head.status != http::StatusCode::OK || !typed.is_some_and(|it| is_grpc(it.as_bytes())) {
+        return nonsense("it does not speak gRPC");
+    }
+    if let Some(status) = head.headers.get("grpc-status") {
+        // Trailers only: there is no message.
+        return Err(failed(status));
+    }
+    let encoding = head.headers.get("grpc-encoding");
+    if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
+        return nonsense("its answer is compressed, and nobody asked for that");
+    }
+    let mut message = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data.map_err(|_| NoAnswer::Gone)?;
+        message.extend_from_slice(&data);
+        let _ = body.flow_control().release_capacity(data.len());
+        if message.len() > HOOK_ANSWER_BYTES_MAX {
+            return nonsense("its answer is too large");
+        }
+    }
+    let trailers = body.trailers().await.map_err(|_| NoAnswer::Gone)?;
+    match trailers.as_ref().and_then(|trailers| trailers.get("grpc-status")) {
+        Some(status) if status.as_bytes() == b"0" => Ok(message.into()),
+        Some(status) => Err(failed(status)),
+        None => nonsense("its answer ends without a status"),
+    }
+}
+
+fn failed(status: &HeaderValue) -> NoAnswer {
+    let status = status.to_str().unwrap_or("?");
+    NoAnswer::Nonsense(format!("it failed with the gRPC status {status}"))
+}
+
+/// One question and its answer on a connection, which is put back if it may be used again.
+async fn exchange(
+    worker: &Rc<Worker>,
+    pool: &Pool,
+    connection: Connection,
+    question: Vec<u8>,
+    method: Method,
+    until_ms: u64,
+) -> Result<HttpAnswer, NoAnswer> {
+    // What is in flight on the ring is ended by a shutdown, not dropped.
+    let left = until_ms.saturating_sub(worker.clock.now_ms());
+    let stream = Rc::clone(&connection.stream);
+    let done = Rc::new(std::cell::Cell::new(false));
+    let over = Rc::clone(&done);
+    monoio::spawn(async move {
+        crate::io::clock::sleep_ms(left.max(1)).await;
+        if !over.get() {
+            stream.abort();
+        }
+    });
+    connection.watch.arm(until_ms, Overdue::StopBoth);
+    let answered = answer(worker, &connection, question, method).await;
+    connection.watch.disarm();
+    done.set(true);
+    let late = worker.clock.now_ms() >= until_ms;
+    match answered {
+        Ok((answer, true)) => {
+            pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
+            Ok(answer)
+        }
+        Ok((answer, false)) => Ok(answer),
+        Err(NoAnswer::Gone) if late => Err(NoAnswer::Silent),
+        Err(why) => Err(why),
+    }
+}
+
+/// Sends and receives; and whether the connection may be used again.
+async fn answer(
+    worker: &Worker,
+    connection: &Connection,
+    question: Vec<u8>,
+    method: Method,
+) -> Result<(HttpAnswer, bool), NoAnswer> {
+    let (sent, _) = connection.stream.write(question, 0).await;
+    sent.map_err(|_| NoAnswer::Gone)?;
+    let (first, mut buffer) = connection.receive_first(&worker.buffers).await;
+    if !matches!(first, Ok(1..)) {
+        return Err(NoAnswer::Gone);
+    }
+    buffer.drain(..HEAD_ROOM);
+    let mut head = ResponseHead::default();
+    let mut cursor = Cursor::default();
+    loop {
+        match response::parse(&buffer, method, &worker.head_limits, &mut cursor, &mut head) {
+            Parsed::Malformed(fault) => return nonsense(fault.what()),
+            Parsed::Complete(length) if head.is_interim() => {
+                buffer.drain(..length);
+                cursor = Cursor::default();
+                if !buffer.is_empty() {
+                    continue;
+                }
+            }
+            Parsed::Complete(_) => break,
+            Parsed::Incomplete => {}
+        }
+        let (back, ended) = more(connection, buffer).await?;
+        if ended {
+            return Err(NoAnswer::Gone);
+        }
+        buffer = back;
+    }
+    let fields = head.fields.iter().filter(|field| !field.nominated);
+    let fields = fields
+        .map(|field| (field.name.of(&buffer).to_vec(), field.value.of(&buffer).to_vec()))
+        .collect();
+    let (status, reusable) = (head.status, head.keep_alive);
+    let mut decoder = Decoder::new(head.framing);
+    let (mut at, mut body) = (head.len, Vec::new());
+    loop {
+        let waiting = buffer.get(at..).unwrap_or_default();
+        let (used, event) =
+            decoder.next(waiting).map_err(|fault| NoAnswer::Nonsense(fault.what().to_owned()))?;
+        match event {
+            Event::Data(range) => {
+                body.extend_from_slice(waiting.get(range).unwrap_or_default());
+                at += used;
+                if body.len() > HOOK_ANSWER_BYTES_MAX {
+                    return nonsense("its answer is too large");
+                }
+            }
+            Event::End => {
+                at += used;
+                break;
+            }
+            Event::NeedMore => {
+                buffer.clear();
+                at = 0;
+                let (back, ended) = more(connection, buffer).await?;
+                buffer = back;
+                if ended && decoder.close().is_ok() {
+                    break;
+                }
+                if ended {
+                    return Err(NoAnswer::Gone);
+                }
+            }
+        }
+    }
+    // Bytes behind the answer answer nothing that was asked.
+    let reusable = reusable && buffer.len() == at;
+    worker.buffers.put(buffer);
+    Ok((HttpAnswer { status, fields, body }, reusable))
+}
+
+/// Receives more; whether the hook ended the connection instead.
+async fn more(connection: &Connection, mut buffer: Vec<u8>) -> Result<(Vec<u8>, bool), NoAnswer> {
+    if buffer.len() > 2 * HOOK_ANSWER_BYTES_MAX {
+        return nonsense("its answer is too large");
+    }
+    buffer.reserve(crate::io::buffers::HEAD_BYTES);
+    let (result, buffer) = connection.stream.read(buffer).await;
+    match result {
+        Ok(1..) => Ok((buffer, false)),
+        Ok(0) => Ok((buffer, true)),
+        Err(_) => Err(NoAnswer::Gone),
+    }
+}

@@ -1,0 +1,317 @@
+//! Governance hooks in one worker: who is asked, in which order, and what comes of it.
+//!
+//! ```text
+//!   hooks of the route ─▶ for each: cache ─▶ breaker ─▶ HookCall ─▶ interpret ─▶ Asked
+//!                              first refusal ends it ─▶ Governed ─▶ call::begin, which records it
+//! ```
+
+use super::hook_call::{HookCall, NoAnswer};
+use super::pool::{Endpoint, Pool, PoolLimits};
+use super::worker::Worker;
+use crate::config::hook::{Hook, HookKind, OnFailure};
+use crate::config::settings::Settings;
+use crate::exchange::amendments::Amendments;
+use crate::exchange::governed::{Asked, Came, Governed, amendments};
+use crate::exchange::refusal::{Reason, Refusal};
+use crate::governance::answer::{self, Answer, Changes, Nonsense, Terms, Verdict};
+use crate::governance::breaker::Breaker;
+use crate::governance::cache::{Cache, Kept, Key};
+use crate::governance::http::{self, Received};
+use crate::governance::question::{Described, Question};
+use crate::io::clock::monotonic_ns;
+use crate::snapshot::{RouteId, Snapshot};
+use crate::wire::limits::{HOOK_CACHED_BYTES_MAX, HOOK_CALLS_MAX};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// The hooks of one worker.
+pub struct Hooks {
+    states: Vec<State>,
+    pool: Pool,
+    in_flight: Cell<usize>,
+}
+
+/// What a worker remembers of one hook.
+struct State {
+    cache: RefCell<Cache>,
+    breaker: RefCell<Breaker>,
+    turn: Cell<usize>,
+}
+
+/// A call to a hook that is counted as long as it lives.
+struct InFlight<'a>(&'a Cell<usize>);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl Hooks {
+    /// The hooks of these settings; `None` where there are none.
+    pub fn new(settings: &Settings) -> Option<Self> {
+        let hooks = &settings.hooks.all;
+        let slowest = hooks.iter().map(|hook| hook.timeout_ms).max()?;
+        let states = hooks.iter().map(|_| State {
+            cache: RefCell::default(),
+            breaker: RefCell::default(),
+            turn: Cell::new(0),
+        });
+        let pool = Pool::new(PoolLimits {
+            connect_ms: slowest,
+            idle_ms: settings.timeouts.idle_upstream_ms,
+            open_max: HOOK_CALLS_MAX,
+            idle_max: settings.limits.upstream_idle_per_endpoint_max,
+        });
+        Some(Self { states: states.collect(), pool, in_flight: Cell::new(0) })
+    }
+
+    /// Connections to hooks.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn state(&self, place: usize) -> Option<&State> {
+        self.states.get(place)
+    }
+
+    fn enter(&self) -> Option<InFlight<'_>> {
+        let before = self.in_flight.get();
+        (before < HOOK_CALLS_MAX).then(|| {
+            self.in_flight.set(before + 1);
+            InFlight(&self.in_flight)
+        })
+    }
+}
+
+impl State {
+    fn endpoint(&self, hook: &Hook, pool: &Pool) -> Option<Rc<Endpoint>> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let address = hook.endpoints.get(turn % hook.endpoints.len().max(1))?;
+        Some(pool.endpoint(*address))
+    }
+}
+
+/// The hook of this number in a landscape, as this process knows it. A landscape that was published
+/// since the start may name others: they cannot be asked.
+fn known<'w>(worker: &'w Worker, snapshot: &Snapshot, number: u16) -> Option<(usize, &'w Hook)> {
+    let (id, _) = snapshot.governance().hook(number)?;
+    let mut hooks = worker.settings.hooks.all.iter().enumerate();
+    hooks.find(|(_, hook)| hook.id == id)
+}
+
+/// The bytes of a request's body that the hooks of a route are sent: at most, and whether one of
+/// them refuses more.
+pub fn body_bytes(worker: &Worker, snapshot: &Snapshot, route: RouteId) -> (usize, bool) {
+    use crate::config::hook::LongerBody;
+    let hooks = snapshot.hooks(route).iter();
+    let hooks = hooks.filter_map(|number| known(worker, snapshot, *number));
+    hooks.fold((0, false), |(most, refuses), (_, hook)| {
+        let strict = hook.body_bytes > 0 && hook.longer_body == LongerBody::Refuse;
+        (most.max(hook.body_bytes), refuses || strict)
+    })
+}
+
+/// What came of asking one hook.
+struct Reply {
+    asked: Asked,
+    answer: Result<Answer, NoAnswer>,
+}
+
+/// Asks the hooks of a route in order, until one refuses.
+pub async fn ask(
+    worker: &Rc<Worker>,
+    snapshot: &Snapshot,
+    version: u64,
+    route: RouteId,
+    described: &Described<'_>,
+) -> Governed {
+    let mut governed = Governed {
+        route,
+        asked: Vec::new(),
+        facts: Vec::new(),
+        amendments: Amendments::default(),
+        refusal: None,
+    };
+    let mut changes = Changes::default();
+    for number in snapshot.hooks(route) {
+        let reply = ask_one(worker, snapshot, version, *number, described).await;
+        governed.asked.push(reply.asked);
+        governed.refusal = take((&mut governed, &mut changes), reply, worker, snapshot);
+        if governed.refusal.is_some() {
+            break;
+        }
+    }
+    governed.amendments = amendments(&changes, |name| described.fields.value(name));
+    governed
+}
+
+/// Takes one hook's word; the refusal, where it is one.
+fn take(
+    (governed, all): (&mut Governed, &mut Changes),
+    reply: Reply,
+    worker: &Worker,
+    snapshot: &Snapshot,
+) -> Option<Refusal> {
+    match reply.answer {
+        Ok(Answer { verdict: Verdict::Allow(changes), facts }) => {
+            governed.facts.extend(facts);
+            let too_much = all.join(changes).is_err();
+            too_much.then(|| unavailable("the hooks change more fields than a head may have"))
+        }
+        Ok(Answer { verdict: Verdict::Deny(denial), .. }) => {
+            let mut refusal = Refusal::new(Reason::GovernanceDenied, "a governance hook refuses");
+            refusal.denial = Some(Box::new(denial));
+            Some(refusal)
+        }
+        Err(_) if reply.asked.came == Came::Open => None,
+        Err(why) => {
+            worker.counters.hook_failures.add(1);
+            let id = snapshot.governance().hook(reply.asked.hook).map_or("?", |(id, _)| id);
+            let what = match why {
+                NoAnswer::Silent => "did not answer in time",
+                NoAnswer::Gone => "cannot be reached",
+                NoAnswer::Nonsense(_) => "gave no sensible answer",
+            };
+            Some(unavailable(format!("hook `{id}` {what}")))
+        }
+    }
+}
+
+fn unavailable(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(Reason::GovernanceUnavailable, detail)
+}
+
+/// Asks one hook, or remembers what it said.
+async fn ask_one(
+    worker: &Rc<Worker>,
+    snapshot: &Snapshot,
+    version: u64,
+    number: u16,
+    described: &Described<'_>,
+) -> Reply {
+    let mut asked =
+        Asked { hook: number, came: Came::Unavailable, cached: false, digest: [0; 16], took_ns: 0 };
+    let Some(hooks) = &worker.hooks else { return Reply { asked, answer: Err(NoAnswer::Gone) } };
+    let Some((place, hook)) = known(worker, snapshot, number) else {
+        return Reply { asked, answer: Err(NoAnswer::Gone) };
+    };
+    let Some(state) = hooks.state(place) else {
+        return Reply { asked, answer: Err(NoAnswer::Gone) };
+    };
+    // Each is sent as much of the body as it is configured to see, and no more.
+    let described = &described.cut(hook.body_bytes);
+    let now_ms = worker.clock.now_ms();
+    let key = hook.cache.as_ref().map(|terms| (terms, Key::of(terms, described)));
+    if let Some((_, key)) = &key
+        && let Some(kept) = state.cache.borrow_mut().find(key, version, now_ms)
+    {
+        asked.cached = true;
+        asked.digest = kept.digest;
+        asked.came = came(&kept.answer);
+        worker.counters.hook_hits.add(1);
+        return Reply { asked, answer: Ok(kept.answer.clone()) };
+    }
+    let began_ns = monotonic_ns();
+    let answer = question(worker, hooks, state, hook, described, &mut asked).await;
+    asked.took_ns = monotonic_ns().saturating_sub(began_ns);
+    match &answer {
+        Ok((answer, bytes)) => {
+            asked.came = came(answer);
+            if let Some((terms, key)) = key
+                && *bytes <= HOOK_CACHED_BYTES_MAX
+            {
+                let kept = Kept { answer: answer.clone(), digest: asked.digest };
+                let now_ms = worker.clock.now_ms();
+                state.cache.borrow_mut().keep(key, kept, terms, version, now_ms);
+            }
+        }
+        Err(_) => {
+            // Both must say so: the landscape that is on record, and the process that asks.
+            let recorded = snapshot.governance().hook(number).map(|(_, failure)| failure);
+            let opens = hook.on_failure == OnFailure::Open && recorded == Some(OnFailure::Open);
+            asked.came = if opens { Came::Open } else { Came::Unavailable };
+        }
+    }
+    Reply { asked, answer: answer.map(|(answer, _)| answer) }
+}
+
+fn came(answer: &Answer) -> Came {
+    match answer.verdict {
+        Verdict::Allow(_) => Came::Allow,
+        Verdict::Deny(_) => Came::Deny,
+    }
+}
+
+/// Asks over the network; the answer, and how many bytes it took.
+async fn question(
+    worker: &Rc<Worker>,
+    hooks: &Hooks,
+    state: &State,
+    hook: &Hook,
+    described: &Described<'_>,
+    asked: &mut Asked,
+) -> Result<(Answer, usize), NoAnswer> {
+    let Some(_counted) = hooks.enter() else { return Err(NoAnswer::Gone) };
+    if !state.breaker.borrow_mut().admit(worker.clock.now_ms()) {
+        return Err(NoAnswer::Gone);
+    }
+    worker.counters.hook_calls.add(1);
+    let answered = match state.endpoint(hook, &hooks.pool) {
+        Some(endpoint) => over(worker, &hooks.pool, hook, described, &endpoint, asked).await,
+        None => Err(NoAnswer::Gone),
+    };
+    match &answered {
+        Ok(_) => state.breaker.borrow_mut().succeeded(),
+        Err(_) => {
+            state.breaker.borrow_mut().failed(worker.clock.now_ms());
+        }
+    }
+    answered
+}
+
+async fn over(
+    worker: &Rc<Worker>,
+    pool: &Pool,
+    hook: &Hook,
+    described: &Described<'_>,
+    endpoint: &Rc<Endpoint>,
+    asked: &mut Asked,
+) -> Result<(Answer, usize), NoAnswer> {
+    let terms = Terms { hook, deciding: &worker.settings.hooks.deciding };
+    let sensible = |answer: Result<Answer, Nonsense>| {
+        answer.map_err(|Nonsense(what)| NoAnswer::Nonsense(what))
+    };
+    match hook.kind {
+        HookKind::Grpc => {
+            let call = HookCall::new(hook, Question::grpc(hook, described));
+            let body = call.grpc(worker, endpoint).await?;
+            asked.digest = answer::digest(&[&body]);
+            let message = answer::message(&body);
+            let message = message.map_err(|Nonsense(what)| NoAnswer::Nonsense(what))?;
+            let answer = sensible(answer::interpret(message, &terms))?;
+            Ok((answer, body.len()))
+        }
+        HookKind::Http => {
+            let authority = hook.authority.clone();
+            let authority = authority.unwrap_or_else(|| endpoint.address.to_string());
+            let call = HookCall::new(hook, Question::http(hook, described, &authority));
+            let found = call.http(worker, pool, endpoint).await?;
+            let fields: Vec<(&[u8], &[u8])> =
+                found.fields.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+            let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * fields.len() + 2);
+            let status = found.status.to_string();
+            parts.push(status.as_bytes());
+            for (name, value) in &fields {
+                parts.extend_from_slice(&[b"\n", name, b": ", value]);
+            }
+            parts.extend_from_slice(&[b"\n\n", &found.body]);
+            asked.digest = answer::digest(&parts);
+            let size = parts.iter().map(|part| part.len()).sum();
+            let received = Received { status: found.status, fields: &fields, body: &found.body };
+            let answer = sensible(http::interpret(&received, &terms))?;
+            Ok((answer, size))
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The hooks that a landscape has asked before decisions, as far as decisions and records need them.
+
+use crate::config::hook::{Hooks, OnFailure};
+use std::sync::Arc;
+
+/// What a landscape says of governance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Governance {
+    hooks: Vec<(Arc<str>, OnFailure)>,
+    /// Asked on every route that names none itself, in order.
+    pub default: Arc<[u16]>,
+}
+
+impl Governance {
+    /// The hooks of these settings. Their numbers follow the order of their ids, so that the order
+    /// of writing means nothing.
+    pub fn new(settings: &Hooks) -> Self {
+        let all = settings.all.iter();
+        let hooks = all.map(|hook| (Arc::from(hook.id.as_str()), hook.on_failure)).collect();
+        Self::of(hooks, &settings.default)
+    }
+
+    /// The same from its parts.
+    pub fn of(mut hooks: Vec<(Arc<str>, OnFailure)>, default: &[String]) -> Self {
+        hooks.sort();
+        hooks.dedup_by(|one, other| one.0 == other.0);
+        let mut governance = Self { hooks, default: Arc::default() };
+        governance.default = default.iter().filter_map(|id| governance.number(id)).collect();
+        governance
+    }
+
+    /// Every hook's id and what its failure means, by number.
+    pub fn hooks(&self) -> &[(Arc<str>, OnFailure)] {
+        &self.hooks
+    }
+
+    /// A hook's number.
+    pub fn number(&self, id: &str) -> Option<u16> {
+        let at = self.hooks.binary_search_by(|(known, _)| (**known).cmp(id)).ok()?;
+        u16::try_from(at).ok()
+    }
+
+    /// A hook's id and what its failure means.
+    pub fn hook(&self, number: u16) -> Option<(&str, OnFailure)> {
+        self.hooks.get(usize::from(number)).map(|(id, failure)| (&**id, *failure))
+    }
+}
