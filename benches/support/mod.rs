@@ -122,6 +122,7 @@ pub(crate) fn routed_contracts(
             body_bytes_max: None,
             timeout_ms: None,
             depth: None,
+            hooks: None,
         });
     }
     build(&services, &routes)
@@ -166,6 +167,7 @@ pub(crate) fn routes(count: usize) -> Snapshot {
             body_bytes_max: None,
             timeout_ms: None,
             depth: None,
+            hooks: None,
         })
         .collect();
     build(&services, &routes)
