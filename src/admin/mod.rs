@@ -9,6 +9,9 @@
 //! It has a thread of its own with a small ring: a probe must not wait for a worker's calls, nor a
 //! call for a probe.
 
+mod fetch;
+pub mod keysets;
+
 use crate::exchange::view::{Http1View, Inbound};
 use crate::http1::request::{self, Method, RequestHead};
 use crate::http1::write::{self, Persistence};

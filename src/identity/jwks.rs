@@ -208,7 +208,7 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether a modulus was made by the generator of CVE-2017-15361, which can be factored: modulo
-/// each small prime it is a power of 65537 then. Of other moduli one in some 2^27 is (Nemec et al., CCS
+/// each small prime it is a power of 65537 then. Of other moduli one in 2^27 is (Nemec et al., CCS
 /// 2017, 2.2).
 fn is_factored(modulus: &[u8]) -> bool {
     let is_prime = |number: &u32| (2..*number).all(|divisor| number % divisor != 0);

@@ -24,6 +24,7 @@ mod jwks;
 mod keys;
 mod order;
 mod providers;
+pub mod refresh;
 mod sets;
 mod token;
 

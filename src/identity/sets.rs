@@ -72,6 +72,18 @@ impl KeySets {
         next
     }
 
+    /// The same without anything for an identity, whose credentials are then refused.
+    #[must_use]
+    pub fn without(&self, identity: u16) -> Self {
+        let mut next = self.clone();
+        if let Some(slot) = next.loaded.get_mut(usize::from(identity))
+            && slot.take().is_some()
+        {
+            next.version = next.version.wrapping_add(1);
+        }
+        next
+    }
+
     /// What there is for an identity, unless it is too old at this second.
     pub fn material(&self, identity: u16, now_s: u64) -> Option<&Material> {
         let loaded = self.loaded.get(usize::from(identity))?.as_ref()?;

@@ -206,6 +206,16 @@ pub const RSA_BITS_MIN: usize = 2048;
 /// See [`RSA_BITS_MIN`].
 pub const RSA_BITS_MAX: usize = 8192;
 
+/// Milliseconds for fetching a key set, from the name's lookup to the last byte; the old set serves
+/// meanwhile.
+pub const JWKS_FETCH_MS: u64 = 5_000;
+/// Milliseconds after which whoever keeps key sets looks again whether a file changed or a reading
+/// is due: a key that is taken back is refused within so long.
+pub const KEYS_LOOK_MS: u64 = 500;
+/// Seconds between two readings of a file of API keys that does not change, which costs nothing.
+pub const KEY_FILE_REFRESH_S: u64 = 60;
+/// Seconds that API keys are believed after their file was last readable: a night's mishap.
+pub const KEY_FILE_KEEP_S: u64 = 86_400;
 /// Sets of eight entries in which a worker remembers verified tokens: 8192 callers that are active
 /// within a token's life.
 pub const TOKEN_CACHE_SETS: usize = 1024;
