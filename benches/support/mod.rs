@@ -1,10 +1,11 @@
 //! What the benches share: counted allocations, and landscapes of a given shape.
 
-use caio::compiler::{Parts, compile};
+use caio::compiler::{Governed, Parts, compile};
 use caio::config::model::{
     Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol, Route,
     Service,
 };
+use caio::config::policy::Stance;
 use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
 use caio::contract::set::{Numbers, Set, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
@@ -122,6 +123,7 @@ pub(crate) fn routed_contracts(
             body_bytes_max: None,
             timeout_ms: None,
             depth: None,
+            policy: Stance::Enforce,
         });
     }
     build(&services, &routes)
@@ -166,6 +168,7 @@ pub(crate) fn routes(count: usize) -> Snapshot {
             body_bytes_max: None,
             timeout_ms: None,
             depth: None,
+            policy: Stance::Enforce,
         })
         .collect();
     build(&services, &routes)
@@ -179,6 +182,7 @@ fn build(services: &[Service], routes: &[Route]) -> Snapshot {
         callers: &[],
         vocabulary: vocabulary(),
         seed: SeedRule::default(),
+        policy: Governed::default(),
     };
     match compile(&parts) {
         Ok(snapshot) => snapshot,

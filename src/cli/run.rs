@@ -1,6 +1,6 @@
 //! `caio run`: serve until asked to stop.
 
-use super::check::{FINE, USAGE, WRONG, report};
+use super::check::{FINE, USAGE, WRONG, notices, report};
 use super::disk::Disk;
 use super::loading::load;
 use super::progress::while_it_takes;
@@ -66,6 +66,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::ignore_file_limit_signal();
     let named = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
+    let notices = notices(&loaded.snapshot);
     let published = published(loaded.snapshot);
     let Configuration { settings, digest, .. } = loaded.configuration;
     let mut files = Files { path, settings: settings.clone() };
@@ -79,6 +80,9 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     gateway.look_at_memory();
     writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
+    for notice in notices {
+        writeln!(out.writer, "caio: {notice}")?;
+    }
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
     }
@@ -132,6 +136,9 @@ impl Files {
             return writeln!(err.writer, "caio: read again, snapshot {named} as before");
         }
         let services = loaded.snapshot.services().len();
+        for notice in notices(&loaded.snapshot) {
+            writeln!(err.writer, "caio: {notice}")?;
+        }
         gateway.publish(published(loaded.snapshot));
         writeln!(err.writer, "caio: read again, {services} services, snapshot {named}")
     }

@@ -6,6 +6,7 @@ use super::{NeedsNumbers, Parts, Problems, named};
 use crate::config::model::{
     Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route, Service,
 };
+use crate::config::policy::Stance;
 use crate::snapshot::cut::shape;
 use crate::snapshot::pattern::{host_text, operation_text};
 use crate::snapshot::table::Rule;
@@ -69,6 +70,7 @@ pub(super) fn compile(
         entry.body_bytes_max = route.body_bytes_max;
         entry.timeout_ms = route.timeout_ms;
         entry.depth = route.depth.clone().map(Arc::new);
+        entry.shadowed = route.policy == Stance::Shadow;
         let mut headers = route.headers.clone();
         headers.sort();
         compiled.file(entry, route.host.clone(), &route.operation, headers, true);
@@ -238,6 +240,7 @@ fn bind(
         body_bytes_max: None,
         timeout_ms: None,
         depth: None,
+        shadowed: false,
     }
 }
 

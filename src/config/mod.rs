@@ -16,6 +16,7 @@ mod files;
 mod meaning;
 pub mod model;
 mod pattern;
+pub mod policy;
 mod relations;
 pub mod settings;
 
@@ -63,6 +64,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .and_then(|named| read_vocabulary(&base, named, &mut reader, faults));
     let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
+    let fallback = policy::read_fallback(&mut root, faults);
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,
@@ -78,7 +80,8 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
             set.include(&file, entry, faults);
         }
     }
-    let relations = set.relations;
+    let mut relations = set.relations;
+    relations.policies.fallback = fallback;
     let digest = Sha256::digest(source.text()).into();
     assemble((digest, settings), vocabulary?, relations)
 }
@@ -88,7 +91,7 @@ fn assemble(
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
-    let Relations { services, routes, requirements, callers, origins } = relations;
+    let Relations { services, routes, requirements, callers, policies, origins } = relations;
     Some(Configuration {
         digest,
         settings,
@@ -97,6 +100,7 @@ fn assemble(
         routes,
         requirements,
         callers,
+        policies,
         origins,
     })
 }

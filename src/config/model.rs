@@ -1,6 +1,7 @@
 //! The typed form of a configuration and its contracts: everything parsed, nothing yet related.
 
 use super::depth::Depth;
+use super::policy::{Policies, Stance};
 use super::settings::Settings;
 use crate::contract::logic::{Cnf, Mode};
 use crate::contract::vocabulary::Vocabulary;
@@ -125,6 +126,8 @@ pub struct Route {
     pub timeout_ms: Option<u64>,
     /// What the trail keeps of its exchanges; `None` is the process default.
     pub depth: Option<Depth>,
+    /// Whether policy is enforced on it, or only told of.
+    pub policy: Stance,
 }
 
 /// A named requirement, bound to callers and operations, or named in a `CAIO-Require` header.
@@ -170,6 +173,8 @@ pub struct Configuration {
     pub requirements: Vec<Requirement>,
     /// The known callers; their ids and their networks are unique.
     pub callers: Vec<Caller>,
+    /// Who may call what.
+    pub policies: Policies,
     /// Where each of these was written, for faults that are found later.
     pub origins: Origins,
 }
@@ -196,4 +201,6 @@ pub struct Origins {
     pub requirements: BTreeMap<String, Origin>,
     /// By caller id.
     pub callers: BTreeMap<String, Origin>,
+    /// By id of a policy or an override.
+    pub rules: BTreeMap<String, Origin>,
 }

@@ -9,6 +9,7 @@ use super::model::{
     Caller, Condition, Contract, Interface, Origin, Origins, Protocol, Requirement, Route, Service,
 };
 use super::pattern;
+use super::policy::{self, Policies, Stance};
 use super::settings::{choice, read_milliseconds, unique};
 use crate::wire::document::{Document, Item, Source, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -29,16 +30,18 @@ pub(super) struct Seen {
     routes: BTreeMap<String, String>,
     requirements: BTreeMap<String, String>,
     callers: BTreeMap<String, String>,
+    rules: BTreeMap<String, String>,
     networks: BTreeMap<String, String>,
 }
 
-/// The four lists, as far as they are read.
+/// The lists, as far as they are read.
 #[derive(Default)]
 pub(super) struct Relations {
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     pub(super) requirements: Vec<Requirement>,
     pub(super) callers: Vec<Caller>,
+    pub(super) policies: Policies,
     pub(super) origins: Origins,
 }
 
@@ -80,10 +83,12 @@ impl Relations {
                 self.callers.push(caller);
             }
         }
+        let Self { policies, origins, .. } = self;
+        policy::read_lists(root, meaning, &mut seen.rules, policies, &mut origins.rules, faults);
     }
 }
 
-fn origin(text: Text<'_>) -> Origin {
+pub(super) fn origin(text: Text<'_>) -> Origin {
     let (line, column) = text.place.position();
     Origin { file: text.place.source().file().to_owned(), line, column }
 }
@@ -235,6 +240,8 @@ fn read_route<'d>(
     let body_bytes_max = table.size("body_bytes_max", faults).map(|at| at.value);
     let timeout_ms = read_milliseconds(&mut table, "timeout", faults);
     let depth = table.table("audit", faults).map(|audit| read_depth(audit, meaning, faults));
+    let stances = [("enforce", Stance::Enforce), ("shadow", Stance::Shadow)];
+    let policy = choice(&mut table, "policy", &stances, faults).map(|(_, stance)| stance);
     table.finish(faults);
     let id = id?;
     let route = Route {
@@ -250,13 +257,18 @@ fn read_route<'d>(
         body_bytes_max,
         timeout_ms,
         depth,
+        policy: policy.unwrap_or_default(),
     };
     Some((id, route))
 }
 
 /// What a route says replaces all that `[audit]` says of payloads: two places that each say half
 /// would have to be read together.
-fn read_depth(mut table: Table<'_>, meaning: &Meaning<'_>, faults: &mut Faults) -> Depth {
+pub(super) fn read_depth(
+    mut table: Table<'_>,
+    meaning: &Meaning<'_>,
+    faults: &mut Faults,
+) -> Depth {
     let depth = depth::read(&mut table, meaning.0, faults);
     table.finish(faults);
     depth
@@ -351,7 +363,7 @@ fn is_empty_array(table: &mut Table<'_>) -> bool {
     matches!(table.item("needs"), Some(Item::Array(array)) if array.value.is_empty())
 }
 
-fn check_caller_id(text: Text<'_>, faults: &mut Faults) {
+pub(super) fn check_caller_id(text: Text<'_>, faults: &mut Faults) {
     let visible = text.value.bytes().all(|byte| byte.is_ascii_graphic());
     if text.value.is_empty() || !visible || text.value.len() > NAME_BYTES_MAX {
         let what = format!("{} is no caller's id", quoted(text.value));

@@ -2,6 +2,7 @@
 
 pub mod additions;
 pub mod health;
+pub mod obliged;
 pub mod refusal;
 pub mod settle;
 pub mod view;

@@ -7,7 +7,7 @@ use super::Framing;
 use super::request::RequestHead;
 use super::response::ResponseHead;
 use crate::wire::decimal;
-use crate::wire::field::{Field, Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
+use crate::wire::field::{Edits, Field, Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 
 /// A field to add: name and value, both already legal.
 pub type Added<'a> = (&'a [u8], &'a [u8]);
@@ -22,6 +22,8 @@ pub struct RequestPlan<'a> {
     pub framing: Framing,
     /// The value of `Host`; the request's own authority where `None`.
     pub authority: Option<&'a [u8]>,
+    /// What else becomes of the sender's fields.
+    pub edits: Option<&'a Edits>,
     /// Fields to add after the sender's.
     pub added: &'a [Added<'a>],
 }
@@ -30,7 +32,8 @@ impl<'a> RequestPlan<'a> {
     /// The plan for a request of an untrusted sender, framed as it was.
     #[must_use]
     pub const fn new(head: &RequestHead, added: &'a [Added<'a>]) -> Self {
-        Self { drops: REQUEST_DROPS, framing: head.framing, authority: None, added }
+        let (framing, authority, edits) = (head.framing, None, None);
+        Self { drops: REQUEST_DROPS, framing, authority, edits, added }
     }
 }
 
@@ -51,7 +54,10 @@ pub fn request_head(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, plan: &Re
     // would act on it.
     let expectation = if head.expect_continue { KindSet::default() } else { EXPECTATION };
     let drops = plan.drops.with(ALWAYS_RESTATED).with(expectation);
-    copy_fields(out, buf, &head.fields, drops);
+    copy_fields(out, buf, &head.fields, drops, plan.edits);
+    for (name, value) in plan.edits.into_iter().flat_map(|edits| &edits.set) {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
     framing(out, plan.framing);
     if head.te_trailers {
         // The next hop may send trailers: this one relays them (RFC 9110 10.1.4).
@@ -147,7 +153,7 @@ pub fn response_head(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead, plan: &
     out.push(b' ');
     out.extend_from_slice(head.reason.of(buf));
     out.extend_from_slice(b"\r\n");
-    copy_fields(out, buf, &head.fields, plan.drops.with(ALWAYS_RESTATED));
+    copy_fields(out, buf, &head.fields, plan.drops.with(ALWAYS_RESTATED), None);
     framing(out, plan.framing);
     persistence(out, plan.persistence);
     if let Some(date) = plan.date
@@ -179,14 +185,23 @@ pub fn own_head(
 /// The interim response that asks for the body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-fn copy_fields(out: &mut Vec<u8>, buf: &[u8], fields: &[Field], drops: KindSet) {
+fn copy_fields(
+    out: &mut Vec<u8>,
+    buf: &[u8],
+    fields: &[Field],
+    drops: KindSet,
+    edits: Option<&Edits>,
+) {
     // [run, end) is what of `buf` is to be copied next.
     let (mut run, mut end) = (0, 0);
     let flush = |out: &mut Vec<u8>, run: usize, end: usize| {
         out.extend_from_slice(buf.get(run..end).unwrap_or_default());
     };
     for kept in fields {
-        if kept.nominated || drops.contains(kept.kind) {
+        if kept.nominated
+            || drops.contains(kept.kind)
+            || edits.is_some_and(|edits| edits.drops(kept.name.of(buf)))
+        {
             continue;
         }
         if !kept.canonical {

@@ -18,6 +18,7 @@ use crate::config::model::Protocol;
 use crate::config::settings::ServerField;
 use crate::decide::{HeaderNeeds, Stage};
 use crate::exchange::additions::{Additions, Arrival, List, Wanted};
+use crate::exchange::obliged;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
 use crate::exchange::view::Inbound;
@@ -25,7 +26,8 @@ use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
 use crate::snapshot::ServiceId;
-use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
+use crate::snapshot::policy::{By, RuleKind, Ruling};
+use crate::wire::field::{Edits, Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
@@ -67,6 +69,7 @@ pub struct Begun {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
+    edits: Option<Rc<Edits>>,
 }
 
 /// A recorded decision whose record may have to become durable first.
@@ -85,6 +88,7 @@ pub struct Call {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
+    edits: Option<Rc<Edits>>,
     server: ServerField,
     text: OnceCell<Bytes>,
 }
@@ -247,10 +251,20 @@ pub fn begin(
     let landscape = &opening.landscape;
     let snapshot = &landscape.snapshot;
     let service = snapshot.service(chosen.settled.certified.service());
+    let rule = match chosen.settled.ruling.rule {
+        By::Rule(rule) => snapshot.policies().rule(rule),
+        By::Nobody | By::Default => None,
+    };
+    let overriding = rule.filter(|rule| rule.kind == RuleKind::Override);
+    worker.counters.shadow.count(snapshot.policies(), chosen.settled.ruling.shadow);
     fields_of(&mut opening.additions).decide(|text| {
         recorded.push_id(text);
         text.extend_from_slice(landscape.decision_suffix());
         text.extend_from_slice(service.map_or(&[][..], |service| service.id.as_bytes()));
+        if let Some(rule) = overriding {
+            text.extend_from_slice(b"; override=");
+            text.extend_from_slice(rule.id.as_bytes());
+        }
     });
     Ok(Unsettled(Begun {
         certified: chosen.settled.certified,
@@ -259,6 +273,7 @@ pub fn begin(
         body_bytes_max: chosen.body_bytes_max,
         timeout_ms: chosen.timeout_ms,
         depth: chosen.depth,
+        edits: chosen.edits,
     }))
 }
 
@@ -279,6 +294,7 @@ fn describe<'s>(
     let own = opening.additions.own_id();
     let number = |numbers: Option<u32>| numbers.unwrap_or(record::NONE);
     let key = note.key.filter(|_| refused.is_none());
+    let ruling = key.map_or(Ruling::default(), |_| note.ruling);
     let (verdict, denial) = match (refused, note.denial) {
         (None, _) => (Verdict::Route, None),
         (Some(_), Some(denial)) => (Verdict::Deny, Some(denial)),
@@ -310,8 +326,8 @@ fn describe<'s>(
         service: number(key.map(|key| key.service.0)),
         parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
         method: record::Method::Network,
-        rule: record::NONE,
-        shadow: record::NONE,
+        rule: record::rule_code(denial.map_or(ruling.rule, |denial| denial.rule)),
+        shadow: record::rule_code(ruling.shadow),
         tried: tried.into(),
         facts: facts.into(),
         hidden: [][..].into(),
@@ -327,6 +343,7 @@ struct Chosen {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
+    edits: Option<Rc<Edits>>,
 }
 
 /// What is asked of a request once, before the question.
@@ -386,11 +403,21 @@ fn choose(
     let Some(service) = snapshot.service(settled.certified.service()) else {
         return Err(Refusal::new(Reason::Internal, "the decision names no service"));
     };
+    let mut depth = route.and_then(|route| route.depth.clone());
+    let mut edits = None;
+    let obliging = settled.certified.obliging();
+    if obliging.clone().next().is_some() {
+        let policies = snapshot.policies();
+        let anyway = depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+        depth = obliged::depth(policies, obliging.clone(), anyway).map(Arc::new).or(depth);
+        edits = obliged::edits(policies, obliging).map(Rc::new);
+    }
     Ok(Chosen {
         protocol: service.protocol,
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
-        depth: route.and_then(|route| route.depth.clone()),
+        depth,
+        edits,
         settled,
     })
 }
@@ -438,7 +465,7 @@ impl Begun {
         opening: &mut Opening,
         connection: Option<Connection>,
     ) -> Call {
-        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, .. } = self;
+        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, edits, .. } = self;
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
@@ -452,6 +479,7 @@ impl Begun {
             body_bytes_max,
             timeout_ms,
             depth,
+            edits,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
         }
@@ -560,6 +588,18 @@ impl Call {
         /// What a trusted proxy may say in its own words.
         const TRUSTED: KindSet = KindSet::of(&[Kind::XForwardedOther, Kind::XRealIp]);
         if self.trusted { REQUEST_DROPS.without(TRUSTED) } else { REQUEST_DROPS }
+    }
+
+    /// What rules make of the caller's fields.
+    pub fn edits(&self) -> Option<&Edits> {
+        self.edits.as_deref()
+    }
+
+    /// Whether trailers of the request are passed on: not where rules edit fields, because an
+    /// origin may take trailers for fields (RFC 9110 6.5.1), and nobody must be able to send as one
+    /// what is not let through as the other.
+    pub fn passes_trailers(&self) -> bool {
+        self.edits.is_none()
     }
 
     /// What of the service's fields is not passed on.

@@ -1,6 +1,9 @@
 //! Plain counts per worker. Decide first, then count.
 
-use std::cell::Cell;
+use crate::snapshot::policy::{By, Policies};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A count of one worker.
 #[derive(Debug, Default)]
@@ -50,4 +53,39 @@ pub struct Counters {
     pub disagreements: Count,
     /// HTTP/2 connections ended for abuse.
     pub abuses: Count,
+    /// Calls that would have been refused were all policy rules enforced.
+    pub shadow: Shadow,
+}
+
+/// Counts of calls that some rule would have refused.
+#[derive(Debug, Default)]
+pub struct Shadow {
+    /// By no rule's permission.
+    pub default: Count,
+    rules: RefCell<BTreeMap<Arc<str>, u64>>,
+}
+
+impl Shadow {
+    /// Counts a call, if somebody would have refused it.
+    #[inline]
+    pub fn count(&self, policies: &Policies, by: By) {
+        match by {
+            By::Nobody => {}
+            By::Default => self.default.add(1),
+            By::Rule(rule) => {
+                if let Some(rule) = policies.rule(rule) {
+                    let mut rules = self.rules.borrow_mut();
+                    match rules.get_mut(&rule.id) {
+                        Some(count) => *count = count.wrapping_add(1),
+                        None => drop(rules.insert(Arc::clone(&rule.id), 1)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many by each rule, by its id, over all landscapes of this process.
+    pub fn by_rule(&self) -> Vec<(Arc<str>, u64)> {
+        self.rules.borrow().iter().map(|(id, count)| (Arc::clone(id), *count)).collect()
+    }
 }

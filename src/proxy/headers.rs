@@ -79,6 +79,7 @@ pub fn from_http2(
             headers.append(name, value.clone());
         }
     }
+    edit(&mut headers, call);
     if head.headers.contains_key(header::CONTENT_LENGTH)
         && let Some(length) = head.body_bytes
     {
@@ -104,6 +105,18 @@ pub fn from_http2(
     Ok(request_of(head.method.clone(), head.forwarded().map_err(unsendable)?, headers))
 }
 
+/// What rules make of a request's fields.
+fn edit(headers: &mut HeaderMap, call: &Call) {
+    let Some(edits) = call.edits() else { return };
+    let gone = headers.keys().filter(|name| edits.drops(name.as_str().as_bytes()));
+    for name in gone.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+    for (name, value) in &edits.set {
+        put(headers, name.as_bytes(), value.as_bytes(), false);
+    }
+}
+
 /// Room for what the gateway adds.
 const ADDED_MAX: usize = 10;
 
@@ -122,6 +135,7 @@ pub fn http2_request(
         target.push_str(&text(query));
     }
     let mut headers = copied(&head.fields, buffer, call.request_drops());
+    edit(&mut headers, call);
     if let Framing::Length(length) = head.framing {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

@@ -71,7 +71,8 @@ pub async fn relay(
     };
     let mut decoder = Decoder::behind(head.framing, worker.body_limits, &input, &head.fields);
     let mut first = worker.buffers.small();
-    let plan = RequestPlan { drops: call.request_drops(), ..RequestPlan::new(head, &[]) };
+    let (drops, edits) = (call.request_drops(), call.edits());
+    let plan = RequestPlan { drops, edits, ..RequestPlan::new(head, &[]) };
     let sent = first_send(&mut first, &input, head, &plan, &call, &mut decoder);
     let sent = match sent.map_err(refusal_of).and_then(|sent| within_bound(worker, &call, sent)) {
         Ok(sent) => sent,
@@ -159,7 +160,8 @@ fn first_send(
             Event::End => {
                 end += used;
                 if head.framing == Framing::Chunked {
-                    write_end(out, decoder.take_trailers().as_deref());
+                    let trailers = decoder.take_trailers().filter(|_| call.passes_trailers());
+                    write_end(out, trailers.as_deref());
                 }
                 return Ok(Sent { body, at, end });
             }

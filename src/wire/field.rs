@@ -336,6 +336,41 @@ fn starts_with(name: &[u8], prefix: &[u8]) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
+/// What becomes of a head's fields on the way: these are gone, and these come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// Names in lower case of fields that are not passed on.
+    without: Vec<Box<str>>,
+    /// Fields that are added, names in lower case.
+    pub set: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Edits {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.without.is_empty()
+    }
+
+    /// Lets a field go that nothing was said of yet; false where something was.
+    pub fn speak_of(&mut self, name: &str) -> bool {
+        let fresh = !self.drops(name.as_bytes());
+        if fresh {
+            self.without.push(name.into());
+        }
+        fresh
+    }
+
+    /// Whether a field is not passed on. One that only differs in `_` for `-` is not either: some
+    /// origins take the two for one.
+    pub fn drops(&self, name: &[u8]) -> bool {
+        let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-');
+        let is = |known: &str| {
+            known.len() == name.len() && name.iter().zip(known.bytes()).all(|(a, b)| same(*a, b))
+        };
+        self.without.iter().any(|known| is(known))
+    }
+}
+
 /// Whether `byte` may stand in a token (RFC 9110 5.6.2).
 #[must_use]
 pub const fn is_token_byte(byte: u8) -> bool {
