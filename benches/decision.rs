@@ -9,8 +9,9 @@ mod support;
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::certify;
 use caio::decide::{Question, Verdict, decide};
+use caio::snapshot::request::CallerClass;
 use caio::snapshot::vector::FactVector;
-use caio::snapshot::{CapabilityId, NeedsId, Snapshot};
+use caio::snapshot::{CapabilityId, NeedsId, RouteId, Snapshot};
 use divan::{Bencher, black_box};
 use std::sync::OnceLock;
 use support::{Call, World, contracts, facts, route_path, routed_contracts, without_allocation};
@@ -41,6 +42,8 @@ impl Set {
     fn question(&self, turn: usize) -> Question<'_> {
         Question {
             capability: CapabilityId(self.order[turn % self.order.len()]),
+            route: RouteId(0),
+            caller: CallerClass::default(),
             needs: NeedsId(1),
             header: None,
             facts: &self.facts[turn % self.facts.len()],
@@ -160,6 +163,8 @@ impl Whole {
         }
         let question = Question {
             capability: route.capability,
+            route: route.route,
+            caller: principal.class,
             needs,
             header: None,
             facts,

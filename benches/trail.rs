@@ -16,7 +16,8 @@ use caio::certify::{Certified, certify};
 use caio::config::depth::Depth;
 use caio::config::settings::AuditMode;
 use caio::decide::{Question, Verdict, decide};
-use caio::snapshot::{CapabilityId, NeedsId};
+use caio::snapshot::request::CallerClass;
+use caio::snapshot::{CapabilityId, NeedsId, RouteId};
 use divan::{Bencher, black_box};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,8 +36,16 @@ fn certified() -> Certified {
     for seed in 0..1000 {
         let facts = facts(&snapshot, &mut random);
         let (capability, needs) = (CapabilityId(0), NeedsId(1));
-        let question =
-            Question { capability, needs, header: None, facts: &facts, seed, tried: &[] };
+        let question = Question {
+            capability,
+            route: RouteId(0),
+            caller: CallerClass::default(),
+            needs,
+            header: None,
+            facts: &facts,
+            seed,
+            tried: &[],
+        };
         if let Verdict::Route(choice) = decide(&snapshot, &epoch, &question) {
             return certify(&snapshot, &epoch, &question, &choice).unwrap();
         }

@@ -25,7 +25,8 @@ use caio::cli::loading::load;
 use caio::cli::style::Output;
 use caio::contract::logic::AttributeId;
 use caio::decide::{self, Question, decide};
-use caio::snapshot::{CapabilityId, NeedsId, Snapshot};
+use caio::snapshot::request::CallerClass;
+use caio::snapshot::{CapabilityId, NeedsId, RouteId, Snapshot};
 use ct_merkle::InclusionProof;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -245,8 +246,16 @@ fn decided(snapshot: &Snapshot, states: &[u8], seed: u64, class: i64) -> Decisio
         known.into_iter().filter(|(it, _)| columns.find(*it).is_some()).collect();
     facts.sort();
     let vector = columns.recorded(facts.iter().copied());
-    let question =
-        Question { capability, needs: NeedsId(0), header: None, facts: &vector, seed, tried: &[] };
+    let question = Question {
+        capability,
+        route: RouteId(0),
+        caller: CallerClass::default(),
+        needs: NeedsId(0),
+        header: None,
+        facts: &vector,
+        seed,
+        tried: &[],
+    };
     let state = |byte: &u8| State::new(byte & 8 == 0, byte & 16 != 0, byte & 7);
     let epoch = Epoch::new(5, states.iter().map(state).collect::<Vec<_>>());
     let verdict = decide(snapshot, &epoch, &question);

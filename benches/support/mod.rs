@@ -1,10 +1,11 @@
 //! What the benches share: counted allocations, and landscapes of a given shape.
 
-use caio::compiler::{Parts, compile};
+use caio::compiler::{Governed, Parts, compile};
 use caio::config::model::{
     Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol, Route,
     Service,
 };
+use caio::config::policy::Stance;
 use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
 use caio::contract::set::{Numbers, Set, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
@@ -123,6 +124,7 @@ pub(crate) fn routed_contracts(
             timeout_ms: None,
             depth: None,
             hooks: None,
+            policy: Stance::Enforce,
         });
     }
     build(&services, &routes)
@@ -168,6 +170,7 @@ pub(crate) fn routes(count: usize) -> Snapshot {
             timeout_ms: None,
             depth: None,
             hooks: None,
+            policy: Stance::Enforce,
         })
         .collect();
     build(&services, &routes)
@@ -182,6 +185,7 @@ fn build(services: &[Service], routes: &[Route]) -> Snapshot {
         vocabulary: vocabulary(),
         seed: SeedRule::default(),
         governance: Governance::default(),
+        policy: Governed::default(),
     };
     match compile(&parts) {
         Ok(snapshot) => snapshot,

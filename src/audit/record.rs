@@ -7,6 +7,7 @@
 //! Writing appends to a buffer that its owner keeps, so that a decision allocates nothing once the
 //! buffer has grown.
 
+use crate::snapshot::policy::{By, RuleId};
 use crate::wire::request_id::uuid_bits;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -44,6 +45,8 @@ pub const HIDDEN: u16 = 0x8000;
 pub const WRITER_LANE: u16 = u16::MAX;
 /// Where a decision has no capability, route, service, rule or dictionary of this kind.
 pub const NONE: u32 = u32::MAX;
+/// The rule of a call that no rule permits, where that decides.
+pub const DEFAULT_RULE: u32 = u32::MAX - 1;
 /// The parent of a first attempt.
 pub const NO_PARENT: u64 = u64::MAX;
 /// Bytes of the longest record that says its length.
@@ -115,6 +118,15 @@ impl Method {
             Self::Jwt => "jwt",
             Self::ApiKey => "api-key",
         }
+    }
+}
+
+/// The number for whose doing something is.
+pub fn rule_code(by: By) -> u32 {
+    match by {
+        By::Nobody => NONE,
+        By::Default => DEFAULT_RULE,
+        By::Rule(RuleId(number)) => number,
     }
 }
 

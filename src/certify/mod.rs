@@ -12,7 +12,10 @@ use crate::balance::epoch::Epoch;
 use crate::contract::logic::AttributeId;
 use crate::contract::set::Set;
 use crate::decide::{Choice, Key, Question};
-use crate::snapshot::flat::{FlatAtom, FlatOffer, Needs};
+use crate::snapshot::flat::{FlatAtom, FlatNeeds, FlatOffer, Needs};
+use crate::snapshot::policy::{RuleId, Ruling};
+use crate::snapshot::rulebook::{Finding, Obliging, Way};
+use crate::snapshot::vector::FactVector;
 use crate::snapshot::{CapabilityId, ServiceId, Snapshot, hash};
 use crate::wire::limits::MODES_MAX;
 use std::fmt;
@@ -23,6 +26,7 @@ use std::fmt;
 pub struct Certified {
     service: ServiceId,
     capability: CapabilityId,
+    obliging: Obliging,
 }
 
 impl Certified {
@@ -35,6 +39,11 @@ impl Certified {
     pub fn capability(&self) -> CapabilityId {
         self.capability
     }
+
+    /// The rules whose obligations the call is under.
+    pub fn obliging(&self) -> impl Iterator<Item = RuleId> + Clone + use<> {
+        self.obliging.rules()
+    }
 }
 
 /// Where decision and re-check disagree: the request is refused, and somebody must look.
@@ -44,6 +53,10 @@ pub enum Disagreement {
     Offer,
     /// The facts do not satisfy its demands.
     Demand,
+    /// Policy does not permit the caller to call it.
+    Permit,
+    /// It is permitted by another rule, or would be refused by another.
+    Ruling,
     /// Its promises do not entail the requirements.
     Guarantee,
     /// It is unhealthy.
@@ -61,6 +74,8 @@ impl fmt::Display for Disagreement {
         out.write_str(match self {
             Self::Offer => "the chosen service does not offer the capability",
             Self::Demand => "the facts do not satisfy the chosen service's demands",
+            Self::Permit => "policy does not permit the caller to call the chosen service",
+            Self::Ruling => "another rule than the one given lets the chosen service through",
             Self::Guarantee => "the chosen service's promises do not entail the requirements",
             Self::Health => "the chosen service is unhealthy",
             Self::Drain => "the chosen service leaves",
@@ -88,6 +103,10 @@ pub fn certify(
     if !offer.demands_hold(question.facts) {
         return Err(Disagreement::Demand);
     }
+    let found = permission(snapshot, question, choice, offer).ok_or(Disagreement::Permit)?;
+    if (Ruling { rule: found.rule, shadow: found.shadow }) != choice.ruling {
+        return Err(Disagreement::Ruling);
+    }
     let needs = snapshot.flat.needs(question.capability, question.needs);
     let needs = needs.ok_or(Disagreement::Guarantee)?;
     let active = Active { offer, modes: offer.active(question.facts) };
@@ -114,7 +133,31 @@ pub fn certify(
     if key != choice.key {
         return Err(Disagreement::Key);
     }
-    Ok(Certified { service: choice.service, capability: question.capability })
+    let Finding { obliging, .. } = found;
+    Ok(Certified { service: choice.service, capability: question.capability, obliging })
+}
+
+/// What all rules say of the call; `None` where it is not permitted.
+fn permission(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    choice: &Choice,
+    offer: FlatOffer<'_>,
+) -> Option<Finding> {
+    let policies = snapshot.policies();
+    if !policies.speaks() {
+        return Some(Finding::default());
+    }
+    // What is promised whatever the facts is what is promised when none is known.
+    let always = Active { offer, modes: offer.active(&FactVector::default()) };
+    let entailed = |needs: &FlatNeeds| always.consistent() && always.entail(needs.needs());
+    let way = Way {
+        class: question.caller,
+        capability: question.capability,
+        route: question.route,
+        service: choice.service,
+    };
+    policies.book.find(policies, &way, question.facts, entailed)
 }
 
 /// The promises of an offer that hold for the facts.

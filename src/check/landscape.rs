@@ -1,6 +1,7 @@
 //! A landscape out of its canonical text, arranged by capability, texts already ranked.
 
 use super::condition::{self, Columns, Condition};
+use super::policy::{Here, Policies};
 use super::set::Set;
 use super::text::{Cnf, Cursor, Need};
 use sha2::{Digest, Sha256};
@@ -13,8 +14,11 @@ pub(crate) struct Landscape {
     pub(crate) services: Vec<Service>,
     /// In the order of their names.
     pub(crate) capabilities: Vec<Capability>,
-    /// The explicit routes, in the order of their ids.
+    /// The explicit routes, in the order of their ids; behind them, where some rule names routes,
+    /// those that follow from contracts.
     pub(crate) routes: Vec<Route>,
+    /// Who may call what.
+    pub(crate) policies: Policies,
     /// In the order of their ids.
     pub(crate) requirements: Vec<Requirement>,
     /// Callers whose needs were found to be bound.
@@ -39,8 +43,11 @@ pub(crate) struct Service {
     pub(crate) endpoints: usize,
 }
 
-/// An explicit route.
+/// A route.
 pub(crate) struct Route {
+    pub(crate) id: String,
+    /// Policy is only told of there.
+    pub(crate) shadow: bool,
     pub(crate) capability: String,
     pub(crate) needs: Vec<Need>,
 }
@@ -53,6 +60,8 @@ pub(crate) struct Capability {
     pub(crate) needs: Vec<Vec<Need>>,
     /// The attributes that some offer constrains, with the ends that their texts are ranked by.
     pub(crate) columns: Columns,
+    /// The rules that speak of it.
+    pub(crate) rules: Vec<Here>,
 }
 
 /// What one service asks and promises.
@@ -61,6 +70,8 @@ pub(crate) struct Offer {
     pub(crate) demands: Condition,
     /// When, and then what.
     pub(crate) modes: Vec<(Condition, Vec<(u16, Set)>)>,
+    /// Which of the capability's rules may concern it.
+    pub(crate) rules: Vec<u32>,
 }
 
 /// An offer as it is written.
@@ -82,6 +93,7 @@ impl Written {
             service: self.service,
             demands: Condition::new(&self.demands, columns),
             modes: modes.map(|(when, then)| (Condition::new(&when, columns), then)).collect(),
+            rules: Vec::new(),
         }
     }
 }
@@ -111,6 +123,7 @@ struct Reading {
     services: Vec<Service>,
     offers: BTreeMap<String, Vec<Written>>,
     routes: Vec<Route>,
+    policies: Policies,
     requirements: Vec<Requirement>,
     needs: Vec<(String, usize, Vec<Need>)>,
     offering: Option<String>,
@@ -153,13 +166,15 @@ impl Reading {
                 self.offer()?.modes.push((when, then));
             }
             "route" => {
-                from.quoted()?;
+                let id = from.quoted()?;
                 from.eat(" host ")?;
                 from.quoted()?;
                 from.eat(" operation ")?;
                 from.quoted()?;
                 from.eat(" capability ")?;
-                self.routes.push(Route { capability: from.quoted()?, needs: Vec::new() });
+                let (capability, needs) = (from.quoted()?, Vec::new());
+                let shadow = from.0.ends_with(b" policy shadow");
+                self.routes.push(Route { id, shadow, capability, needs });
                 self.owner = Owner::Route;
                 return Some(());
             }
@@ -187,6 +202,19 @@ impl Reading {
                     Owner::Requirement => self.requirements.last_mut()?.needs.push(need),
                     Owner::Numbered => self.needs.last_mut()?.2.push(need),
                 }
+            }
+            "follows" => {
+                let number: usize = from.number()?;
+                from.eat(" ")?;
+                let id = from.quoted()?;
+                from.eat(" capability ")?;
+                let (capability, needs) = (from.quoted()?, Vec::new());
+                self.routes.push(Route { id, shadow: false, capability, needs });
+                (number + 1 == self.routes.len()).then_some(())?;
+            }
+            "policies" | "policy" | "override" | "callers" | "capabilities" | "services"
+            | "routes" | "if" | "unless" | "reason" | "set" | "remove" | "keep" | "limit" => {
+                return self.policies.line(word, from);
             }
             // Addresses are not decided on; an outcome counts them.
             "endpoint" => {
@@ -243,9 +271,13 @@ impl Reading {
                 }
                 own.push(needs);
             }
-            let columns = condition::columns(offers.iter().flat_map(Written::conditions));
+            let conditions = offers.iter().flat_map(Written::conditions);
+            let columns = condition::columns(conditions.chain(self.policies.conditions(&name)));
             let offers = offers.into_iter().map(|offer| offer.laid_out(&columns)).collect();
-            capabilities.push(Capability { name, offers, needs: own, columns });
+            let rules = Vec::new();
+            let mut capability = Capability { name, offers, needs: own, columns, rules };
+            self.policies.lay_out(&mut capability, &self.ids);
+            capabilities.push(capability);
         }
         match needs.next() {
             Some((name, _, _)) => Err(format!("needs of `{name}` stand out of order")),
@@ -253,6 +285,7 @@ impl Reading {
                 services: self.services,
                 capabilities,
                 routes: self.routes,
+                policies: self.policies,
                 requirements: self.requirements,
                 bound: RefCell::default(),
             }),

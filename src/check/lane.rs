@@ -3,14 +3,14 @@
 
 use super::landscape::{Capability, Landscape};
 use super::limits::{BOUND_KEPT_MAX, DICTIONARY_MAX, PARENTS_MAX};
-use super::meaning::{self, Answer, Question, STAGES};
-use super::outcome;
+use super::meaning::{self, Answer, PERMIT, Question, STAGES};
 use super::record::{Body, Decision, LaneState, NO_PARENT, NONE, Outcome};
 use super::report::must;
 use super::state::{LaneSaid, Stated};
 use super::text::{self, Need};
 use super::trail::Counts;
 use super::tree::Hash;
+use super::{outcome, policy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -418,7 +418,8 @@ impl Lane {
             2 => must!(it.reason != 0 && it.stage == 0 && nobody, "a refusal is unclear"),
             _ => return Err("there is no such verdict".to_owned()),
         }
-        must!(it.rules == [NONE; 2], "there is no such rule");
+        let ruled = it.verdict == 0 || (usize::from(it.stage) == PERMIT && it.rules[1] == NONE);
+        must!(ruled || it.rules == [NONE; 2], "no rule decided that");
         if it.verdict == 2 {
             return Ok(());
         }
@@ -426,18 +427,23 @@ impl Lane {
         if let Some(capability) = capability {
             self::bound(landscape, it, capability, bound)?;
         }
+        let route = landscape.routes.get(it.route as usize);
+        let known = capability.is_none() || policy::knows(&landscape.policies, route);
+        must!(known, "there is no such route");
         let question = Question {
             landscape,
             states: &version.states,
             capability,
+            route,
+            caller: &it.caller,
             needs: [bound, stated],
             facts: &it.facts,
             seed: it.seed,
             tried: &it.tried,
         };
         let claimed = match it.verdict {
-            0 => Answer::Route(chosen),
-            _ => Answer::Deny { stage: it.stage, survivors: it.survivors },
+            0 => Answer::Route(chosen, it.rules),
+            _ => Answer::Deny { stage: it.stage, survivors: it.survivors, rule: it.rules[0] },
         };
         if !it.committed.is_empty() {
             return possible(&question, &claimed);
@@ -486,15 +492,18 @@ fn same_facts(one: &Decision, other: &Decision) -> bool {
 fn possible(question: &Question<'_>, claimed: &Answer) -> Result<(), String> {
     let offers = question.capability.map_or(&[][..], |capability| &capability.offers);
     match claimed {
-        Answer::Route(key) => {
+        Answer::Route(key, rules) => {
             let offer = offers.iter().find(|offer| offer.service == key.3);
             let offer = offer.ok_or_else(|| format!("service {} offers it not", key.3))?;
             let right = meaning::key(question, offer);
             must!(right == *key, "the key of service {} is {right:?}", key.3);
             let open = meaning::is_open(question, offer);
             must!(open, "service {} is ill, drained or was tried", key.3);
+            policy::possible(question, offer, *rules)?;
         }
-        Answer::Deny { stage, survivors } => {
+        Answer::Deny { stage, survivors, rule } => {
+            let permit = usize::from(*stage) == PERMIT;
+            must!(permit != (*rule == NONE), "another rule refused that, or none");
             let all = survivors.first().is_some_and(|first| *first as usize == offers.len());
             let fewer = survivors.is_sorted_by(|before, after| before >= after);
             let last = survivors.iter().position(|left| *left == 0);
@@ -506,7 +515,7 @@ fn possible(question: &Question<'_>, claimed: &Answer) -> Result<(), String> {
 
 /// Says what is wrong about a decision, as an operator would ask it.
 fn differs(question: &Question<'_>, claimed: &Answer, right: &Answer) -> String {
-    if let Answer::Route((_, _, _, service)) = claimed {
+    if let Answer::Route((_, _, _, service), claimed_rules) = claimed {
         let offers = question.capability.map_or(&[][..], |capability| &capability.offers);
         let Some(offer) = offers.iter().find(|offer| offer.service == *service) else {
             return format!("service {service} does not offer the capability");
@@ -515,13 +524,19 @@ fn differs(question: &Question<'_>, claimed: &Answer, right: &Answer) -> String 
         if let Some(stage) = STAGES.get(passed) {
             return format!("service {service} does not pass the stage {stage}");
         }
-        if *claimed != Answer::Route(key) {
+        let rules = meaning::rules(question, offer);
+        if *claimed != Answer::Route(key, *claimed_rules) {
             return format!("the key of service {service} is {key:?}");
+        }
+        if rules != *claimed_rules {
+            return format!("the rules that speak to service {service} are {rules:?}");
         }
         return format!("a better candidate was skipped: {right:?}");
     }
     match right {
-        Answer::Route((_, _, _, service)) => format!("denied, and service {service} is eligible"),
+        Answer::Route((_, _, _, service), _) => {
+            format!("denied, and service {service} is eligible")
+        }
         Answer::Deny { .. } => format!("denied as {claimed:?}, and it is {right:?}"),
     }
 }

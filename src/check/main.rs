@@ -13,6 +13,7 @@ mod meaning;
 mod note;
 mod opening;
 mod outcome;
+mod policy;
 mod reading;
 mod record;
 mod report;

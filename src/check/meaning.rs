@@ -1,13 +1,18 @@
 //! What a decision must be, caio-sem/1: each candidate on its own, one filter after the other.
 
-use super::landscape::{Capability, Landscape, Offer};
+use super::landscape::{Capability, Landscape, Offer, Route};
+use super::policy::weigh;
+use super::record::NONE;
 use super::set::Set;
-use super::text::Need;
+use super::text::{Cnf, Need};
 use std::borrow::Cow;
 
 /// The filters' names: offer, demand, permit, guarantee, health, drain, tried.
 pub(crate) const STAGES: [&str; 7] =
     ["offer", "demand", "permit", "guarantee", "health", "drain", "tried"];
+
+/// The place of the filter that policy is.
+pub(crate) const PERMIT: usize = 2;
 
 const BUCKET: u8 = 0b111;
 const UNHEALTHY: u8 = 1 << 3;
@@ -20,6 +25,9 @@ pub(crate) struct Question<'a> {
     pub(crate) states: &'a [u8],
     /// `None` has no candidates.
     pub(crate) capability: Option<&'a Capability>,
+    /// `None` where nobody tells.
+    pub(crate) route: Option<&'a Route>,
+    pub(crate) caller: &'a [u8],
     /// What is bound, and what the header stated.
     pub(crate) needs: [&'a [Need]; 2],
     pub(crate) facts: &'a [(u16, i64)],
@@ -33,28 +41,44 @@ pub(crate) type Key = (u8, u8, u64, u32);
 /// The only right answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Route(Key),
-    Deny { stage: u8, survivors: [u32; 7] },
+    /// With the rule that lets it through, and the one that would not were all enforced.
+    Route(Key, [u32; 2]),
+    /// With the rule that refuses it, where that is policy.
+    Deny { stage: u8, survivors: [u32; 7], rule: u32 },
 }
 
 /// Decides.
 pub(crate) fn answer(question: &Question<'_>) -> Answer {
     let mut survivors = [0; 7];
-    let mut best: Option<Key> = None;
+    let mut best: Option<(Key, &Offer)> = None;
+    // The first that met demands and was not permitted.
+    let mut forbidden: Option<&Offer> = None;
     for offer in question.capability.map_or(&[][..], |capability| &capability.offers) {
         let (passed, key) = appraise(question, offer);
         survivors.iter_mut().take(passed).for_each(|count| *count += 1);
-        if passed == STAGES.len() {
-            best = Some(best.map_or(key, |best| best.min(key)));
+        if passed == STAGES.len() && best.is_none_or(|(best, _)| key < best) {
+            best = Some((key, offer));
+        }
+        if passed == PERMIT {
+            forbidden = forbidden.or(Some(offer));
         }
     }
     match best {
-        Some(key) => Answer::Route(key),
+        Some((key, offer)) => Answer::Route(key, rules(question, offer)),
         None => {
             let stage = (0..).zip(survivors).find(|(_, left)| *left == 0);
-            Answer::Deny { stage: stage.map_or(0, |(stage, _)| stage), survivors }
+            let stage = stage.map_or(0, |(stage, _)| stage);
+            let refused = forbidden.filter(|_| usize::from(stage) == PERMIT);
+            let rule = refused.and_then(|offer| weigh(question, offer)[0].err());
+            Answer::Deny { stage, survivors, rule: rule.unwrap_or(NONE) }
         }
     }
+}
+
+/// The rule that lets an offer through, and the one that would not were all enforced.
+pub(crate) fn rules(question: &Question<'_>, offer: &Offer) -> [u32; 2] {
+    let [now, all] = weigh(question, offer);
+    [now.unwrap_or(NONE), all.err().unwrap_or(NONE)]
 }
 
 /// How many filters an offer passes, and its key.
@@ -63,7 +87,7 @@ pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
     let filters: [&dyn Fn() -> bool; 7] = [
         &|| true,
         &|| offer.demands.holds(question.facts),
-        &|| true,
+        &|| weigh(question, offer)[0].is_ok(),
         &|| guarantees(question, offer),
         &|| state & UNHEALTHY == 0,
         &|| state & DRAINED == 0,
@@ -93,7 +117,17 @@ fn state(question: &Question<'_>, offer: &Offer) -> u8 {
 
 /// Whether what is promised under these facts is possible, and entails everything that is needed.
 fn guarantees(question: &Question<'_>, offer: &Offer) -> bool {
-    let modes = offer.modes.iter().filter(|(when, _)| when.holds(question.facts));
+    let needs = question.needs.iter().copied().flatten();
+    entail(offer, question.facts, needs.map(|need| &need.cnf))
+}
+
+/// Whether what an offer promises under these facts is possible, and entails all of this.
+pub(crate) fn entail<'a>(
+    offer: &Offer,
+    facts: &[(u16, i64)],
+    needs: impl IntoIterator<Item = &'a Cnf>,
+) -> bool {
+    let modes = offer.modes.iter().filter(|(when, _)| when.holds(facts));
     let active: Vec<&Vec<(u16, Set)>> = modes.map(|(_, then)| then).collect();
     // What all active modes together say of an attribute; `None` is nothing.
     let promised = |attribute: u16| {
@@ -104,9 +138,8 @@ fn guarantees(question: &Question<'_>, offer: &Offer) -> bool {
         clause.iter().any(|(about, set)| promised(*about).is_some_and(|it| it.within(set)))
     };
     let mut about = active.iter().copied().flatten().map(|(attribute, _)| *attribute);
-    let mut needs = question.needs.iter().copied().flatten();
     about.all(|attribute| promised(attribute).is_some_and(|set| !set.is_empty()))
-        && needs.all(|need| need.cnf.iter().all(entails))
+        && needs.into_iter().all(|cnf| cnf.iter().all(entails))
 }
 
 /// SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014) over both.

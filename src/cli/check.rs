@@ -4,6 +4,7 @@ use super::disk::Disk;
 use super::loading::{Loaded, load};
 use super::progress::while_it_takes;
 use super::style::Output;
+use crate::snapshot::Snapshot;
 use crate::wire::fault::{Fault, quoted};
 use std::collections::BTreeSet;
 use std::io;
@@ -118,12 +119,26 @@ fn summary(path: &Path, loaded: &Loaded, out: &mut Output<'_>) -> io::Result<()>
         counted(configuration.routes.len(), "route"),
         counted(configuration.requirements.len(), "requirement"),
         counted(configuration.callers.len(), "caller"),
+        counted(loaded.snapshot.policies().rules().len(), "rule"),
         counted(configuration.settings.listeners.len(), "listener"),
     ];
     let fine = out.paint.green("all is well");
     writeln!(out.writer, "{}: {fine}", path.display())?;
     writeln!(out.writer, "  {}", lines.join(", "))?;
+    for notice in notices(&loaded.snapshot) {
+        writeln!(out.writer, "  {}", out.paint.yellow(&notice))?;
+    }
     writeln!(out.writer, "  snapshot {}", out.paint.bold(&loaded.snapshot.digest_text()))
+}
+
+/// What an operator is to be told of a landscape that compiles.
+pub(super) fn notices(snapshot: &Snapshot) -> Vec<String> {
+    let mut notices = snapshot.notices().to_vec();
+    if !snapshot.policies().denies() {
+        let told = if snapshot.policies().speaks() { "no rule is enforced" } else { "no policy" };
+        notices.push(format!("{told}: everyone may call everything"));
+    }
+    notices
 }
 
 fn counted(count: usize, noun: &str) -> String {

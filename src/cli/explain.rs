@@ -172,13 +172,15 @@ fn decide(snapshot: &Snapshot, request: &Described) -> Result<Explanation, Strin
     let vector = columns.map_or_else(FactVector::default, |columns| columns.vector(&facts));
     let question = Question {
         capability: matched.capability,
+        route: matched.route,
+        caller: principal.class,
         needs,
         header: header.as_ref(),
         facts: &vector,
         seed: snapshot.seed(request, principal, b""),
         tried: &[],
     };
-    let asked = asked(snapshot, &question, &facts);
+    let asked = asked(snapshot, &question, &principal.id, &facts);
     let route = snapshot.route_entry(matched.route).map_or("", |entry| &entry.id);
     Ok(Explanation::new(snapshot, &Epoch::default(), route, &asked))
 }

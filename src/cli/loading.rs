@@ -1,12 +1,13 @@
 //! From files to a snapshot, with the compiler's problems moved to where their subjects stand.
 
-use crate::compiler::{Parts, Problem, compile};
+use crate::compiler::{Governed, Parts, Problem, compile};
 use crate::config::model::{Configuration, Origins};
 use crate::config::{self, FileSource};
 use crate::snapshot::{Governance, SeedRule, Snapshot};
 use crate::wire::fault::{Fault, Faults};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A sound configuration and what it compiles to.
 #[derive(Clone, Debug)]
@@ -17,19 +18,46 @@ pub struct Loaded {
     pub snapshot: Snapshot,
 }
 
-/// Loads and compiles a file set.
+/// Loads and compiles a file set for now.
+///
+/// # Errors
+/// As [`load_at`].
+pub fn load(files: &dyn FileSource, path: &Path) -> Result<Loaded, Vec<Fault>> {
+    // A clock before 1970 is none: then each override ends too far ahead.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    load_at(files, path, now.map_or(0, |since| since.as_secs()))
+}
+
+/// Loads and compiles a file set for a moment, in seconds since 1970.
 ///
 /// # Errors
 /// Every fault of the documents, sorted; only when they have none, every reason why they do not
 /// compile.
-pub fn load(files: &dyn FileSource, path: &Path) -> Result<Loaded, Vec<Fault>> {
-    let configuration = config::load(files, path)?;
+pub fn load_at(files: &dyn FileSource, path: &Path, now_s: u64) -> Result<Loaded, Vec<Fault>> {
+    compile_at(config::load(files, path)?, path, now_s)
+}
+
+/// Compiles again, for another moment, what was read from this file before: overrides end whether
+/// or not the files can be read just then.
+///
+/// # Errors
+/// Every reason why it does not compile.
+pub fn compile_at(
+    configuration: Configuration,
+    path: &Path,
+    now_s: u64,
+) -> Result<Loaded, Vec<Fault>> {
     let parts = Parts {
         services: &configuration.services,
         routes: &configuration.routes,
         requirements: &configuration.requirements,
         callers: &configuration.callers,
         vocabulary: Arc::new(configuration.vocabulary.clone()),
+        policy: Governed {
+            policies: &configuration.policies,
+            now_s: Some(now_s),
+            identified: !configuration.settings.identities.is_empty(),
+        },
         seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
         governance: Governance::new(&configuration.settings.hooks),
     };
@@ -53,6 +81,7 @@ fn placed(problem: Problem, origins: &Origins, file: &str) -> Fault {
         ("route", &origins.routes),
         ("requirement", &origins.requirements),
         ("caller", &origins.callers),
+        ("rule", &origins.rules),
     ];
     let origin = kinds.into_iter().find_map(|(kind, origins)| {
         let id = problem.subject.strip_prefix(kind)?.strip_prefix(" `")?.strip_suffix('`')?;

@@ -9,6 +9,8 @@ pub mod explain;
 pub mod loading;
 pub mod progress;
 #[cfg(feature = "serve")]
+mod reloading;
+#[cfg(feature = "serve")]
 pub mod run;
 pub mod style;
 

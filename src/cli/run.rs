@@ -1,22 +1,21 @@
 //! `caio run`: serve until asked to stop.
 
-use super::check::{FINE, USAGE, WRONG, report};
+use super::check::{FINE, USAGE, WRONG, notices, report};
 use super::disk::Disk;
 use super::loading::load;
 use super::progress::while_it_takes;
+use super::reloading::{Files, published};
 use super::style::Output;
 use crate::admin;
-use crate::balance::epoch::Epoch;
-use crate::config::model::Configuration;
-use crate::config::settings::Settings;
+use crate::admin::keysets::{Event, Keeper, Tell};
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
-use crate::proxy::landscape::Published;
-use crate::snapshot::Snapshot;
+use crate::proxy::identify::Identities;
 use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// What `caio run --help` prints.
@@ -66,11 +65,19 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::ignore_file_limit_signal();
     let named = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
+    let notices = notices(&loaded.snapshot);
     let published = published(loaded.snapshot);
-    let Configuration { settings, digest, .. } = loaded.configuration;
-    let mut files = Files { path, settings: settings.clone() };
+    let configuration = loaded.configuration;
+    let identities = Identities::new(&configuration.settings, &configuration.vocabulary);
+    // Before the first caller: what credentials are checked with is read then, where it is here.
+    let (keeper, events) = keep(&identities)?;
+    for event in events.try_iter() {
+        writeln!(err.writer, "caio: {}", told(&event))?;
+    }
+    let (settings, digest) = (configuration.settings.clone(), configuration.digest);
+    let mut files = Files::new(path, configuration);
     let probes = settings.admin.listen;
-    let gateway = match Gateway::start(settings, digest, published) {
+    let gateway = match Gateway::start(settings, digest, published, identities) {
         Ok(gateway) => gateway,
         Err(error) => {
             writeln!(err.writer, "caio run: {error}")?;
@@ -79,6 +86,9 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     gateway.look_at_memory();
     writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
+    for notice in notices {
+        writeln!(out.writer, "caio: {notice}")?;
+    }
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
     }
@@ -94,46 +104,34 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     }
     out.writer.flush()?;
-    watch(gateway, err, &mut |gateway, err| files.look(gateway, err))
+    let code = watch(gateway, err, &mut |gateway, err| {
+        for event in events.try_iter() {
+            writeln!(err.writer, "caio: {}", told(&event))?;
+        }
+        files.look(gateway, err)
+    });
+    drop(keeper);
+    code
 }
 
-/// A landscape whose services are all well.
-pub(super) fn published(snapshot: Snapshot) -> Published {
-    let epoch = Epoch::default().leveled(&snapshot);
-    Published { snapshot: Arc::new(snapshot), epoch: Arc::new(epoch) }
+/// Reads what credentials are checked with, and keeps it fresh; what becomes of that comes out of
+/// the receiver.
+fn keep(identities: &Identities) -> io::Result<(Keeper, Receiver<Event>)> {
+    let (sender, events) = channel();
+    let tell: Tell = Arc::new(move |event| {
+        // Nobody listens any more while the process ends.
+        let _ = sender.send(event);
+    });
+    let Identities { providers, keys, stale, .. } = identities;
+    Ok((Keeper::start(providers, keys, stale, &tell)?, events))
 }
 
-/// The files the process runs by, and what they said.
-struct Files {
-    path: PathBuf,
-    settings: Settings,
-}
-
-impl Files {
-    /// Reads them again where that is asked for.
-    fn look(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
-        // One landscape after the other: the one before must be recorded first.
-        if gateway.is_publishing() || !process::reload_asked() {
-            return Ok(());
-        }
-        let loaded = match load(&Disk, &self.path) {
-            Ok(loaded) => loaded,
-            Err(faults) => {
-                report(&faults, err)?;
-                return writeln!(err.writer, "caio: nothing was changed");
-            }
-        };
-        let named = loaded.snapshot.digest_text();
-        if self.settings != loaded.configuration.settings {
-            let what = "the settings of the process have changed, and hold from its next start";
-            writeln!(err.writer, "caio: {what}")?;
-        }
-        if *gateway.published().snapshot.digest() == *loaded.snapshot.digest() {
-            return writeln!(err.writer, "caio: read again, snapshot {named} as before");
-        }
-        let services = loaded.snapshot.services().len();
-        gateway.publish(published(loaded.snapshot));
-        writeln!(err.writer, "caio: read again, {services} services, snapshot {named}")
+fn told(event: &Event) -> String {
+    let name = quoted(&event.identity);
+    match (&event.outcome, event.usable) {
+        (Ok(count), _) => format!("identity {name}: {count} keys"),
+        (Err(why), true) => format!("identity {name} keeps its keys: {why}"),
+        (Err(why), false) => format!("identity {name} has no keys, and is refused: {why}"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Callers become principals, and principals become classes: sets of callers that the same
-//! requirements are bound to.
+//! requirements are bound to and the same rules speak of.
 
 use super::{Parts, Problems, named, unique};
-use crate::config::model::{Caller, Requirement};
-use crate::snapshot::caller::{ANONYMOUS, CallerPattern, Callers, Classes};
+use crate::config::model::Caller;
+use crate::config::policy::IdPattern;
+use crate::snapshot::caller::{ANONYMOUS, Callers, Classes, Member};
+use crate::snapshot::policy::Rule;
 use crate::snapshot::request::{CallerClass, Principal};
 use crate::snapshot::{address_bits, network_of};
+use crate::wire::limits::CALLER_PATTERNS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,43 +17,69 @@ pub(super) struct Compiled {
     pub(super) callers: Callers,
     /// By length of the network, the longest first.
     pub(super) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
-    /// By class of callers: the place in `bound`.
-    pub(super) needs_classes: Vec<u16>,
+    /// By class of callers.
+    pub(super) classes: Vec<Class>,
     /// The sets of ids of caller-bound requirements that apply to some class.
     pub(super) bound: Vec<BTreeSet<String>>,
 }
 
-pub(super) fn compile(parts: &Parts<'_>, problems: &mut Problems) -> Compiled {
+/// A class of callers.
+pub(super) struct Class {
+    /// Which of the sets of requirements is bound to it.
+    pub(super) needs: u16,
+    /// The rules that name callers, these among them.
+    pub(super) rules: Vec<u32>,
+    /// One kind of caller in it.
+    pub(super) member: Member,
+}
+
+pub(super) fn compile(parts: &Parts<'_>, rules: &[Rule], problems: &mut Problems) -> Compiled {
     let mut callers: Vec<&Caller> = parts.callers.iter().collect();
     callers.sort_by(|a, b| a.id.cmp(&b.id));
     unique(callers.iter().map(|caller| caller.id.as_str()), "caller", problems);
-    let prefix = |requirement: &Requirement| requirement.caller.clone().map(CallerPattern::Prefix);
-    let bound_to: Vec<(&str, CallerPattern)> = parts
-        .requirements
-        .iter()
-        .filter_map(|requirement| Some((requirement.id.as_str(), prefix(requirement)?)))
-        .collect();
-    let mut needs_classes: Vec<u16> = Vec::new();
+    let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let mut requirements: Vec<(IdPattern, &str)> = Vec::new();
+    for requirement in parts.requirements {
+        if let Some(prefix) = &requirement.caller {
+            requirements.push((IdPattern::Prefix(prefix.clone()), &requirement.id));
+        }
+    }
+    // Requirements are numbered first, then rules.
+    let first_rule = number(requirements.len());
+    let of_requirements = requirements.iter().map(|(pattern, _)| pattern).zip(0..);
+    let of_rules = rules.iter().zip(first_rule..).flat_map(|(rule, number)| {
+        let patterns = rule.scope.callers.iter().flatten();
+        patterns.map(move |pattern| (pattern, number))
+    });
     let mut bound: Vec<BTreeSet<String>> = Vec::new();
-    let classes = Classes::new(bound_to.iter().map(|(_, pattern)| pattern), |member| {
-        let applying: BTreeSet<String> = bound_to
+    let mut bound_numbers: BTreeMap<BTreeSet<String>, u16> = BTreeMap::new();
+    let mut classes: Vec<Class> = Vec::new();
+    let mut known_classes: BTreeMap<Vec<u32>, u16> = BTreeMap::new();
+    let classify = Classes::new(of_requirements.chain(of_rules), |member, numbers| {
+        if let Some(class) = known_classes.get(&numbers) {
+            return *class;
+        }
+        let rules = numbers.iter().filter_map(|number| number.checked_sub(first_rule)).collect();
+        let applying: BTreeSet<String> = numbers
             .iter()
-            .filter(|(_, pattern)| member.is_of(pattern))
-            .map(|(id, _)| (*id).to_owned())
+            .filter_map(|number| requirements.get(*number as usize))
+            .map(|(_, id)| (*id).to_owned())
             .collect();
-        let place = bound.iter().position(|known| *known == applying).unwrap_or_else(|| {
-            bound.push(applying);
-            bound.len() - 1
+        let needs = *bound_numbers.entry(applying).or_insert_with_key(|applying| {
+            bound.push(applying.clone());
+            u16::try_from(bound.len() - 1).unwrap_or(u16::MAX)
         });
-        let place = u16::try_from(place).unwrap_or(u16::MAX);
-        let class = needs_classes.iter().position(|known| *known == place).unwrap_or_else(|| {
-            needs_classes.push(place);
-            needs_classes.len() - 1
-        });
-        CallerClass(u16::try_from(class).unwrap_or(u16::MAX))
+        classes.push(Class { needs, rules, member });
+        let class = u16::try_from(classes.len() - 1).unwrap_or(u16::MAX);
+        known_classes.insert(numbers, class);
+        class
     });
     let principal = |id: &str, facts: &[(String, String)]| {
-        Arc::new(Principal { id: id.into(), class: classes.of(id), facts: facts.to_vec() })
+        Arc::new(Principal {
+            id: id.into(),
+            class: CallerClass(classify.of(id)),
+            facts: facts.to_vec(),
+        })
     };
     let anonymous = principal(ANONYMOUS, &[]);
     let mut known = BTreeMap::new();
@@ -84,13 +113,13 @@ pub(super) fn compile(parts: &Parts<'_>, problems: &mut Problems) -> Compiled {
             }
         }
     }
-    if needs_classes.len() > usize::from(u16::MAX) {
+    if classes.len() > CALLER_PATTERNS_MAX {
         problems.add(
             "callers".to_owned(),
-            "fall into more than 65535 classes by the requirements bound to them",
-            "bind requirements to fewer distinct prefixes",
+            format!("fall into more than {CALLER_PATTERNS_MAX} classes by what speaks of them"),
+            "bind requirements and rules to fewer distinct callers: prefixes stand for many",
         );
     }
-    let callers = Callers { classes, known, anonymous };
-    Compiled { callers, networks: networks.into_iter().rev().collect(), needs_classes, bound }
+    let callers = Callers { classes: classify, known, anonymous };
+    Compiled { callers, networks: networks.into_iter().rev().collect(), classes, bound }
 }

@@ -6,11 +6,14 @@
 use super::Parts;
 use crate::config::depth::{BodyDepth, Depth};
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
+use crate::config::policy::{Fallback, Obligations, Scope, Stance};
 use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
-use crate::snapshot::Capability;
 use crate::snapshot::pattern::{host_text, operation_text};
+use crate::snapshot::policy::{Policies, Rule, RuleKind};
+use crate::snapshot::{Capability, RouteEntry};
+use crate::wire::date::utc;
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
 
@@ -31,6 +34,8 @@ pub(super) fn text(
     services: &[&Service],
     requirements: &[&Requirement],
     capabilities: &[Capability],
+    routes: &[RouteEntry],
+    policies: &Policies,
 ) -> String {
     let mut lines = Lines(String::new());
     lines.line(SEMANTICS);
@@ -38,9 +43,9 @@ pub(super) fn text(
     for service in services {
         service_lines(service, &mut lines);
     }
-    let mut routes: Vec<&Route> = parts.routes.iter().collect();
-    routes.sort_by(|a, b| a.id.cmp(&b.id));
-    for route in routes {
+    let mut explicit: Vec<&Route> = parts.routes.iter().collect();
+    explicit.sort_by(|a, b| a.id.cmp(&b.id));
+    for route in explicit {
         route_lines(route, &mut lines);
     }
     for requirement in requirements {
@@ -60,9 +65,13 @@ pub(super) fn text(
     for caller in callers {
         caller_lines(caller, &mut lines);
     }
+    policies_lines(parts, policies, &mut lines);
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
     derived(capabilities, &mut lines);
+    if policies.rules().iter().any(|rule| rule.scope.routes.is_some()) {
+        following(capabilities, (parts.routes.len(), routes), &mut lines);
+    }
     lines.0
 }
 
@@ -75,6 +84,70 @@ fn derived(capabilities: &[Capability], lines: &mut Lines) {
             conditions("need", needs, lines);
         }
     }
+}
+
+/// Where some rule names routes: those that follow from contracts, by the numbers that records have.
+fn following(
+    capabilities: &[Capability],
+    (explicit, routes): (usize, &[RouteEntry]),
+    lines: &mut Lines,
+) {
+    for (number, route) in routes.iter().enumerate().skip(explicit) {
+        let capability = capabilities.get(route.capability.0 as usize).map_or("", |it| &it.name);
+        let id = quoted(&route.id);
+        lines.line(format_args!("follows {number} {id} capability {}", quoted(capability)));
+    }
+}
+
+/// Who may call what: rules by their numbers. The conditions of forbids are their negations, as
+/// they are decided by.
+fn policies_lines(parts: &Parts<'_>, policies: &Policies, lines: &mut Lines) {
+    match parts.policy.policies.fallback {
+        Some(Fallback::Deny) => lines.line("policies deny"),
+        Some(Fallback::Open) => lines.line("policies open"),
+        None => {}
+    }
+    for rule in policies.rules() {
+        rule_lines(rule, lines);
+    }
+}
+
+fn rule_lines(rule: &Rule, lines: &mut Lines) {
+    let id = quoted(&rule.id);
+    match (&rule.owner, rule.kind) {
+        (Some((owner, expires)), _) => {
+            let (owner, expires) = (quoted(owner), utc(*expires));
+            lines.line(format_args!("override {id} expires {expires} owner {owner}"));
+        }
+        (None, kind) => {
+            let effect = if kind == RuleKind::Forbid { "forbid" } else { "permit" };
+            let stance = if rule.stance == Stance::Shadow { "shadow" } else { "enforce" };
+            lines.line(format_args!("policy {id} {effect} {stance}"));
+        }
+    }
+    let Scope { callers, capabilities, services, routes } = &rule.scope;
+    let sides = [("callers", callers), ("capabilities", capabilities)];
+    for (word, patterns) in sides.into_iter().chain([("services", services), ("routes", routes)]) {
+        let Some(patterns) = patterns else { continue };
+        let texts: String =
+            patterns.iter().map(|pattern| format!(" {}", quoted(&pattern.text()))).collect();
+        lines.line(format_args!("{word}{texts}"));
+    }
+    let word = if rule.kind == RuleKind::Forbid { "unless" } else { "if" };
+    for (side, condition) in [("facts", &rule.facts), ("promises", &rule.promises)] {
+        let word = format!("{word} {side}");
+        conditions(&word, condition.as_slice(), lines);
+    }
+    if let Some(reason) = &rule.reason {
+        lines.line(format_args!("reason {}", quoted(reason)));
+    }
+    let Obligations { set, remove, audit, limits } = &rule.obligations;
+    for (name, value) in set {
+        lines.line(format_args!("set {} {}", quoted(name), quoted(value)));
+    }
+    remove.iter().for_each(|name| lines.line(format_args!("remove {}", quoted(name))));
+    audit.iter().for_each(|it| lines.line(format_args!("keep {}", depth(it))));
+    limits.iter().for_each(|id| lines.line(format_args!("limit {}", quoted(id))));
 }
 
 /// Conditions as lines that begin with `need`, as they stand under routes.
@@ -156,7 +229,7 @@ fn service_lines(service: &Service, lines: &mut Lines) {
 fn route_lines(route: &Route, lines: &mut Lines) {
     let number = |limit: Option<u64>| limit.map_or("default".to_owned(), |n| n.to_string());
     lines.line(format_args!(
-        "route {} host {} operation {} capability {} body {} timeout {} audit {}",
+        "route {} host {} operation {} capability {} body {} timeout {} audit {}{}",
         quoted(&route.id),
         quoted(&host_text(route.host.as_ref())),
         quoted(&operation_text(&route.operation)),
@@ -164,6 +237,7 @@ fn route_lines(route: &Route, lines: &mut Lines) {
         number(route.body_bytes_max),
         number(route.timeout_ms),
         route.depth.as_ref().map_or("default".to_owned(), depth),
+        if route.policy == Stance::Shadow { " policy shadow" } else { "" },
     ));
     let mut headers: Vec<_> = route.headers.iter().collect();
     headers.sort();

@@ -3,10 +3,13 @@
 mod callers;
 pub mod canonical;
 mod paths;
+mod policies;
 mod routes;
+mod rows;
 pub mod stored;
 
 use crate::config::model::{Caller, Condition, Requirement, Route, Service};
+use crate::config::policy::{Policies, speaks_of};
 use crate::contract::logic::{AttributeId, Cnf};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
@@ -14,6 +17,7 @@ use crate::snapshot::block::Blocks;
 use crate::snapshot::bound::{Bound, contradictions};
 use crate::snapshot::cell::{Cell, Layout};
 use crate::snapshot::flat::{Flat, Offering};
+use crate::snapshot::policy::Rule;
 use crate::snapshot::table::RouteTable;
 use crate::snapshot::vector::{Columns, Identity};
 use crate::snapshot::{
@@ -43,6 +47,29 @@ pub struct Parts<'a> {
     pub seed: SeedRule,
     /// The hooks.
     pub governance: Governance,
+    /// Who may call what.
+    pub policy: Governed<'a>,
+}
+
+/// What is said of who may call what, and what else that depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Governed<'a> {
+    /// The rules.
+    pub policies: &'a Policies,
+    /// Seconds since 1970, by which overrides have ended or not; `None` takes all of them.
+    pub now_s: Option<u64>,
+    /// Whether callers are identified by more than their network: then something must be said of
+    /// who may call what.
+    pub identified: bool,
+}
+
+/// Nothing is said.
+static SILENT: Policies = Policies { fallback: None, rules: Vec::new(), overrides: Vec::new() };
+
+impl Default for Governed<'_> {
+    fn default() -> Self {
+        Self { policies: &SILENT, now_s: None, identified: false }
+    }
 }
 
 /// One reason why a landscape does not compile.
@@ -95,8 +122,10 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
     services.sort_by(|a, b| a.contract.service.cmp(&b.contract.service));
     unique(services.iter().map(|s| s.contract.service.as_str()), "service", &mut problems);
     let entries: Vec<ServiceEntry> = services.iter().map(|service| entry(service)).collect();
-    let mut capabilities = capabilities(parts, &services, &entries, &mut problems);
-    let classes = callers::compile(parts, &mut problems);
+    let numbered = policies::number(parts, &mut problems);
+    let mut capabilities =
+        capabilities(parts, (&services, &entries), &numbered.rules, &mut problems);
+    let classes = callers::compile(parts, &numbered.rules, &mut problems);
     let mut requirements: Vec<&Requirement> = parts.requirements.iter().collect();
     requirements.sort_by(|a, b| a.id.cmp(&b.id));
     unique(requirements.iter().map(|r| r.id.as_str()), "requirement", &mut problems);
@@ -110,6 +139,16 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         &mut capabilities,
         &mut problems,
     );
+    let notices = numbered.notices.clone();
+    let input = policies::Input {
+        parts,
+        numbered,
+        services: &entries,
+        capabilities: &capabilities,
+        routes: &routes.entries,
+        classes: &classes.classes,
+    };
+    let policies = policies::compile(input, &mut problems);
     if !problems.0.is_empty() {
         problems.0.sort();
         problems.0.dedup();
@@ -135,7 +174,8 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
     }
     flat.finish();
     blocks.finish();
-    let canonical = canonical::text(parts, &services, &requirements, &capabilities);
+    let canonical =
+        canonical::text(parts, &services, &requirements, &capabilities, &routes.entries, &policies);
     Ok(Snapshot {
         digest: Sha256::digest(canonical.as_bytes()).into(),
         canonical,
@@ -148,7 +188,9 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         bound: routes.bound,
         requirements: requirements.iter().map(|r| (r.id.clone(), r.needs.clone())).collect(),
         callers: classes.callers,
-        needs_classes: classes.needs_classes,
+        needs_classes: classes.classes.iter().map(|class| class.needs).collect(),
+        policies,
+        notices,
         networks: classes.networks,
         seed: parts.seed.clone(),
         vocabulary: Arc::clone(&parts.vocabulary),
@@ -188,8 +230,8 @@ fn entry(service: &Service) -> ServiceEntry {
 
 fn capabilities(
     parts: &Parts<'_>,
-    services: &[&Service],
-    entries: &[ServiceEntry],
+    (services, entries): (&[&Service], &[ServiceEntry]),
+    rules: &[Rule],
     problems: &mut Problems,
 ) -> Vec<Capability> {
     let mut offers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
@@ -237,11 +279,18 @@ fn capabilities(
                 sets.entry(atom.0).or_default().push(atom.1);
             }
         }
+        for rule in rules.iter().filter(|rule| speaks_of(rule.scope.capabilities.as_deref(), name))
+        {
+            for atom in rule.facts.iter().flat_map(|facts| atoms(&facts.cnf)) {
+                sets.entry(atom.0).or_default().push(atom.1);
+            }
+        }
         if sets.len() > FACT_COLUMNS_MAX {
             problems.add(
                 named("capability", name),
                 format!(
-                    "its offers constrain {} attributes, more than {FACT_COLUMNS_MAX}",
+                    "its offers and the rules about it constrain {} attributes, more than \
+                     {FACT_COLUMNS_MAX}",
                     sets.len()
                 ),
                 "constrain fewer attributes of request and caller",

@@ -6,6 +6,7 @@ use super::{NeedsNumbers, Parts, Problems, named};
 use crate::config::model::{
     Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route, Service,
 };
+use crate::config::policy::Stance;
 use crate::snapshot::cut::shape;
 use crate::snapshot::pattern::{host_text, operation_text};
 use crate::snapshot::table::Rule;
@@ -72,6 +73,7 @@ pub(super) fn compile(
         if let Some(ids) = &route.hooks {
             entry.hooks = hooks(input, &route.id, ids, problems);
         }
+        entry.shadowed = route.policy == Stance::Shadow;
         let mut headers = route.headers.clone();
         headers.sort();
         compiled.file(entry, route.host.clone(), &route.operation, headers, true);
@@ -242,6 +244,7 @@ fn bind(
         timeout_ms: None,
         depth: None,
         hooks: Arc::clone(&input.parts.governance.default),
+        shadowed: false,
     }
 }
 

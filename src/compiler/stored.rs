@@ -8,17 +8,21 @@
 //! must be the stored one, letter by letter. One thing the text names and does not hold, the
 //! digests of the contract documents, and they are left out of the comparison.
 
-use super::{Parts, compile};
+use super::{Governed, Parts, compile};
 use crate::config::depth::{BodyDepth, Depth};
 use crate::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
     Requirement, Route, Service,
+};
+use crate::config::policy::{
+    Effect, Fallback, IdPattern, Obligations, Override, Policies, Policy, Scope, Stance,
 };
 use crate::contract::logic::{Atom, AttributeId, Clause, Cnf, Mode, PromiseBox};
 use crate::contract::region::{Region, Regions};
 use crate::contract::set::{Numbers, Set, Texts};
 use crate::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
 use crate::snapshot::{Governance, SeedRule, Snapshot};
+use crate::wire::date::parse_utc;
 use crate::wire::limits::{ATTRIBUTES_MAX, REGION_DEPTH_MAX};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -46,6 +50,7 @@ pub fn snapshot(text: &str) -> Result<Snapshot, String> {
         vocabulary: Arc::new(vocabulary),
         seed: SeedRule { affinity_header: reading.affinity },
         governance: Governance::default(),
+        policy: Governed { policies: &reading.policies, ..Governed::default() },
     };
     let mut snapshot = compile(&parts).map_err(|problems| {
         let first = problems.first().map(ToString::to_string);
@@ -91,6 +96,9 @@ struct Reading {
     callers: Vec<Caller>,
     affinity: Option<String>,
     owner: Owner,
+    policies: Policies,
+    /// Whether the rule that lines speak of is an override.
+    overriding: bool,
 }
 
 /// Whose `need` lines come.
@@ -185,6 +193,53 @@ impl Reading {
                 let value = from.quoted()?;
                 self.callers.last_mut()?.facts.push((name, value));
             }
+            "policies" => {
+                self.policies.fallback = Some(match from.rest() {
+                    "deny" => Fallback::Deny,
+                    "open" => Fallback::Open,
+                    _ => return None,
+                });
+            }
+            "policy" => {
+                self.policies.rules.push(policy(from)?);
+                self.overriding = false;
+            }
+            "override" => {
+                self.policies.overrides.push(overriding(from)?);
+                self.overriding = true;
+            }
+            "callers" => self.scope()?.callers = Some(patterns(from)?),
+            "capabilities" => self.scope()?.capabilities = Some(patterns(from)?),
+            "services" => self.scope()?.services = Some(patterns(from)?),
+            "routes" => self.scope()?.routes = Some(patterns(from)?),
+            "if" | "unless" => self.rule_condition(word, from)?,
+            "reason" => {
+                let reason = from.quoted()?;
+                match self.overriding {
+                    true => self.policies.overrides.last_mut()?.reason = reason,
+                    false => self.policies.rules.last_mut()?.reason = Some(reason),
+                }
+            }
+            "set" => {
+                let name = from.quoted()?;
+                from.eat(" ")?;
+                let value = from.quoted()?;
+                self.obligations()?.set.push((name, value));
+            }
+            "remove" => {
+                let name = from.quoted()?;
+                self.obligations()?.remove.push(name);
+            }
+            "keep" => {
+                let depth = depth(from)?;
+                self.obligations()?.audit = Some(depth);
+            }
+            "limit" => {
+                let id = from.quoted()?;
+                self.obligations()?.limits.push(id);
+            }
+            // Follow from contracts.
+            "follows" => return Some(()),
             "seed" => {
                 from.eat("affinity ")?;
                 self.affinity = from.quoted_or_none()?;
@@ -192,6 +247,39 @@ impl Reading {
             _ => return None,
         }
         from.0.is_empty().then_some(())
+    }
+
+    /// What the rule that lines speak of is about.
+    fn scope(&mut self) -> Option<&mut Scope> {
+        match self.overriding {
+            true => Some(&mut self.policies.overrides.last_mut()?.scope),
+            false => Some(&mut self.policies.rules.last_mut()?.scope),
+        }
+    }
+
+    fn rule_condition(&mut self, word: &str, from: &mut Cursor<'_>) -> Option<()> {
+        let promises = from.eat("promises ").is_some();
+        if !promises {
+            from.eat("facts ")?;
+        }
+        let condition = from.condition()?;
+        if self.overriding {
+            let over = self.policies.overrides.last_mut().filter(|_| word == "if" && !promises)?;
+            over.when = Some(condition);
+            return Some(());
+        }
+        let rule = self.policies.rules.last_mut()?;
+        if (rule.effect == Effect::Forbid) != (word == "unless") {
+            return None;
+        }
+        let slot = if promises { &mut rule.service } else { &mut rule.when };
+        *slot = Some(condition);
+        Some(())
+    }
+
+    fn obligations(&mut self) -> Option<&mut Obligations> {
+        let own = !self.overriding;
+        self.policies.rules.last_mut().filter(|_| own).map(|rule| &mut rule.obligations)
     }
 
     fn offer(&mut self) -> Option<&mut Offer> {
@@ -231,6 +319,7 @@ fn route(from: &mut Cursor<'_>) -> Option<Route> {
     let timeout_ms = from.number_or_default()?;
     from.eat(" audit ")?;
     let depth = if from.eat("default").is_some() { None } else { Some(depth(from)?) };
+    let shadow = from.eat(" policy shadow").is_some();
     Some(Route {
         id,
         host: match (host.as_str(), host.strip_prefix('*')) {
@@ -246,6 +335,7 @@ fn route(from: &mut Cursor<'_>) -> Option<Route> {
         timeout_ms,
         depth,
         hooks: None,
+        policy: if shadow { Stance::Shadow } else { Stance::Enforce },
     })
 }
 
@@ -261,10 +351,40 @@ fn depth(from: &mut Cursor<'_>) -> Option<Depth> {
     let body_bytes = from.number()?;
     from.eat(" fields")?;
     let mut fields = Vec::new();
-    while from.eat(" ").is_some() {
-        fields.push(from.quoted()?);
+    while from.eat(" \"").is_some() {
+        fields.push(from.quoted_on()?);
     }
     Some(Depth { bodies, fields, body_bytes })
+}
+
+fn policy(from: &mut Cursor<'_>) -> Option<Policy> {
+    let id = from.quoted()?;
+    let effects = [(" permit", Effect::Permit), (" forbid", Effect::Forbid)];
+    let (_, effect) = effects.into_iter().find(|(word, _)| from.eat(word).is_some())?;
+    let stances = [(" enforce", Stance::Enforce), (" shadow", Stance::Shadow)];
+    let (_, stance) = stances.into_iter().find(|(word, _)| from.eat(word).is_some())?;
+    let (scope, obligations) = (Scope::default(), Obligations::default());
+    let (when, service, reason) = (None, None, None);
+    Some(Policy { id, effect, stance, scope, when, service, reason, obligations })
+}
+
+fn overriding(from: &mut Cursor<'_>) -> Option<Override> {
+    let id = from.quoted()?;
+    from.eat(" expires ")?;
+    let (expires, rest) = from.0.split_at_checked(20)?;
+    let expires_s = parse_utc(expires)?;
+    from.0 = rest;
+    from.eat(" owner ")?;
+    let (owner, reason) = (from.quoted()?, String::new());
+    Some(Override { id, scope: Scope::default(), when: None, reason, owner, expires_s })
+}
+
+fn patterns(from: &mut Cursor<'_>) -> Option<Vec<IdPattern>> {
+    let mut patterns = vec![IdPattern::of(&from.quoted()?)];
+    while from.eat(" ").is_some() {
+        patterns.push(IdPattern::of(&from.quoted()?));
+    }
+    Some(patterns)
 }
 
 fn requirement(from: &mut Cursor<'_>) -> Option<Requirement> {
@@ -452,9 +572,18 @@ impl<'a> Cursor<'a> {
         String::from_utf8(self.quoted_bytes()?).ok()
     }
 
+    /// The rest of a quoted text, behind its first quote.
+    fn quoted_on(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes_on()?).ok()
+    }
+
     /// Text between double quotes, with the escapes of Rust's `escape_default` and `escape_ascii`.
     fn quoted_bytes(&mut self) -> Option<Vec<u8>> {
         self.eat("\"")?;
+        self.bytes_on()
+    }
+
+    fn bytes_on(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         loop {
             let mut letters = self.0.chars();

@@ -35,6 +35,39 @@ impl Meaning<'_> {
         self.condition(Scope::Promises, name, text, faults)
     }
 
+    /// The negation of an expression over request and caller.
+    pub(super) fn no_demand(
+        &self,
+        name: &str,
+        text: Text<'_>,
+        faults: &mut Faults,
+    ) -> Option<Condition> {
+        self.negated(Scope::Facts, name, text, faults)
+    }
+
+    /// The negation of an expression over what services promise.
+    pub(super) fn no_need(
+        &self,
+        name: &str,
+        text: Text<'_>,
+        faults: &mut Faults,
+    ) -> Option<Condition> {
+        self.negated(Scope::Promises, name, text, faults)
+    }
+
+    fn negated(
+        &self,
+        scope: Scope,
+        name: &str,
+        text: Text<'_>,
+        faults: &mut Faults,
+    ) -> Option<Condition> {
+        let cnf = expression::parse_negated(self.0?, scope, text.value)
+            .map_err(|complaints| move_into(text, complaints, faults))
+            .ok()?;
+        Some(Condition { name: name.to_owned(), text: text.value.to_owned(), cnf })
+    }
+
     fn condition(
         &self,
         scope: Scope,

@@ -19,6 +19,7 @@ pub mod identity;
 mod meaning;
 pub mod model;
 mod pattern;
+pub mod policy;
 mod relations;
 pub mod settings;
 
@@ -67,6 +68,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
     let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
     identity::rebase(&mut settings, &base);
+    let fallback = policy::read_fallback(&mut root, faults);
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,
@@ -82,7 +84,8 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
             set.include(&file, entry, faults);
         }
     }
-    let relations = set.relations;
+    let mut relations = set.relations;
+    relations.policies.fallback = fallback;
     let digest = Sha256::digest(source.text()).into();
     assemble((digest, settings), vocabulary?, relations)
 }
@@ -92,7 +95,8 @@ fn assemble(
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
-    let Relations { services, routes, requirements, callers, origins, hooks: _ } = relations;
+    let Relations { services, routes, requirements, callers, policies, origins, hooks: _ } =
+        relations;
     settings.hooks.deciding = hook::deciding_fields(&vocabulary, &routes, &settings.routing);
     Some(Configuration {
         digest,
@@ -102,6 +106,7 @@ fn assemble(
         routes,
         requirements,
         callers,
+        policies,
         origins,
     })
 }

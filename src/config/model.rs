@@ -1,6 +1,7 @@
 //! The typed form of a configuration and its contracts: everything parsed, nothing yet related.
 
 use super::depth::Depth;
+use super::policy::{Policies, Stance};
 use super::settings::Settings;
 use crate::contract::logic::{Cnf, Mode};
 use crate::contract::vocabulary::Vocabulary;
@@ -127,6 +128,8 @@ pub struct Route {
     pub depth: Option<Depth>,
     /// The hooks that are asked, in order; `None` is the process default.
     pub hooks: Option<Vec<String>>,
+    /// Whether policy is enforced on it, or only told of.
+    pub policy: Stance,
 }
 
 /// A named requirement, bound to callers and operations, or named in a `CAIO-Require` header.
@@ -172,6 +175,8 @@ pub struct Configuration {
     pub requirements: Vec<Requirement>,
     /// The known callers; their ids and their networks are unique.
     pub callers: Vec<Caller>,
+    /// Who may call what.
+    pub policies: Policies,
     /// Where each of these was written, for faults that are found later.
     pub origins: Origins,
 }
@@ -198,4 +203,6 @@ pub struct Origins {
     pub requirements: BTreeMap<String, Origin>,
     /// By caller id.
     pub callers: BTreeMap<String, Origin>,
+    /// By id of a policy or an override.
+    pub rules: BTreeMap<String, Origin>,
 }

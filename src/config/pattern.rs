@@ -6,6 +6,7 @@
 use super::model::{HostPattern, Operation, PathPattern};
 use crate::wire::document::Text;
 use crate::wire::fault::{Faults, quoted};
+use crate::wire::field::{Kind, KindSet, classify};
 use crate::wire::limits::{NAME_BYTES_MAX, PATTERN_BYTES_MAX};
 
 /// What is wrong at a byte of the text, and how to mend it.
@@ -59,12 +60,42 @@ pub(super) fn field_name<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d 
 }
 
 /// The name of a field that is kept in the trail, in lower case.
+pub(super) fn obliged_field<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d str> {
+    report(text, check_obliged(text.value), faults).map(|()| text.value)
+}
+
+/// Whether a header can have this value as it stands: RFC 9110 5.5, what is left of a field value
+/// after its outer white space is gone.
+pub(super) fn is_field_value(text: &str) -> bool {
+    let visible = text.bytes().all(|byte| (0x20..0x7F).contains(&byte));
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.trim() == text && visible
+}
+
 pub(super) fn kept_field<'d>(text: Text<'d>, faults: &mut Faults) -> Option<&'d str> {
     report(text, check_kept(text.value), faults).map(|()| text.value)
 }
 
 /// Fields that let whoever reads them act for the caller: no trail is read by the caller alone.
 const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+
+/// What a rule may set or remove: nothing that frames the message, belongs to one hop, or is the
+/// gateway's own to say.
+fn check_obliged(text: &str) -> Result<(), Objection> {
+    check_token(text)?;
+    const FREE: KindSet = KindSet::of(&[
+        Kind::Other,
+        Kind::Authorization,
+        Kind::Cookie,
+        Kind::Tracestate,
+        Kind::Date,
+        Kind::Server,
+    ]);
+    if !FREE.contains(classify(text.as_bytes())) {
+        let what = format!("{} is not for rules to set or remove", quoted(text));
+        return objection(0, what, "take a field that speaks of the request, `x-tenant`");
+    }
+    Ok(())
+}
 
 fn check_kept(text: &str) -> Result<(), Objection> {
     check_token(text)?;

@@ -10,6 +10,7 @@ use super::model::{
     Caller, Condition, Contract, Interface, Origin, Origins, Protocol, Requirement, Route, Service,
 };
 use super::pattern;
+use super::policy::{self, Policies, Stance};
 use super::settings::{choice, read_milliseconds, unique};
 use crate::wire::document::{Document, Item, Source, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -30,16 +31,18 @@ pub(super) struct Seen {
     routes: BTreeMap<String, String>,
     requirements: BTreeMap<String, String>,
     callers: BTreeMap<String, String>,
+    rules: BTreeMap<String, String>,
     networks: BTreeMap<String, String>,
 }
 
-/// The four lists, as far as they are read.
+/// The lists, as far as they are read.
 #[derive(Default)]
 pub(super) struct Relations {
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     pub(super) requirements: Vec<Requirement>,
     pub(super) callers: Vec<Caller>,
+    pub(super) policies: Policies,
     pub(super) origins: Origins,
     /// What there is to be asked; from the process file.
     pub(super) hooks: Hooks,
@@ -83,10 +86,12 @@ impl Relations {
                 self.callers.push(caller);
             }
         }
+        let Self { policies, origins, .. } = self;
+        policy::read_lists(root, meaning, &mut seen.rules, policies, &mut origins.rules, faults);
     }
 }
 
-fn origin(text: Text<'_>) -> Origin {
+pub(super) fn origin(text: Text<'_>) -> Origin {
     let (line, column) = text.place.position();
     Origin { file: text.place.source().file().to_owned(), line, column }
 }
@@ -241,6 +246,8 @@ fn read_route<'d>(
     let depth = table.table("audit", faults).map(|audit| read_depth(audit, meaning, faults));
     let named = hook::read_named(&mut table, faults);
     let hooks = named.map(|named| hook::known(&named, hooks, faults));
+    let stances = [("enforce", Stance::Enforce), ("shadow", Stance::Shadow)];
+    let policy = choice(&mut table, "policy", &stances, faults).map(|(_, stance)| stance);
     table.finish(faults);
     let id = id?;
     let route = Route {
@@ -257,13 +264,18 @@ fn read_route<'d>(
         timeout_ms,
         depth,
         hooks,
+        policy: policy.unwrap_or_default(),
     };
     Some((id, route))
 }
 
 /// What a route says replaces all that `[audit]` says of payloads: two places that each say half
 /// would have to be read together.
-fn read_depth(mut table: Table<'_>, meaning: &Meaning<'_>, faults: &mut Faults) -> Depth {
+pub(super) fn read_depth(
+    mut table: Table<'_>,
+    meaning: &Meaning<'_>,
+    faults: &mut Faults,
+) -> Depth {
     let depth = depth::read(&mut table, meaning.0, faults);
     table.finish(faults);
     depth

@@ -5,6 +5,7 @@ use crate::balance::epoch::{BUCKET_MAX, Epoch, Levels};
 use crate::snapshot::block::Block;
 use crate::snapshot::bound::Bound;
 use crate::snapshot::cell::{Cell, bits, contradict};
+use crate::snapshot::policy::{By, Gate};
 use crate::snapshot::vector::FactVector;
 use crate::snapshot::{Capability, NeedsId, ServiceId, Snapshot, hash};
 use std::borrow::Cow;
@@ -20,7 +21,8 @@ pub fn decide(snapshot: &Snapshot, epoch: &Epoch, question: &Question<'_>) -> Ve
     };
     // No such capability. Needs of another one are a fault of the caller: nobody is known to meet
     // them.
-    decided.unwrap_or(Verdict::Deny(Denial { stage: Stage::Offer, survivors: [0; 7] }))
+    let rule = By::Nobody;
+    decided.unwrap_or(Verdict::Deny(Denial { stage: Stage::Offer, survivors: [0; 7], rule }))
 }
 
 /// The candidates of a capability, 64 to a word.
@@ -110,6 +112,8 @@ impl Roster for &Cell {
 struct Found {
     best: Option<(Key, u32)>,
     any: bool,
+    /// The first whose demands are met.
+    first: Option<u32>,
     survivors: [u32; 7],
 }
 
@@ -120,6 +124,8 @@ struct Run<'a, R> {
     roster: R,
     levels: Option<&'a Levels>,
     header: Option<Cow<'a, Bound>>,
+    /// `None` where policy says nothing.
+    gate: Option<Gate<'a>>,
 }
 
 impl<'a, R: Roster> Run<'a, R> {
@@ -135,7 +141,9 @@ impl<'a, R: Roster> Run<'a, R> {
             let capability = snapshot.capability_entry(question.capability)?;
             Some(header.bound(question.capability, capability))
         });
-        Self { snapshot, epoch, question, roster, levels, header }
+        let Question { capability, route, caller, facts, .. } = *question;
+        let gate = snapshot.policies().gate(capability, route, caller, facts);
+        Self { snapshot, epoch, question, roster, levels, header, gate }
     }
 
     #[inline]
@@ -144,7 +152,9 @@ impl<'a, R: Roster> Run<'a, R> {
         let mut found = Found::default();
         self.scan::<false>(&mut found);
         if let Some((key, candidate)) = found.best {
-            return Some(Verdict::Route(Choice { service: key.service, key, candidate }));
+            let ruling = self.gate.as_ref().map(|gate| gate.ruling(candidate));
+            let ruling = ruling.unwrap_or_default();
+            return Some(Verdict::Route(Choice { service: key.service, key, candidate, ruling }));
         }
         Some(Verdict::Deny(self.denial(found)))
     }
@@ -160,7 +170,9 @@ impl<'a, R: Roster> Run<'a, R> {
         }
         let emptied = Stage::ALL.into_iter().zip(survivors).find(|(_, left)| *left == 0);
         let stage = emptied.map_or(Stage::Offer, |(stage, _)| stage);
-        Denial { stage, survivors }
+        let refused = found.first.filter(|_| stage == Stage::Permit);
+        let rule = refused.zip(self.gate.as_ref()).map(|(first, gate)| gate.refusal(first));
+        Denial { stage, survivors, rule: rule.unwrap_or_default() }
     }
 
     #[inline]
@@ -171,6 +183,14 @@ impl<'a, R: Roster> Run<'a, R> {
             found.any |= word != 0;
             if COUNTING {
                 found.survivors[1] += word.count_ones();
+                let first = || number as u32 * 64 + word.trailing_zeros();
+                found.first = found.first.or_else(|| (word != 0).then(first));
+            }
+            let word = match &self.gate {
+                Some(gate) => gate.permitted(number, word),
+                None => word,
+            };
+            if COUNTING {
                 found.survivors[2] += word.count_ones();
             }
             let word = self.guaranteed(number, word);

@@ -44,9 +44,10 @@ pub fn closest(
     snapshot: &Snapshot,
     epoch: &Epoch,
     question: &Question<'_>,
+    caller: &str,
     facts: &Facts,
 ) -> Option<Closest> {
-    let asked = asked(snapshot, question, facts);
+    let asked = asked(snapshot, question, caller, facts);
     let candidates = &snapshot.capability_entry(question.capability)?.candidates;
     let mut best: Option<(ServiceId, Failure)> = None;
     for candidate in candidates.iter().take(CLOSEST_CANDIDATES_MAX) {
@@ -59,13 +60,20 @@ pub fn closest(
     Some(Closest { service: snapshot.service(service)?.id.to_string(), failure })
 }
 
-/// A question in the terms of the reference.
-pub fn asked<'a>(snapshot: &'a Snapshot, question: &Question<'a>, facts: &'a Facts) -> Asked<'a> {
+/// A question of a caller in the terms of the reference.
+pub fn asked<'a>(
+    snapshot: &'a Snapshot,
+    question: &Question<'a>,
+    caller: &'a str,
+    facts: &'a Facts,
+) -> Asked<'a> {
     let entry = snapshot.capability_entry(question.capability);
     let bound = entry.and_then(|entry| entry.needs.get(question.needs.0 as usize));
     let header = question.header.into_iter().flat_map(|header| header.conditions());
     Asked {
         capability: question.capability,
+        route: question.route,
+        caller,
         needs: bound.into_iter().flatten().chain(header).collect(),
         facts,
         seed: question.seed,

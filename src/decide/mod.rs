@@ -6,11 +6,14 @@
 
 mod engine;
 pub mod explain;
+pub mod permission;
 pub mod reference;
 pub mod requirement;
 
+use crate::snapshot::policy::{By, Ruling};
+use crate::snapshot::request::CallerClass;
 use crate::snapshot::vector::FactVector;
-use crate::snapshot::{CapabilityId, NeedsId, ServiceId};
+use crate::snapshot::{CapabilityId, NeedsId, RouteId, ServiceId};
 pub use engine::decide;
 pub use requirement::HeaderNeeds;
 
@@ -19,6 +22,10 @@ pub use requirement::HeaderNeeds;
 pub struct Question<'a> {
     /// The capability that the request needs.
     pub capability: CapabilityId,
+    /// The route that led to it.
+    pub route: RouteId,
+    /// Who calls, as far as rules tell callers apart.
+    pub caller: CallerClass,
     /// What route and caller require: see [`crate::snapshot::Snapshot::needs`].
     pub needs: NeedsId,
     /// What the request's own header requires besides.
@@ -38,7 +45,7 @@ pub enum Stage {
     Offer,
     /// The facts satisfy its demands.
     Demand,
-    /// Policy permits the caller to call it; until there are policies, everyone may.
+    /// Policy permits the caller to call it.
     Permit,
     /// What it promises for these facts entails everything that is required.
     Guarantee,
@@ -98,6 +105,8 @@ pub struct Choice {
     pub key: Key,
     /// Its place among the capability's candidates.
     pub candidate: u32,
+    /// What policy says to it.
+    pub ruling: Ruling,
 }
 
 /// Nobody is eligible.
@@ -107,6 +116,8 @@ pub struct Denial {
     pub stage: Stage,
     /// How many were left after each stage, in the order of [`Stage::ALL`].
     pub survivors: [u32; 7],
+    /// At the stage of permission, who refused the first candidate whose demands were met.
+    pub rule: By,
 }
 
 /// The answer to a question.

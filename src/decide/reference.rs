@@ -1,18 +1,24 @@
 //! The slow obvious decision: the written meaning, one candidate after the other, over ordered maps
 //! and the contracts as they were parsed. Tests hold the engine to it; explanations are made of it.
 
+use super::permission::{self, Standing};
 use super::{Choice, Denial, Key, Stage, Verdict};
 use crate::balance::epoch::Epoch;
 use crate::config::model::{Condition, Offer};
 use crate::contract::entailment::{effective, first_failing_clause, first_unentailed_clause};
 use crate::contract::logic::{Clause, Facts};
-use crate::snapshot::{Candidate, CapabilityId, ServiceId, Snapshot, hash};
+use crate::snapshot::policy::{By, Ruling};
+use crate::snapshot::{Candidate, CapabilityId, RouteId, ServiceId, Snapshot, hash};
 
 /// A question in the terms of the written meaning.
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
     /// The capability.
     pub capability: CapabilityId,
+    /// The route that led to it.
+    pub route: RouteId,
+    /// The id of whoever calls.
+    pub caller: &'a str,
     /// Everything that is required of promises, from wherever it comes.
     pub needs: Vec<&'a Condition>,
     /// What is known.
@@ -41,6 +47,8 @@ pub struct Appraisal {
     pub service: ServiceId,
     /// What orders it.
     pub key: Key,
+    /// What policy says to it.
+    pub standing: Standing,
     /// Why it is out; `None` is eligible.
     pub failure: Option<Failure>,
 }
@@ -69,14 +77,21 @@ pub fn decide(snapshot: &Snapshot, epoch: &Epoch, asked: &Asked<'_>) -> Judgemen
     let eligible = (0..).zip(&appraisals).filter(|(_, one)| one.failure.is_none());
     let verdict = match eligible.min_by_key(|(_, one)| one.key) {
         Some((candidate, one)) => {
-            Verdict::Route(Choice { service: one.service, key: one.key, candidate })
+            let ruling = ruling(&one.standing);
+            Verdict::Route(Choice { service: one.service, key: one.key, candidate, ruling })
         }
         None => {
             let emptied = Stage::ALL.into_iter().zip(survivors).find(|(_, left)| *left == 0);
-            Verdict::Deny(Denial {
-                stage: emptied.map_or(Stage::Offer, |(stage, _)| stage),
-                survivors,
-            })
+            let stage = emptied.map_or(Stage::Offer, |(stage, _)| stage);
+            let refused = appraisals.iter().find(|one| {
+                let failed = one.failure.as_ref().map(|failure| failure.stage);
+                stage == Stage::Permit && failed == Some(Stage::Permit)
+            });
+            let rule = match refused.map(|one| one.standing.now) {
+                Some(permission::Verdict::Refused(by)) => by,
+                Some(permission::Verdict::Permitted(_)) | None => By::Nobody,
+            };
+            Verdict::Deny(Denial { stage, survivors, rule })
         }
     };
     Judgement { verdict, appraisals }
@@ -92,7 +107,9 @@ pub fn appraise(
     let state = epoch.state(candidate.service);
     let plain =
         |stage, clause: &str| Some(Failure { stage, condition: None, clause: clause.to_owned() });
+    let standing = permission::weigh(snapshot, asked, candidate);
     let failure = demand_failure(snapshot, asked.facts, &candidate.offer)
+        .or_else(|| permit_failure(snapshot, &standing))
         .or_else(|| guarantee_failure(snapshot, asked, &candidate.offer))
         .or_else(|| if state.healthy() { None } else { plain(Stage::Health, "it is unhealthy") })
         .or_else(|| if state.drained() { plain(Stage::Drain, "it is draining") } else { None })
@@ -106,7 +123,32 @@ pub fn appraise(
         rendezvous: hash::rendezvous(asked.seed, candidate.weight),
         service: candidate.service,
     };
-    Appraisal { service: candidate.service, key, failure }
+    Appraisal { service: candidate.service, key, standing, failure }
+}
+
+/// What is on record of a standing: whose permission, and whose refusal were all enforced.
+pub fn ruling(standing: &Standing) -> Ruling {
+    let rule = match standing.now {
+        permission::Verdict::Permitted(by) => by,
+        permission::Verdict::Refused(_) => By::Nobody,
+    };
+    let shadow = match standing.strict {
+        permission::Verdict::Refused(by) => by,
+        permission::Verdict::Permitted(_) => By::Nobody,
+    };
+    Ruling { rule, shadow }
+}
+
+fn permit_failure(snapshot: &Snapshot, standing: &Standing) -> Option<Failure> {
+    let permission::Verdict::Refused(by) = standing.now else { return None };
+    let clause = match by {
+        By::Rule(rule) => {
+            let id = snapshot.policies().rule(rule).map_or("", |rule| &rule.id);
+            format!("rule `{id}` forbids it")
+        }
+        By::Default | By::Nobody => "no rule permits it".to_owned(),
+    };
+    Some(Failure { stage: Stage::Permit, condition: None, clause })
 }
 
 fn demand_failure(snapshot: &Snapshot, facts: &Facts, offer: &Offer) -> Option<Failure> {

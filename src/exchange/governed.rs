@@ -93,7 +93,8 @@ pub fn check(required: &[u16], governed: Option<&Governed>, route: RouteId) -> R
 
 /// What hooks' changes come to for a request in which `found` finds these fields, joined by name.
 pub fn amendments<'a>(changes: &Changes, found: impl Fn(&str) -> Option<&'a str>) -> Amendments {
-    let mut all = Amendments { withheld: changes.removed.clone(), ..Amendments::default() };
+    let withheld = changes.removed.clone();
+    let mut all = Amendments { withheld, governs: true, ..Amendments::default() };
     for Change { name, value, action } in &changes.service {
         let told = all.told.iter().any(|(told, _)| told == name);
         let stands = found(name).filter(|_| !all.withheld.contains(name));

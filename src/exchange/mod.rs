@@ -4,6 +4,7 @@ pub mod additions;
 pub mod amendments;
 pub mod governed;
 pub mod health;
+pub mod obliged;
 pub mod refusal;
 pub mod settle;
 pub mod view;

@@ -10,6 +10,7 @@ use crate::balance::epoch::Epoch;
 use crate::certify::{Certified, certify};
 use crate::decide::requirement::{self, HeaderNeeds, Interner, Tokens, Unavailable};
 use crate::decide::{Denial, Key, Question, Stage, Verdict, decide, explain};
+use crate::snapshot::policy::{By, Ruling};
 use crate::snapshot::request::Principal;
 use crate::snapshot::vector::FactVector;
 use crate::snapshot::{CapabilityId, NeedsId, NoRoute, RouteId, RouteMatch, ServiceId, Snapshot};
@@ -50,6 +51,8 @@ pub struct Note {
     pub seed: Option<u64>,
     /// The chosen service's key.
     pub key: Option<Key>,
+    /// What policy says to it.
+    pub ruling: Ruling,
     /// Nobody was eligible.
     pub denial: Option<Denial>,
 }
@@ -148,6 +151,8 @@ pub struct Settled {
     pub certified: Certified,
     /// The route.
     pub route: RouteMatch,
+    /// What policy says to it.
+    pub ruling: Ruling,
 }
 
 /// Decides one attempt.
@@ -180,6 +185,8 @@ pub fn settle(
     })?;
     let question = Question {
         capability: route.capability,
+        route: route.route,
+        caller: inquiry.principal.class,
         needs,
         header: header.as_deref(),
         facts,
@@ -190,8 +197,8 @@ pub fn settle(
     match decide(snapshot, epoch, &question) {
         Verdict::Route(choice) => match certify(snapshot, epoch, &question, &choice) {
             Ok(certified) => {
-                note.key = Some(choice.key);
-                Ok(Settled { certified, route })
+                (note.key, note.ruling) = (Some(choice.key), choice.ruling);
+                Ok(Settled { certified, route, ruling: choice.ruling })
             }
             Err(_) => Err(Refusal::new(
                 Reason::Disagreement,
@@ -200,6 +207,9 @@ pub fn settle(
         },
         Verdict::Deny(denial) => {
             note.denial = Some(denial);
+            if denial.stage == Stage::Permit {
+                return Err(forbidden(snapshot, denial.rule));
+            }
             let closest = closest_to(snapshot, epoch, &question, view, inquiry.principal);
             Err(denied(denial.stage, closest))
         }
@@ -305,8 +315,22 @@ fn closest_to(
 ) -> Option<(String, String)> {
     let columns = &snapshot.capability_entry(question.capability)?.columns;
     let facts = columns.values(view, principal).ok()?;
-    let closest = explain::closest(snapshot, epoch, question, &facts)?;
+    let closest = explain::closest(snapshot, epoch, question, &principal.id, &facts)?;
     Some((closest.service, closest.failure.to_string()))
+}
+
+/// Whoever is refused learns by which rule, to ask its owner; not whom else it would have reached.
+fn forbidden(snapshot: &Snapshot, by: By) -> Refusal {
+    let rule = match by {
+        By::Rule(rule) => snapshot.policies().rule(rule),
+        By::Default | By::Nobody => None,
+    };
+    let detail = match rule {
+        Some(rule) => format!("rule `{}` forbids it", rule.id),
+        None => "no rule permits it".to_owned(),
+    };
+    let stage = Some(Box::new(RefusedAt { name: Stage::Permit.name(), closest: None }));
+    Refusal { stage, ..Refusal::new(Reason::Forbidden, detail) }
 }
 
 fn denied(stage: Stage, closest: Option<(String, String)>) -> Refusal {

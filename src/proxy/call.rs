@@ -23,6 +23,7 @@ use crate::decide::{HeaderNeeds, Stage};
 use crate::exchange::additions::{Additions, Arrival, List, Wanted};
 use crate::exchange::amendments::Amendments;
 use crate::exchange::governed::{Governed, principal_with};
+use crate::exchange::obliged;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::{Inquiry, Scratch, Settled, find_route, settle};
 use crate::exchange::view::Inbound;
@@ -30,7 +31,8 @@ use crate::governance::question::{Described, Fields, Whole};
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
-use crate::identity::Method as By;
+use crate::identity::Method as Known;
+use crate::snapshot::policy::{By, RuleKind, Ruling};
 use crate::snapshot::{RouteId, ServiceId};
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS, classify};
 use crate::wire::forwarded::Sender;
@@ -80,6 +82,7 @@ pub struct Begun {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
+    amendments: Option<Amendments>,
 }
 
 /// A recorded decision whose record may have to become durable first.
@@ -112,8 +115,13 @@ pub enum Towards {
     Caller,
 }
 
-static NO_AMENDMENTS: Amendments =
-    Amendments { withheld: Vec::new(), told: Vec::new(), answered: Vec::new(), added: Vec::new() };
+static NO_AMENDMENTS: Amendments = Amendments {
+    withheld: Vec::new(),
+    told: Vec::new(),
+    answered: Vec::new(),
+    added: Vec::new(),
+    governs: false,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
@@ -323,7 +331,7 @@ pub async fn govern(
     if !governed.amendments.is_empty() {
         let mut all =
             opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
-        all.join(&governed.amendments);
+        all.join_behind(&governed.amendments);
         opening.amendments = Some(Rc::new(all));
     }
     opening.governed = Some(Box::new(governed));
@@ -394,12 +402,30 @@ pub fn begin(
     let landscape = &opening.landscape;
     let snapshot = &landscape.snapshot;
     let service = snapshot.service(chosen.settled.certified.service());
+    let rule = match chosen.settled.ruling.rule {
+        By::Rule(rule) => snapshot.policies().rule(rule),
+        By::Nobody | By::Default => None,
+    };
+    let overriding = rule.filter(|rule| rule.kind == RuleKind::Override);
+    match chosen.settled.ruling.shadow {
+        By::Nobody => {}
+        By::Default => worker.counters.shadow.add("default", 1),
+        By::Rule(rule) => {
+            if let Some(rule) = snapshot.policies().rule(rule) {
+                worker.counters.shadow.add(&rule.id, 1);
+            }
+        }
+    }
     let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
     let principal = principal.as_deref().filter(|_| worker.settings.forwarding.principal);
     fields_of(&mut opening.additions).decide(principal, |text| {
         recorded.push_id(text);
         text.extend_from_slice(landscape.decision_suffix());
         text.extend_from_slice(service.map_or(&[][..], |service| service.id.as_bytes()));
+        if let Some(rule) = overriding {
+            text.extend_from_slice(b"; override=");
+            text.extend_from_slice(rule.id.as_bytes());
+        }
     });
     Ok(Unsettled(Begun {
         certified: chosen.settled.certified,
@@ -408,6 +434,7 @@ pub fn begin(
         body_bytes_max: chosen.body_bytes_max,
         timeout_ms: chosen.timeout_ms,
         depth: chosen.depth,
+        amendments: chosen.amendments,
     }))
 }
 
@@ -428,6 +455,7 @@ fn describe<'s>(
     let own = opening.additions.own_id();
     let number = |numbers: Option<u32>| numbers.unwrap_or(record::NONE);
     let key = note.key.filter(|_| refused.is_none());
+    let ruling = key.map_or(Ruling::default(), |_| note.ruling);
     let (verdict, denial) = match (refused, note.denial) {
         (None, _) => (Verdict::Route, None),
         (Some(_), Some(denial)) => (Verdict::Deny, Some(denial)),
@@ -462,13 +490,13 @@ fn describe<'s>(
         service: number(key.map(|key| key.service.0)),
         parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
         method: match opening.caller.as_ref().map(|caller| caller.method) {
-            None | Some(By::Network) => record::Method::Network,
-            Some(By::PeerCertificate) => record::Method::PeerCertificate,
-            Some(By::Jwt) => record::Method::Jwt,
-            Some(By::ApiKey) => record::Method::ApiKey,
+            None | Some(Known::Network) => record::Method::Network,
+            Some(Known::PeerCertificate) => record::Method::PeerCertificate,
+            Some(Known::Jwt) => record::Method::Jwt,
+            Some(Known::ApiKey) => record::Method::ApiKey,
         },
-        rule: record::NONE,
-        shadow: record::NONE,
+        rule: record::rule_code(denial.map_or(ruling.rule, |denial| denial.rule)),
+        shadow: record::rule_code(ruling.shadow),
         tried: tried.into(),
         facts: facts.into(),
         hidden: [][..].into(),
@@ -484,6 +512,7 @@ struct Chosen {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
+    amendments: Option<Amendments>,
 }
 
 /// What is asked of a request once, before the question.
@@ -547,11 +576,21 @@ fn choose(
     let Some(service) = snapshot.service(settled.certified.service()) else {
         return Err(Refusal::new(Reason::Internal, "the decision names no service"));
     };
+    let mut depth = route.and_then(|route| route.depth.clone());
+    let mut amendments = None;
+    let obliging = settled.certified.obliging();
+    if obliging.clone().next().is_some() {
+        let policies = snapshot.policies();
+        let anyway = depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+        depth = obliged::depth(policies, obliging.clone(), anyway).map(Arc::new).or(depth);
+        amendments = obliged::amendments(policies, obliging);
+    }
     Ok(Chosen {
         protocol: service.protocol,
         body_bytes_max,
         timeout_ms: route.and_then(|route| route.timeout_ms),
-        depth: route.and_then(|route| route.depth.clone()),
+        depth,
+        amendments,
         settled,
     })
 }
@@ -599,13 +638,22 @@ impl Begun {
         opening: &mut Opening,
         connection: Option<Connection>,
     ) -> Call {
-        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, .. } = self;
+        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, amendments, .. } = self;
+        let amendments = match (amendments, &opening.amendments) {
+            (None, anyway) => anyway.clone(),
+            (Some(mut all), anyway) => {
+                if let Some(anyway) = anyway {
+                    all.join_behind(anyway);
+                }
+                Some(Rc::new(all))
+            }
+        };
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
             recorded,
             additions: Rc::clone(&opening.additions),
-            amendments: opening.amendments.clone(),
+            amendments,
             connection,
             begun_ms: opening.begun_ms,
             trusted: opening.arrival.sender == Sender::Trusted,
@@ -735,6 +783,11 @@ impl Call {
     /// What of the caller's fields is not passed on.
     pub fn request_drops(&self) -> KindSet {
         request_drops(self.trusted)
+    }
+
+    /// Whether trailers of the request are passed on.
+    pub fn passes_trailers(&self) -> bool {
+        !self.amendments().governs
     }
 
     /// What of the service's fields is not passed on.

@@ -4,7 +4,7 @@
 //! atomic only so that the control surface may read it at any time. A line in the table below is
 //! all that a new counter takes: it then stands on `/metrics`, summed over the workers.
 
-use super::tally::{Count, Counted, Labelled, labels, total};
+use super::tally::{Count, Counted, Key, Labelled, Named, labels, total};
 use crate::exchange::refusal::Reason;
 use crate::wire::exposition::{Kind, Page};
 use std::sync::Arc;
@@ -17,6 +17,14 @@ labels! {
         /// The service could not be reached, and another was asked.
         Unreachable = "unreachable",
     }
+}
+
+/// A rule of policy, by its id; `default` is that none permits.
+#[derive(Debug)]
+pub struct Rule;
+
+impl Key for Rule {
+    const KEY: &'static str = "rule";
 }
 
 macro_rules! counters {
@@ -73,6 +81,8 @@ counters! {
     hook_hits: Count = Counter "caio_hook_cache_hits_total";
     /// Requests refused because a governance hook could not be asked or gave no sensible answer.
     hook_failures: Count = Counter "caio_hook_failures_total";
+    /// Calls that would have been refused were all rules of policy enforced, by the rule.
+    shadow: Named<Rule> = Counter "caio_policy_shadow_total";
     /// Panics that were caught in connections: must stay 0.
     panics: Count = Counter "caio_panics_total";
 }

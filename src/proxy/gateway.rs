@@ -84,6 +84,7 @@ impl Gateway {
         settings: Settings,
         process_file: [u8; 32],
         published: Published,
+        identities: Identities,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let cores = process::cores();
@@ -100,7 +101,6 @@ impl Gateway {
         });
         let (trail, ends) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
         let mut ends = ends.unwrap_or_default().into_iter();
-        let identities = Identities::new(&settings, published.snapshot.vocabulary());
         let shared = Arc::new(Shared {
             settings,
             published: Publication::new(u64::from(FIRST_VERSION), published),

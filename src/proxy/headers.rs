@@ -123,11 +123,11 @@ pub fn http2_request(
         target.push_str(&text(query));
     }
     let mut headers = copied(&head.fields, buffer, call.request_drops());
-    let amendments = call.amendments();
-    let told = amendments.told.iter().map(|(name, _)| name);
-    amendments.withheld.iter().chain(told).for_each(|name| {
-        headers.remove(name.as_str());
-    });
+    let is_withheld = |name: &&HeaderName| call.amendments().withholds(name.as_str().as_bytes());
+    let withheld: Vec<HeaderName> = headers.keys().filter(is_withheld).cloned().collect();
+    for name in withheld {
+        headers.remove(name);
+    }
     if let Framing::Length(length) = head.framing {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

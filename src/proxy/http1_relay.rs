@@ -168,7 +168,8 @@ fn first_send(
             Event::End => {
                 end += used;
                 if head.framing == Framing::Chunked {
-                    write_end(out, decoder.take_trailers().as_deref());
+                    let trailers = decoder.take_trailers().filter(|_| call.passes_trailers());
+                    write_end(out, trailers.as_deref());
                 }
                 return Ok(Sent { body, at, end });
             }

@@ -83,7 +83,9 @@ async fn forward(
                 }
                 Event::NeedMore => break,
                 Event::End => {
-                    write_end(&mut out, decoder.take_trailers().as_deref());
+                    let passed = shared.call.passes_trailers();
+                    let trailers = decoder.take_trailers().filter(|_| passed);
+                    write_end(&mut out, trailers.as_deref());
                     rest = buffer.get(at..).unwrap_or_default().to_vec();
                     break;
                 }

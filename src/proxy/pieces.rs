@@ -144,6 +144,11 @@ impl Tell<'_> {
     fn content(self, content: &[u8]) {
         self.call.tell_content(self.towards, content);
     }
+
+    /// Whether trailers are passed on in this direction.
+    fn passes_trailers(self) -> bool {
+        self.towards == Towards::Caller || self.call.passes_trailers()
+    }
 }
 
 impl Http2Source {
@@ -649,6 +654,9 @@ pub async fn pump(
                 }
                 piece => piece,
             };
+        }
+        if matches!(piece, Piece::Trailers(_)) && !terms.tell.passes_trailers() {
+            piece = Piece::End;
         }
         let ended = match &piece {
             Piece::Data(data, last) => {

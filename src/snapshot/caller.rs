@@ -1,123 +1,114 @@
-//! Callers by their ids: the class of any of them, and what is configured about some.
+//! Ids in classes: those that the same patterns match; and callers by their ids.
 //!
-//! A class is a set of ids that the same caller patterns match. Patterns are whole ids and
-//! prefixes, so the whole id, or else the longest prefix, that matches an id says which others
-//! match it too: there is at most one class more than there are patterns, and the class of an id
-//! that nobody configured, as tokens bring them, is one search away.
+//! Patterns are whole ids and prefixes, so the whole id, or else the longest prefix, that matches an
+//! id says which others match it too: there is at most one class more than there are patterns, and
+//! the class of an id that nobody configured, as tokens bring them, is one search away.
 
 use super::request::{CallerClass, Principal};
+use crate::config::policy::IdPattern;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The id of everyone who was not identified.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// Ids that a rule speaks of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CallerPattern {
-    /// This one.
-    Exact(String),
-    /// All that begin with this; the empty text begins every id.
-    Prefix(String),
-}
-
-impl CallerPattern {
-    /// The pattern a person wrote: a trailing `*` stands for anything.
-    pub fn of(text: &str) -> Self {
-        match text.strip_suffix('*') {
-            Some(prefix) => Self::Prefix(prefix.to_owned()),
-            None => Self::Exact(text.to_owned()),
-        }
-    }
-
-    /// Whether it speaks of this id.
-    pub fn matches(&self, id: &str) -> bool {
-        match self {
-            Self::Exact(text) => text == id,
-            Self::Prefix(prefix) => id.starts_with(prefix.as_str()),
-        }
-    }
-}
-
 /// A prefix, and the longest other one that is a prefix of it.
 #[derive(Clone, Debug)]
 struct Prefix {
     text: Box<str>,
     parent: Option<u32>,
-    class: CallerClass,
+    class: u16,
 }
 
 /// The classes of all ids.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Classes {
-    exact: BTreeMap<Box<str>, CallerClass>,
+    exact: BTreeMap<Box<str>, u16>,
     /// Sorted by text.
     prefixes: Vec<Prefix>,
     /// Whoever no pattern speaks of.
-    other: CallerClass,
+    other: u16,
 }
 
 /// What an id stands for when classes are made: itself, or all that begin so and that no longer
 /// pattern speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Member<'a> {
-    Id(&'a str),
-    Prefix(&'a str),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Member {
+    Id(String),
+    Prefix(String),
     Other,
 }
 
-impl Member<'_> {
+impl Member {
     /// Whether a pattern speaks of it.
-    pub(crate) fn is_of(self, pattern: &CallerPattern) -> bool {
+    pub(crate) fn is_of(&self, pattern: &IdPattern) -> bool {
         match (self, pattern) {
             (Self::Id(id), pattern) => pattern.matches(id),
-            (Self::Prefix(text), CallerPattern::Prefix(prefix)) => {
-                text.starts_with(prefix.as_str())
-            }
-            (Self::Other, CallerPattern::Prefix(prefix)) => prefix.is_empty(),
-            (Self::Prefix(_) | Self::Other, CallerPattern::Exact(_)) => false,
+            (Self::Prefix(text), IdPattern::Prefix(prefix)) => text.starts_with(prefix.as_str()),
+            (Self::Other, IdPattern::Prefix(prefix)) => prefix.is_empty(),
+            (Self::Prefix(_) | Self::Other, IdPattern::Exact(_)) => false,
         }
     }
 }
 
 impl Classes {
-    /// Classes for these patterns; `class_of` is asked for the class of each kind of caller that
-    /// they tell apart, those that no pattern speaks of first.
+    /// Classes for these patterns, each with the number of whoever wrote it. `class_of` is asked
+    /// for the class of each kind of id that they tell apart, with the numbers that speak of it, in
+    /// order; of those that no pattern speaks of first.
     pub(crate) fn new<'p>(
-        patterns: impl IntoIterator<Item = &'p CallerPattern>,
-        mut class_of: impl FnMut(Member<'_>) -> CallerClass,
+        patterns: impl IntoIterator<Item = (&'p IdPattern, u32)>,
+        mut class_of: impl FnMut(Member, Vec<u32>) -> u16,
     ) -> Self {
-        let other = class_of(Member::Other);
-        let (mut exact, mut texts) = (BTreeMap::new(), Vec::new());
-        for pattern in patterns {
+        let mut exact: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        let mut begun: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for (pattern, number) in patterns {
             match pattern {
-                CallerPattern::Exact(id) => {
-                    let id = id.as_str();
-                    exact.entry(id.into()).or_insert_with(|| class_of(Member::Id(id)));
-                }
-                CallerPattern::Prefix(text) => texts.push(text.as_str()),
+                IdPattern::Exact(id) => exact.entry(id).or_default().push(number),
+                IdPattern::Prefix(text) => begun.entry(text).or_default().push(number),
             }
         }
-        texts.sort_unstable();
-        texts.dedup();
-        let mut prefixes: Vec<Prefix> = Vec::with_capacity(texts.len());
-        for text in texts {
+        let sorted = |mut numbers: Vec<u32>| {
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        };
+        let everyone = begun.get("").cloned().unwrap_or_default();
+        let other = class_of(Member::Other, sorted(everyone));
+        let mut prefixes: Vec<Prefix> = Vec::with_capacity(begun.len());
+        // What speaks of each prefix: itself and all prefixes of it.
+        let mut all: Vec<Vec<u32>> = Vec::with_capacity(begun.len());
+        for (text, mut numbers) in begun {
             let parent = ancestor(&prefixes, prefixes.len().checked_sub(1), text);
+            numbers.extend(parent.and_then(|at| all.get(at)).into_iter().flatten());
+            let numbers = sorted(numbers);
+            let class = class_of(Member::Prefix(text.to_owned()), numbers.clone());
             let parent = parent.and_then(|at| u32::try_from(at).ok());
-            let class = class_of(Member::Prefix(text));
             prefixes.push(Prefix { text: text.into(), parent, class });
+            all.push(numbers);
         }
-        Self { exact, prefixes, other }
+        let mut classes = Self { exact: BTreeMap::new(), prefixes, other };
+        for (id, mut numbers) in exact {
+            let prefix = classes.longest(id);
+            numbers.extend(prefix.and_then(|at| all.get(at)).into_iter().flatten());
+            let class = class_of(Member::Id(id.to_owned()), sorted(numbers));
+            classes.exact.insert(id.into(), class);
+        }
+        classes
     }
 
     /// The class of an id.
-    pub(crate) fn of(&self, id: &str) -> CallerClass {
+    pub(crate) fn of(&self, id: &str) -> u16 {
         if let Some(class) = self.exact.get(id) {
             return *class;
         }
+        let found = self.longest(id).and_then(|at| self.prefixes.get(at));
+        found.map_or(self.other, |prefix| prefix.class)
+    }
+
+    /// The longest prefix of an id.
+    fn longest(&self, id: &str) -> Option<usize> {
         let behind = self.prefixes.partition_point(|prefix| *prefix.text <= *id);
-        let found = ancestor(&self.prefixes, behind.checked_sub(1), id);
-        found.and_then(|at| self.prefixes.get(at)).map_or(self.other, |prefix| prefix.class)
+        ancestor(&self.prefixes, behind.checked_sub(1), id)
     }
 }
 
@@ -144,9 +135,14 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
+    /// The class of an id.
+    pub(crate) fn class_of(&self, id: &str) -> CallerClass {
+        CallerClass(self.classes.of(id))
+    }
+
     /// The principal of an id with these facts; what is configured about it goes first.
     pub(crate) fn principal(&self, id: &str, mut facts: Vec<(String, String)>) -> Principal {
-        let class = self.classes.of(id);
+        let class = self.class_of(id);
         let Some((id, known)) = self.known.get_key_value(id) else {
             return Principal { id: id.into(), class, facts };
         };
@@ -160,47 +156,40 @@ impl Callers {
 mod tests {
     use super::*;
 
-    /// Classes numbered by the set of patterns that match, and those sets.
-    fn classes(patterns: &[CallerPattern]) -> (Classes, Vec<Vec<usize>>) {
-        let mut sets: Vec<Vec<usize>> = Vec::new();
-        let classes = Classes::new(patterns, |member| {
-            let matching = patterns.iter().enumerate().filter(|(_, one)| member.is_of(one));
-            let set: Vec<usize> = matching.map(|(at, _)| at).collect();
-            let at = sets.iter().position(|known| *known == set).unwrap_or_else(|| {
-                sets.push(set);
-                sets.len() - 1
-            });
-            CallerClass(u16::try_from(at).unwrap())
-        });
-        (classes, sets)
+    fn text(rng: &mut fastrand::Rng, most: usize) -> String {
+        (0..rng.usize(0..=most)).map(|_| rng.choice(['a', 'b', '/']).unwrap()).collect()
     }
 
     #[test]
     fn the_class_of_any_id_is_the_set_of_patterns_that_match_it() {
         let mut rng = fastrand::Rng::with_seed(11);
-        let text = |rng: &mut fastrand::Rng, most: usize| -> String {
-            (0..rng.usize(0..=most)).map(|_| rng.choice(['a', 'b', '/']).unwrap()).collect()
-        };
         let mut met = 0;
         for _ in 0..500 {
-            let patterns: Vec<CallerPattern> = (0..rng.usize(0..9))
+            let patterns: Vec<IdPattern> = (0..rng.usize(0..9))
                 .map(|_| {
                     let text = text(&mut rng, 4);
-                    if rng.bool() {
-                        CallerPattern::Prefix(text)
-                    } else {
-                        CallerPattern::Exact(text)
-                    }
+                    if rng.bool() { IdPattern::Prefix(text) } else { IdPattern::Exact(text) }
                 })
                 .collect();
-            let (classes, sets) = classes(&patterns);
+            let mut sets: Vec<Vec<u32>> = Vec::new();
+            let numbered = patterns.iter().zip(0..);
+            let classes = Classes::new(numbered.clone(), |member, numbers| {
+                let speaking = numbered.clone().filter(|(pattern, _)| member.is_of(pattern));
+                let speaking: Vec<u32> = speaking.map(|(_, number)| number).collect();
+                assert_eq!(speaking, numbers, "{member:?} {patterns:?}");
+                let at = sets.iter().position(|known| *known == numbers).unwrap_or_else(|| {
+                    sets.push(numbers);
+                    sets.len() - 1
+                });
+                u16::try_from(at).unwrap()
+            });
             assert!(sets.len() <= patterns.len() + 1);
             for _ in 0..50 {
                 let id = text(&mut rng, 6);
-                let matching: Vec<usize> =
-                    (0..patterns.len()).filter(|at| patterns[*at].matches(&id)).collect();
+                let matching = numbered.clone().filter(|(pattern, _)| pattern.matches(&id));
+                let matching: Vec<u32> = matching.map(|(_, number)| number).collect();
                 met += usize::from(matching.len() > 1);
-                assert_eq!(sets[usize::from(classes.of(&id).0)], matching, "{id} {patterns:?}");
+                assert_eq!(sets[usize::from(classes.of(&id))], matching, "{id} {patterns:?}");
             }
         }
         assert!(met > 1000, "{met}");

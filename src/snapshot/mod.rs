@@ -12,8 +12,10 @@ pub mod flat;
 pub mod governance;
 pub mod hash;
 pub mod pattern;
+pub mod policy;
 mod reading;
 pub mod request;
+pub mod rulebook;
 pub mod table;
 pub mod vector;
 
@@ -24,6 +26,7 @@ use block::Blocks;
 use caller::Callers;
 use flat::Flat;
 pub use governance::Governance;
+use policy::Policies;
 use request::{BadFact, CallerClass, Principal, RequestView};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -114,6 +117,8 @@ pub struct RouteEntry {
     pub depth: Option<Arc<Depth>>,
     /// The hooks that are asked before a decision, in order: their numbers in [`Governance`].
     pub hooks: Arc<[u16]>,
+    /// Whether policy is only told of here, and not enforced.
+    pub shadowed: bool,
 }
 
 /// What a request's target leads to.
@@ -170,6 +175,9 @@ pub struct Snapshot {
     pub(crate) callers: Callers,
     /// By class of callers: which of the classes that requirements tell apart it lies in.
     pub(crate) needs_classes: Vec<u16>,
+    pub(crate) policies: Policies,
+    /// What an operator is to be told of what was left out.
+    pub(crate) notices: Vec<String>,
     pub(crate) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
     pub(crate) seed: SeedRule,
     pub(crate) vocabulary: Arc<Vocabulary>,
@@ -201,6 +209,22 @@ impl Snapshot {
     /// in order.
     pub fn sensitive(&self) -> &[u16] {
         self.vocabulary.sensitive()
+    }
+
+    /// Who may call what.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// When the first override ends, in seconds since 1970: then this landscape is not the right
+    /// one any more, and another is to be compiled.
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.policies.next_expiry_s
+    }
+
+    /// What an operator is to be told of what was left out of this landscape.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// All services, by [`ServiceId`].
@@ -278,7 +302,7 @@ impl Snapshot {
 
     /// The class of any principal's id, configured or not.
     pub fn class_of(&self, id: &str) -> CallerClass {
-        self.callers.classes.of(id)
+        self.callers.class_of(id)
     }
 
     /// The principal of an id that came with these facts. Where a caller of that id is configured,

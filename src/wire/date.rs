@@ -1,4 +1,4 @@
-//! Dates as HTTP writes them (RFC 9110 5.6.7).
+//! Dates as HTTP writes them (RFC 9110 5.6.7), and as people write moments (RFC 3339).
 
 /// Bytes of an IMF-fixdate.
 pub const DATE_BYTES: usize = 29;
@@ -49,9 +49,70 @@ fn civil(days: u64) -> (u64, u64, u64) {
     if year > 9999 { (9999, 12, 31) } else { (year, month, day) }
 }
 
+/// Seconds since 1970 of a moment in UTC, `2026-12-01T00:00:00Z` and no other form (RFC 3339 5.6).
+pub fn parse_utc(text: &str) -> Option<u64> {
+    let bytes: &[u8; 20] = text.as_bytes().try_into().ok()?;
+    let shape = bytes.iter().zip(b"0000-00-00T00:00:00Z");
+    let shaped = |(byte, form): (&u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        sign => byte == sign,
+    };
+    if !shape.into_iter().all(shaped) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if hour > 23 || minute > 59 || second > 59 || !(1..=12).contains(&month) || day == 0 {
+        return None;
+    }
+    // From a day that is early enough, the calendar itself says when the date comes.
+    let early = year.checked_sub(1970)? * 365 + (month - 1) * 28 + (day - 1);
+    let days = (early..early + 2500).find(|days| civil(*days) == (year, month, day))?;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// The moment of so many seconds since 1970, as [`parse_utc`] reads it.
+pub fn utc(seconds: u64) -> String {
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_read_as_they_are_written_and_in_no_other_form() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        for _ in 0..5000 {
+            // To the end of the year 9999.
+            let seconds = rng.u64(..253_402_300_800);
+            assert_eq!(parse_utc(&utc(seconds)), Some(seconds), "{}", utc(seconds));
+        }
+        assert_eq!(parse_utc("2026-12-01T00:00:00Z"), Some(1_796_083_200));
+        for text in [
+            "",
+            "2026-12-01",
+            "2026-12-01T00:00:00",
+            "2026-12-01t00:00:00z",
+            "2026-12-01T00:00:00+01:00",
+            "2026-12-01 00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "2026-12-01T24:00:00Z",
+            "2026-12-01T00:60:00Z",
+            "2026-12-01T00:00:60Z",
+            "1969-12-31T23:59:59Z",
+            "+026-12-01T00:00:00Z",
+            "2026-12-01T00:00:00é",
+        ] {
+            assert_eq!(parse_utc(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

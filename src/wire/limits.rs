@@ -233,6 +233,31 @@ const _: () = assert!(2 * CLAIM_ID_BYTES_MAX <= PRINCIPAL_BYTES_MAX);
 /// Series of one family of metrics whose names an operator's files bring along, such as rules: more
 /// would cost a monitoring system more than they tell; what is beyond is counted together.
 pub const NAMED_SERIES_MAX: usize = 1024;
+/// Policies and overrides of one landscape: a set of them is a bit each, and the re-check ands four
+/// such sets, 64 words at the most.
+pub const POLICIES_MAX: usize = 4096;
+/// Patterns in one list of a rule.
+pub const POLICY_PATTERNS_MAX: usize = 1024;
+/// Distinct patterns of callers' ids in one landscape: there are at most as many classes of callers
+/// and one, and a class is a `u16`.
+pub const CALLER_PATTERNS_MAX: usize = 16_384;
+/// Conditions on facts that rules put to one call of one capability: which of them hold stands in
+/// four words on the stack.
+pub const POLICY_CONDITIONS_MAX: usize = 256;
+/// Kinds of caller that policy tells apart on one capability and class of routes, over all of them:
+/// a kind is some 10 bytes, and finding it a binary search.
+pub const POLICY_CELLS_MAX: usize = 1 << 20;
+/// Steps of all distinct programs that those kinds lead to, some 24 bytes each.
+pub const POLICY_STEPS_MAX: usize = 4 << 20;
+/// Rules with obligations that may oblige one call together.
+pub const OBLIGING_MAX: usize = 8;
+/// Fields that one rule may set or remove.
+pub const OBLIGATION_FIELDS_MAX: usize = 8;
+/// Bytes of a rule's reason and of an override's owner: a line for people.
+pub const REASON_BYTES_MAX: usize = 500;
+/// Seconds that an override may be ahead of its end: what is needed for longer is a policy.
+pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
+
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds for one of its requests, as much as probes commonly wait.

@@ -137,7 +137,7 @@ fn world(identify: &str, protocol: Protocol) -> World {
          [[listeners]]\naddress = \"127.0.0.1:0\"\nidentify = {identify}\n\
          [forwarding]\nprincipal = true\n[audit]\ndirectory = \"{}\"\n\
          [[services]]\ncontract = \"echo.toml\"\nendpoints = [\"{}\"]\nprotocol = \"{}\"\n\
-         {IDENTITIES}\n",
+         {IDENTITIES}\n[policy]\ndefault = \"permit\"\n",
         trail.path().display(),
         origin.address,
         protocol.word(),

@@ -20,16 +20,19 @@ use caio::balance::epoch::{Epoch, State};
 use caio::certify::{Disagreement, certify};
 use caio::compiler::canonical::need_lines;
 use caio::compiler::{compile, compile_with, stored};
-use caio::config::model::{Condition, Operation, Route};
+use caio::config::model::{Condition, Offer, Operation, Route};
+use caio::contract::entailment::effective;
 use caio::contract::logic::{AttributeId, Facts};
 use caio::decide::requirement::{Interner, Tokens, Unavailable, read};
 use caio::decide::{Choice, HeaderNeeds, Question, Stage, Verdict, decide, reference};
 use caio::snapshot::cell::Layout;
 use caio::snapshot::pattern::{host_matches, operation_matches};
+use caio::snapshot::policy::{By, RuleId, RuleKind, Ruling};
 use caio::snapshot::request::{Principal, RequestView};
 use caio::snapshot::vector::FactVector;
-use caio::snapshot::{CapabilityId, NeedsId, NoRoute, ServiceId, Snapshot};
+use caio::snapshot::{CapabilityId, NeedsId, NoRoute, RouteId, ServiceId, Snapshot};
 use fastrand::Rng;
+use std::collections::BTreeMap;
 use world::{Call, Sender, World};
 
 fn rounds(default: u64) -> std::ops::Range<u64> {
@@ -42,6 +45,8 @@ fn rounds(default: u64) -> std::ops::Range<u64> {
 /// One random question to a world, in both forms.
 struct Asked {
     capability: CapabilityId,
+    route: RouteId,
+    caller: &'static str,
     needs_id: NeedsId,
     header: Option<HeaderNeeds>,
     facts: Facts,
@@ -58,8 +63,13 @@ impl Asked {
             .bool()
             .then(|| HeaderNeeds::new((0..rng.usize(..3)).map(|_| world.need(rng)).collect()));
         let services = snapshot.services().len() as u32;
+        let routes = (0..).map(RouteId).map_while(|id| Some((id, snapshot.route_entry(id)?)));
+        let routes = routes.filter(|(_, route)| route.capability == capability);
+        let callers = ["team/a", "team/b", "else", "anonymous", "stranger", "team/zz", "t"];
         Self {
             capability,
+            route: rng.choice(routes.map(|(id, _)| id).collect::<Vec<_>>()).unwrap(),
+            caller: rng.choice(callers).unwrap(),
             needs_id: NeedsId(rng.u32(..entry.needs.len() as u32)),
             header,
             facts: world.facts(rng),
@@ -77,6 +87,8 @@ impl Asked {
     fn judge(&self, snapshot: &Snapshot, epoch: &Epoch) -> reference::Judgement {
         let asked = reference::Asked {
             capability: self.capability,
+            route: self.route,
+            caller: self.caller,
             needs: self.needs(snapshot),
             facts: &self.facts,
             seed: self.seed,
@@ -89,6 +101,8 @@ impl Asked {
         let columns = &snapshot.capability_entry(self.capability).unwrap().columns;
         answer(&Question {
             capability: self.capability,
+            route: self.route,
+            caller: snapshot.class_of(self.caller),
             needs: self.needs_id,
             header: self.header.as_ref(),
             facts: &columns.vector(&self.facts),
@@ -108,6 +122,12 @@ fn random_epoch(rng: &mut Rng, snapshot: &Snapshot) -> Epoch {
     Epoch::new(rng.u64(..), states)
 }
 
+/// What kind of rule it is; `None` is none.
+fn kind(snapshot: &Snapshot, by: By) -> Option<RuleKind> {
+    let By::Rule(rule) = by else { return None };
+    Some(snapshot.policies().rule(rule).unwrap().kind)
+}
+
 fn eligible(judgement: &reference::Judgement) -> Vec<ServiceId> {
     let left = judgement.appraisals.iter().filter(|one| one.failure.is_none());
     left.map(|one| one.service).collect()
@@ -115,8 +135,9 @@ fn eligible(judgement: &reference::Judgement) -> Vec<ServiceId> {
 
 #[test]
 fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
-    let mut routed = 0u32;
+    let (mut routed, mut obliged) = (0u32, 0usize);
     let mut denied = [0u32; 7];
+    let (mut rulings, mut refusals) = (BTreeMap::new(), BTreeMap::new());
     for seed in rounds(150) {
         let mut rng = Rng::with_seed(seed);
         let world = World::random(&mut rng);
@@ -127,7 +148,8 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
             let epoch = random_epoch(&mut rng, &snapshot);
             let leveled = epoch.clone().leveled(&rows);
             let mut asked = Asked::random(&mut rng, &world, &snapshot);
-            let expected = asked.judge(&snapshot, &epoch).verdict;
+            let judgement = asked.judge(&snapshot, &epoch);
+            let expected = judgement.verdict;
             if let Some(header) = asked.header.as_mut().filter(|_| round % 2 == 0) {
                 header.bind(&snapshot, asked.capability);
             }
@@ -138,20 +160,41 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
                 match &expected {
                     Verdict::Route(choice) => {
                         routed += 1;
-                        let certified = certify(&snapshot, &epoch, question, choice);
-                        assert_eq!(certified.map(|it| it.service()), Ok(choice.service), "{seed}");
+                        let certified = certify(&snapshot, &epoch, question, choice).unwrap();
+                        assert_eq!(certified.service(), choice.service, "seed {seed}");
+                        let one = &judgement.appraisals[choice.candidate as usize];
+                        let obliging: Vec<_> = certified.obliging().collect();
+                        assert_eq!(obliging, one.standing.obliging, "seed {seed}");
+                        obliged += obliging.len();
+                        let Ruling { rule, shadow } = choice.ruling;
+                        *rulings
+                            .entry((kind(&snapshot, rule), kind(&snapshot, shadow)))
+                            .or_insert(0) += 1;
                     }
                     Verdict::Deny(denial) => {
                         denied[denial.stage as usize] += 1;
+                        *refusals.entry(kind(&snapshot, denial.rule)).or_insert(0) += 1;
                         assert!(denial.survivors.is_sorted_by(|a, b| a >= b));
                     }
                 }
             });
         }
     }
+    // Every kind of rule lets through or refuses, now and strictly.
+    let permits = [None, Some(RuleKind::Permit), Some(RuleKind::Override)];
+    let strict = [None, Some(RuleKind::Forbid)];
+    for pair in permits.into_iter().flat_map(|rule| strict.map(|shadow| (rule, shadow))) {
+        // An override lets through strictly too.
+        let seen = rulings.get(&pair).copied().unwrap_or(0);
+        assert_eq!(seen > 10, pair != (Some(RuleKind::Override), strict[1]), "{pair:?}: {seen}");
+    }
+    assert!(refusals[&None] > 100 && refusals[&Some(RuleKind::Forbid)] > 100, "{refusals:?}");
+    assert!(obliged > 100, "{obliged}");
     // The worlds must not be so easy that a stage is never the last.
     assert!(routed > 1000, "{routed} routed");
-    for stage in [Stage::Demand, Stage::Guarantee, Stage::Health, Stage::Drain, Stage::Tried] {
+    for stage in
+        [Stage::Demand, Stage::Permit, Stage::Guarantee, Stage::Health, Stage::Drain, Stage::Tried]
+    {
         assert!(denied[stage as usize] > 10, "{denied:?} denied at each stage");
     }
 }
@@ -169,7 +212,8 @@ fn the_recheck_refuses_everyone_whom_the_reference_refuses() {
             let judgement = asked.judge(&snapshot, &epoch);
             asked.ask(&snapshot, |question| {
                 for (candidate, one) in (0..).zip(&judgement.appraisals) {
-                    let choice = Choice { service: one.service, key: one.key, candidate };
+                    let ruling = reference::ruling(&one.standing);
+                    let choice = Choice { service: one.service, key: one.key, candidate, ruling };
                     let answer = certify(&snapshot, &epoch, question, &choice).map(|_| ());
                     let expected = match one.failure.as_ref().map(|failure| failure.stage) {
                         None => Ok(()),
@@ -178,7 +222,8 @@ fn the_recheck_refuses_everyone_whom_the_reference_refuses() {
                         Some(Stage::Health) => Err(Disagreement::Health),
                         Some(Stage::Drain) => Err(Disagreement::Drain),
                         Some(Stage::Tried) => Err(Disagreement::Tried),
-                        Some(Stage::Offer | Stage::Permit) => unreachable!(),
+                        Some(Stage::Permit) => Err(Disagreement::Permit),
+                        Some(Stage::Offer) => unreachable!(),
                     };
                     assert_eq!(answer, expected, "seed {seed}");
                     *seen.entry(format!("{answer:?}")).or_insert(0) += 1;
@@ -189,7 +234,7 @@ fn the_recheck_refuses_everyone_whom_the_reference_refuses() {
             });
         }
     }
-    assert_eq!(seen.len(), 6, "{seen:?}");
+    assert_eq!(seen.len(), 7, "{seen:?}");
 }
 
 fn corruptions_are_refused(
@@ -198,13 +243,16 @@ fn corruptions_are_refused(
     question: &Question<'_>,
     choice: Choice,
 ) {
-    let mut wrong = [choice; 6];
+    let mut wrong = [choice; 8];
     wrong[0].service = ServiceId(choice.service.0 + 1);
     wrong[1].candidate += 1;
     wrong[2].key.tier ^= 1;
     wrong[3].key.bucket ^= 1;
     wrong[4].key.rendezvous ^= 1;
     wrong[5].key.service = ServiceId(choice.service.0 + 1);
+    let other = |by| if by == By::Default { By::Rule(RuleId(0)) } else { By::Default };
+    wrong[6].ruling.rule = other(choice.ruling.rule);
+    wrong[7].ruling.shadow = other(choice.ruling.shadow);
     for (field, wrong) in wrong.iter().enumerate() {
         assert!(certify(snapshot, epoch, question, wrong).is_err(), "field {field} of {choice:?}");
     }
@@ -226,6 +274,8 @@ fn the_order_of_registration_changes_nothing() {
         rng.shuffle(&mut shuffled.routes);
         rng.shuffle(&mut shuffled.requirements);
         rng.shuffle(&mut shuffled.callers);
+        rng.shuffle(&mut shuffled.policies.rules);
+        rng.shuffle(&mut shuffled.policies.overrides);
         for service in &mut shuffled.services {
             rng.shuffle(&mut service.contract.offers);
         }
@@ -289,7 +339,7 @@ fn engine_narrower(seed: u64, before: &Asked, after: &Asked, snapshot: &Snapshot
 }
 
 #[test]
-fn forgetting_a_fact_never_satisfies_a_demand() {
+fn forgetting_a_fact_never_satisfies_a_demand_nor_permits_anyone() {
     for seed in rounds(100) {
         let mut rng = Rng::with_seed(seed);
         let world = World::random(&mut rng);
@@ -299,7 +349,7 @@ fn forgetting_a_fact_never_satisfies_a_demand() {
             let passed = |asked: &Asked| -> Vec<ServiceId> {
                 let judgement = asked.judge(&snapshot, &Epoch::default());
                 let demanded = judgement.appraisals.iter().filter(|one| {
-                    one.failure.as_ref().is_none_or(|failure| failure.stage > Stage::Demand)
+                    one.failure.as_ref().is_none_or(|failure| failure.stage > Stage::Permit)
                 });
                 demanded.map(|one| one.service).collect()
             };
@@ -326,6 +376,11 @@ fn dropping_a_promise_never_makes_anyone_eligible_who_does_not_contradict_himsel
         }
         offer.promises.remove(rng.usize(..offer.promises.len()));
         let (rich, poor) = (compile(&world.parts()).unwrap(), compile(&poorer.parts()).unwrap());
+        let contradicts = |offer: &Offer| effective(&offer.promises, &Facts::new()).is_err();
+        if rich.capabilities().iter().flat_map(|it| &it.candidates).any(|it| contradicts(&it.offer))
+        {
+            continue;
+        }
         for _ in 0..20 {
             let asked = Asked::random(&mut rng, &world, &rich);
             let judged = asked.judge(&rich, &Epoch::default());
@@ -469,7 +524,8 @@ fn a_deliberate_fault_in_the_answer_is_noticed() {
     fn choose(judgement: &reference::Judgement, place: usize) -> Option<Verdict> {
         let one = judgement.appraisals.get(place)?;
         let candidate = u32::try_from(place).ok()?;
-        Some(Verdict::Route(Choice { service: one.service, key: one.key, candidate }))
+        let ruling = reference::ruling(&one.standing);
+        Some(Verdict::Route(Choice { service: one.service, key: one.key, candidate, ruling }))
     }
     fn argmin(
         judgement: &reference::Judgement,
@@ -535,6 +591,8 @@ fn more_bounds_and_slots_than_a_cell_has_rows_are_decided_exactly() {
             facts,
             seed: rng.u64(..),
             tried: Vec::new(),
+            route: RouteId(0),
+            caller: "anonymous",
         };
         let expected = asked.judge(&bitmap, &Epoch::default()).verdict;
         let answer = asked.ask(&bitmap, |question| decide(&bitmap, &Epoch::default(), question));
@@ -665,6 +723,8 @@ fn a_landscape_out_of_its_own_text_decides_alike_by_what_is_on_record() {
             });
             let question = Question {
                 capability: asked.capability,
+                route: asked.route,
+                caller: again.class_of(asked.caller),
                 needs: asked.needs_id,
                 header: header.as_ref(),
                 facts: &facts,

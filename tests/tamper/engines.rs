@@ -7,8 +7,9 @@ use super::world::{World, misread};
 use super::{check, naive, place};
 use caio::balance::epoch::State;
 use caio::compiler::compile;
-use caio::decide::reference::Judgement;
+use caio::decide::reference::{self, Judgement};
 use caio::decide::{Choice, Denial, HeaderNeeds, Stage, Verdict};
+use caio::snapshot::policy::By;
 use caio::snapshot::{NeedsId, ServiceId};
 
 const FAULTY: [(&str, Engine); 17] = [
@@ -25,22 +26,23 @@ const FAULTY: [(&str, Engine); 17] = [
         honest(it, &judgement, first.map(|one| one.service))
     }),
     ("the stage is the one after", |it| match it.decide() {
-        Verdict::Deny(Denial { stage, survivors }) => {
+        Verdict::Deny(Denial { stage, survivors, rule }) => {
             let next = Stage::ALL.into_iter().find(|later| *later > stage);
-            Verdict::Deny(Denial { stage: next.unwrap_or(Stage::Offer), survivors })
+            Verdict::Deny(Denial { stage: next.unwrap_or(Stage::Offer), survivors, rule })
         }
         route => route,
     }),
     ("a survivor is not counted", |it| match it.decide() {
-        Verdict::Deny(Denial { stage, mut survivors }) => {
+        Verdict::Deny(Denial { stage, mut survivors, rule }) => {
             survivors[1] = survivors[1].saturating_sub(1);
-            Verdict::Deny(Denial { stage, survivors })
+            Verdict::Deny(Denial { stage, survivors, rule })
         }
         route => route,
     }),
     ("who is eligible is denied", |it| match it.decide() {
         Verdict::Route(_) => {
-            Verdict::Deny(Denial { stage: Stage::Guarantee, survivors: [1, 1, 1, 0, 0, 0, 0] })
+            let (survivors, rule) = ([1, 1, 1, 0, 0, 0, 0], By::Nobody);
+            Verdict::Deny(Denial { stage: Stage::Guarantee, survivors, rule })
         }
         denial => denial,
     }),
@@ -94,7 +96,8 @@ fn honest(it: &Setting<'_>, judgement: &Judgement, service: Option<ServiceId>) -
     let mut candidates = (0..).zip(&judgement.appraisals);
     let found = candidates.find(|(_, one)| Some(one.service) == service);
     found.map_or(it.decide(), |(candidate, one)| {
-        Verdict::Route(Choice { service: one.service, key: one.key, candidate })
+        let ruling = reference::ruling(&one.standing);
+        Verdict::Route(Choice { service: one.service, key: one.key, candidate, ruling })
     })
 }
 

@@ -15,6 +15,7 @@ import sys
 from bisect import bisect_right
 
 NONE = 0xFFFFFFFF
+DEFAULT = 0xFFFFFFFE
 WRITER = 0xFFFF
 NO_PARENT = 0xFFFFFFFFFFFFFFFF
 MAGIC = b"CAIOframe1\n\0\0\0\0\0"
@@ -334,12 +335,28 @@ class Text:
         must(self.at == len(self.text), "`%s` goes on" % self.text[:80])
 
 
+def add_ends(ends, clause):
+    for attribute, spans in clause:
+        known = ends.setdefault(attribute, set())
+        for span in spans:
+            known.update(end for end in span if type(end) is tuple and end != (1,))
+
+
+def speaks_of(rule, side, name):
+    if side not in rule:
+        return True
+    return any(
+        name.startswith(one[:-1]) if one.endswith(b"*") else name == one for one in rule[side]
+    )
+
+
 class Landscape:
     def __init__(self, text):
         lines = text.split("\n")
         must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
+        self.rules, self.deny = [], False
         order = []
         for line in lines[1:] if lines[-1] else lines[1:-1]:
             word, space, _ = line.partition(" ")
@@ -383,12 +400,50 @@ class Landscape:
                 offer[2].append((when, then))
                 it.end()
             elif word == "route":
-                it.quoted()
+                route = it.quoted()
                 for between in (" host ", " operation ", " capability "):
                     it.need(between)
                     name = it.quoted()
                 target = []
-                self.routes.append((name, target))
+                self.routes.append((name, target, route, line.endswith(" policy shadow")))
+            elif word == "follows":
+                must(int(it.match("[0-9]+")) == len(self.routes), "routes are out of order")
+                it.need(" ")
+                route = it.quoted()
+                it.need(" capability ")
+                self.routes.append((it.quoted(), [], route, False))
+                it.end()
+            elif word == "policies":
+                self.deny = it.match("deny|open") == "deny"
+                it.end()
+            elif word in ("policy", "override"):
+                rule = {"id": it.quoted(), "override": word == "override", "shadow": False}
+                if word == "policy":
+                    rule["forbid"] = it.match(" permit| forbid") == " forbid"
+                    rule["shadow"] = it.match(" enforce| shadow") == " shadow"
+                else:
+                    it.match(" expires [^ ]* owner ")
+                    it.quoted()
+                    rule["forbid"] = False
+                it.end()
+                places = [(one["override"], one["id"]) for one in self.rules[-1:] + [rule]]
+                must(places == sorted(set(places)), "rules are out of order")
+                self.rules.append(rule)
+            elif word in ("callers", "capabilities", "services", "routes"):
+                patterns = [it.quoted()]
+                while it.eat(" "):
+                    patterns.append(it.quoted())
+                it.end()
+                must(word not in self.rules[-1], "a rule says twice of whom it speaks")
+                self.rules[-1][word] = patterns
+            elif word in ("if", "unless"):
+                rule, kind = self.rules[-1], it.match("facts |promises ").strip()
+                must(rule["forbid"] == (word == "unless") and kind not in rule, "a rule's condition")
+                must(kind == "facts" or not rule["override"], "a rule's condition")
+                rule[kind] = it.condition()
+                it.end()
+            elif word in ("reason", "set", "remove", "keep", "limit"):
+                must(self.rules, "a line of no rule")
             elif word == "requirement":
                 it.quoted()
                 it.need(" caller ")
@@ -419,10 +474,11 @@ class Landscape:
             ends = {}
             for _, demands, modes in sorted_offers:
                 for clause in sum(demands + [when for when, _ in modes], []):
-                    for attribute, spans in clause:
-                        known = ends.setdefault(attribute, set())
-                        for span in spans:
-                            known.update(end for end in span if type(end) is tuple and end != (1,))
+                    add_ends(ends, clause)
+            for rule in self.rules:
+                if speaks_of(rule, "capabilities", name):
+                    for clause in rule.get("facts", []):
+                        add_ends(ends, clause)
             ranked = {attribute: sorted(known) for attribute, known in ends.items()}
             self.capabilities.append((name, sorted_offers, ranked))
 
@@ -497,6 +553,49 @@ def guarantees(facts, ends, modes, needs):
     return True
 
 
+def first_of(rules, denies):
+    """The number that lets through and None, or None and the number that refuses."""
+    permits = [number for number, rule in rules if not rule["forbid"] and not rule["override"]]
+    forbids = [number for number, rule in rules if rule["forbid"]]
+    overrides = [number for number, rule in rules if rule["override"]]
+    if permits and not forbids:
+        return permits[0], None
+    if overrides:
+        return overrides[0], None
+    if forbids:
+        return None, forbids[0]
+    return (None, DEFAULT) if denies else (NONE, None)
+
+
+def speaking(landscape, call, capability, offer):
+    """The rules that speak of a call of an offer and that its unconditional promises leave."""
+    caller, route, _ = call
+    service, _, modes = offer
+    for number, rule in enumerate(landscape.rules):
+        sides = {"callers": caller, "capabilities": capability[0], "routes": route}
+        sides["services"] = landscape.services[service][0]
+        if all(speaks_of(rule, side, name) for side, name in sides.items()):
+            entails = "promises" in rule and guarantees({}, {}, modes, [rule["promises"]])
+            if not entails if rule["forbid"] else entails or "promises" not in rule:
+                yield number, rule
+
+
+def weigh(landscape, call, capability, offer, facts):
+    if not landscape.rules and not landscape.deny:
+        return (NONE, None), (NONE, None)
+    told = call[2]
+    strict = []
+    for number, rule in speaking(landscape, call, capability, offer):
+        met = "facts" in rule and holds(facts, capability[2], rule["facts"])
+        if not met if rule["forbid"] else met or "facts" not in rule:
+            strict.append((number, rule))
+    now = [] if told else [one for one in strict if not one[1]["shadow"]]
+    policies = [rule for rule in landscape.rules if not rule["override"]]
+    denies = landscape.deny or any(not rule["shadow"] for rule in policies)
+    would = landscape.deny or bool(policies)
+    return first_of(now, denies and not told), first_of(strict, would)
+
+
 def rendezvous(seed, weight):
     z = ((seed ^ weight) + 0x9E3779B97F4A7C15) & MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
@@ -504,16 +603,18 @@ def rendezvous(seed, weight):
     return z ^ (z >> 31)
 
 
-def answer(landscape, states, capability, needs, facts, seed, tried):
-    survivors, best = [0] * 7, None
+def answer(landscape, states, capability, call, needs, facts, seed, tried):
+    survivors, best, forbidden = [0] * 7, None, None
     _, offers, ends = capability or (None, [], {})
-    for service, demands, modes in offers:
+    for offer in offers:
+        service, demands, modes = offer
+        now, strict = weigh(landscape, call, capability, offer, facts)
         _, tier, weight = landscape.services[service]
         state = states[service]
         filters = [
             lambda: True,
             lambda: all(holds(facts, ends, demand) for demand in demands),
-            lambda: True,
+            lambda: now[0] is not None,
             lambda: guarantees(facts, ends, modes, needs),
             lambda: not state & 8,
             lambda: not state & 16,
@@ -521,25 +622,49 @@ def answer(landscape, states, capability, needs, facts, seed, tried):
         ]
         for stage, passes in enumerate(filters):
             if not passes():
+                if stage == 2 and forbidden is None:
+                    forbidden = now[1]
                 break
             survivors[stage] += 1
         else:
             key = (tier, state & 7, rendezvous(seed, weight), service)
-            best = key if best is None else min(best, key)
-    return best or (survivors.index(0), survivors)
+            rules = (now[0], NONE if strict[1] is None else strict[1])
+            best = (key, rules) if best is None else min(best, (key, rules))
+    if best:
+        return best
+    stage = survivors.index(0)
+    return stage, survivors, forbidden if stage == 2 else NONE
 
 
-def possible(landscape, states, capability, claimed, seed, tried):
+def possible(landscape, states, capability, call, claimed, seed, tried):
     """Whether it can be right, whatever the facts are that nobody knows any more."""
     _, offers, _ = capability
-    if len(claimed) == 4:
+    if len(claimed) == 2:
+        claimed, (own, shadow) = claimed
         service = claimed[3]
         must(service in [offer[0] for offer in offers], "the service does not offer it")
         _, tier, weight = landscape.services[service]
         must(claimed == (tier, states[service] & 7, rendezvous(seed, weight), service), "a key")
         must(not states[service] & 24 and service not in tried, "the service is not to be chosen")
+        offer = [offer for offer in offers if offer[0] == service][0]
+        rules = dict(speaking(landscape, call, capability, offer))
+        policies = [rule for rule in landscape.rules if not rule["override"]]
+        denies = landscape.deny or any(not rule["shadow"] for rule in policies)
+        if own == NONE:
+            must(call[2] or not denies, "no rule let it through")
+        else:
+            rule = rules.get(own)
+            fits = rule and not call[2] and not rule["shadow"] and not rule["forbid"]
+            must(fits, "another rule let it through")
+        if shadow == DEFAULT:
+            must(landscape.deny or policies, "the default would not refuse it")
+            must(call[2] or not denies, "the default would not refuse it")
+        elif shadow != NONE:
+            rule = rules.get(shadow)
+            must(rule and rule["forbid"] and (call[2] or rule["shadow"]), "another rule would refuse")
     else:
-        stage, survivors = claimed
+        stage, survivors, rule = claimed
+        must((stage == 2) == (rule != NONE), "a denial's rule")
         must(survivors[0] == len(offers) and survivors == sorted(survivors, reverse=True), "a denial")
         must(0 in survivors and survivors.index(0) == stage, "a denial's stage")
 
@@ -1027,7 +1152,8 @@ class Trail:
         verdict = it["verdict"]
         must((verdict == 0) == (it["reason"] == 0), "a reason")
         must(verdict == 1 or it["stage"] == 0, "a stage")
-        must(it["rules"] == (NONE, NONE), "there is no such rule")
+        ruled = verdict == 0 or (it["stage"] == 2 and it["rules"][1] == NONE)
+        must(ruled or it["rules"] == (NONE, NONE), "no rule decided that")
         must(verdict == 0 or key == (0, 0, 0, NONE), "a service of no route")
         if verdict == 2:
             return
@@ -1035,15 +1161,25 @@ class Trail:
         if capability:
             route = it["route"]
             must(route != NONE, "no route led there")
+            names = any("routes" in rule for rule in landscape.rules)
+            must(not names or route < len(landscape.routes), "no such route")
             leads = route >= len(landscape.routes) or landscape.routes[route][0] == capability[0]
             must(leads, "the route leads elsewhere")
             must(landscape.binds(route, bound, caller), "other needs are bound")
         needs = [cnf for _, cnf in bound + stated]
-        claimed = key if verdict == 0 else (it["stage"], survivors)
+        call = (caller, b"", False)
+        if it["route"] < len(landscape.routes):
+            call = (caller, *landscape.routes[it["route"]][2:])
+        rules = it["rules"]
+        claimed = (key, rules) if verdict == 0 else (it["stage"], survivors, rules[0])
         if hidden:
             self.counts["erased"] += 1
-            return possible(landscape, states, capability, claimed, it["seed"], it["tried"])
-        right = answer(landscape, states, capability, needs, dict(facts), it["seed"], it["tried"])
+            return possible(
+                landscape, states, capability, call, claimed, it["seed"], it["tried"]
+            )
+        right = answer(
+            landscape, states, capability, call, needs, dict(facts), it["seed"], it["tried"]
+        )
         must(right == claimed, "decided %s, and right is %s" % (claimed, right))
 
 

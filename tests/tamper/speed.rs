@@ -6,7 +6,8 @@ use super::{check, place};
 use caio::balance::epoch::{Epoch, State};
 use caio::contract::logic::AttributeId;
 use caio::decide::{Question, Verdict, decide};
-use caio::snapshot::{CapabilityId, NeedsId};
+use caio::snapshot::request::CallerClass;
+use caio::snapshot::{CapabilityId, NeedsId, RouteId};
 use std::time::Instant;
 
 #[path = "../../benches/support/mod.rs"]
@@ -38,6 +39,8 @@ fn speed_over_ten_thousand_services() {
         let facts = support::facts(&snapshot, &mut rng);
         let question = Question {
             capability,
+            route: RouteId(capability.0),
+            caller: CallerClass::default(),
             needs: NeedsId(1),
             header: None,
             facts: &facts,

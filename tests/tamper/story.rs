@@ -10,7 +10,8 @@ use caio::contract::logic::{Cnf, Facts};
 use caio::contract::set::Set;
 use caio::decide::{HeaderNeeds, Question, Verdict, decide, reference};
 use caio::snapshot::cell::Layout;
-use caio::snapshot::{CapabilityId, NeedsId, ServiceId, Snapshot};
+use caio::snapshot::policy::By;
+use caio::snapshot::{CapabilityId, NeedsId, RouteId, ServiceId, Snapshot};
 use fastrand::Rng;
 use std::fmt::Write;
 use std::rc::Rc;
@@ -21,6 +22,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) epoch: &'a Epoch,
     pub(crate) capability: CapabilityId,
+    pub(crate) route: RouteId,
+    pub(crate) caller: &'a str,
     pub(crate) needs: NeedsId,
     pub(crate) header: Option<&'a HeaderNeeds>,
     pub(crate) facts: &'a Facts,
@@ -35,6 +38,8 @@ impl Setting<'_> {
         let facts = entry.map(|entry| entry.columns.vector(self.facts)).unwrap_or_default();
         let question = Question {
             capability: self.capability,
+            route: self.route,
+            caller: self.snapshot.class_of(self.caller),
             needs: self.needs,
             header: self.header,
             facts: &facts,
@@ -50,6 +55,8 @@ impl Setting<'_> {
         let header = self.header.iter().flat_map(|header| header.conditions());
         let asked = reference::Asked {
             capability: self.capability,
+            route: self.route,
+            caller: self.caller,
             needs: entry.needs[self.needs.0 as usize].iter().chain(header).collect(),
             facts: self.facts,
             seed: self.seed,
@@ -618,6 +625,8 @@ impl Story {
             snapshot: &landscape.snapshot,
             epoch: &landscape.epoch,
             capability: asked.capability,
+            route: RouteId(asked.decision.route),
+            caller: &asked.decision.caller,
             needs: asked.needs,
             header: asked.header.as_deref(),
             facts: &asked.facts,
@@ -634,16 +643,19 @@ impl Story {
         let it = &mut asked.decision;
         (it.stage, it.reason, it.survivors) = (0, 0, [0; 7]);
         (it.tier, it.bucket, it.rendezvous, it.service) = (0, 0, 0, NONE);
+        it.rules = [NONE; 2];
         match verdict {
             Verdict::Route(choice) => {
                 it.verdict = 0;
                 (it.tier, it.bucket) = (choice.key.tier, choice.key.bucket);
                 (it.rendezvous, it.service) = (choice.key.rendezvous, choice.service.0);
+                it.rules = [code(choice.ruling.rule), code(choice.ruling.shadow)];
             }
             Verdict::Deny(denial) => {
                 it.verdict = 1;
                 it.stage = denial.stage as u8;
                 it.survivors = denial.survivors;
+                it.rules = [code(denial.rule), NONE];
                 it.reason = 20;
                 self.stages[denial.stage as usize] += 1;
             }
@@ -739,6 +751,15 @@ impl Story {
         lane.next += lost;
         lane.lost.0 += lost;
         lane.lost.1 += outcomes;
+    }
+}
+
+/// The number of a rule, as the format has it.
+fn code(by: By) -> u32 {
+    match by {
+        By::Nobody => NONE,
+        By::Default => NONE - 1,
+        By::Rule(rule) => rule.0,
     }
 }
 

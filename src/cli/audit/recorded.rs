@@ -26,7 +26,7 @@ use crate::contract::set::{Set, Value};
 use crate::decide::Verdict;
 use crate::decide::explain::Explanation;
 use crate::decide::reference::Asked;
-use crate::snapshot::{CapabilityId, ServiceId, Snapshot};
+use crate::snapshot::{CapabilityId, RouteId, ServiceId, Snapshot};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -189,8 +189,11 @@ fn explained(
         return Err(format!("what the request of {} stated is not on record", exchange.id));
     }
     let (known, tried) = (values(&facts), tried(decision));
+    let caller = String::from_utf8_lossy(&decision.caller);
     let asked = Asked {
         capability: CapabilityId(decision.capability),
+        route: RouteId(decision.route),
+        caller: &caller,
         needs: needs.iter().collect(),
         facts: &known,
         seed: decision.seed,

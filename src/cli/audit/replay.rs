@@ -14,7 +14,7 @@ use crate::cli::check::{FINE, WRONG};
 use crate::cli::progress::while_it_takes;
 use crate::cli::style::Output;
 use crate::decide::{HeaderNeeds, Question, decide};
-use crate::snapshot::{CapabilityId, Snapshot};
+use crate::snapshot::{CapabilityId, RouteId, Snapshot};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -133,6 +133,8 @@ impl Replay {
         let tried = tried(decision);
         let question = Question {
             capability: CapabilityId(decision.capability),
+            route: RouteId(decision.route),
+            caller: snapshot.class_of(&String::from_utf8_lossy(&decision.caller)),
             needs: names.needs_id(),
             header: header.as_deref(),
             facts: &vector,

@@ -7,11 +7,13 @@ mod tour;
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
-use super::run::{published, watch};
+use super::reloading::published;
+use super::run::watch;
 use super::style::Output;
 use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
+use crate::proxy::identify::Identities;
 use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
@@ -71,8 +73,9 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     let published = published(loaded.snapshot);
-    let Configuration { settings, digest, .. } = loaded.configuration;
-    let gateway = match Gateway::start(settings, digest, published) {
+    let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
+    let identities = Identities::new(&settings, &vocabulary);
+    let gateway = match Gateway::start(settings, digest, published, identities) {
         Ok(gateway) => gateway,
         Err(error) => {
             let mend = "take another address with `--listen 127.0.0.1:0`";

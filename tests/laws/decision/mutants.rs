@@ -7,6 +7,8 @@ use super::{Asked, eligible, random_epoch, rounds};
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::certify;
 use caio::compiler::compile;
+use caio::config::policy::Effect::{self, Permit};
+use caio::config::policy::{Fallback, Policy, Stance};
 use caio::decide::{Choice, Verdict, decide, reference};
 use caio::snapshot::{ServiceId, Snapshot};
 use fastrand::Rng;
@@ -23,7 +25,7 @@ struct Setting<'a> {
 /// Whom a faulty engine chooses; `None` refuses.
 type Mutant = (&'static str, fn(&Setting<'_>) -> Option<ServiceId>);
 
-const MUTANTS: [Mutant; 10] = [
+const MUTANTS: [Mutant; 24] = [
     ("the candidate after the best", |it| {
         let best = chosen(&it.judgement.verdict)?;
         let place = it.judgement.appraisals.iter().position(|one| one.service == best)?;
@@ -60,7 +62,79 @@ const MUTANTS: [Mutant; 10] = [
         };
         engine(it.snapshot, it.epoch, &asked)
     }),
+    ("a forbid is ignored", |it| {
+        // It still makes the default a denial.
+        let mut world = it.world.with_policies(|it| Some(it).filter(|it| it.effect == Permit));
+        if it.snapshot.policies().denies() {
+            world.policies.fallback = Some(Fallback::Deny);
+        }
+        of_world(it, &world)
+    }),
+    ("a shadow forbid is enforced", |it| of_world(it, &enforced(it, Effect::Forbid))),
+    ("a shadow permit is enforced", |it| of_world(it, &enforced(it, Permit))),
+    ("an unknown fact is false to a forbid", |it| {
+        of_world(it, &it.world.with_unknown_false(&it.asked.facts))
+    }),
+    ("callers are mixed up", |it| {
+        let caller = if it.asked.caller == "else" { "anonymous" } else { "else" };
+        let (facts, tried) = (it.asked.facts.clone(), it.asked.tried.clone());
+        let header = it.asked.header.clone();
+        engine(it.snapshot, it.epoch, &Asked { caller, facts, tried, header, ..*it.asked })
+    }),
+    ("the default is open", |it| of_world(it, &it.world.with_open_default())),
+    ("a rule speaks of all routes", |it| {
+        of_world(it, &it.world.with_scopes(|scope| scope.routes = None))
+    }),
+    ("a rule speaks of all services", |it| {
+        of_world(it, &it.world.with_scopes(|scope| scope.services = None))
+    }),
+    ("a rule speaks of all capabilities", |it| {
+        of_world(it, &it.world.with_scopes(|scope| scope.capabilities = None))
+    }),
+    ("a permit has no condition", |it| {
+        of_world(
+            it,
+            &it.world.with_policies(|rule| match rule.effect {
+                Permit => Some(Policy { when: None, service: None, ..rule }),
+                Effect::Forbid => Some(rule),
+            }),
+        )
+    }),
+    ("a forbid asks nothing of promises", |it| {
+        of_world(
+            it,
+            &it.world.with_policies(|rule| match rule.effect {
+                Permit => Some(rule),
+                Effect::Forbid => Some(Policy { service: None, ..rule }),
+            }),
+        )
+    }),
+    ("an override is ignored", |it| {
+        let mut world = it.world.clone();
+        world.policies.overrides.clear();
+        of_world(it, &world)
+    }),
+    ("an override is a mere permit", |it| of_world(it, &it.world.with_mere_permits())),
+    ("policy is enforced where it is only told of", |it| {
+        let mut world = it.world.clone();
+        world.routes.iter_mut().for_each(|route| route.policy = Stance::Enforce);
+        of_world(it, &world)
+    }),
 ];
+
+/// The world with shadow rules of this effect enforced, but the default as it is.
+fn enforced(it: &Setting<'_>, effect: Effect) -> World {
+    let mut world = it.world.with_policies(|mut rule| {
+        if rule.effect == effect && it.snapshot.policies().denies() {
+            rule.stance = Stance::Enforce;
+        }
+        Some(rule)
+    });
+    if world.policies.fallback == Some(Fallback::Open) {
+        world.policies.fallback = None;
+    }
+    world
+}
 
 fn chosen(verdict: &Verdict) -> Option<ServiceId> {
     match verdict {
@@ -86,7 +160,7 @@ fn of_states(it: &Setting<'_>, read: fn(State) -> State) -> Option<ServiceId> {
 fn every_faulty_engine_is_caught_and_none_gets_past_the_recheck() {
     let mut differs = [0u32; MUTANTS.len()];
     let mut unsound = [0u32; MUTANTS.len()];
-    for seed in rounds(20) {
+    for seed in rounds(50) {
         let mut rng = Rng::with_seed(seed);
         let world = World::random(&mut rng);
         let snapshot = compile(&world.parts()).unwrap();
@@ -111,7 +185,8 @@ fn every_faulty_engine_is_caught_and_none_gets_past_the_recheck() {
                 let place = place.unwrap();
                 let one = &judgement.appraisals[place];
                 let candidate = u32::try_from(place).unwrap();
-                let choice = Choice { service, key: one.key, candidate };
+                let ruling = reference::ruling(&one.standing);
+                let choice = Choice { service, key: one.key, candidate, ruling };
                 let passed =
                     asked.ask(&snapshot, |it| certify(&snapshot, &epoch, it, &choice).is_ok());
                 // Who passes satisfies everything, and is only not the best: the reference tells.
@@ -128,6 +203,11 @@ fn every_faulty_engine_is_caught_and_none_gets_past_the_recheck() {
             "load is ignored",
             "the tier is ignored",
             "the first eligible is the best",
+            "a shadow forbid is enforced",
+            "a forbid asks nothing of promises",
+            "an override is ignored",
+            "an override is a mere permit",
+            "policy is enforced where it is only told of",
         ];
         assert_eq!(unsound == 0, sound.contains(name), "{name}: {unsound} of {differs}");
     }

@@ -3,6 +3,7 @@
 use super::world::{Call, World};
 use caio::compiler::compile;
 use caio::config::model::{Operation, PathPattern, Route};
+use caio::config::policy::{Policies, Stance};
 use caio::snapshot::NoRoute;
 use caio::wire::limits::{PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX};
 use fastrand::Rng;
@@ -24,6 +25,7 @@ fn route(world: &World, rng: &mut Rng, method: Option<&str>, path: PathPattern) 
         timeout_ms: None,
         depth: None,
         hooks: None,
+        policy: Stance::Enforce,
     }
 }
 
@@ -40,6 +42,7 @@ fn paths_of_every_length_and_many_methods_are_found_as_by_reading_all_routes() {
         let mut rng = Rng::with_seed(seed);
         let mut world = World::random(&mut rng);
         world.routes.clear();
+        world.policies = Policies::default();
         let mut paths: Vec<String> = Vec::new();
         for number in 0..60 {
             let segments: Vec<String> = (0..rng.usize(1..6)).map(|_| segment(&mut rng)).collect();
@@ -86,6 +89,7 @@ fn shaped(count: usize) -> (World, Rng) {
     let mut rng = Rng::with_seed(2);
     let mut world = World::random(&mut rng);
     world.routes.clear();
+    world.policies = Policies::default();
     for number in 0..count {
         let segments = (0..11).map(|at| (number >> at & 1 == 0).then(|| "s".to_owned()));
         let pattern = PathPattern::Template(segments.collect());

@@ -1,10 +1,13 @@
 //! Random worlds: small alphabets, so that everything meets everything.
 
 use caio::balance::epoch::{Epoch, State};
-use caio::compiler::Parts;
+use caio::compiler::{Governed, Parts};
 use caio::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
     Requirement, Route, Service,
+};
+use caio::config::policy::{
+    Effect, Fallback, IdPattern, Obligations, Override, Policies, Policy, Scope, Stance,
 };
 use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
 use caio::contract::set::{Numbers, Set, Texts, Value};
@@ -24,6 +27,7 @@ pub(crate) struct World {
     pub(crate) routes: Vec<Route>,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) callers: Vec<Caller>,
+    pub(crate) policies: Policies,
 }
 
 /// A request.
@@ -198,9 +202,13 @@ impl World {
                 timeout_ms: None,
                 depth: None,
                 hooks: None,
+                policy: Stance::Enforce,
             });
         }
         world.random_requirements(rng);
+        if rng.u8(..4) > 0 {
+            world.random_policies(rng);
+        }
         world
     }
 
@@ -254,6 +262,7 @@ impl World {
                 timeout_ms: None,
                 depth: None,
                 hooks: None,
+                policy: Stance::Enforce,
             });
         }
         world.random_requirements(rng);
@@ -307,6 +316,7 @@ impl World {
                 caller("team/b", "10.1.0.0", 16),
                 caller("else", "fd00::", 8),
             ],
+            policies: Policies::default(),
         }
     }
 
@@ -326,6 +336,78 @@ impl World {
         }
     }
 
+    fn random_policies(&mut self, rng: &mut Rng) {
+        for route in &mut self.routes {
+            route.policy = if rng.u8(..5) == 0 { Stance::Shadow } else { Stance::Enforce };
+        }
+        if rng.bool() {
+            // Else most calls end at the default.
+            let mut wide = self.policy(rng, 0);
+            wide.effect = Effect::Permit;
+            (wide.scope, wide.when, wide.service) = (Scope::default(), None, None);
+            self.policies.rules.push(wide);
+        }
+        for number in 1..rng.usize(2..10) {
+            let policy = self.policy(rng, number);
+            self.policies.rules.push(policy);
+        }
+        for number in 0..rng.usize(..3) {
+            let when = rng.bool().then(|| self.condition(rng, &self.ids(false)));
+            let over = Override {
+                id: format!("o{number}"),
+                scope: self.scope(rng),
+                when,
+                reason: "a fire".to_owned(),
+                owner: "who \"watches\"".to_owned(),
+                expires_s: 1_796_083_200 + rng.u64(..100),
+            };
+            self.policies.overrides.push(over);
+        }
+        let enforced = self.policies.rules.iter().any(|rule| rule.stance == Stance::Enforce);
+        self.policies.fallback = match rng.u8(..4) {
+            0 => Some(Fallback::Deny),
+            1 if !enforced => Some(Fallback::Open),
+            _ => None,
+        };
+        rng.shuffle(&mut self.policies.rules);
+    }
+
+    fn policy(&self, rng: &mut Rng, number: usize) -> Policy {
+        let effect = if rng.u8(..5) < 3 { Effect::Permit } else { Effect::Forbid };
+        let stance = if rng.u8(..5) == 0 { Stance::Shadow } else { Stance::Enforce };
+        let sets = effect == Effect::Permit && rng.u8(..4) == 0;
+        let set = sets.then(|| ("x-tenant".to_owned(), format!("of {number}")));
+        Policy {
+            id: format!("p{number}"),
+            effect,
+            stance,
+            scope: self.scope(rng),
+            when: rng.bool().then(|| self.condition(rng, &self.ids(false))),
+            service: (rng.u8(..3) == 0).then(|| self.need(rng)),
+            reason: rng.bool().then(|| "it is so".to_owned()),
+            obligations: Obligations { set: set.into_iter().collect(), ..Obligations::default() },
+        }
+    }
+
+    fn scope(&self, rng: &mut Rng) -> Scope {
+        let some = |rng: &mut Rng, all: &[&str]| {
+            let patterns = (0..rng.usize(1..3)).map(|_| IdPattern::of(rng.choice(all).unwrap()));
+            let patterns: BTreeSet<_> = patterns.collect();
+            Some(patterns.into_iter().collect())
+        };
+        let callers = ["team/*", "team/a", "team/b", "*", "else", "anonymous", "t*", "team/zz"];
+        let offered = self.capability(rng);
+        let served = rng.choice(&self.services).unwrap().contract.service.clone();
+        let routed = rng.choice(&self.routes).map_or("r*".to_owned(), |route| route.id.clone());
+        let one_in = |rng: &mut Rng, most: u8| rng.u8(..most) == 0;
+        Scope {
+            callers: if rng.bool() { some(rng, &callers) } else { None },
+            capabilities: if one_in(rng, 3) { some(rng, &["c*", "x*", &offered]) } else { None },
+            services: if one_in(rng, 3) { some(rng, &["s00*", "s0*", &served]) } else { None },
+            routes: if one_in(rng, 3) { some(rng, &["POST *", "r*", &routed]) } else { None },
+        }
+    }
+
     pub(crate) fn parts(&self) -> Parts<'_> {
         Parts {
             services: &self.services,
@@ -335,6 +417,7 @@ impl World {
             vocabulary: Arc::clone(&self.vocabulary),
             seed: SeedRule::default(),
             governance: Governance::default(),
+            policy: Governed { policies: &self.policies, ..Governed::default() },
         }
     }
 
@@ -585,6 +668,74 @@ impl World {
         let mut world = self.clone();
         world.services.iter_mut().for_each(|service| service.tier = 0);
         world
+    }
+
+    /// The world with each policy changed, or left out.
+    pub(crate) fn with_policies(&self, change: impl FnMut(Policy) -> Option<Policy>) -> Self {
+        let mut world = self.clone();
+        world.policies.rules = world.policies.rules.into_iter().filter_map(change).collect();
+        world
+    }
+
+    /// The world with each rule of either kind speaking of what this says.
+    pub(crate) fn with_scopes(&self, change: fn(&mut Scope)) -> Self {
+        let mut world = self.clone();
+        let Policies { rules, overrides, .. } = &mut world.policies;
+        rules.iter_mut().for_each(|rule| change(&mut rule.scope));
+        overrides.iter_mut().for_each(|over| change(&mut over.scope));
+        world
+    }
+
+    /// Whoever no rule speaks of is let through.
+    pub(crate) fn with_open_default(&self) -> Self {
+        let mut world = self.clone();
+        if world.policies != Policies::default() {
+            world.policies.rules.push(Policy {
+                id: "zz".to_owned(),
+                effect: Effect::Permit,
+                stance: Stance::Enforce,
+                scope: Scope::default(),
+                when: None,
+                service: None,
+                reason: None,
+                obligations: Obligations::default(),
+            });
+            world.policies.fallback = None;
+        }
+        world
+    }
+
+    /// An override is a permit like any other.
+    pub(crate) fn with_mere_permits(&self) -> Self {
+        let mut world = self.clone();
+        let overrides = std::mem::take(&mut world.policies.overrides);
+        world.policies.rules.extend(overrides.into_iter().map(|over| Policy {
+            id: over.id,
+            effect: Effect::Permit,
+            stance: Stance::Enforce,
+            scope: over.scope,
+            when: over.when,
+            service: None,
+            reason: None,
+            obligations: Obligations::default(),
+        }));
+        if world.policies.fallback == Some(Fallback::Open) {
+            world.policies.fallback = None;
+        }
+        world
+    }
+
+    /// What a forbid asks of a fact that nobody knows is taken not to be so.
+    pub(crate) fn with_unknown_false(&self, facts: &Facts) -> Self {
+        self.with_policies(|mut policy| {
+            let unknown = policy.when.iter().flat_map(|when| &when.cnf.clauses);
+            let mut unknown = unknown.flat_map(|clause| &clause.atoms);
+            let unknown = unknown.any(|atom| !facts.contains_key(&atom.attribute));
+            if policy.effect == Effect::Forbid && unknown {
+                policy.when = policy.when.map(|when| Condition { cnf: Cnf::default(), ..when });
+            }
+            Some(policy)
+        })
     }
 
     /// The facts with zero for what is unknown.

@@ -1,0 +1,85 @@
+//! What a running process does when its files change, and when an override ends.
+
+use super::check::{notices, report};
+use super::disk::Disk;
+use super::loading::{Loaded, compile_at, load};
+use super::style::Output;
+use crate::balance::epoch::Epoch;
+use crate::config::model::Configuration;
+use crate::io::clock::wall_ms;
+use crate::io::process;
+use crate::proxy::gateway::Gateway;
+use crate::proxy::landscape::Published;
+use crate::snapshot::Snapshot;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A landscape whose services are all well.
+pub(super) fn published(snapshot: Snapshot) -> Published {
+    let epoch = Epoch::default().leveled(&snapshot);
+    Published { snapshot: Arc::new(snapshot), epoch: Arc::new(epoch) }
+}
+
+/// The files the process runs by, and what they said when they were sound last.
+pub(super) struct Files {
+    path: PathBuf,
+    configuration: Configuration,
+}
+
+impl Files {
+    /// Those that were read from this process file.
+    pub(super) fn new(path: PathBuf, configuration: Configuration) -> Self {
+        Self { path, configuration }
+    }
+
+    /// Reads them again where that is asked for, and ends overrides whose time is over.
+    pub(super) fn look(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+        // One landscape after the other: the one before must be recorded first.
+        if gateway.is_publishing() {
+            return Ok(());
+        }
+        if process::reload_asked() {
+            return self.read(gateway, err);
+        }
+        let now_s = wall_ms() / 1000;
+        if gateway.published().snapshot.next_expiry().is_some_and(|end_s| end_s <= now_s) {
+            // From what is known: an override ends whether or not the files can be read just then.
+            return match compile_at(self.configuration.clone(), &self.path, now_s) {
+                Ok(loaded) => self.adopt(loaded, gateway, err),
+                Err(faults) => report(&faults, err),
+            };
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+        let loaded = match load(&Disk, &self.path) {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                report(&faults, err)?;
+                return writeln!(err.writer, "caio: nothing was changed");
+            }
+        };
+        if self.configuration.settings != loaded.configuration.settings {
+            let what = "the settings of the process have changed, and hold from its next start";
+            writeln!(err.writer, "caio: {what}")?;
+        }
+        self.adopt(loaded, gateway, err)
+    }
+
+    fn adopt(&mut self, loaded: Loaded, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+        let named = loaded.snapshot.digest_text();
+        let settings = self.configuration.settings.clone();
+        self.configuration = Configuration { settings, ..loaded.configuration };
+        if *gateway.published().snapshot.digest() == *loaded.snapshot.digest() {
+            return writeln!(err.writer, "caio: read again, snapshot {named} as before");
+        }
+        let services = loaded.snapshot.services().len();
+        for notice in notices(&loaded.snapshot) {
+            writeln!(err.writer, "caio: {notice}")?;
+        }
+        gateway.publish(published(loaded.snapshot));
+        writeln!(err.writer, "caio: {services} services, snapshot {named} from now on")
+    }
+}

@@ -1,0 +1,589 @@
+//! Policies become programs and the re-check's rows of bits, or every reason why not.
+
+use super::callers::Class;
+use super::rows;
+use super::{Parts, Problems, named, unique};
+use crate::config::policy::{Effect, Fallback, IdPattern, Obligations, Policies as Written};
+use crate::config::policy::{Scope, Stance, speaks_of};
+use crate::contract::entailment::{effective, entails};
+use crate::contract::logic::{Cnf, Facts, PromiseBox};
+use crate::snapshot::caller::Classes;
+use crate::snapshot::policy::{
+    ALWAYS, BY_ROUTE, Policies, Program, Rule, RuleId, RuleKind, Span, Step, Table, Test,
+};
+use crate::snapshot::vector::Columns;
+use crate::snapshot::{Candidate, Capability, RouteEntry, ServiceEntry};
+use crate::wire::date::utc;
+use crate::wire::limits::{
+    OBLIGING_MAX, OVERRIDE_SECONDS_MAX, POLICY_CELLS_MAX, POLICY_CONDITIONS_MAX, POLICY_STEPS_MAX,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The rules of a landscape in the order of their numbers, and what is to be told of those left
+/// out.
+pub(super) struct Numbered {
+    pub(super) rules: Vec<Rule>,
+    pub(super) notices: Vec<String>,
+    next_expiry_s: Option<u64>,
+}
+
+/// Numbers the rules; overrides that have ended are left out.
+pub(super) fn number(parts: &Parts<'_>, problems: &mut Problems) -> Numbered {
+    let written = parts.policy.policies;
+    let mut policies: Vec<_> = written.rules.iter().collect();
+    policies.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut overrides: Vec<_> = written.overrides.iter().collect();
+    overrides.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut ids: Vec<&str> = policies.iter().map(|it| it.id.as_str()).collect();
+    ids.extend(overrides.iter().map(|it| it.id.as_str()));
+    ids.sort_unstable();
+    unique(ids.into_iter(), "rule", problems);
+    let mut rules: Vec<Rule> = policies
+        .into_iter()
+        .map(|policy| Rule {
+            id: policy.id.as_str().into(),
+            kind: match policy.effect {
+                Effect::Permit => RuleKind::Permit,
+                Effect::Forbid => RuleKind::Forbid,
+            },
+            stance: policy.stance,
+            scope: sorted(&policy.scope),
+            facts: policy.when.clone(),
+            promises: policy.service.clone(),
+            reason: policy.reason.clone(),
+            owner: None,
+            obligations: policy.obligations.clone(),
+        })
+        .collect();
+    let (mut notices, mut next_expiry_s) = (Vec::new(), None::<u64>);
+    for over in overrides {
+        let until = over.expires_s;
+        if let Some(now) = parts.policy.now_s {
+            if until <= now {
+                let id = over.id.escape_debug();
+                notices.push(format!("override `{id}` ended at {} and is left out", utc(until)));
+                continue;
+            }
+            if until - now > OVERRIDE_SECONDS_MAX {
+                problems.add(
+                    named("rule", &over.id),
+                    format!("ends more than {} days from now", OVERRIDE_SECONDS_MAX / 86_400),
+                    "take an earlier end, or write a policy",
+                );
+            }
+        }
+        next_expiry_s = Some(next_expiry_s.map_or(until, |next| next.min(until)));
+        rules.push(Rule {
+            id: over.id.as_str().into(),
+            kind: RuleKind::Override,
+            stance: Stance::Enforce,
+            scope: sorted(&over.scope),
+            facts: over.when.clone(),
+            promises: None,
+            reason: Some(over.reason.clone()),
+            owner: Some((over.owner.clone(), until)),
+            obligations: Obligations::default(),
+        });
+    }
+    Numbered { rules, notices, next_expiry_s }
+}
+
+/// The order of patterns means nothing.
+fn sorted(scope: &Scope) -> Scope {
+    let mut scope = scope.clone();
+    let Scope { callers, capabilities, services, routes } = &mut scope;
+    for patterns in [callers, capabilities, services, routes].into_iter().flatten() {
+        patterns.sort();
+    }
+    scope
+}
+
+/// What the programs are made from.
+pub(super) struct Input<'a> {
+    pub(super) parts: &'a Parts<'a>,
+    pub(super) numbered: Numbered,
+    pub(super) services: &'a [ServiceEntry],
+    pub(super) capabilities: &'a [Capability],
+    pub(super) routes: &'a [RouteEntry],
+    pub(super) classes: &'a [Class],
+}
+
+pub(super) fn compile(input: Input<'_>, problems: &mut Problems) -> Policies {
+    let Input { parts, numbered, services, capabilities, routes, classes } = input;
+    let Numbered { rules, next_expiry_s, .. } = numbered;
+    let written = parts.policy.policies;
+    refuse_contradictions(parts, &rules, problems);
+    refuse_unknown(&rules, services, capabilities, routes, problems);
+    let mut policies = defaults(written, &rules);
+    policies.next_expiry_s = next_expiry_s;
+    if !policies.speaks {
+        return policies;
+    }
+    let of_routes = route_classes(&rules, routes);
+    let mut builder = Builder::new((&rules, services), classes, &mut policies, problems);
+    builder.routes.clone_from(&of_routes.rules);
+    for (number, capability) in capabilities.iter().enumerate() {
+        let mine = routes.iter().zip(&of_routes.classes);
+        let mine = mine.filter(|(route, _)| route.capability.0 as usize == number);
+        let kinds: BTreeSet<RouteKind> = mine.map(|(_, kind)| *kind).collect();
+        if !builder.capability(capability, &kinds) {
+            break;
+        }
+    }
+    let tables = std::mem::take(&mut builder.tables);
+    let table_of = |route: &RouteEntry, kind: &RouteKind| {
+        tables.get(&(route.capability.0, *kind)).copied().unwrap_or(u32::MAX)
+    };
+    policies.routes =
+        routes.iter().zip(&of_routes.classes).map(|(route, kind)| table_of(route, kind)).collect();
+    let sides = rows::Sides { services, capabilities, routes, classes };
+    policies.book = rows::book(&rules, &sides);
+    policies.rules = rules;
+    policies
+}
+
+/// What holds where no rule speaks, now and if all rules were enforced.
+fn defaults(written: &Written, rules: &[Rule]) -> Policies {
+    let policy = |rule: &&Rule| rule.kind != RuleKind::Override;
+    let deny = written.fallback == Some(Fallback::Deny);
+    let enforced = |rule: &Rule| rule.stance == Stance::Enforce;
+    Policies {
+        speaks: deny || !rules.is_empty(),
+        denies: deny || rules.iter().filter(policy).any(enforced),
+        would_deny: deny || rules.iter().any(|rule| policy(&rule)),
+        ..Policies::default()
+    }
+}
+
+fn refuse_contradictions(parts: &Parts<'_>, rules: &[Rule], problems: &mut Problems) {
+    let written = parts.policy.policies;
+    let enforced = written.rules.iter().any(|policy| policy.stance == Stance::Enforce);
+    if written.fallback == Some(Fallback::Open) && enforced {
+        problems.add(
+            "policy".to_owned(),
+            "`default` is `open`, and some rule is enforced",
+            "where a rule is enforced, who is not permitted is refused: write `\"deny\"`",
+        );
+    }
+    if parts.policy.identified && written.is_silent() {
+        problems.add(
+            "policy".to_owned(),
+            "callers are identified, and nothing says who may call what",
+            "write `[[policies]]`, or `[policy] default = \"open\"` if everyone may",
+        );
+    }
+    let beside = rules.iter().any(|rule| rule.kind != RuleKind::Override);
+    let first = rules.first().filter(|_| !beside && written.fallback != Some(Fallback::Deny));
+    if let Some(over) = first {
+        problems.add(
+            named("rule", &over.id),
+            "overrides nothing: everyone may call everything",
+            "drop it, or write the policies that it overrides",
+        );
+    }
+}
+
+/// Whoever forbids what nobody offers has mistyped it, and forbids nothing.
+fn refuse_unknown(
+    rules: &[Rule],
+    services: &[ServiceEntry],
+    capabilities: &[Capability],
+    routes: &[RouteEntry],
+    problems: &mut Problems,
+) {
+    if rules.iter().all(|rule| rule.scope == Scope::default()) {
+        return;
+    }
+    let services: BTreeSet<&str> = services.iter().map(|it| &*it.id).collect();
+    let capabilities: BTreeSet<&str> = capabilities.iter().map(|it| &*it.name).collect();
+    let routes: BTreeSet<&str> = routes.iter().map(|it| &*it.id).collect();
+    for rule in rules {
+        let Scope { callers: _, capabilities: c, services: s, routes: r } = &rule.scope;
+        let sides = [("capability", c, &capabilities), ("service", s, &services)];
+        for (kind, patterns, known) in sides.into_iter().chain([("route", r, &routes)]) {
+            for pattern in patterns.iter().flatten() {
+                if let IdPattern::Exact(id) = pattern
+                    && !known.contains(id.as_str())
+                {
+                    problems.add(
+                        named("rule", &rule.id),
+                        format!("names the {kind} `{}`, which there is not", id.escape_debug()),
+                        "correct the name, or end it in `*` for all that begin so",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A class of routes: that of its id, and whether policy is only told of there.
+type RouteKind = (u16, bool);
+
+struct RouteClasses {
+    /// By route.
+    classes: Vec<RouteKind>,
+    /// By class of ids: the rules that name routes, these among them.
+    rules: Vec<Vec<u32>>,
+}
+
+fn route_classes(rules: &[Rule], routes: &[RouteEntry]) -> RouteClasses {
+    let patterns = rules.iter().zip(0u32..).flat_map(|(rule, number)| {
+        rule.scope.routes.iter().flatten().map(move |pattern| (pattern, number))
+    });
+    let mut known: BTreeMap<Vec<u32>, u16> = BTreeMap::new();
+    let mut sets: Vec<Vec<u32>> = Vec::new();
+    let classes = Classes::new(patterns, |_, numbers| {
+        *known.entry(numbers).or_insert_with_key(|numbers| {
+            sets.push(numbers.clone());
+            u16::try_from(sets.len() - 1).unwrap_or(u16::MAX)
+        })
+    });
+    let classes = routes.iter().map(|route| (classes.of(&route.id), route.shadowed)).collect();
+    RouteClasses { classes, rules: sets }
+}
+
+/// A rule that concerns some candidate of a capability.
+struct Concerned {
+    rule: u32,
+    mask: u32,
+    condition: u16,
+    obliges: bool,
+}
+
+struct Builder<'a> {
+    rules: &'a [Rule],
+    services: &'a [ServiceEntry],
+    /// By rule that names callers: the classes it speaks of.
+    classes_of: Vec<Vec<u16>>,
+    routes: Vec<Vec<u32>>,
+    out: &'a mut Policies,
+    problems: &'a mut Problems,
+    tables: BTreeMap<(u32, RouteKind), u32>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(
+        (rules, services): (&'a [Rule], &'a [ServiceEntry]),
+        classes: &'a [Class],
+        out: &'a mut Policies,
+        problems: &'a mut Problems,
+    ) -> Self {
+        let mut classes_of: Vec<Vec<u16>> = vec![Vec::new(); rules.len()];
+        for (class, number) in classes.iter().zip(0u16..) {
+            for rule in &class.rules {
+                if let Some(of) = classes_of.get_mut(*rule as usize) {
+                    of.push(number);
+                }
+            }
+        }
+        let (routes, tables) = (Vec::new(), BTreeMap::new());
+        Self { rules, services, classes_of, routes, out, problems, tables }
+    }
+
+    /// Makes the programs of the next capability; false where they are too many.
+    fn capability(&mut self, capability: &Capability, kinds: &BTreeSet<RouteKind>) -> bool {
+        let number = u32::try_from(self.out.capabilities.len()).unwrap_or(u32::MAX);
+        let mut masks = Masks::new(capability.candidates.len());
+        let mut conditions = Conditions::default();
+        let mut concerned = Vec::new();
+        let promised: Vec<Option<PromiseBox>> = capability
+            .candidates
+            .iter()
+            .map(|it| effective(&it.offer.promises, &Facts::new()).ok())
+            .collect();
+        for (rule, at) in self.rules.iter().zip(0u32..) {
+            if !speaks_of(rule.scope.capabilities.as_deref(), &capability.name) {
+                continue;
+            }
+            let mask = mask(rule, &capability.candidates, &promised, self.services);
+            if mask.iter().all(|word| *word == 0) {
+                continue;
+            }
+            let condition = match (&rule.facts, rule.kind) {
+                (Some(facts), _) => conditions.number(&facts.cnf),
+                (None, _) => ALWAYS,
+            };
+            let mask = masks.place(mask, &mut self.out.masks);
+            let obliges = !rule.obligations.is_empty();
+            concerned.push(Concerned { rule: at, mask, condition, obliges });
+        }
+        let spans = conditions.spans(&capability.columns, self.out);
+        let mut work = Work { capability, concerned, spans, masks, programs: BTreeMap::new() };
+        let one = kinds.len() < 2;
+        for kind in kinds {
+            let Some(table) = self.table(&mut work, *kind) else { return false };
+            self.tables.insert((number, *kind), table);
+        }
+        let first = kinds.first().and_then(|kind| self.tables.get(&(number, *kind)));
+        // Without a route nobody gets there.
+        self.out.capabilities.push(if one { first.copied().unwrap_or(BY_ROUTE) } else { BY_ROUTE });
+        true
+    }
+    /// The table of a class of routes; `None` where there is too much of it.
+    fn table(&mut self, work: &mut Work<'_>, (routes, shadowed): RouteKind) -> Option<u32> {
+        let on_route = self.routes.get(usize::from(routes)).map_or(&[][..], Vec::as_slice);
+        let mut everyone: Vec<u32> = Vec::new();
+        let mut special: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+        for (concerned, at) in work.concerned.iter().zip(0u32..) {
+            let rule = self.rules.get(concerned.rule as usize)?;
+            if rule.scope.routes.is_some() && on_route.binary_search(&concerned.rule).is_err() {
+                continue;
+            }
+            if rule.scope.callers.is_none() {
+                everyone.push(at);
+                continue;
+            }
+            for class in self.classes_of.get(concerned.rule as usize)? {
+                special.entry(*class).or_default().push(at);
+            }
+        }
+        // The first class is that of callers whom no rule names.
+        let of_others = special.remove(&0).unwrap_or_default();
+        let other = self.program(work, shadowed, merged(&everyone, &of_others))?;
+        let start = place(self.out.classes.len());
+        for (class, mine) in special {
+            let program = self.program(work, shadowed, merged(&everyone, &mine))?;
+            if program != other {
+                self.out.classes.push((class, program));
+            }
+        }
+        if self.out.classes.len() > POLICY_CELLS_MAX {
+            let what = format!("tell apart more than {POLICY_CELLS_MAX} kinds of calls");
+            return self.too_much(&what);
+        }
+        let classes = Span { start, end: place(self.out.classes.len()) };
+        self.out.tables.push(Table { other, classes });
+        Some(place(self.out.tables.len() - 1))
+    }
+
+    fn too_much<T>(&mut self, what: &str) -> Option<T> {
+        let mend = "name callers by prefixes, and capabilities where a rule is about few";
+        self.problems.add("rules".to_owned(), what, mend);
+        None
+    }
+
+    /// The program of these rules.
+    fn program(&mut self, work: &mut Work<'_>, shadowed: bool, rules: Vec<u32>) -> Option<u32> {
+        if let Some(known) = work.programs.get(&(shadowed, rules.clone())) {
+            return Some(*known);
+        }
+        if self.out.steps.len() + rules.len() > POLICY_STEPS_MAX {
+            return self.too_much(&format!("come to more than {POLICY_STEPS_MAX} steps"));
+        }
+        let enforced = self.out.denies && !shadowed;
+        let mut fixed = [(); 3].map(|()| work.masks.none());
+        let mut told = fixed.clone();
+        let mut conditions: Vec<u16> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
+        let mut obliging: Vec<u32> = Vec::new();
+        for at in &rules {
+            let concerned = work.concerned.get(*at as usize)?;
+            let rule = self.rules.get(concerned.rule as usize)?;
+            let shadow = shadowed || rule.stance == Stance::Shadow;
+            let place = rule.kind as usize;
+            let mask = work.masks.read(concerned.mask, &self.out.masks);
+            if concerned.obliges && !shadow {
+                obliging.push(concerned.mask);
+            }
+            // Whom rules before it concern anyway, it says nothing new of.
+            let covered = if shadow { told.get_mut(place)? } else { fixed.get_mut(place)? };
+            if mask.iter().zip(&*covered).all(|(mask, covered)| mask & !covered == 0) {
+                continue;
+            }
+            let condition = match concerned.condition {
+                ALWAYS => {
+                    join(told.get_mut(place)?, mask);
+                    if !shadow {
+                        join(fixed.get_mut(place)?, mask);
+                    }
+                    ALWAYS
+                }
+                condition => {
+                    let known = conditions.iter().position(|known| *known == condition);
+                    let known = known.unwrap_or_else(|| {
+                        conditions.push(condition);
+                        conditions.len() - 1
+                    });
+                    u16::try_from(known).unwrap_or(ALWAYS - 1)
+                }
+            };
+            let rule_id = RuleId(concerned.rule);
+            let (kind, mask) = (rule.kind, concerned.mask);
+            steps.push(Step { rule: rule_id, kind, shadow, condition, mask });
+        }
+        self.check(work, &conditions, &obliging);
+        let gates = steps.iter().filter(|step| !step.shadow && step.condition != ALWAYS);
+        let gates: Vec<Step> = gates.copied().collect();
+        let fixed = fixed.map(|mask| work.masks.place(mask, &mut self.out.masks));
+        let conditions = conditions.into_iter();
+        let spans = conditions.filter_map(|at| work.spans.get(usize::from(at)).copied());
+        let program = Program {
+            enforced,
+            fixed,
+            gates: append(&mut self.out.steps, gates),
+            steps: append(&mut self.out.steps, steps),
+            conditions: append(&mut self.out.conditions, spans),
+        };
+        self.out.programs.push(program);
+        let number = place(self.out.programs.len() - 1);
+        work.programs.insert((shadowed, rules), number);
+        Some(number)
+    }
+
+    /// What a call can carry of conditions and obligations.
+    fn check(&mut self, work: &Work<'_>, conditions: &[u16], obliging: &[u32]) {
+        if conditions.len() > POLICY_CONDITIONS_MAX {
+            let count = conditions.len();
+            let what = format!(
+                "{count} conditions of rules on one call of it, more than {POLICY_CONDITIONS_MAX}"
+            );
+            let mend = "name callers, routes or services in rules that have conditions";
+            self.problems.add(named("capability", &work.capability.name), what, mend);
+        }
+        if obliging.len() <= OBLIGING_MAX {
+            return;
+        }
+        let masks: Vec<&[u64]> =
+            obliging.iter().map(|mask| work.masks.read(*mask, &self.out.masks)).collect();
+        let most = (0..work.capability.candidates.len()).map(|at| {
+            let has = |mask: &&&[u64]| mask.get(at / 64).is_some_and(|it| it >> (at % 64) & 1 == 1);
+            masks.iter().filter(has).count()
+        });
+        let most = most.max().unwrap_or(0);
+        if most > OBLIGING_MAX {
+            let what = format!("{most} rules oblige one call of it, more than {OBLIGING_MAX}");
+            let mend = "join their obligations into fewer rules";
+            self.problems.add(named("capability", &work.capability.name), what, mend);
+        }
+    }
+}
+
+/// A capability while its programs are made.
+struct Work<'a> {
+    capability: &'a Capability,
+    concerned: Vec<Concerned>,
+    /// By condition: its tests.
+    spans: Vec<Span>,
+    masks: Masks,
+    /// By whether policy is only told of, and places of rules in `concerned`.
+    programs: BTreeMap<(bool, Vec<u32>), u32>,
+}
+
+fn place(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn append<T>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) -> Span {
+    let start = place(all.len());
+    all.extend(more);
+    Span { start, end: place(all.len()) }
+}
+
+fn join(all: &mut [u64], mask: &[u64]) {
+    all.iter_mut().zip(mask).for_each(|(to, from)| *to |= from);
+}
+
+/// Two sorted lists as one.
+fn merged(a: &[u32], b: &[u32]) -> Vec<u32> {
+    let mut both = [a, b].concat();
+    both.sort_unstable();
+    both
+}
+
+/// Whom a rule concerns, as far as no fact matters: the services that it names, and of them those
+/// whose unconditional promises do not rule it out.
+fn mask(
+    rule: &Rule,
+    candidates: &[Candidate],
+    promised: &[Option<PromiseBox>],
+    services: &[ServiceEntry],
+) -> Vec<u64> {
+    let mut mask = vec![0u64; candidates.len().div_ceil(64)];
+    for (at, (candidate, promised)) in candidates.iter().zip(promised).enumerate() {
+        let id = services.get(candidate.service.0 as usize).map_or("", |it| &it.id);
+        let entailed = |cnf: &Cnf| promised.as_ref().is_some_and(|promised| entails(promised, cnf));
+        let promises = rule.promises.as_ref().map(|condition| entailed(&condition.cnf));
+        let concerned = match rule.kind {
+            RuleKind::Permit | RuleKind::Override => promises.unwrap_or(true),
+            // What a forbid asks of promises is kept as its negation.
+            RuleKind::Forbid => !promises.unwrap_or(false),
+        };
+        if concerned
+            && speaks_of(rule.scope.services.as_deref(), id)
+            && let Some(word) = mask.get_mut(at / 64)
+        {
+            *word |= 1 << (at % 64);
+        }
+    }
+    mask
+}
+
+/// The masks of one capability; equal ones are one.
+struct Masks {
+    words: usize,
+    known: BTreeMap<Vec<u64>, u32>,
+}
+
+impl Masks {
+    fn new(candidates: usize) -> Self {
+        Self { words: candidates.div_ceil(64), known: BTreeMap::new() }
+    }
+
+    fn none(&self) -> Vec<u64> {
+        vec![0; self.words]
+    }
+
+    fn place(&mut self, mask: Vec<u64>, all: &mut Vec<u64>) -> u32 {
+        *self.known.entry(mask).or_insert_with_key(|mask| append(all, mask.iter().copied()).start)
+    }
+
+    fn read<'a>(&self, start: u32, all: &'a [u64]) -> &'a [u64] {
+        all.get(start as usize..start as usize + self.words).unwrap_or(&[])
+    }
+}
+
+/// The distinct conditions on facts of one capability's rules.
+#[derive(Default)]
+struct Conditions<'a> {
+    known: BTreeMap<&'a Cnf, u16>,
+    all: Vec<&'a Cnf>,
+}
+
+impl<'a> Conditions<'a> {
+    fn number(&mut self, cnf: &'a Cnf) -> u16 {
+        *self.known.entry(cnf).or_insert_with(|| {
+            self.all.push(cnf);
+            u16::try_from(self.all.len() - 1).unwrap_or(ALWAYS - 1)
+        })
+    }
+
+    fn spans(&self, columns: &Columns, out: &mut Policies) -> Vec<Span> {
+        let tests = self.all.iter().map(|cnf| append(&mut out.tests, tests(columns, cnf)));
+        tests.collect()
+    }
+}
+
+/// A normal form as tests. An attribute without a column is never known, and a clause that nothing
+/// can satisfy becomes a test that nothing meets.
+pub(super) fn tests(columns: &Columns, cnf: &Cnf) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for clause in &cnf.clauses {
+        let before = tests.len();
+        for atom in &clause.atoms {
+            let Some(column) = columns.find(atom.attribute) else { continue };
+            let number = u16::try_from(column).unwrap_or(u16::MAX);
+            let intervals = columns.intervals(column, &atom.set).into_iter();
+            tests.extend(intervals.map(|(low, high)| Test {
+                column: number,
+                last: false,
+                low,
+                high,
+            }));
+        }
+        match tests.get_mut(before..).and_then(|new| new.last_mut()) {
+            Some(test) => test.last = true,
+            None => tests.push(Test { column: 0, last: true, low: 1, high: 0 }),
+        }
+    }
+    tests
+}
