@@ -12,6 +12,7 @@ use crate::config::settings::Settings;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::landscape::Published;
+use crate::proxy::secure::Upstreams;
 use crate::snapshot::Snapshot;
 use crate::wire::fault::quoted;
 use std::io;
@@ -66,9 +67,16 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::ignore_file_limit_signal();
     let named = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
-    let published = published(loaded.snapshot);
+    let upstreams = match Upstreams::read(&loaded.configuration.services, None) {
+        Ok(upstreams) => upstreams,
+        Err(faults) => {
+            tell_insecure(&faults, err)?;
+            return Ok(WRONG);
+        }
+    };
+    let published = published(loaded.snapshot, upstreams);
     let Configuration { settings, digest, .. } = loaded.configuration;
-    let mut files = Files { path, settings: settings.clone() };
+    let mut files = Files { path, settings: settings.clone(), looks: 0 };
     let probes = settings.admin.listen;
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
@@ -78,6 +86,9 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     gateway.look_at_memory();
+    for warning in gateway.certificate_warnings() {
+        writeln!(err.writer, "caio: {warning}")?;
+    }
     writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
@@ -98,22 +109,44 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
 }
 
 /// A landscape whose services are all well.
-pub(super) fn published(snapshot: Snapshot) -> Published {
-    let epoch = Epoch::default().leveled(&snapshot);
-    Published { snapshot: Arc::new(snapshot), epoch: Arc::new(epoch) }
+pub(super) fn published(snapshot: Snapshot, upstreams: Upstreams) -> Published {
+    let epoch = Arc::new(Epoch::default().leveled(&snapshot));
+    Published { snapshot: Arc::new(snapshot), epoch, upstreams: Arc::new(upstreams) }
+}
+
+/// Tells why services cannot be reached over TLS.
+fn tell_insecure(faults: &[String], err: &mut Output<'_>) -> io::Result<()> {
+    faults.iter().try_for_each(|fault| writeln!(err.writer, "caio: {fault}"))
 }
 
 /// The files the process runs by, and what they said.
 struct Files {
     path: PathBuf,
     settings: Settings,
+    looks: u32,
 }
+
+/// Certificates are looked at once in so many looks, which is about once a second.
+const CERTIFICATE_LOOKS: u32 = 10;
 
 impl Files {
     /// Reads them again where that is asked for.
     fn look(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+        self.looks = self.looks.wrapping_add(1);
         // One landscape after the other: the one before must be recorded first.
-        if gateway.is_publishing() || !process::reload_asked() {
+        if gateway.is_publishing() {
+            return Ok(());
+        }
+        let asked = process::reload_asked();
+        if asked || self.looks.is_multiple_of(CERTIFICATE_LOOKS) {
+            let told = gateway.refresh_certificates(asked);
+            if !told.is_empty() {
+                for line in told.into_iter().chain(gateway.certificate_warnings()) {
+                    writeln!(err.writer, "caio: {line}")?;
+                }
+            }
+        }
+        if !asked {
             return Ok(());
         }
         let loaded = match load(&Disk, &self.path) {
@@ -128,11 +161,21 @@ impl Files {
             let what = "the settings of the process have changed, and hold from its next start";
             writeln!(err.writer, "caio: {what}")?;
         }
-        if *gateway.published().snapshot.digest() == *loaded.snapshot.digest() {
+        let before = gateway.published();
+        let services = &loaded.configuration.services;
+        let upstreams = match Upstreams::read(services, Some(&before.upstreams)) {
+            Ok(upstreams) => upstreams,
+            Err(faults) => {
+                tell_insecure(&faults, err)?;
+                return writeln!(err.writer, "caio: nothing was changed");
+            }
+        };
+        let same = upstreams.is_same(&before.upstreams);
+        if same && *before.snapshot.digest() == *loaded.snapshot.digest() {
             return writeln!(err.writer, "caio: read again, snapshot {named} as before");
         }
         let services = loaded.snapshot.services().len();
-        gateway.publish(published(loaded.snapshot));
+        gateway.publish(published(loaded.snapshot, upstreams));
         writeln!(err.writer, "caio: read again, {services} services, snapshot {named}")
     }
 }

@@ -14,6 +14,7 @@ use crate::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
     Requirement, Route, Service,
 };
+use crate::config::tls::{Expected, ServiceTls};
 use crate::contract::logic::{Atom, AttributeId, Clause, Cnf, Mode, PromiseBox};
 use crate::contract::region::{Region, Regions};
 use crate::contract::set::{Numbers, Set, Texts};
@@ -115,6 +116,18 @@ impl Reading {
             // Follows from what is declared.
             "attribute" => return Some(()),
             "service" => self.services.push(service(from)?),
+            "tls" => {
+                let expected = if from.eat("address").is_some() {
+                    Expected::Address
+                } else if from.eat("spiffe ").is_some() {
+                    Expected::Spiffe(from.quoted()?)
+                } else {
+                    from.eat("name ")?;
+                    Expected::Name(from.quoted()?)
+                };
+                let tls = ServiceTls { expected, ..ServiceTls::default() };
+                self.services.last_mut()?.tls = Some(tls);
+            }
             "endpoint" => {
                 let endpoint = from.rest().parse().ok()?;
                 self.services.last_mut()?.endpoints.push(endpoint);
@@ -214,7 +227,7 @@ fn service(from: &mut Cursor<'_>) -> Option<Service> {
         _ => return None,
     };
     let contract = Contract { service, version, offers: Vec::new(), text: String::new() };
-    Some(Service { contract, endpoints: Vec::new(), protocol, tier })
+    Some(Service { contract, endpoints: Vec::new(), protocol, tls: None, tier })
 }
 
 fn route(from: &mut Cursor<'_>) -> Option<Route> {

@@ -21,6 +21,7 @@ pub mod model;
 mod pattern;
 mod relations;
 pub mod settings;
+pub mod tls;
 
 pub use address::Network;
 pub use contracts::CONTRACT_FORMAT;
@@ -67,6 +68,11 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
     let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
     identity::rebase(&mut settings, &base);
+    settings
+        .listeners
+        .iter_mut()
+        .filter_map(|it| it.tls.as_mut())
+        .for_each(|tls| tls.resolve(&base));
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,

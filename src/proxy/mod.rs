@@ -42,6 +42,7 @@ pub mod pool;
 pub mod recovery;
 pub mod reply;
 pub mod retention;
+pub mod secure;
 pub mod tally;
 pub mod timed;
 pub mod trail;

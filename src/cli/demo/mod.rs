@@ -12,6 +12,7 @@ use super::style::Output;
 use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
+use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
@@ -70,7 +71,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let published = published(loaded.snapshot);
+    let published = published(loaded.snapshot, Upstreams::default());
     let Configuration { settings, digest, .. } = loaded.configuration;
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
