@@ -72,7 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("aws_lc_rs", &["identity", "io"]),
     ("base64", &["audit", "identity", "governance"]),
-    ("x509_parser", &["identity"]),
+    ("x509_parser", &["identity", "io"]),
     ("zeroize", &["identity", "audit", "io"]),
     ("prost", &["governance"]),
     ("rustls", &["io", "proxy", "admin"]),

@@ -108,6 +108,7 @@ pub(crate) fn routed_contracts(
                 },
                 endpoints: vec!["127.0.0.1:9000".parse().unwrap()],
                 protocol: Protocol::Http2,
+                tls: None,
                 tier: u8::from(candidate % 4 == 0),
             });
         }
@@ -147,6 +148,7 @@ pub(crate) fn routes(count: usize) -> Snapshot {
         },
         endpoints: vec!["127.0.0.1:9000".parse().unwrap()],
         protocol: Protocol::Http1,
+        tls: None,
         tier: 0,
     }];
     let routes: Vec<Route> = (0..count)

@@ -106,7 +106,7 @@ async fn connection(stream: Stream, shown: &Shown) {
     }
     // A probe that is gone hears nothing.
     let _ = stream.write(out, 0).await;
-    stream.finish();
+    stream.finish().await;
 }
 
 fn answer(view: &impl Inbound, shown: &Shown) -> Answer {

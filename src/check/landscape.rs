@@ -223,6 +223,7 @@ impl Reading {
                 return Some(());
             }
             // What decisions do not depend on: spelled by whoever wrote it.
+            "tls" if self.offering.is_none() && !self.services.is_empty() => return Some(()),
             "vocabulary" | "declared" | "attribute" | "grpc" | "http" | "header" | "caller"
             | "network" | "fact" | "seed" => return Some(()),
             _ => return None,

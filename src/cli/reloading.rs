@@ -10,36 +10,56 @@ use crate::io::clock::wall_ms;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::landscape::Published;
+use crate::proxy::secure::Upstreams;
 use crate::snapshot::Snapshot;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A landscape whose services are all well.
-pub(super) fn published(snapshot: Snapshot) -> Published {
-    let epoch = Epoch::default().leveled(&snapshot);
-    Published { snapshot: Arc::new(snapshot), epoch: Arc::new(epoch) }
+/// A landscape whose services are all well, and the ways to them.
+pub(super) fn published(snapshot: Snapshot, upstreams: Upstreams) -> Published {
+    let epoch = Arc::new(Epoch::default().leveled(&snapshot));
+    Published { snapshot: Arc::new(snapshot), epoch, upstreams: Arc::new(upstreams) }
 }
+
+/// Tells why services cannot be reached over TLS.
+pub(super) fn tell_insecure(faults: &[String], err: &mut Output<'_>) -> io::Result<()> {
+    faults.iter().try_for_each(|fault| writeln!(err.writer, "caio: {fault}"))
+}
+
+/// Certificates are looked at once in so many looks, which is about once a second.
+const CERTIFICATE_LOOKS: u32 = 10;
 
 /// The files the process runs by, and what they said when they were sound last.
 pub(super) struct Files {
     path: PathBuf,
     configuration: Configuration,
+    looks: u32,
 }
 
 impl Files {
     /// Those that were read from this process file.
     pub(super) fn new(path: PathBuf, configuration: Configuration) -> Self {
-        Self { path, configuration }
+        Self { path, configuration, looks: 0 }
     }
 
     /// Reads them again where that is asked for, and ends overrides whose time is over.
     pub(super) fn look(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+        self.looks = self.looks.wrapping_add(1);
         // One landscape after the other: the one before must be recorded first.
         if gateway.is_publishing() {
             return Ok(());
         }
-        if process::reload_asked() {
+        let asked = process::reload_asked();
+        if asked || self.looks.is_multiple_of(CERTIFICATE_LOOKS) {
+            let told = gateway.refresh_certificates(asked);
+            if !told.is_empty() {
+                for line in told.into_iter().chain(gateway.certificate_warnings()) {
+                    writeln!(err.writer, "caio: {line}")?;
+                }
+            }
+        }
+        if asked {
             return self.read(gateway, err);
         }
         let now_s = wall_ms() / 1000;
@@ -70,16 +90,26 @@ impl Files {
 
     fn adopt(&mut self, loaded: Loaded, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
         let named = loaded.snapshot.digest_text();
+        let before = gateway.published();
+        let services = &loaded.configuration.services;
+        let upstreams = match Upstreams::read(services, Some(&before.upstreams)) {
+            Ok(upstreams) => upstreams,
+            Err(faults) => {
+                tell_insecure(&faults, err)?;
+                return writeln!(err.writer, "caio: nothing was changed");
+            }
+        };
         let settings = self.configuration.settings.clone();
         self.configuration = Configuration { settings, ..loaded.configuration };
-        if *gateway.published().snapshot.digest() == *loaded.snapshot.digest() {
+        let same = upstreams.is_same(&before.upstreams);
+        if same && *before.snapshot.digest() == *loaded.snapshot.digest() {
             return writeln!(err.writer, "caio: read again, snapshot {named} as before");
         }
         let services = loaded.snapshot.services().len();
         for notice in notices(&loaded.snapshot) {
             writeln!(err.writer, "caio: {notice}")?;
         }
-        gateway.publish(published(loaded.snapshot));
+        gateway.publish(published(loaded.snapshot, upstreams));
         writeln!(err.writer, "caio: {services} services, snapshot {named} from now on")
     }
 }

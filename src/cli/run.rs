@@ -4,13 +4,14 @@ use super::check::{FINE, USAGE, WRONG, notices, report};
 use super::disk::Disk;
 use super::loading::load;
 use super::progress::while_it_takes;
-use super::reloading::{Files, published};
+use super::reloading::{Files, published, tell_insecure};
 use super::style::Output;
 use crate::admin;
 use crate::admin::keysets::{Event, Keeper, Tell};
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
+use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
@@ -66,7 +67,14 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     let named = loaded.snapshot.digest_text();
     let services = loaded.snapshot.services().len();
     let notices = notices(&loaded.snapshot);
-    let published = published(loaded.snapshot);
+    let upstreams = match Upstreams::read(&loaded.configuration.services, None) {
+        Ok(upstreams) => upstreams,
+        Err(faults) => {
+            tell_insecure(&faults, err)?;
+            return Ok(WRONG);
+        }
+    };
+    let published = published(loaded.snapshot, upstreams);
     let configuration = loaded.configuration;
     let identities = Identities::new(&configuration.settings, &configuration.vocabulary);
     // Before the first caller: what credentials are checked with is read then, where it is here.
@@ -85,6 +93,9 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     gateway.look_at_memory();
+    for warning in gateway.certificate_warnings() {
+        writeln!(err.writer, "caio: {warning}")?;
+    }
     writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
     for notice in notices {
         writeln!(out.writer, "caio: {notice}")?;

@@ -7,6 +7,7 @@ use super::Parts;
 use crate::config::depth::{BodyDepth, Depth};
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
 use crate::config::policy::{Fallback, Obligations, Scope, Stance};
+use crate::config::tls::Expected;
 use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
@@ -196,6 +197,13 @@ fn service_lines(service: &Service, lines: &mut Lines) {
         quoted(&contract.version),
         service.tier
     ));
+    // Which files prove it is no part of the landscape: they change without changing whom it names.
+    match service.tls.as_ref().map(|tls| &tls.expected) {
+        None => {}
+        Some(Expected::Address) => lines.line("tls address"),
+        Some(Expected::Name(name)) => lines.line(format_args!("tls name {}", quoted(name))),
+        Some(Expected::Spiffe(id)) => lines.line(format_args!("tls spiffe {}", quoted(id))),
+    }
     let mut endpoints = service.endpoints.clone();
     endpoints.sort();
     for endpoint in endpoints {

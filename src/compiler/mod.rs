@@ -223,6 +223,7 @@ fn entry(service: &Service) -> ServiceEntry {
         version: service.contract.version.clone(),
         endpoints,
         protocol: service.protocol,
+        tls: service.tls.as_ref().map(|tls| tls.expected.clone()),
         tier: service.tier,
         weight: u64::from_be_bytes(weight),
     }

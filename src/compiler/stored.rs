@@ -17,6 +17,7 @@ use crate::config::model::{
 use crate::config::policy::{
     Effect, Fallback, IdPattern, Obligations, Override, Policies, Policy, Scope, Stance,
 };
+use crate::config::tls::{Expected, ServiceTls};
 use crate::contract::logic::{Atom, AttributeId, Clause, Cnf, Mode, PromiseBox};
 use crate::contract::region::{Region, Regions};
 use crate::contract::set::{Numbers, Set, Texts};
@@ -123,6 +124,18 @@ impl Reading {
             // Follows from what is declared.
             "attribute" => return Some(()),
             "service" => self.services.push(service(from)?),
+            "tls" => {
+                let expected = if from.eat("address").is_some() {
+                    Expected::Address
+                } else if from.eat("spiffe ").is_some() {
+                    Expected::Spiffe(from.quoted()?)
+                } else {
+                    from.eat("name ")?;
+                    Expected::Name(from.quoted()?)
+                };
+                let tls = ServiceTls { expected, ..ServiceTls::default() };
+                self.services.last_mut()?.tls = Some(tls);
+            }
             "endpoint" => {
                 let endpoint = from.rest().parse().ok()?;
                 self.services.last_mut()?.endpoints.push(endpoint);
@@ -302,7 +315,7 @@ fn service(from: &mut Cursor<'_>) -> Option<Service> {
         _ => return None,
     };
     let contract = Contract { service, version, offers: Vec::new(), text: String::new() };
-    Some(Service { contract, endpoints: Vec::new(), protocol, tier })
+    Some(Service { contract, endpoints: Vec::new(), protocol, tls: None, tier })
 }
 
 fn route(from: &mut Cursor<'_>) -> Option<Route> {

@@ -22,6 +22,7 @@ mod pattern;
 pub mod policy;
 mod relations;
 pub mod settings;
+pub mod tls;
 
 pub use address::Network;
 pub use contracts::CONTRACT_FORMAT;
@@ -69,6 +70,11 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
     identity::rebase(&mut settings, &base);
     let fallback = policy::read_fallback(&mut root, faults);
+    settings
+        .listeners
+        .iter_mut()
+        .filter_map(|it| it.tls.as_mut())
+        .for_each(|tls| tls.resolve(&base));
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,

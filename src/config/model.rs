@@ -3,6 +3,7 @@
 use super::depth::Depth;
 use super::policy::{Policies, Stance};
 use super::settings::Settings;
+use super::tls::ServiceTls;
 use crate::contract::logic::{Cnf, Mode};
 use crate::contract::vocabulary::Vocabulary;
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ pub struct Contract {
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2 with prior knowledge.
+    /// HTTP/2, with prior knowledge or agreed on in TLS.
     Http2,
 }
 
@@ -101,6 +102,8 @@ pub struct Service {
     pub endpoints: Vec<SocketAddr>,
     /// How it is spoken to.
     pub protocol: Protocol,
+    /// How the connection to it is secured; `None` is plain.
+    pub tls: Option<ServiceTls>,
     /// Lower is preferred.
     pub tier: u8,
 }

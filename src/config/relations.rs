@@ -12,6 +12,7 @@ use super::model::{
 use super::pattern;
 use super::policy::{self, Policies, Stance};
 use super::settings::{choice, read_milliseconds, unique};
+use super::tls;
 use crate::wire::document::{Document, Item, Source, Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::{
@@ -106,11 +107,14 @@ fn read_service(
 ) -> Option<(Service, Origin)> {
     let contract = read_contract(&mut table, base, reader, meaning, seen, faults);
     let endpoints = read_endpoints(&mut table, faults);
-    let protocol = read_protocol(&mut table, contract.as_ref().map(|read| &read.0), faults);
+    let secure = table.table("tls", faults).map(|table| tls::read_service(table, base, faults));
+    let protocol = contract.as_ref().map(|read| &read.0);
+    let protocol = read_protocol(&mut table, protocol, secure.is_some(), faults);
     let tier = table.integer("tier", 0..=255, faults).and_then(|at| u8::try_from(at.value).ok());
     table.finish(faults);
     let (contract, origin) = contract?;
-    Some((Service { contract, endpoints, protocol, tier: tier.unwrap_or(0) }, origin))
+    let tier = tier.unwrap_or(0);
+    Some((Service { contract, endpoints, protocol, tls: secure, tier }, origin))
 }
 
 fn read_contract(
@@ -203,16 +207,20 @@ fn read_endpoints(table: &mut Table<'_>, faults: &mut Faults) -> Vec<SocketAddr>
 fn read_protocol(
     table: &mut Table<'_>,
     contract: Option<&Contract>,
+    secure: bool,
     faults: &mut Faults,
 ) -> Protocol {
     let grpc = contract.is_some_and(|contract| {
         contract.offers.iter().any(|offer| matches!(offer.interface, Interface::Grpc(_)))
     });
-    let choices = [("http1", Protocol::Http1), ("h2c", Protocol::Http2)];
+    // The names of RFC 7301's registry: one is for TLS, the other for connections without it.
+    let http2 = if secure { "h2" } else { "h2c" };
+    let choices = [("http1", Protocol::Http1), (http2, Protocol::Http2)];
     match choice(table, "protocol", &choices, faults) {
         Some((text, Protocol::Http1)) if grpc => {
             let what = "`http1` cannot carry the gRPC interface of the contract";
-            faults.push(text.fault(what, "write `protocol = \"h2c\"` or drop the key"));
+            let mend = format!("write `protocol = \"{http2}\"` or drop the key");
+            faults.push(text.fault(what, mend));
             Protocol::Http2
         }
         Some((_, protocol)) => protocol,

@@ -8,6 +8,7 @@ use super::depth::{self, Depth};
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
+use super::tls::{self, ListenerTls};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -76,6 +77,8 @@ pub struct Listener {
     pub identify: Vec<String>,
     /// Peers that begin with a PROXY header, and the only ones taken; empty takes all, without.
     pub proxy_protocol: Vec<Network>,
+    /// How it is secured; `None` is plain.
+    pub tls: Option<ListenerTls>,
 }
 
 /// Every timeout, in milliseconds.
@@ -83,6 +86,8 @@ pub struct Listener {
 pub struct Timeouts {
     /// To open a connection to an endpoint.
     pub connect_ms: u64,
+    /// For a handshake, with a caller or a service.
+    pub tls_handshake_ms: u64,
     /// For a caller to send a whole request head, from its first byte.
     pub client_header_ms: u64,
     /// Between two parts of a request body.
@@ -142,6 +147,8 @@ pub struct Limits {
     pub connections_per_worker_max: usize,
     /// Of these, connections from one address; IPv6 callers are counted by their /64.
     pub connections_per_address_max: usize,
+    /// Handshakes of callers in progress on one worker.
+    pub tls_handshakes_per_worker_max: usize,
     /// Resident memory of the process above nine tenths of which new requests are refused; 0 takes
     /// the limit of the process's cgroup, where it has one.
     pub memory_bytes_max: u64,
@@ -240,6 +247,7 @@ impl Default for Settings {
                 address,
                 identify: vec![super::ANONYMOUS.to_owned()],
                 proxy_protocol: Vec::new(),
+                tls: None,
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -274,6 +282,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect_ms: 5_000,
+            tls_handshake_ms: 10_000,
             client_header_ms: 10_000,
             client_body_idle_ms: 30_000,
             request_ms: Some(60_000),
@@ -308,6 +317,7 @@ impl Default for Limits {
             h2_useless_frames_max: 150,
             connections_per_worker_max: 16_384,
             connections_per_address_max: 16_384,
+            tls_handshakes_per_worker_max: 1024,
             memory_bytes_max: 0,
             requests_per_connection_max: 100_000,
             upstream_connections_per_endpoint_max: 1024,
@@ -405,6 +415,7 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
             let mend = "name the proxies in front, or leave the key out to expect no header";
             faults.push(place.fault("`proxy_protocol` names no network", mend));
         }
+        let tls = table.table("tls", faults).map(|table| tls::read_listener(table, faults));
         if let Some((text, address)) = parsed {
             if address.port() != 0 {
                 unique(&mut addresses, address.to_string(), text, "address", faults);
@@ -416,7 +427,7 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
                 faults.push(name.fault(what, ""));
             }
             let name = name.value.to_owned();
-            listeners.push(Listener { name, address, identify, proxy_protocol });
+            listeners.push(Listener { name, address, identify, proxy_protocol, tls });
         }
         table.finish(faults);
     }
@@ -454,6 +465,7 @@ fn read_timeouts(mut table: Table<'_>, faults: &mut Faults) -> Timeouts {
     let mut timeouts = Timeouts::default();
     let t = &mut timeouts;
     milliseconds(&mut table, "connect", &mut t.connect_ms, faults);
+    milliseconds(&mut table, "tls_handshake", &mut t.tls_handshake_ms, faults);
     milliseconds(&mut table, "client_header", &mut t.client_header_ms, faults);
     milliseconds(&mut table, "client_body_idle", &mut t.client_body_idle_ms, faults);
     read_request_timeout(&mut table, &mut t.request_ms, faults);
@@ -523,6 +535,8 @@ fn read_limits(mut table: Table<'_>, faults: &mut Faults) -> Limits {
     count(t, "connections_per_worker_max", 1..=1_000_000, connections, faults);
     let address = &mut l.connections_per_address_max;
     count(t, "connections_per_address_max", 1..=1_000_000, address, faults);
+    let handshakes = &mut l.tls_handshakes_per_worker_max;
+    count(t, "tls_handshakes_per_worker_max", 1..=1_000_000, handshakes, faults);
     bytes(t, "memory_bytes_max", 0..=1 << 50, &mut l.memory_bytes_max, faults);
     let requests = &mut l.requests_per_connection_max;
     count(t, "requests_per_connection_max", 1..=1 << 40, requests, faults);

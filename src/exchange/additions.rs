@@ -34,10 +34,18 @@ pub struct Arrival {
     pub version: &'static str,
     /// Whether its own forwarding fields are believed.
     pub sender: Sender,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// Milliseconds since 1970.
     pub wall_ms: u64,
     /// Random bits.
     pub random: [u64; 2],
+}
+
+impl Arrival {
+    fn scheme(&self) -> &'static [u8] {
+        if self.secure { b"https" } else { b"http" }
+    }
 }
 
 /// Fields to add, text and places.
@@ -88,7 +96,7 @@ impl Additions {
                         text.extend_from_slice(b", ");
                     });
                 }
-                append_element(text, arrival.peer, view.authority(), b"http");
+                append_element(text, arrival.peer, view.authority(), arrival.scheme());
             });
         }
         if wanted.via {
@@ -207,7 +215,7 @@ impl Additions {
         let proto = view.only(Kind::XForwardedProto, "x-forwarded-proto").filter(|_| trusted);
         self.add("X-Forwarded-Proto", |text| {
             let known = proto.filter(|said| matches!(*said, b"http" | b"https"));
-            text.extend_from_slice(known.unwrap_or(b"http"));
+            text.extend_from_slice(known.unwrap_or(arrival.scheme()));
         });
         let host = view.only(Kind::XForwardedHost, "x-forwarded-host").filter(|_| trusted);
         self.add("X-Forwarded-Host", |text| {

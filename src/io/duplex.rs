@@ -56,6 +56,7 @@ pub struct Duplex<T> {
     pending: Vec<u8>,
     sending: Option<Sending>,
     spare: Vec<u8>,
+    finishing: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl<T: Tap> Duplex<T> {
@@ -75,6 +76,7 @@ impl<T: Tap> Duplex<T> {
             pending: Vec::new(),
             sending: None,
             spare: Vec::new(),
+            finishing: None,
         }
     }
 
@@ -178,7 +180,13 @@ impl<T: Tap + Unpin> AsyncWrite for Duplex<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.drive(cx))?;
-        this.stream.finish();
+        let finishing = this.finishing.get_or_insert_with(|| {
+            let stream = Rc::clone(&this.stream);
+            Box::pin(async move { stream.finish().await })
+        });
+        ready!(finishing.as_mut().poll(cx));
+        // For whoever asks again.
+        this.finishing = Some(Box::pin(std::future::ready(())));
         Poll::Ready(Ok(()))
     }
 }

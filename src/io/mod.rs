@@ -17,6 +17,7 @@ pub mod process;
 pub mod publication;
 pub mod ring;
 pub mod stream;
+pub mod tls;
 
 /// What a publication is made of. Its model brings others: see `tests/model/publication.rs`.
 mod atomics {

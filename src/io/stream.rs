@@ -1,8 +1,15 @@
-//! A connected TCP stream with owned-buffer reads and writes that may run side by side.
+//! A connected stream with owned-buffer reads and writes that may run side by side: TCP, or TLS
+//! over it, which looks the same to whoever reads and writes.
 
+use super::tls::session::{Session, Side};
+use super::tls::{Failure, Secured};
 use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, ServerConfig};
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::io;
@@ -10,6 +17,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 /// A receive in flight that owns what it needs.
@@ -20,6 +28,8 @@ pub type Receiving = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>
 pub struct Stream {
     inner: UnsafeCell<TcpStream>,
     stopped: Cell<bool>,
+    /// Boxed: a plain stream has no room for it.
+    tls: Option<Box<Session>>,
 }
 
 impl Stream {
@@ -28,7 +38,7 @@ impl Stream {
     pub fn new(inner: TcpStream) -> Self {
         // A socket that died already fails its first read too; nothing to add here.
         let _ = inner.set_nodelay(true);
-        Self { inner: UnsafeCell::new(inner), stopped: Cell::new(false) }
+        Self { inner: UnsafeCell::new(inner), stopped: Cell::new(false), tls: None }
     }
 
     /// Connects; the caller bounds the time with [`super::clock::within_ms`].
@@ -39,6 +49,34 @@ impl Stream {
         TcpStream::connect_addr(address).await.map(Self::new)
     }
 
+    /// Shakes hands as the accepting side; from then on the stream carries what is inside TLS.
+    ///
+    /// # Errors
+    /// Why not. The peer was sent an alert then, and nothing else may be sent.
+    pub async fn secure(&mut self, config: Arc<ServerConfig>) -> Result<Secured, Failure> {
+        let server = UnbufferedServerConnection::new(config).map_err(Failure::Refused)?;
+        let session = Session::new(Side::Server(server));
+        let secured = session.shake_hands(self).await?;
+        self.tls = Some(Box::new(session));
+        Ok(secured)
+    }
+
+    /// Shakes hands as the connecting side, with a peer of this name.
+    ///
+    /// # Errors
+    /// As [`Stream::secure`].
+    pub async fn secure_towards(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Secured, Failure> {
+        let client = UnbufferedClientConnection::new(config, name).map_err(Failure::Refused)?;
+        let session = Session::new(Side::Client(client));
+        let secured = session.shake_hands(self).await?;
+        self.tls = Some(Box::new(session));
+        Ok(secured)
+    }
+
     /// The descriptor, for deadlines.
     pub fn fd(&self) -> RawFd {
         self.inner().as_raw_fd()
@@ -46,7 +84,21 @@ impl Stream {
 
     /// Receives into the spare capacity behind `buffer`'s bytes; `Ok(0)` is the peer's end. The
     /// buffer comes back whatever happens. There must be spare capacity.
+    ///
+    /// Inside TLS only an end that the peer announced is one: any other is an error, because
+    /// whoever sits between could have made it.
     pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        match &self.tls {
+            None => self.receive(buffer).await,
+            Some(_) if buffer.len() == buffer.capacity() => {
+                (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer)
+            }
+            Some(session) => session.read(self, buffer).await,
+        }
+    }
+
+    /// The same of bytes as they come from the network, whatever they are.
+    pub async fn receive(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (begin, end) = (buffer.len(), buffer.capacity());
         if begin == end {
             return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
@@ -86,8 +138,23 @@ impl Stream {
 
     /// Sends `buffer[from..]` whole, in as many sends as it takes.
     pub async fn write(&self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
-        let (mut at, end) = (from, buffer.len());
-        let mut buffer = buffer;
+        match &self.tls {
+            None => {
+                let end = buffer.len();
+                self.send(buffer, from, end).await
+            }
+            Some(session) => session.write(self, buffer, from).await,
+        }
+    }
+
+    /// Sends `buffer[from..end]` as it is.
+    pub(super) async fn send(
+        &self,
+        mut buffer: Vec<u8>,
+        from: usize,
+        end: usize,
+    ) -> (io::Result<()>, Vec<u8>) {
+        let mut at = from;
         while at < end {
             let (result, slice) = self.inner_mut().write(buffer.slice(at..end)).await;
             buffer = slice.into_inner();
@@ -102,7 +169,10 @@ impl Stream {
     }
 
     /// Ends sending: the peer reads our end of stream.
-    pub fn finish(&self) {
+    pub async fn finish(&self) {
+        if let Some(session) = &self.tls {
+            session.say_goodbye(self).await;
+        }
         // SAFETY: a plain system call on our own open descriptor.
         unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
     }

@@ -1,15 +1,18 @@
 //! Accepting connections, telling HTTP/2 from HTTP/1.1, and isolating each.
 
 use super::addresses::Place;
+use super::counters::Handshake;
+use super::secure::Guard;
 use super::worker::Worker;
 use super::{http1_server, http2_server, preamble};
-use crate::identity::{Identified, IdentityError};
+use crate::identity::{Identified, IdentityError, certificate};
 use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::isolate::Isolated;
 use crate::io::listener::Listener;
 use crate::io::stream::Stream;
+use crate::io::tls::{Agreed, Failure, Secured};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,6 +42,8 @@ pub struct Ingress {
     pub listener: usize,
     /// Whom the certificate that the peer has shown is of.
     pub peer_certificate: Option<Result<Arc<Identified>, IdentityError>>,
+    /// What was agreed on where the connection is secured.
+    pub secure: Option<Secured>,
 }
 
 /// Accepts on the listener of this place in the settings until it is closed.
@@ -46,7 +51,8 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, place: usize) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let ingress = Ingress { peer, listener: place, peer_certificate: None };
+                let (peer_certificate, secure) = (None, None);
+                let ingress = Ingress { peer, listener: place, peer_certificate, secure };
                 admit(&worker, stream, ingress);
             }
             Err(_) if worker.asked_to_drain() => return,
@@ -79,14 +85,34 @@ fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
     });
 }
 
-async fn serve(worker: Rc<Worker>, stream: Stream, came: (Ingress, Option<Place>)) {
+async fn serve(worker: Rc<Worker>, mut stream: Stream, came: (Ingress, Option<Place>)) {
     let watch = worker.deadlines.watch(stream.fd());
     let header_ms = worker.settings.timeouts.client_header_ms;
     watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     watch.idle(true);
     let introduced = preamble::introduce(&worker, (&stream, &watch), came).await;
-    let Some((ingress, _place)) = introduced else { return };
+    let Some((mut ingress, _place)) = introduced else { return };
+    if let Some(guard) = worker.guard(ingress.listener) {
+        // Boxed: what a handshake needs, an idle connection does not keep.
+        let shaken = Box::pin(shake_hands(&worker, &mut stream, &watch, &guard)).await;
+        match shaken {
+            Shaken::Secured(secured) => {
+                let shown = secured.certificate.as_ref();
+                ingress.peer_certificate = shown.map(|shown| certificate(shown).map(Arc::new));
+                ingress.secure = Some(secured);
+            }
+            Shaken::Gone => return,
+            Shaken::Refused => {
+                // What is sent last is an alert, and it is to be read.
+                let ingress = Rc::new(ingress);
+                let downstream = Downstream { stream: Rc::new(stream), watch, ingress };
+                return Box::pin(http1_server::linger(&worker, &downstream)).await;
+            }
+        }
+    }
+    let agreed = ingress.secure.as_ref().and_then(|secure| secure.protocol);
     let downstream = Downstream { stream: Rc::new(stream), watch, ingress: Rc::new(ingress) };
+    downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     let mut received = Vec::with_capacity(IDLE_BYTES);
     while received.len() < PREFACE.len() && PREFACE.starts_with(&received) {
         let (result, buffer) = downstream.stream.read(received).await;
@@ -96,12 +122,69 @@ async fn serve(worker: Rc<Worker>, stream: Stream, came: (Ingress, Option<Place>
         }
         downstream.watch.idle(false);
     }
-    if received.starts_with(PREFACE) {
+    let begun = received.starts_with(PREFACE_LINE) || agreed == Some(Agreed::Http2);
+    if received.starts_with(PREFACE) && agreed != Some(Agreed::Http1) {
         Box::pin(http2_server::serve(worker, downstream, received)).await;
-    } else if received.starts_with(PREFACE_LINE) {
+    } else if begun && agreed != Some(Agreed::Http1) {
         // RFC 9113 3.4: it meant HTTP/2, and is told in HTTP/2 what was wrong.
         Box::pin(http2_server::refuse_preface(&worker, &downstream)).await;
     } else {
         http1_server::serve(worker, downstream, received).await;
+    }
+}
+
+/// How a handshake ended.
+enum Shaken {
+    Secured(Secured),
+    /// With an alert.
+    Refused,
+    /// Without a word.
+    Gone,
+}
+
+async fn shake_hands(worker: &Worker, stream: &mut Stream, watch: &Watch, guard: &Guard) -> Shaken {
+    let counters = &worker.counters;
+    let most = worker.settings.limits.tls_handshakes_per_worker_max as u64;
+    if counters.handshakes_open.get() >= most {
+        counters.handshakes.add(Handshake::Shed, 1);
+        return Shaken::Gone;
+    }
+    let place = Shaking::begin(worker);
+    let until_ms = worker.clock.now_ms() + worker.settings.timeouts.tls_handshake_ms;
+    watch.arm(until_ms, Overdue::StopBoth);
+    let shaken = stream.secure(guard.config()).await;
+    drop(place);
+    match shaken {
+        Ok(secured) => {
+            let how = if secured.resumed { Handshake::Resumed } else { Handshake::Full };
+            counters.handshakes.add(how, 1);
+            let asks_for_certificates = guard.asks_for_certificates();
+            Shaken::Secured(Secured { asks_for_certificates, ..secured })
+        }
+        Err(Failure::Refused(_)) => {
+            counters.handshakes.add(Handshake::Refused, 1);
+            worker.lane.refused();
+            Shaken::Refused
+        }
+        Err(Failure::Ended(_)) => {
+            counters.handshakes.add(Handshake::Ended, 1);
+            Shaken::Gone
+        }
+    }
+}
+
+/// A handshake in progress, counted until dropped, however it ends.
+struct Shaking<'a>(&'a Worker);
+
+impl<'a> Shaking<'a> {
+    fn begin(worker: &'a Worker) -> Self {
+        worker.counters.handshakes_open.add(1);
+        Self(worker)
+    }
+}
+
+impl Drop for Shaking<'_> {
+    fn drop(&mut self) {
+        self.0.counters.handshakes_open.sub(1);
     }
 }

@@ -166,6 +166,7 @@ async fn over_http2(
         Err(Elapsed) => return End::Refuse(shared.timeout()),
     }
     let empty = matches!(source, Source::Empty);
+    let request = if ticket.secure { headers::secured(request) } else { request };
     let Ok((response, stream)) = ticket.sender.send_request(request, empty) else {
         ticket.retire();
         return End::Again;

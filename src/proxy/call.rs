@@ -171,6 +171,7 @@ impl Opening {
                 peer,
                 version,
                 sender,
+                secure: ingress.secure.is_some(),
                 wall_ms: worker.clock.wall_ms(),
                 random: [worker.clock.random(), worker.clock.random()],
             },
@@ -266,7 +267,7 @@ fn recognize(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Res
     if opening.caller.is_some() {
         return Ok(());
     }
-    admit(worker, view)?;
+    admit(worker, &opening.ingress, view)?;
     opening.caller = Some(identify(worker, &opening.landscape, &opening.ingress, view)?);
     Ok(())
 }
@@ -516,7 +517,7 @@ struct Chosen {
 }
 
 /// What is asked of a request once, before the question.
-fn admit(worker: &Worker, view: &impl Inbound) -> Result<(), Refusal> {
+fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), Refusal> {
     if worker.is_short_of_memory() {
         return Err(Refusal::new(Reason::MemoryShort, "try again in a moment"));
     }
@@ -527,6 +528,13 @@ fn admit(worker: &Worker, view: &impl Inbound) -> Result<(), Refusal> {
     if view.authority().is_empty() {
         let detail = "name the host, also in HTTP/1.0: calls are routed by it";
         return Err(Refusal::new(Reason::AuthorityInvalid, detail));
+    }
+    let named = ingress.secure.as_ref().filter(|secure| secure.asks_for_certificates);
+    let named = named.and_then(|secure| secure.name.as_deref());
+    if named.is_some_and(|name| name != view.host()) {
+        // Who it was decided to trust on that name may not be trusted on another.
+        let detail = "the host is not the one that the connection was secured for";
+        return Err(Refusal::new(Reason::Misdirected, detail));
     }
     Ok(())
 }
@@ -627,8 +635,13 @@ impl Begun {
             count => worker.turn() % count,
         };
         let address = *service.endpoints.get(turn)?;
+        let towards = match service.tls {
+            None => None,
+            // Without it the service is not reached at all, rather than in the clear.
+            Some(_) => Some(opening.landscape.upstreams.get(&service.id)?),
+        };
         self.recorded.tell(|told| told.endpoint(turn));
-        Some(worker.pool.endpoint(address))
+        Some(worker.pool.endpoint(address, towards))
     }
 
     /// Turns the decision into a call; consumes the evidence.
@@ -683,6 +696,9 @@ impl Begun {
             }
             NoConnection::Refused(_) => {
                 Refusal::new(Reason::UpstreamConnect, "the service refused the connection")
+            }
+            NoConnection::Insecure => {
+                Refusal::new(Reason::UpstreamTls, "no secure connection to the service came about")
             }
         };
         self.refuse(refusal)

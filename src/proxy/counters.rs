@@ -28,6 +28,22 @@ impl Key for Rule {
     const KEY: &'static str = "rule";
 }
 
+labels! {
+    /// How a handshake ended.
+    pub Handshake "result" {
+        /// Well, with an exchange of keys and certificates.
+        Full = "full",
+        /// Well, and it took up an earlier session.
+        Resumed = "resumed",
+        /// One side refused the other.
+        Refused = "refused",
+        /// The caller left, or took too long.
+        Ended = "ended",
+        /// It did not begin: too many are in progress.
+        Shed = "shed",
+    }
+}
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $kind:ident $name:literal;)+) => {
         /// What one worker counts; apart from what others write, so that no cache line is shared.
@@ -76,6 +92,12 @@ counters! {
     upstream_connects: Count = Counter "caio_upstream_connects_total";
     /// Requests that were tried again, by why.
     retries: Labelled<Again> = Counter "caio_retries_total";
+    /// Handshakes of TLS with callers, by how they ended.
+    handshakes: Labelled<Handshake> = Counter "caio_tls_handshakes_total";
+    /// Handshakes of TLS with callers that are in progress.
+    handshakes_open: Count = Gauge "caio_tls_handshakes_in_progress";
+    /// Handshakes of TLS with services that failed.
+    upstream_handshakes_failed: Count = Counter "caio_upstream_tls_failed_total";
     /// HTTP/2 connections ended for abuse.
     abuses: Count = Counter "caio_http2_abuses_total";
     /// Calls to governance hooks.

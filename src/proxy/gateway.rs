@@ -6,6 +6,7 @@ use super::durable::Durability;
 use super::identify::Identities;
 use super::landscape::Published;
 use super::metrics::Metrics;
+use super::secure::{Security, Stamps, warnings};
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub settings: Settings,
     /// The landscape for new exchanges.
     pub published: Publication<Published>,
+    /// What its listeners are secured with.
+    pub security: Security,
     /// Set while the process holds nearly all the memory it may.
     pub short_of_memory: AtomicBool,
     /// Set once, to drain.
@@ -50,6 +53,8 @@ pub enum GatewayError {
     Worker(String),
     /// The trail of decisions cannot be kept.
     Trail(TrailError),
+    /// A listener cannot be secured.
+    Tls(String),
 }
 
 impl std::fmt::Display for GatewayError {
@@ -59,6 +64,7 @@ impl std::fmt::Display for GatewayError {
             Self::Listen(address, error) => write!(out, "cannot listen on {address}: {error}"),
             Self::Worker(what) => write!(out, "{what}"),
             Self::Trail(error) => write!(out, "{error}"),
+            Self::Tls(what) => write!(out, "{what}"),
         }
     }
 }
@@ -73,6 +79,8 @@ pub struct Gateway {
     /// A landscape whose record is not durable yet.
     coming: RefCell<Option<(Published, Receiver<()>)>>,
     counters: Vec<Arc<Counters>>,
+    /// The files of certificates as they were read last.
+    stamps: RefCell<Stamps>,
 }
 
 impl Gateway {
@@ -87,6 +95,7 @@ impl Gateway {
         identities: Identities,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
+        let security = Security::read(&settings).map_err(GatewayError::Tls)?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let (addresses, sockets) = bind_all(&settings, count)?;
@@ -104,6 +113,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             settings,
             published: Publication::new(u64::from(FIRST_VERSION), published),
+            security,
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
@@ -124,8 +134,11 @@ impl Gateway {
                 })?;
             workers.push(spawned);
         }
-        let coming = RefCell::default();
-        Ok(Self { shared, workers, addresses, memory_bytes_max, trail, coming, counters })
+        let (coming, stamps) = (RefCell::default(), RefCell::default());
+        let gateway =
+            Self { shared, workers, addresses, memory_bytes_max, trail, coming, counters, stamps };
+        gateway.refresh_certificates(false);
+        Ok(gateway)
     }
 
     /// What there is to tell of the trail since the last time: one line for each change.
@@ -181,6 +194,19 @@ impl Gateway {
     /// What the workers count, and what else there is to see, for scrapers.
     pub fn metrics(&self) -> Metrics {
         Metrics::new(Arc::clone(&self.shared), self.counters.as_slice(), self.memory_bytes_max)
+    }
+
+    /// Reads certificates, keys, authorities and revocations again: those whose files changed since
+    /// this was called last, or all. What is wrong stays as it was. One line for each change, to be
+    /// told; reads files, so not for a worker.
+    pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
+        let upstreams = self.published().upstreams;
+        self.shared.security.refresh(&upstreams, &mut self.stamps.borrow_mut(), all)
+    }
+
+    /// One line for each certificate that expires soon, or has.
+    pub fn certificate_warnings(&self) -> Vec<String> {
+        warnings(&self.shared.security.expiries(&self.published().upstreams))
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.

@@ -156,6 +156,15 @@ fn assemble(
     Ok(request_of(method, uri, headers))
 }
 
+/// The same for a connection that is secured (RFC 9113 8.3.1).
+pub fn secured(mut request: Request<()>) -> Request<()> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(http::uri::Scheme::HTTPS);
+    // Only its scheme is another: it is as sound as it was.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
+}
+
 fn request_of(method: http::Method, uri: Uri, headers: HeaderMap) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = method;

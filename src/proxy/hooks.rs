@@ -59,6 +59,7 @@ impl Hooks {
         });
         let pool = Pool::new(PoolLimits {
             connect_ms: slowest,
+            handshake_ms: slowest,
             idle_ms: settings.timeouts.idle_upstream_ms,
             open_max: HOOK_CALLS_MAX,
             idle_max: settings.limits.upstream_idle_per_endpoint_max,
@@ -89,7 +90,7 @@ impl State {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let address = hook.endpoints.get(turn % hook.endpoints.len().max(1))?;
-        Some(pool.endpoint(*address))
+        Some(pool.endpoint(*address, None))
     }
 }
 

@@ -324,16 +324,16 @@ pub fn refusal_of(fault: Malformed) -> Refusal {
 
 /// Closes so that the peer can read what was sent: a close with unread bytes would be a reset.
 pub async fn linger(worker: &Worker, downstream: &Downstream) {
-    downstream.stream.finish();
     let stopped = downstream.stream.is_stopped() || downstream.watch.fired();
     let until = worker.clock.now_ms() + LINGER_MS;
     downstream.watch.reset();
     downstream.watch.arm(until, Overdue::StopBoth);
+    downstream.stream.finish().await;
     let mut discarded = 0;
     let mut buffer = Vec::with_capacity(HEAD_BYTES);
     while discarded < LINGER_BYTES_MAX {
         buffer.clear();
-        let (result, back) = downstream.stream.read(buffer).await;
+        let (result, back) = downstream.stream.receive(buffer).await;
         buffer = back;
         match result {
             Ok(count @ 1..) => discarded += count,

@@ -7,7 +7,6 @@ use super::pool::{Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http2::{Meter, MeterLimits, Role};
-use crate::io::clock::within_ms;
 use crate::io::duplex::{Duplex, Tap};
 use crate::io::stream::Stream;
 use crate::wire::limits::H2_SEND_BUFFER_BYTES;
@@ -68,6 +67,8 @@ pub struct Ticket {
     pub sender: SendRequest<Bytes>,
     /// Counts the DATA frames that are sent for it.
     pub frames: Frames,
+    /// Whether the connection is secured.
+    pub secure: bool,
     state: Rc<State>,
 }
 
@@ -192,17 +193,12 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let frames = Rc::clone(&free.state.frames);
     // A service may answer an exchange with a frame or two that do nothing by themselves.
     frames.set(frames.get().saturating_add(1));
-    Some(Ticket { sender: free.sender.clone(), frames, state: Rc::clone(&free.state) })
+    let secure = endpoint.is_secure();
+    Some(Ticket { sender: free.sender.clone(), frames, secure, state: Rc::clone(&free.state) })
 }
 
 async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
-    worker.counters.upstream_connects.add(1);
-    let limit = worker.pool.connect_ms();
-    let stream = within_ms(limit, Stream::connect(endpoint.address))
-        .await
-        .ok_or(NoConnection::Timeout)?
-        .map_err(NoConnection::Refused)?;
-    let stream = Rc::new(stream);
+    let stream = Rc::new(worker.pool.open(worker, endpoint).await?);
     let limits = &worker.settings.limits;
     let meter_limits =
         MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };

@@ -1,5 +1,6 @@
 //! The landscape a worker has adopted: contracts and rules, load and health, under one version.
 
+use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
 use crate::io::publication::Numbered;
 use crate::snapshot::Snapshot;
@@ -12,6 +13,8 @@ pub struct Published {
     pub snapshot: Arc<Snapshot>,
     /// The frozen load and health.
     pub epoch: Arc<Epoch>,
+    /// How its services are reached over TLS.
+    pub upstreams: Arc<Upstreams>,
 }
 
 /// A worker's own hold on what was published.
@@ -20,6 +23,8 @@ pub struct Landscape {
     pub snapshot: Arc<Snapshot>,
     /// The frozen load and health.
     pub epoch: Arc<Epoch>,
+    /// How its services are reached over TLS.
+    pub upstreams: Arc<Upstreams>,
     /// The version under which it was published.
     pub version: u64,
     suffix: Vec<u8>,
@@ -36,6 +41,7 @@ impl Landscape {
             suffix: format!("{boot}; snapshot={short}; service=").into_bytes(),
             snapshot: Arc::clone(&published.snapshot),
             epoch: Arc::clone(&published.epoch),
+            upstreams: Arc::clone(&published.upstreams),
             version: *version,
         }
     }

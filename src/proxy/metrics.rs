@@ -6,6 +6,7 @@ use super::gateway::Shared;
 use crate::config::settings::AuditMode;
 use crate::io::clock::{monotonic_ns, wall_ms};
 use crate::io::process;
+use crate::io::tls::keys::Expiry;
 use crate::wire::exposition::{Format, Kind, Page};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -84,6 +85,15 @@ impl Metrics {
             flag(audit.directory.is_some() && audit.mode == AuditMode::Required),
         );
         Counters::write(&self.workers, &mut page);
+        let upstreams = &self.shared.published.current().value.upstreams;
+        page.family(
+            Kind::Gauge,
+            "caio_tls_cert_not_after_seconds",
+            "When the first certificate of a file in use expires, since 1970.",
+        );
+        for Expiry { file, not_after } in self.shared.security.expiries(upstreams) {
+            page.sample(&[("file", file.as_str())], u64::try_from(not_after).unwrap_or(0));
+        }
         for look in &self.looks {
             look(&mut page);
         }

@@ -43,6 +43,7 @@ mod preamble;
 pub mod recovery;
 pub mod reply;
 pub mod retention;
+pub mod secure;
 pub mod tally;
 pub mod timed;
 pub mod trail;

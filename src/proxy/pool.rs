@@ -5,6 +5,7 @@
 //! exchanges are ended that wait longest for callers who do not read, or do not send: a crowd of
 //! them must not take a service away from everyone else.
 
+use super::secure::Towards;
 use super::worker::Worker;
 use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
@@ -19,6 +20,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// What bounds a pool; from the settings.
@@ -26,6 +28,8 @@ use std::task::{Poll, Waker};
 pub struct PoolLimits {
     /// Milliseconds for a connect.
     pub connect_ms: u64,
+    /// Milliseconds for the handshake that follows, where the service is reached over TLS.
+    pub handshake_ms: u64,
     /// Milliseconds an idle connection is kept.
     pub idle_ms: u64,
     /// Connections open to one endpoint, per worker.
@@ -40,7 +44,8 @@ pub const HEAD_ROOM: usize = 512;
 
 /// Everything one worker holds open to services.
 pub struct Pool {
-    endpoints: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
+    /// By address and, where the connection is secured, what it is secured with.
+    endpoints: RefCell<BTreeMap<(SocketAddr, u64), Rc<Endpoint>>>,
     limits: PoolLimits,
 }
 
@@ -48,6 +53,8 @@ pub struct Pool {
 pub struct Endpoint {
     /// Where it listens.
     pub address: SocketAddr,
+    /// How it is reached over TLS; `None` is plain.
+    towards: Option<Arc<Towards>>,
     number: Kept,
     idle: RefCell<Vec<Idle>>,
     open: Cell<usize>,
@@ -85,6 +92,8 @@ pub enum NoConnection {
     Timeout,
     /// It refused.
     Refused(io::Error),
+    /// It could not be told from anybody else, or did not want to be called by us.
+    Insecure,
 }
 
 impl Pool {
@@ -93,13 +102,15 @@ impl Pool {
         Self { endpoints: RefCell::default(), limits }
     }
 
-    /// The endpoint at `address`.
-    pub fn endpoint(&self, address: SocketAddr) -> Rc<Endpoint> {
+    /// The endpoint at `address`, reached so.
+    pub fn endpoint(&self, address: SocketAddr, towards: Option<&Arc<Towards>>) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
         let number = Kept(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
-        Rc::clone(endpoints.entry(address).or_insert_with(|| {
+        let key = (address, towards.map_or(0, |towards| towards.number));
+        Rc::clone(endpoints.entry(key).or_insert_with(|| {
             Rc::new(Endpoint {
                 address,
+                towards: towards.cloned(),
                 number,
                 idle: RefCell::default(),
                 open: Cell::new(0),
@@ -142,14 +153,34 @@ impl Pool {
                 Turn::Idle(connection) => return Ok(*connection),
             },
         };
-        worker.counters.upstream_connects.add(1);
-        let stream = within_ms(self.limits.connect_ms, Stream::connect(endpoint.address))
-            .await
-            .ok_or(NoConnection::Timeout)?
-            .map_err(NoConnection::Refused)?;
+        let stream = self.open(worker, endpoint).await?;
         let watch = worker.deadlines.watch(stream.fd());
         let (stream, ahead) = (Rc::new(stream), Cell::new(None));
         Ok(Connection { stream, watch, reused: false, ahead, place })
+    }
+
+    /// A new stream to the endpoint, secured where that is asked for.
+    pub(super) async fn open(
+        &self,
+        worker: &Worker,
+        endpoint: &Endpoint,
+    ) -> Result<Stream, NoConnection> {
+        worker.counters.upstream_connects.add(1);
+        let mut stream = within_ms(self.limits.connect_ms, Stream::connect(endpoint.address))
+            .await
+            .ok_or(NoConnection::Timeout)?
+            .map_err(NoConnection::Refused)?;
+        let Some(towards) = &endpoint.towards else { return Ok(stream) };
+        let name = towards.name(endpoint.address.ip()).ok_or(NoConnection::Insecure)?;
+        let shaking = Box::pin(stream.secure_towards(towards.config(), name));
+        let shaken = within_ms(self.limits.handshake_ms, shaking).await;
+        match shaken {
+            Some(Ok(secured)) if towards.accepts(&secured) => Ok(stream),
+            _ => {
+                worker.counters.upstream_handshakes_failed.add(1);
+                Err(NoConnection::Insecure)
+            }
+        }
     }
 
     /// Waits in line as long as a connect may take.
@@ -232,6 +263,11 @@ impl Pool {
 }
 
 impl Endpoint {
+    /// Whether connections to it are secured.
+    pub fn is_secure(&self) -> bool {
+        self.towards.is_some()
+    }
+
     /// The number under which exchanges keep its connections.
     pub fn kept(&self) -> Kept {
         self.number

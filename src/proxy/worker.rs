@@ -9,6 +9,7 @@ use super::hooks::Hooks;
 use super::identify::{Identifier, Identities};
 use super::landscape::Landscape;
 use super::pool::{Pool, PoolLimits};
+use super::secure::Guard;
 use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
 use crate::audit::record::address_evidence;
@@ -90,6 +91,7 @@ impl Worker {
         let version = landscape.version;
         let limits = PoolLimits {
             connect_ms: settings.timeouts.connect_ms,
+            handshake_ms: settings.timeouts.tls_handshake_ms,
             idle_ms: settings.timeouts.idle_upstream_ms,
             open_max: settings.limits.upstream_connections_per_endpoint_max,
             idle_max: settings.limits.upstream_idle_per_endpoint_max,
@@ -188,6 +190,11 @@ impl Worker {
     /// What callers are known by, and this worker's memory of it.
     pub fn identities(&self) -> (&Identities, &Identifier) {
         (&self.shared.identities, &self.identifier)
+    }
+
+    /// What the listener at this place is secured with.
+    pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
+        self.shared.security.guard(place)
     }
 
     /// A deadline for futures that can be dropped.

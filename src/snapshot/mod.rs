@@ -21,6 +21,7 @@ pub mod vector;
 
 use crate::config::depth::Depth;
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
+use crate::config::tls::Expected;
 use crate::contract::vocabulary::Vocabulary;
 use block::Blocks;
 use caller::Callers;
@@ -61,6 +62,8 @@ pub struct ServiceEntry {
     pub endpoints: Vec<SocketAddr>,
     /// How it is spoken to.
     pub protocol: Protocol,
+    /// What it has to show over TLS; `None` is a plain connection.
+    pub tls: Option<Expected>,
     /// Lower is preferred.
     pub tier: u8,
     /// What rendezvous hashing knows it by: see [`hash::rendezvous`].

@@ -335,3 +335,12 @@ pub const HOOK_CACHE_MAX: usize = 100_000;
 pub const HOOK_CACHED_BYTES_MAX: usize = 4096;
 
 const _: () = assert!(HOOK_CACHED_BYTES_MAX <= HOOK_ANSWER_BYTES_MAX);
+
+/// Bytes of one file of certificates, keys or revocations: a bundle of all public authorities takes
+/// 250 KB, a large authority's revocation list some megabytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Certificates in one file.
+pub const TLS_CERTIFICATES_MAX: usize = 1000;
+/// Certificates of one listener, authorities of one listener or service, and lists of revocations:
+/// hosts with more names put several into one certificate.
+pub const TLS_FILES_MAX: usize = 256;

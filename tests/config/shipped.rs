@@ -63,8 +63,15 @@ x = 1
 [[listeners]]
 address = "127.0.0.1:1"
 x = 1
+[listeners.tls]
+certificates = [{ certificate = "a", key = "b", x = 1 }]
+client.x = 1
+x = 1
 [[services]]
 endpoints = ["127.0.0.1:1"]
+x = 1
+[services.tls]
+ca = "system"
 x = 1
 [services.contract]
 service = "a"
@@ -121,7 +128,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 23, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 27, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();

@@ -14,6 +14,7 @@ use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
+use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
@@ -72,7 +73,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let published = published(loaded.snapshot);
+    let published = published(loaded.snapshot, Upstreams::default());
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
     let identities = Identities::new(&settings, &vocabulary);
     let gateway = match Gateway::start(settings, digest, published, identities) {

@@ -1,0 +1,162 @@
+//! What a listener shows its callers, and what it wants to see of them.
+
+use super::keys::{Authorities, Identity, provider};
+use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion};
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::sign::CertifiedKey;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Whether callers show a certificate, and whose.
+#[derive(Clone, Debug)]
+pub enum ClientAuth {
+    /// Nobody is asked.
+    None,
+    /// Who shows one must show a good one.
+    Optional(Authorities),
+    /// Who shows none is refused.
+    Required(Authorities),
+}
+
+/// Keys that all listeners and workers seal their tickets with: one that was given out by one is
+/// taken by any. They change by themselves every few hours, and die with the process.
+#[derive(Clone, Debug)]
+pub struct Tickets(Arc<dyn ProducesTickets>);
+
+impl Tickets {
+    /// New keys.
+    ///
+    /// # Errors
+    /// When there is no randomness to be had.
+    pub fn new() -> Result<Self, String> {
+        let made = rustls::crypto::aws_lc_rs::Ticketer::new();
+        made.map(Self).map_err(|error| format!("no keys for tickets: {error}"))
+    }
+}
+
+/// A listener's configuration.
+///
+/// # Errors
+/// What is wrong with what was given.
+pub fn configure(
+    identities: &[Identity],
+    known_names_only: bool,
+    client: &ClientAuth,
+    min_version: MinVersion,
+    tickets: &Tickets,
+) -> Result<Arc<ServerConfig>, String> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(min_version.versions())
+        .map_err(|error| error.to_string())?;
+    let builder = match client {
+        ClientAuth::None => builder.with_no_client_auth(),
+        ClientAuth::Optional(authorities) | ClientAuth::Required(authorities) => {
+            let required = matches!(client, ClientAuth::Required(_));
+            builder.with_client_cert_verifier(verifier(authorities, required)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Names::new(identities, known_names_only)));
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // A replayed first flight would be a request that is made twice (RFC 8446 8).
+    config.max_early_data_size = 0;
+    if matches!(client, ClientAuth::None) {
+        config.ticketer = Arc::clone(&tickets.0);
+        config.send_tls13_tickets = TICKETS;
+    } else {
+        // A ticket would let a certificate in that has been revoked, or has expired, since.
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
+}
+
+/// Tickets given out with a handshake: who opens a second connection may use the same again.
+const TICKETS: usize = 1;
+
+fn verifier(
+    authorities: &Authorities,
+    required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let roots = Arc::clone(&authorities.roots);
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+    if !authorities.revoked.is_empty() {
+        // A list that is overdue says nothing about who was revoked since.
+        let lists = authorities.revoked.iter().cloned();
+        builder = builder.with_crls(lists).enforce_revocation_expiration();
+    }
+    if !required {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| format!("callers' certificates cannot be checked: {error}"))
+}
+
+thread_local! {
+    /// rustls tells the name that was asked for to nobody but who looks for the certificate.
+    static ASKED: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// The name that a hello asked for which this thread has just read.
+pub(super) fn asked_name() -> Option<String> {
+    ASKED.take()
+}
+
+/// Which certificate is shown to whoever asks for a name.
+#[derive(Debug)]
+struct Names {
+    exact: BTreeMap<String, Vec<Arc<CertifiedKey>>>,
+    /// By what follows the star, `.example.org`.
+    wildcard: BTreeMap<String, Vec<Arc<CertifiedKey>>>,
+    /// For names that no certificate holds, and for who asks for none.
+    others: Vec<Arc<CertifiedKey>>,
+}
+
+impl Names {
+    fn new(identities: &[Identity], known_names_only: bool) -> Self {
+        let (mut exact, mut wildcard) = (BTreeMap::new(), BTreeMap::new());
+        for identity in identities {
+            for name in &identity.names {
+                let (map, name) = match name.strip_prefix('*') {
+                    Some(suffix) => (&mut wildcard, suffix),
+                    None => (&mut exact, name.as_str()),
+                };
+                let keys: &mut Vec<_> = map.entry(name.to_owned()).or_default();
+                keys.push(Arc::clone(&identity.key));
+            }
+        }
+        // Those of the first: it may be there twice, with keys of two kinds.
+        let first = identities.first().map(|first| &first.names);
+        let same = identities.iter().filter(|each| Some(&each.names) == first);
+        let others = match known_names_only {
+            true => Vec::new(),
+            false => same.map(|identity| Arc::clone(&identity.key)).collect(),
+        };
+        Self { exact, wildcard, others }
+    }
+
+    fn keys(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
+        let Some(name) = name else { return &self.others };
+        let name = name.to_ascii_lowercase();
+        let name = name.as_str();
+        if let Some(keys) = self.exact.get(name) {
+            return keys;
+        }
+        // A star is one label (RFC 6125 6.4.3).
+        let suffix = name.find('.').and_then(|dot| name.get(dot..));
+        suffix.and_then(|suffix| self.wildcard.get(suffix)).unwrap_or(&self.others)
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name();
+        ASKED.set(name.map(str::to_ascii_lowercase));
+        let keys = self.keys(name);
+        let schemes = hello.signature_schemes();
+        let usable = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some());
+        // Where none fits, the handshake says so with the first.
+        usable.or_else(|| keys.first()).cloned()
+    }
+}

@@ -1,0 +1,331 @@
+//! TLS of a process: one configuration for each listener and each service, replaced when files
+//! change.
+//!
+//! Files are read at the start and by [`Security::refresh`], never by a worker. Whatever replaces a
+//! configuration is whole and sound; what is not, leaves the one before in its place.
+
+use crate::config::model::{Protocol, Service};
+use crate::config::settings::{Listener, Settings};
+use crate::config::tls::{
+    CertificateFiles, ClientMode, Expected, ListenerTls, ServiceCa, ServiceTls, TlsVersion,
+};
+use crate::io::clock::wall_ms;
+use crate::io::tls::keys::{Authorities, Expiry, Identity, IdentityFiles, Stamp};
+use crate::io::tls::server::{ClientAuth, Tickets};
+use crate::io::tls::{Agreed, MinVersion, Secured, client, server};
+use arc_swap::ArcSwap;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A configuration and what its files say of their end.
+struct Configured<C> {
+    config: Arc<C>,
+    expiries: Vec<Expiry>,
+}
+
+/// A listener that speaks TLS.
+pub struct Guard {
+    name: String,
+    tls: ListenerTls,
+    tickets: Tickets,
+    current: ArcSwap<Configured<ServerConfig>>,
+}
+
+impl Guard {
+    /// For the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// Whether callers' certificates are looked at.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.tls.client.mode != ClientMode::None
+    }
+}
+
+/// A service that is reached over TLS.
+pub struct Towards {
+    /// Tells it from every other, also from one of the same name before.
+    pub number: u64,
+    service: String,
+    tls: ServiceTls,
+    http2: bool,
+    current: ArcSwap<Configured<ClientConfig>>,
+}
+
+impl Towards {
+    /// For the next handshake.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// Whether what was agreed on will do: HTTP/2 is not spoken to who did not agree to it.
+    pub fn accepts(&self, secured: &Secured) -> bool {
+        match secured.protocol {
+            Some(Agreed::Http2) => self.http2,
+            Some(Agreed::Http1) | None => !self.http2,
+        }
+    }
+
+    /// The name it is asked for; `None` where it cannot be one.
+    pub fn name(&self, address: IpAddr) -> Option<ServerName<'static>> {
+        match &self.tls.expected {
+            Expected::Name(name) => ServerName::try_from(name.clone()).ok(),
+            Expected::Address | Expected::Spiffe(_) => Some(ServerName::from(address)),
+        }
+    }
+}
+
+/// The services of one landscape that are reached over TLS, by id.
+#[derive(Default)]
+pub struct Upstreams(BTreeMap<String, Arc<Towards>>);
+
+impl Upstreams {
+    /// Reads what these services need; one that is as it was before is kept.
+    ///
+    /// # Errors
+    /// Each service that cannot be reached, and why.
+    pub fn read(services: &[Service], before: Option<&Self>) -> Result<Self, Vec<String>> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
+        for service in services {
+            let Some(tls) = &service.tls else { continue };
+            let id = &service.contract.service;
+            let http2 = service.protocol == Protocol::Http2;
+            let same = before.and_then(|before| before.0.get(id));
+            if let Some(same) = same.filter(|same| same.tls == *tls && same.http2 == http2) {
+                found.insert(id.clone(), Arc::clone(same));
+                continue;
+            }
+            match read_service(tls, http2) {
+                Ok(configured) => {
+                    let towards = Towards {
+                        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+                        service: id.clone(),
+                        tls: tls.clone(),
+                        http2,
+                        current: ArcSwap::from_pointee(configured),
+                    };
+                    found.insert(id.clone(), Arc::new(towards));
+                }
+                Err(why) => faults.push(format!("service `{id}`: {why}")),
+            }
+        }
+        if faults.is_empty() { Ok(Self(found)) } else { Err(faults) }
+    }
+
+    /// The service of this id, where it is reached over TLS.
+    pub fn get(&self, service: &str) -> Option<&Arc<Towards>> {
+        self.0.get(service)
+    }
+
+    /// Whether these are the very same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let numbers = |it: &Self| it.0.values().map(|towards| towards.number).collect::<Vec<_>>();
+        numbers(self) == numbers(other)
+    }
+}
+
+/// The listeners of a process that speak TLS.
+pub struct Security {
+    /// In the order of the configuration; `None` is a plain listener.
+    guards: Vec<Option<Arc<Guard>>>,
+}
+
+impl Security {
+    /// Reads what the listeners need.
+    ///
+    /// # Errors
+    /// The first listener that cannot be secured, and why.
+    pub fn read(settings: &Settings) -> Result<Self, String> {
+        let mut tickets = None;
+        let mut guards = Vec::with_capacity(settings.listeners.len());
+        for listener in &settings.listeners {
+            guards.push(guard(listener, &mut tickets)?);
+        }
+        Ok(Self { guards })
+    }
+
+    /// The guard of the listener at this place.
+    pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
+        self.guards.get(place).cloned().flatten()
+    }
+
+    /// When what is in use expires, by file.
+    pub fn expiries(&self, upstreams: &Upstreams) -> Vec<Expiry> {
+        let mut all = Vec::new();
+        for guard in self.guards.iter().flatten() {
+            all.extend(guard.current.load().expiries.iter().cloned());
+        }
+        for towards in upstreams.0.values() {
+            all.extend(towards.current.load().expiries.iter().cloned());
+        }
+        all.sort_by(|a, b| a.file.cmp(&b.file));
+        all.dedup();
+        all
+    }
+
+    /// Reads files again that changed since `known` was filled, or all of them; one line for each
+    /// listener and service whose files changed, and whether they are in use now.
+    pub fn refresh(&self, upstreams: &Upstreams, known: &mut Stamps, all: bool) -> Vec<String> {
+        let mut told = Vec::new();
+        for guard in self.guards.iter().flatten() {
+            if known.changed(&listener_files(&guard.tls)) || all {
+                let read = read_listener(&guard.tls, &guard.tickets);
+                let what = format!("listener `{}`", guard.name);
+                told.push(replace(&guard.current, read, &what));
+            }
+        }
+        for towards in upstreams.0.values() {
+            if known.changed(&service_files(&towards.tls)) || all {
+                let read = read_service(&towards.tls, towards.http2);
+                let what = format!("service `{}`", towards.service);
+                told.push(replace(&towards.current, read, &what));
+            }
+        }
+        told
+    }
+}
+
+fn replace<C>(
+    current: &ArcSwap<Configured<C>>,
+    read: Result<Configured<C>, String>,
+    what: &str,
+) -> String {
+    match read {
+        Ok(configured) => {
+            current.store(Arc::new(configured));
+            format!("{what}: its certificates were read again")
+        }
+        Err(why) => format!("{what}: {why}; the certificates before stay in use"),
+    }
+}
+
+/// Lines about what expires soon, or has.
+pub fn warnings(expiries: &[Expiry]) -> Vec<String> {
+    let now = i64::try_from(wall_ms() / 1000).unwrap_or(i64::MAX);
+    let lines = expiries.iter().filter_map(|Expiry { file, not_after }| {
+        let left = not_after.saturating_sub(now);
+        if left <= 0 {
+            Some(format!("{file}: a certificate in it has expired"))
+        } else if left < WARNING_DAYS * DAY_SECONDS {
+            let days = left / DAY_SECONDS;
+            Some(format!("{file}: a certificate in it expires in {days} days"))
+        } else {
+            None
+        }
+    });
+    lines.collect()
+}
+
+/// Time enough to have one made by hand, after what renews them by itself has failed for a while.
+const WARNING_DAYS: i64 = 14;
+const DAY_SECONDS: i64 = 86_400;
+
+/// The state of files when they were looked at last.
+#[derive(Default)]
+pub struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+impl Stamps {
+    /// Whether any of them changed; from then on they are known as they are now.
+    fn changed(&mut self, files: &[&Path]) -> bool {
+        let mut changed = false;
+        for file in files {
+            let now = Stamp::of(file);
+            let before = self.0.insert((*file).to_owned(), now);
+            changed |= before.is_some_and(|before| before != now);
+        }
+        changed
+    }
+}
+
+/// All share the tickets that the first makes.
+fn guard(listener: &Listener, shared: &mut Option<Tickets>) -> Result<Option<Arc<Guard>>, String> {
+    let Some(tls) = &listener.tls else { return Ok(None) };
+    let tickets = match shared {
+        Some(tickets) => tickets.clone(),
+        None => shared.insert(Tickets::new()?).clone(),
+    };
+    let read = read_listener(tls, &tickets);
+    let configured = read.map_err(|why| format!("listener `{}`: {why}", listener.name))?;
+    let current = ArcSwap::from_pointee(configured);
+    Ok(Some(Arc::new(Guard { name: listener.name.clone(), tls: tls.clone(), tickets, current })))
+}
+
+fn read_listener(tls: &ListenerTls, tickets: &Tickets) -> Result<Configured<ServerConfig>, String> {
+    let read = tls.certificates.iter().map(|files| Identity::read(&identity_files(files)));
+    let identities = read.collect::<Result<Vec<_>, _>>()?;
+    let mut expiries: Vec<_> = identities.iter().map(|identity| identity.expiry.clone()).collect();
+    let auth = match tls.client.mode {
+        ClientMode::None => ClientAuth::None,
+        mode => {
+            let authorities = Authorities::read(&tls.client.ca, &tls.client.crl)?;
+            expiries.extend(authorities.expiries.iter().cloned());
+            match mode {
+                ClientMode::Required => ClientAuth::Required(authorities),
+                ClientMode::None | ClientMode::Optional => ClientAuth::Optional(authorities),
+            }
+        }
+    };
+    let (only, version) = (tls.known_names_only, min_version(tls.min_version));
+    let config = server::configure(&identities, only, &auth, version, tickets)?;
+    Ok(Configured { config, expiries })
+}
+
+fn read_service(tls: &ServiceTls, http2: bool) -> Result<Configured<ClientConfig>, String> {
+    let authorities = match &tls.ca {
+        ServiceCa::Files(files) => Authorities::read(files, &[])?,
+        ServiceCa::System => Authorities::system()?,
+    };
+    let identity = tls.identity.as_ref().map(|files| Identity::read(&identity_files(files)));
+    let identity = identity.transpose()?;
+    let uri = match &tls.expected {
+        Expected::Spiffe(uri) => Some(uri.as_str()),
+        Expected::Address | Expected::Name(_) => None,
+    };
+    let version = min_version(tls.min_version);
+    let config = client::configure(&authorities, uri, identity.as_ref(), version, http2)?;
+    let own = identity.map(|identity| identity.expiry);
+    let expiries = authorities.expiries.iter().cloned().chain(own).collect();
+    Ok(Configured { config, expiries })
+}
+
+fn identity_files(files: &CertificateFiles) -> IdentityFiles {
+    IdentityFiles {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        ocsp: files.ocsp.clone(),
+    }
+}
+
+fn min_version(version: TlsVersion) -> MinVersion {
+    match version {
+        TlsVersion::Tls12 => MinVersion::Tls12,
+        TlsVersion::Tls13 => MinVersion::Tls13,
+    }
+}
+
+fn listener_files(tls: &ListenerTls) -> Vec<&Path> {
+    let certificates = tls.certificates.iter().flat_map(certificate_files);
+    let client = tls.client.ca.iter().chain(&tls.client.crl).map(PathBuf::as_path);
+    certificates.chain(client).collect()
+}
+
+fn service_files(tls: &ServiceTls) -> Vec<&Path> {
+    let ca: &[PathBuf] = match &tls.ca {
+        ServiceCa::Files(files) => files,
+        ServiceCa::System => &[],
+    };
+    let own = tls.identity.iter().flat_map(certificate_files);
+    ca.iter().map(PathBuf::as_path).chain(own).collect()
+}
+
+fn certificate_files(files: &CertificateFiles) -> impl Iterator<Item = &Path> {
+    let named = [Some(&files.certificate), Some(&files.key), files.ocsp.as_ref()];
+    named.into_iter().flatten().map(PathBuf::as_path)
+}
