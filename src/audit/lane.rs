@@ -584,6 +584,11 @@ impl Recorded {
         self.write(status, Ending::Refused, reason);
     }
 
+    /// The one outcome of a decision that was told to another proxy, which forwards by it.
+    pub fn told(mut self) {
+        self.write(TOLD_STATUS, Ending::Told, 0);
+    }
+
     fn write(&mut self, status: u16, ending: Ending, reason: u16) {
         let slot = std::mem::replace(&mut self.slot, NO_SLOT);
         let place = Place { lane: self.lane.worker, sequence: self.sequence };
@@ -596,6 +601,8 @@ impl Recorded {
     }
 }
 
+/// With what status a decision is told: that of a call of gRPC.
+const TOLD_STATUS: u16 = 200;
 /// Ended exchanges kept for the next ones, half a KiB each; not those with payloads.
 const TOLD_KEPT_MAX: usize = 1024;
 /// Digits of a sequence number in an id: sorts as text for a year at 30 000 a second.

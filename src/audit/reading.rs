@@ -166,6 +166,7 @@ fn outcome(cursor: &mut Cursor<'_>) -> Option<Outcome> {
         1 => Ending::Refused,
         2 => Ending::CutOff,
         3 => Ending::Unknown,
+        4 => Ending::Told,
         _ => return None,
     };
     let (depth, reason, endpoint) = (cursor.u8()?, cursor.u16()?, cursor.u16()?);

@@ -131,6 +131,8 @@ pub enum Ending {
     CutOff,
     /// Nobody knows: the process ended first.
     Unknown,
+    /// The decision was told to another proxy, which forwards by it.
+    Told,
 }
 
 /// How an exchange ended, and what went through.
@@ -509,6 +511,7 @@ impl Ending {
             Self::Refused => 1,
             Self::CutOff => 2,
             Self::Unknown => 3,
+            Self::Told => 4,
         }
     }
 }

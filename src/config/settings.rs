@@ -74,6 +74,18 @@ pub struct Listener {
     /// The names of the identities it accepts, in order, and last `anonymous` where callers need
     /// not make themselves known; never empty.
     pub identify: Vec<String>,
+    /// What calls it takes.
+    pub serves: Serves,
+}
+
+/// What calls a listener takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// Those of callers, which are forwarded.
+    #[default]
+    Callers,
+    /// `ext_authz` over gRPC: another proxy describes a call and is told what is decided.
+    ExtAuthz,
 }
 
 /// Every timeout, in milliseconds.
@@ -237,6 +249,7 @@ impl Default for Settings {
                 name: "main".to_owned(),
                 address,
                 identify: vec![super::ANONYMOUS.to_owned()],
+                serves: Serves::Callers,
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -394,6 +407,9 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
         let parsed = address.and_then(|text| socket(text, faults).map(|parsed| (text, parsed)));
         let name = table.string("name", faults);
         let identify = identity::read_order(&mut table, faults);
+        let choices = [("callers", Serves::Callers), ("ext_authz", Serves::ExtAuthz)];
+        let serves = choice(&mut table, "serves", &choices, faults);
+        let serves = serves.map_or(Serves::Callers, |(_, serves)| serves);
         if let Some((text, address)) = parsed {
             if address.port() != 0 {
                 unique(&mut addresses, address.to_string(), text, "address", faults);
@@ -404,7 +420,7 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
                 let what = format!("a listener's name has 1 to {NAME_BYTES_MAX} bytes");
                 faults.push(name.fault(what, ""));
             }
-            listeners.push(Listener { name: name.value.to_owned(), address, identify });
+            listeners.push(Listener { name: name.value.to_owned(), address, identify, serves });
         }
         table.finish(faults);
     }

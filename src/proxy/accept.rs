@@ -1,7 +1,7 @@
 //! Accepting connections, telling HTTP/2 from HTTP/1.1, and isolating each.
 
 use super::worker::Worker;
-use super::{http1_server, http2_server};
+use super::{check_service, http1_server, http2_server};
 use crate::identity::{Identified, IdentityError};
 use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
@@ -97,9 +97,10 @@ async fn serve(worker: Rc<Worker>, stream: Stream, ingress: Ingress) {
         }
         downstream.watch.idle(false);
     }
+    let told = check_service::is_served(&worker, &downstream.ingress);
     if received.starts_with(PREFACE) {
         Box::pin(http2_server::serve(worker, downstream, received)).await;
-    } else if received.starts_with(PREFACE_LINE) {
+    } else if received.starts_with(PREFACE_LINE) || told {
         // RFC 9113 3.4: it meant HTTP/2, and is told in HTTP/2 what was wrong.
         Box::pin(http2_server::refuse_preface(&worker, &downstream)).await;
     } else {

@@ -545,6 +545,24 @@ impl Begun {
         }
     }
 
+    /// Ends the decision in being told to who asked for it; what is to be told with it. It opens no
+    /// connection any more.
+    pub fn told(self, opening: &Opening) -> Amendments {
+        let service = opening.landscape.snapshot.service(self.certified.service());
+        let mut all = opening.amendments.as_deref().cloned().unwrap_or_default();
+        let list = opening.additions.response();
+        let decision = list.iter().find(|(name, _)| *name == b"CAIO-Decision");
+        if let Some((_, value)) = decision {
+            all.told.push(("caio-decision".to_owned(), value.to_vec()));
+            all.answered.push(("caio-decision".to_owned(), value.to_vec()));
+        }
+        if let Some(service) = service {
+            all.told.push(("caio-service".to_owned(), service.id.as_bytes().to_vec()));
+        }
+        self.recorded.told();
+        all
+    }
+
     /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
     /// may be asked.
     pub fn unreachable(self, opening: &mut Opening, why: &NoConnection) -> Failed {
