@@ -100,7 +100,7 @@ fn lane() -> (Lane, Consumer) {
 const FACTS: [(u16, i64); 3] = [(0, 1), (4, 2), (9, 3)];
 
 fn pairs(lane: &Lane, certified: &Certified, count: usize) {
-    let keeping = Keeping { depth: &Depth::default(), sensitive: &[] };
+    let keeping = Keeping { depth: &Depth::default(), sensitive: &[], asked: &[] };
     for _ in 0..count {
         let recorded =
             lane.record(black_box(certified), None, keeping, || decision(&FACTS)).unwrap();

@@ -181,6 +181,7 @@ impl History {
             | Record::Outcome(_)
             | Record::Key(_)
             | Record::Payload { .. }
+            | Record::Asked(_)
             | Record::Crash { .. } => {}
         }
     }

@@ -9,6 +9,7 @@
 //! [`Lane::record`] is the only source of [`Recorded`], and the way to a connection consumes one:
 //! what is not recorded cannot be forwarded. Without a trail a lane only counts.
 
+use super::asked::Asked;
 use super::opening::Opening;
 use super::record::{
     CLOSE_BYTES, Decision, Ending, GAP_BYTES, Hash, OUTCOME_BYTES, OUTCOME_BYTES_MAX, Outcome,
@@ -22,7 +23,7 @@ use crate::config::depth::Depth;
 use crate::config::settings::AuditMode;
 use crate::decide::HeaderNeeds;
 use crate::wire::decimal;
-use crate::wire::limits::{DICTIONARY_MAX, OPEN_MAX, RING_WORDS};
+use crate::wire::limits::{DICTIONARY_MAX, HOOKS_PER_ROUTE_MAX, OPEN_MAX, RING_WORDS};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -65,6 +66,8 @@ pub struct Keeping<'a> {
     pub depth: &'a Depth,
     /// Attributes whose values are hidden behind commitments, in order.
     pub sensitive: &'a [u16],
+    /// What governance hooks said before the decision.
+    pub asked: &'a [Asked],
 }
 
 /// What a lane writes its records with.
@@ -274,6 +277,7 @@ impl Line {
             let text = Cow::Borrowed(text.as_bytes());
             Record::Dictionary { id, landscape, text }.encode(&mut self.text, place);
         }
+        keeping.asked.iter().for_each(|asked| asked.encode(&mut self.text, place));
         self.hide(place, &mut decision, keeping.sensitive);
         decision.monotonic_ns = (self.now_ns)();
         decision.refused = self.refused.0;
@@ -362,8 +366,8 @@ fn dictionary_id(number: u64) -> u32 {
     u32::try_from(place).map_or(0, |place| place + 1)
 }
 
-/// Hidden facts, a gap, an adoption, a dictionary's entry, a decision and its outcome.
-const RECORDS_MAX: u64 = FACTS_MAX + 5;
+/// Hidden facts, hooks' words, a gap, an adoption, a dictionary's entry, a decision and its outcome.
+const RECORDS_MAX: u64 = FACTS_MAX + HOOKS_PER_ROUTE_MAX as u64 + 5;
 /// Facts of one decision: what its count can say.
 const FACTS_MAX: u64 = 255;
 
@@ -580,6 +584,11 @@ impl Recorded {
         self.write(status, Ending::Refused, reason);
     }
 
+    /// The one outcome of a decision that was told to another proxy, which forwards by it.
+    pub fn told(mut self) {
+        self.write(TOLD_STATUS, Ending::Told, 0);
+    }
+
     fn write(&mut self, status: u16, ending: Ending, reason: u16) {
         let slot = std::mem::replace(&mut self.slot, NO_SLOT);
         let place = Place { lane: self.lane.worker, sequence: self.sequence };
@@ -592,6 +601,8 @@ impl Recorded {
     }
 }
 
+/// With what status a decision is told: that of a call of gRPC.
+const TOLD_STATUS: u16 = 200;
 /// Ended exchanges kept for the next ones, half a KiB each; not those with payloads.
 const TOLD_KEPT_MAX: usize = 1024;
 /// Digits of a sequence number in an id: sorts as text for a year at 30 000 a second.

@@ -50,7 +50,7 @@ fn lane(mode: AuditMode) -> (Lane, Consumer, Arc<AtomicBool>) {
 }
 
 const NOTHING: Depth = Depth { bodies: BodyDepth::Nothing, fields: Vec::new(), body_bytes: 0 };
-const KEEPING: Keeping<'_> = Keeping { depth: &NOTHING, sensitive: &[] };
+const KEEPING: Keeping<'_> = Keeping { depth: &NOTHING, sensitive: &[], asked: &[] };
 
 /// As [`Lane::record`], without a certificate, which only a decision has.
 fn record(lane: &Lane) -> Result<Recorded, LaneFull> {
@@ -234,7 +234,7 @@ fn what_a_route_keeps_has_its_room() {
     let (lane, mut consumer, _) = lane(AuditMode::Required);
     let fields = vec!["accept".to_owned()];
     let depth = Depth { bodies: BodyDepth::Digests, fields, body_bytes: 8000 };
-    let keeping = Keeping { depth: &depth, sensitive: &[] };
+    let keeping = Keeping { depth: &depth, sensitive: &[], asked: &[] };
     let mut open = Vec::new();
     while let Ok(recorded) = lane.take_in(None, keeping, || decision(Verdict::Route)) {
         recorded.tell(|told| told.request_body(&[b'x'; 9000]));

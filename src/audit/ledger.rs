@@ -72,6 +72,7 @@ impl Ledger {
             | Record::Decision(_)
             | Record::Outcome(_)
             | Record::Payload { .. }
+            | Record::Asked(_)
             | Record::Gap { .. }
             | Record::Close { .. } => {}
         }
@@ -95,6 +96,11 @@ impl Ledger {
                 }
                 of.outcomes += 1;
                 self.outcomes += 1;
+            }
+            Record::Asked(_) if of.closed || sequence != of.next => {
+                return Err(format!(
+                    "what a hook said of decision {sequence} of lane {lane}, not the next"
+                ));
             }
             Record::Payload { .. } if !of.open.contains(&sequence) => {
                 return Err(format!("a payload of decision {sequence}, which is not open"));

@@ -8,6 +8,7 @@
 //!
 #![doc = include_str!("format.md")]
 
+pub mod asked;
 pub mod chain;
 pub mod frame;
 pub mod history;

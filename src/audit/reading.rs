@@ -1,6 +1,7 @@
 //! Records read back: for recovery, for what shows a trail, and for tests. A record is taken only
 //! if each of its bytes is accounted for.
 
+use super::asked::{Asked, Came};
 use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
     SegmentKey, VERSION, Verdict, WRITER_LANE, is_read,
@@ -139,6 +140,13 @@ fn body_of<'a>(
             Record::Dictionary { id: cursor.u32()?, landscape: cursor.u32()?, text: cursor.text()? }
         }
         b'D' => Record::Decision(decision(version, cursor)?),
+        b'H' => Record::Asked(Asked {
+            hook: cursor.u16()?,
+            came: Came::of(cursor.u8()?)?,
+            cached: cursor.flag()?,
+            digest: cursor.array()?,
+            took_ns: cursor.u64()?,
+        }),
         b'O' => Record::Outcome(outcome(cursor)?),
         b'G' => Record::Gap { decisions: cursor.u64()?, outcomes: cursor.u64()? },
         b'C' => Record::Close {
@@ -158,6 +166,7 @@ fn outcome(cursor: &mut Cursor<'_>) -> Option<Outcome> {
         1 => Ending::Refused,
         2 => Ending::CutOff,
         3 => Ending::Unknown,
+        4 => Ending::Told,
         _ => return None,
     };
     let (depth, reason, endpoint) = (cursor.u8()?, cursor.u16()?, cursor.u16()?);

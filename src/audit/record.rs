@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::asked::Asked;
+
 pub use super::reading::take;
 
 /// The format's version, in every record but those of decisions.
@@ -141,6 +143,8 @@ pub enum Ending {
     CutOff,
     /// Nobody knows: the process ended first.
     Unknown,
+    /// The decision was told to another proxy, which forwards by it.
+    Told,
 }
 
 /// How an exchange ended, and what went through.
@@ -337,6 +341,8 @@ pub enum Record<'a> {
     },
     /// `D`: see [`Decision`].
     Decision(Decision<'a>),
+    /// `H`: see [`Asked`].
+    Asked(Asked),
     /// `O`: the one outcome of a decision.
     Outcome(Outcome),
     /// `G`: decisions and outcomes for which there was no room.
@@ -409,7 +415,7 @@ pub fn decision_bytes(version: u8) -> usize {
     if version == VERSION { FIRST_DECISION_BYTES } else { DECISION_BYTES }
 }
 
-fn begin(out: &mut Vec<u8>, kind: u8, length: usize, place: Place) {
+pub(super) fn begin(out: &mut Vec<u8>, kind: u8, length: usize, place: Place) {
     out.extend_from_slice(&[kind, version_of(kind)]);
     // The one record that may be longer, an epoch of more than 65 507 services, says 0.
     out.extend_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
@@ -517,6 +523,7 @@ impl Ending {
             Self::Refused => 1,
             Self::CutOff => 2,
             Self::Unknown => 3,
+            Self::Told => 4,
         }
     }
 }
@@ -636,6 +643,7 @@ impl Record<'_> {
                 out.extend_from_slice(text);
             }
             Self::Decision(decision) => decision.encode(out, place),
+            Self::Asked(asked) => asked.encode(out, place),
             Self::Outcome(outcome) => {
                 let mut bytes = [0; OUTCOME_BYTES_MAX];
                 let length = outcome.encode_into(place, &mut bytes);

@@ -291,6 +291,7 @@ impl Context {
             | Record::Gap { .. }
             | Record::Key(_)
             | Record::Payload { .. }
+            | Record::Asked(_)
             | Record::Retention { .. }
             | Record::Crash { .. } => {}
         }

@@ -2,6 +2,7 @@
 
 use super::condition::{self, Columns, Condition};
 use super::policy::{Here, Policies};
+use super::record::NONE;
 use super::set::Set;
 use super::text::{Cnf, Cursor, Need};
 use sha2::{Digest, Sha256};
@@ -21,6 +22,10 @@ pub(crate) struct Landscape {
     pub(crate) policies: Policies,
     /// In the order of their ids.
     pub(crate) requirements: Vec<Requirement>,
+    /// Whether each hook's failure opens, by its number.
+    opens: Vec<bool>,
+    /// The hooks that are asked where a route says nothing.
+    asked: Vec<u16>,
     /// Callers whose needs were found to be bound.
     pub(crate) bound: RefCell<Bound>,
 }
@@ -50,6 +55,8 @@ pub(crate) struct Route {
     pub(crate) shadow: bool,
     pub(crate) capability: String,
     pub(crate) needs: Vec<Need>,
+    /// The hooks it names, in order.
+    hooks: Option<Vec<u16>>,
 }
 
 /// A capability and its offers.
@@ -127,6 +134,11 @@ struct Reading {
     requirements: Vec<Requirement>,
     needs: Vec<(String, usize, Vec<Need>)>,
     offering: Option<String>,
+    /// Hooks by number, and whether the failure of each opens.
+    hooks: Vec<(String, bool)>,
+    /// The hooks that routes name, by id.
+    named: Vec<(usize, Vec<String>)>,
+    asked: Vec<String>,
     /// Whose `need` lines come.
     owner: Owner,
 }
@@ -174,7 +186,7 @@ impl Reading {
                 from.eat(" capability ")?;
                 let (capability, needs) = (from.quoted()?, Vec::new());
                 let shadow = from.0.ends_with(b" policy shadow");
-                self.routes.push(Route { id, shadow, capability, needs });
+                self.routes.push(Route { id, shadow, capability, needs, hooks: None });
                 self.owner = Owner::Route;
                 return Some(());
             }
@@ -209,7 +221,7 @@ impl Reading {
                 let id = from.quoted()?;
                 from.eat(" capability ")?;
                 let (capability, needs) = (from.quoted()?, Vec::new());
-                self.routes.push(Route { id, shadow: false, capability, needs });
+                self.routes.push(Route { id, shadow: false, capability, needs, hooks: None });
                 (number + 1 == self.routes.len()).then_some(())?;
             }
             "policies" | "policy" | "override" | "callers" | "capabilities" | "services"
@@ -222,6 +234,27 @@ impl Reading {
                 self.services.last_mut().filter(|_| own)?.endpoints += 1;
                 return Some(());
             }
+            "hooks" => {
+                let place = self.routes.len().checked_sub(1)?;
+                let named = match from.eat("none") {
+                    Some(()) => Vec::new(),
+                    None => from.quoted_list()?,
+                };
+                self.named.push((place, named));
+            }
+            "hook" => {
+                let id = from.quoted()?;
+                let refuses = from.eat(" failure refuse").is_some();
+                if !refuses {
+                    from.eat(" failure open")?;
+                }
+                // Numbers are places in this order, so the order must be the only possible one.
+                if self.hooks.last().is_some_and(|(last, _)| *last >= id) {
+                    return None;
+                }
+                self.hooks.push((id, !refuses));
+            }
+            "governance" => self.asked = from.quoted_list()?,
             // What decisions do not depend on: spelled by whoever wrote it.
             "tls" if self.offering.is_none() && !self.services.is_empty() => return Some(()),
             "vocabulary" | "declared" | "attribute" | "grpc" | "http" | "header" | "caller"
@@ -256,7 +289,24 @@ impl Reading {
         self.offers.get_mut(self.offering.as_ref()?)?.last_mut()
     }
 
-    fn finish(self) -> Result<Landscape, String> {
+    /// The numbers of these hooks.
+    fn numbers(&self, ids: &[String]) -> Result<Vec<u16>, String> {
+        let number = |id: &String| {
+            let place = self.hooks.iter().position(|(known, _)| known == id);
+            let number = place.and_then(|place| u16::try_from(place).ok());
+            number.ok_or_else(|| format!("the hook `{id}` is asked, and there is none"))
+        };
+        ids.iter().map(number).collect()
+    }
+
+    fn finish(mut self) -> Result<Landscape, String> {
+        let asked = self.numbers(&self.asked)?;
+        for (place, named) in std::mem::take(&mut self.named) {
+            let numbers = self.numbers(&named)?;
+            if let Some(route) = self.routes.get_mut(place) {
+                route.hooks = Some(numbers);
+            }
+        }
         let mut needs = self.needs.into_iter().peekable();
         let mut capabilities = Vec::new();
         for (name, mut offers) in self.offers {
@@ -288,6 +338,8 @@ impl Reading {
                 routes: self.routes,
                 policies: self.policies,
                 requirements: self.requirements,
+                opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
+                asked,
                 bound: RefCell::default(),
             }),
         }
@@ -295,6 +347,20 @@ impl Reading {
 }
 
 impl Landscape {
+    /// The hooks that are asked on a route; on no route none is.
+    pub(crate) fn hooks(&self, route: u32) -> &[u16] {
+        if route == NONE {
+            return &[];
+        }
+        let named = self.routes.get(route as usize).and_then(|route| route.hooks.as_deref());
+        named.unwrap_or(&self.asked)
+    }
+
+    /// Whether a hook's failure opens.
+    pub(crate) fn opens(&self, hook: u16) -> bool {
+        self.opens.get(usize::from(hook)).copied().unwrap_or(false)
+    }
+
     /// Whether these needs can be what a route and a caller bind: first the route's own, then by
     /// requirement in order. Which operation a request came under is not on record, so what is
     /// bound to one may apply or not.

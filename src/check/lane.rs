@@ -1,6 +1,7 @@
 //! One lane of one boot: each decision by the version it must be decided by, with its right answer,
 //! and its one outcome.
 
+use super::governance::{self, Asked};
 use super::landscape::{Capability, Landscape};
 use super::limits::{BOUND_KEPT_MAX, DICTIONARY_MAX, PARENTS_MAX};
 use super::meaning::{self, Answer, PERMIT, Question, STAGES};
@@ -55,6 +56,8 @@ pub(crate) struct Lane {
     /// Decisions and outcomes.
     pub(crate) lost: (u64, u64),
     pub(crate) closed: bool,
+    /// What hooks said of its next decision.
+    asked: Vec<Asked>,
 }
 
 /// What some header stated.
@@ -156,7 +159,14 @@ impl Lane {
             _ => {}
         }
         must!(sequence == self.next, "the lane's decision {} is missing", self.next);
+        let between = matches!(body, Body::Asked(_) | Body::Decision(_));
+        must!(between || self.asked.is_empty(), "hooks were asked, and no decision follows");
         match body {
+            Body::Asked(asked) => {
+                asked.check()?;
+                self.asked.push(asked);
+                Ok(())
+            }
             Body::Adoption { version } => {
                 must!(self.adopted < version, "the lane goes back to version {version}");
                 let known = versions.get(&version).cloned();
@@ -315,8 +325,10 @@ impl Lane {
         counts: &mut Counts,
     ) -> Result<(), String> {
         let version = self.version_of(&decision, versions)?;
+        let asked = std::mem::take(&mut self.asked);
         match &version {
             Some(version) => {
+                governance::follows(&asked, &decision, &version.landscape)?;
                 must!(decision.version == version.number, "it is decided by a version not adopted");
                 self.judge(&decision, version)?;
                 counts.erased += u64::from(!decision.committed.is_empty() && decision.verdict < 2);

@@ -5,6 +5,7 @@
 mod bytes;
 mod condition;
 mod follow;
+mod governance;
 mod keys;
 mod landscape;
 mod lane;

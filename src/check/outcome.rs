@@ -7,6 +7,8 @@ use super::tree::hash;
 
 const WHOLE: u8 = 0;
 const REFUSED: u8 = 1;
+/// Told to another proxy, which forwards by it.
+const TOLD: u8 = 4;
 /// No endpoint.
 const NOWHERE: u16 = u16::MAX;
 
@@ -15,8 +17,10 @@ pub(crate) fn check(it: &Outcome) -> Result<(), String> {
     let Outcome { status, kind, depth, .. } = *it;
     let fits = match kind {
         WHOLE => (100..600).contains(&status),
-        REFUSED => status == 0 || (400..600).contains(&status),
+        // A hook may refuse by sending the caller elsewhere.
+        REFUSED => status == 0 || (300..600).contains(&status),
         2 | 3 => status < 600,
+        TOLD => status == 200,
         _ => false,
     };
     must!(fits, "an outcome of kind {kind} has status {status}");
@@ -28,6 +32,7 @@ pub(crate) fn check(it: &Outcome) -> Result<(), String> {
     }
     let (began, nowhere) = (it.began_ns != 0, it.endpoint == NOWHERE);
     must!(kind != WHOLE || began, "a whole answer never began");
+    must!(kind != TOLD || nowhere && !began, "what was told went somewhere");
     must!(!began || !nowhere, "an answer came from no endpoint");
     must!(it.began_ns <= it.ns, "an answer began after its end");
     let [request, answer] = it.bytes;

@@ -1,6 +1,7 @@
 //! Records as they lie in a frame, field by field.
 
 use super::bytes::Reader;
+use super::governance::Asked;
 use super::tree::Hash;
 
 /// What stands for "none" among services, capabilities and routes.
@@ -44,6 +45,8 @@ pub(crate) enum Body<'a> {
     Adoption { version: u32 },
     /// R: what a header required, as canonical lines.
     Requirement { id: u32, version: u32, text: &'a str },
+    /// H: what a governance hook said of the next decision.
+    Asked(Asked),
     /// D.
     Decision(Box<Decision>),
     /// P: selected fields of the request and of the answer; what their bodies hold is no matter.
@@ -210,6 +213,11 @@ fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Optio
             Body::Requirement { id, version, text }
         }
         b'D' => Body::Decision(Box::new(decision(format, from)?)),
+        b'H' => {
+            let (hook, came, cached) = (from.u16()?, from.u8()?, from.u8()?);
+            let (digest, _took_ns) = (from.array()?, from.u64()?);
+            Body::Asked(Asked { hook, came, cached, digest })
+        }
         b'P' => {
             let mut text = || from.u16().and_then(|length| from.bytes(length.into()));
             let fields = [text()?, text()?];

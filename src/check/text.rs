@@ -55,6 +55,15 @@ impl Cursor<'_> {
     }
 
     /// A quoted text, or the word `none`.
+    /// One or more, separated by spaces.
+    pub(crate) fn quoted_list(&mut self) -> Option<Vec<String>> {
+        let mut list = vec![self.quoted()?];
+        while self.eat(" ").is_some() {
+            list.push(self.quoted()?);
+        }
+        Some(list)
+    }
+
     pub(crate) fn quoted_or_none(&mut self) -> Option<Option<String>> {
         if self.eat("none").is_some() { Some(None) } else { self.quoted().map(Some) }
     }

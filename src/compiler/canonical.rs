@@ -5,6 +5,7 @@
 
 use super::Parts;
 use crate::config::depth::{BodyDepth, Depth};
+use crate::config::hook::OnFailure;
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
 use crate::config::policy::{Fallback, Obligations, Scope, Stance};
 use crate::config::tls::Expected;
@@ -13,7 +14,7 @@ use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::pattern::{host_text, operation_text};
 use crate::snapshot::policy::{Policies, Rule, RuleKind};
-use crate::snapshot::{Capability, RouteEntry};
+use crate::snapshot::{Capability, Governance, RouteEntry};
 use crate::wire::date::utc;
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
@@ -67,6 +68,7 @@ pub(super) fn text(
         caller_lines(caller, &mut lines);
     }
     policies_lines(parts, policies, &mut lines);
+    governance_lines(&parts.governance, &mut lines);
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
     derived(capabilities, &mut lines);
@@ -252,6 +254,10 @@ fn route_lines(route: &Route, lines: &mut Lines) {
     for (name, value) in headers {
         lines.line(format_args!("header {} {}", quoted(name), quoted(value)));
     }
+    if let Some(hooks) = &route.hooks {
+        let hooks: String = hooks.iter().map(|id| format!(" {}", quoted(id))).collect();
+        lines.line(format_args!("hooks{}", if hooks.is_empty() { " none" } else { &hooks }));
+    }
     conditions("need", &route.needs, lines);
 }
 
@@ -264,6 +270,22 @@ fn depth(depth: &Depth) -> String {
     };
     let fields: String = depth.fields.iter().map(|name| format!(" {}", quoted(name))).collect();
     format!("{bodies} bytes {} fields{fields}", depth.body_bytes)
+}
+
+/// The hooks, numbered in this order, and those that are asked where a route says nothing.
+fn governance_lines(governance: &Governance, lines: &mut Lines) {
+    for (id, failure) in governance.hooks() {
+        let failure = match failure {
+            OnFailure::Refuse => "refuse",
+            OnFailure::Open => "open",
+        };
+        lines.line(format_args!("hook {} failure {failure}", quoted(id)));
+    }
+    if !governance.default.is_empty() {
+        let known = governance.default.iter().filter_map(|number| governance.hook(*number));
+        let ids: String = known.map(|(id, _)| format!(" {}", quoted(id))).collect();
+        lines.line(format_args!("governance{ids}"));
+    }
 }
 
 fn caller_lines(caller: &Caller, lines: &mut Lines) {

@@ -10,6 +10,7 @@
 
 use super::{Governed, Parts, compile};
 use crate::config::depth::{BodyDepth, Depth};
+use crate::config::hook::OnFailure;
 use crate::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
     Requirement, Route, Service,
@@ -50,8 +51,8 @@ pub fn snapshot(text: &str) -> Result<Snapshot, String> {
         callers: &reading.callers,
         vocabulary: Arc::new(vocabulary),
         seed: SeedRule { affinity_header: reading.affinity },
-        governance: Governance::default(),
         policy: Governed { policies: &reading.policies, ..Governed::default() },
+        governance: Governance::of(reading.hooks, &reading.asked),
     };
     let mut snapshot = compile(&parts).map_err(|problems| {
         let first = problems.first().map(ToString::to_string);
@@ -96,6 +97,9 @@ struct Reading {
     requirements: Vec<Requirement>,
     callers: Vec<Caller>,
     affinity: Option<String>,
+    hooks: Vec<(Arc<str>, OnFailure)>,
+    /// The hooks that are asked where a route says nothing.
+    asked: Vec<String>,
     owner: Owner,
     policies: Policies,
     /// Whether the rule that lines speak of is an override.
@@ -253,6 +257,24 @@ impl Reading {
             }
             // Follow from contracts.
             "follows" => return Some(()),
+            "hooks" => {
+                let hooks = match from.eat("none") {
+                    Some(()) => Vec::new(),
+                    None => from.quoted_list()?,
+                };
+                self.routes.last_mut()?.hooks = Some(hooks);
+            }
+            "hook" => {
+                let id = from.quoted()?;
+                from.eat(" failure ")?;
+                let failure = match from.rest() {
+                    "refuse" => OnFailure::Refuse,
+                    "open" => OnFailure::Open,
+                    _ => return None,
+                };
+                self.hooks.push((id.into(), failure));
+            }
+            "governance" => self.asked = from.quoted_list()?,
             "seed" => {
                 from.eat("affinity ")?;
                 self.affinity = from.quoted_or_none()?;
@@ -575,6 +597,15 @@ impl<'a> Cursor<'a> {
             items.push(one(self)?);
         }
         Some(items)
+    }
+
+    /// One or more, separated by spaces.
+    fn quoted_list(&mut self) -> Option<Vec<String>> {
+        let mut list = vec![self.quoted()?];
+        while self.eat(" ").is_some() {
+            list.push(self.quoted()?);
+        }
+        Some(list)
     }
 
     fn quoted_or_none(&mut self) -> Option<Option<String>> {

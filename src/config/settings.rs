@@ -79,6 +79,18 @@ pub struct Listener {
     pub proxy_protocol: Vec<Network>,
     /// How it is secured; `None` is plain.
     pub tls: Option<ListenerTls>,
+    /// What calls it takes.
+    pub serves: Serves,
+}
+
+/// What calls a listener takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// Those of callers, which are forwarded.
+    #[default]
+    Callers,
+    /// `ext_authz` over gRPC: another proxy describes a call and is told what is decided.
+    ExtAuthz,
 }
 
 /// Every timeout, in milliseconds.
@@ -248,6 +260,7 @@ impl Default for Settings {
                 identify: vec![super::ANONYMOUS.to_owned()],
                 proxy_protocol: Vec::new(),
                 tls: None,
+                serves: Serves::Callers,
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -416,6 +429,9 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
             faults.push(place.fault("`proxy_protocol` names no network", mend));
         }
         let tls = table.table("tls", faults).map(|table| tls::read_listener(table, faults));
+        let choices = [("callers", Serves::Callers), ("ext_authz", Serves::ExtAuthz)];
+        let serves = choice(&mut table, "serves", &choices, faults);
+        let serves = serves.map_or(Serves::Callers, |(_, serves)| serves);
         if let Some((text, address)) = parsed {
             if address.port() != 0 {
                 unique(&mut addresses, address.to_string(), text, "address", faults);
@@ -427,7 +443,8 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
                 faults.push(name.fault(what, ""));
             }
             let name = name.value.to_owned();
-            listeners.push(Listener { name, address, identify, proxy_protocol, tls });
+            let listener = Listener { name, address, identify, proxy_protocol, tls, serves };
+            listeners.push(listener);
         }
         table.finish(faults);
     }

@@ -2,6 +2,7 @@
 
 use super::amendments::Amendments;
 use super::refusal::{Reason, Refusal};
+use crate::audit::asked::Asked;
 use crate::governance::answer::{Action, Change, Changes};
 use crate::snapshot::RouteId;
 use crate::snapshot::request::Principal;
@@ -21,54 +22,6 @@ pub struct Governed {
     pub amendments: Amendments,
     /// Why the request may not be made.
     pub refusal: Option<Refusal>,
-}
-
-/// What one hook said, for the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Its number in the landscape.
-    pub hook: u16,
-    /// What came of asking it.
-    pub came: Came,
-    /// Whether the answer was kept from an earlier request.
-    pub cached: bool,
-    /// The first half of the SHA-256 of the answer's bytes; zeros where none came.
-    pub digest: [u8; 16],
-    /// Nanoseconds from the question to the answer.
-    pub took_ns: u64,
-}
-
-/// What came of asking a hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came {
-    /// It allows the request.
-    Allow,
-    /// It does not.
-    Deny,
-    /// Silence, an error or nonsense: the request is refused.
-    Unavailable,
-    /// The same, and the operator chose that it opens.
-    Open,
-}
-
-impl Came {
-    /// The byte for it in records.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Allow => 0,
-            Self::Deny => 1,
-            Self::Unavailable => 2,
-            Self::Open => 3,
-        }
-    }
-
-    /// Whether the request goes on.
-    pub fn passes(self) -> bool {
-        match self {
-            Self::Allow | Self::Open => true,
-            Self::Deny | Self::Unavailable => false,
-        }
-    }
 }
 
 /// Whether a request may be decided on, as far as hooks are concerned: each of them has passed it.
@@ -138,6 +91,7 @@ pub fn principal_with(principal: &Principal, facts: &[(String, String)]) -> Prin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::asked::Came;
 
     fn governed(asked: &[(u16, Came)]) -> Governed {
         let asked = asked.iter().map(|(hook, came)| Asked {

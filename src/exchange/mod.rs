@@ -2,6 +2,7 @@
 
 pub mod additions;
 pub mod amendments;
+pub mod described;
 pub mod governed;
 pub mod health;
 pub mod obliged;

@@ -153,7 +153,7 @@ impl Terms<'_> {
 }
 
 /// Whether a name is one that a field can have, in lower case (RFC 9110 5.1).
-pub(super) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let token = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
     };
@@ -161,7 +161,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// Whether a value is one that a field can have, and that is text (RFC 9110 5.5).
-pub(super) fn is_value(value: &str) -> bool {
+pub fn is_value(value: &str) -> bool {
     let visible = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
     value.bytes().all(visible) && value.trim_matches([' ', '\t']) == value
 }

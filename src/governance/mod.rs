@@ -14,3 +14,4 @@ pub mod cache;
 pub mod http;
 pub mod proto;
 pub mod question;
+pub mod verdict;

@@ -4,7 +4,7 @@ use super::addresses::Place;
 use super::counters::Handshake;
 use super::secure::Guard;
 use super::worker::Worker;
-use super::{http1_server, http2_server, preamble};
+use super::{check_service, http1_server, http2_server, preamble};
 use crate::identity::{Identified, IdentityError, certificate};
 use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
@@ -122,7 +122,8 @@ async fn serve(worker: Rc<Worker>, mut stream: Stream, came: (Ingress, Option<Pl
         }
         downstream.watch.idle(false);
     }
-    let begun = received.starts_with(PREFACE_LINE) || agreed == Some(Agreed::Http2);
+    let told = check_service::is_served(&worker, &downstream.ingress);
+    let begun = told || received.starts_with(PREFACE_LINE) || agreed == Some(Agreed::Http2);
     if received.starts_with(PREFACE) && agreed != Some(Agreed::Http1) {
         Box::pin(http2_server::serve(worker, downstream, received)).await;
     } else if begun && agreed != Some(Agreed::Http1) {

@@ -13,7 +13,8 @@ use super::identify::{Caller, identify};
 use super::landscape::Landscape;
 use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
-use crate::audit::lane::{LaneFull, Recorded};
+use crate::audit::asked::Asked;
+use crate::audit::lane::{Keeping, LaneFull, Recorded};
 use crate::audit::record::{self, Decision, Verdict};
 use crate::certify::Certified;
 use crate::config::depth::Depth;
@@ -25,24 +26,26 @@ use crate::exchange::amendments::Amendments;
 use crate::exchange::governed::{Governed, principal_with};
 use crate::exchange::obliged;
 use crate::exchange::refusal::{Reason, Refusal};
-use crate::exchange::settle::{Inquiry, Scratch, Settled, find_route, settle};
+use crate::exchange::settle::{Inquiry, Scratch, Settled, settle};
 use crate::exchange::view::Inbound;
-use crate::governance::question::{Described, Fields, Whole};
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
 use crate::identity::Method as Known;
+use crate::snapshot::ServiceId;
 use crate::snapshot::policy::{By, RuleKind, Ruling};
-use crate::snapshot::{RouteId, ServiceId};
-use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS, classify};
+use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
+
+mod govern;
+
+pub use govern::{govern, hooked};
 
 /// Services one request may go to in all: the first choice and one other.
 const ATTEMPTS_MAX: usize = 2;
@@ -216,6 +219,12 @@ impl Opening {
         self.begun_ms
     }
 
+    /// What hooks said, for the first decision alone: attempts that follow name it.
+    fn asked(&self) -> &[Asked] {
+        let governed = self.governed.as_ref().filter(|_| self.attempt == 0);
+        governed.map_or(&[], |governed| &governed.asked)
+    }
+
     /// The landscape that it is decided by, as far as that is certain yet.
     pub fn landscape(&self) -> &Landscape {
         &self.landscape
@@ -272,94 +281,6 @@ fn recognize(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Res
     Ok(())
 }
 
-/// The route whose hooks are to be asked before the request is decided on; `None` where there are
-/// none, where they were asked, or where the request is refused before.
-pub fn hooked(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Option<RouteId> {
-    worker.hooks.as_ref()?;
-    if opening.governed.is_some() || opening.attempt > 0 {
-        return None;
-    }
-    // What is refused whatever they say is nothing to ask them about.
-    recognize(worker, opening, view).ok()?;
-    let snapshot = &opening.landscape.snapshot;
-    let route = find_route(snapshot, view).ok()?.route;
-    (!snapshot.hooks(route).is_empty()).then_some(route)
-}
-
-/// Asks the hooks of the request's route; what they say goes into the decision. `body` is the
-/// beginning of the request's body, as far as they are to see it.
-///
-/// # Errors
-/// A field of the request is no text, and hooks would be asked about another request.
-pub async fn govern(
-    worker: &Rc<Worker>,
-    opening: &mut Opening,
-    view: &impl Inbound,
-    body: Option<(&[u8], Whole)>,
-) -> Result<(), Refusal> {
-    fill(worker, opening, view);
-    // Pinned now: the landscape may be another than when the body was read.
-    let Some(route) = hooked(worker, opening, view) else { return Ok(()) };
-    let landscape = Rc::clone(&opening.landscape);
-    let fields = described_fields(opening, view)?;
-    let target = match view.query() {
-        Some(query) => Cow::Owned(format!("{}?{query}", view.path())),
-        None => Cow::Borrowed(view.path()),
-    };
-    let additions = Rc::clone(&opening.additions);
-    let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
-    let described = Described {
-        id: std::str::from_utf8(additions.request_id()).unwrap_or_default(),
-        wall_ms: opening.arrival.wall_ms,
-        method: view.method(),
-        target: &target,
-        authority: std::str::from_utf8(view.authority()).unwrap_or_default(),
-        protocol: match opening.arrival.version {
-            "1.0" => "HTTP/1.0",
-            "1.1" => "HTTP/1.1",
-            _ => "HTTP/2",
-        },
-        bytes: view.body_bytes(),
-        peer: Some(opening.ingress.peer),
-        principal: principal.as_deref().unwrap_or_default(),
-        fields: &fields,
-        body,
-        ..Described::default()
-    };
-    let Landscape { snapshot, version, .. } = &*landscape;
-    let governed = super::hooks::ask(worker, snapshot, *version, route, &described).await;
-    drop(additions);
-    if !governed.amendments.is_empty() {
-        let mut all =
-            opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
-        all.join_behind(&governed.amendments);
-        opening.amendments = Some(Rc::new(all));
-    }
-    opening.governed = Some(Box::new(governed));
-    Ok(())
-}
-
-/// The fields as the service would get them, had nobody changed them: what only the gateway may say
-/// is what the gateway says.
-fn described_fields(opening: &Opening, view: &impl Inbound) -> Result<Fields, Refusal> {
-    let drops = request_drops(opening.arrival.sender == Sender::Trusted);
-    let mut fields = Fields::default();
-    let mut refused = false;
-    view.each_field(&mut |name, value| {
-        if !drops.contains(classify(name)) {
-            refused |= fields.add(name, value).is_err();
-        }
-    });
-    for (name, value) in opening.additions.request().iter() {
-        refused |= fields.add(name, value).is_err();
-    }
-    if refused {
-        let detail = "a header that governance is asked about is not text";
-        return Err(Refusal::new(Reason::HeaderInvalid, detail));
-    }
-    Ok(fields)
-}
-
 /// Decides, certifies and records one attempt.
 ///
 /// # Errors
@@ -379,7 +300,10 @@ pub fn begin(
         Err(refusal) => {
             let stated = scratch.note().stated.clone();
             let status = refusal.status();
-            let keeping = worker.keeping(&opening.landscape.snapshot, None);
+            let keeping = Keeping {
+                asked: opening.asked(),
+                ..worker.keeping(&opening.landscape.snapshot, None)
+            };
             let denied = worker.lane.deny(stated.as_deref(), keeping, status, || {
                 describe(worker, opening, &mut scratch, Some(refusal.reason))
             });
@@ -388,7 +312,9 @@ pub fn begin(
     };
     let stated = scratch.note().stated.clone();
     let certified = &chosen.settled.certified;
-    let keeping = worker.keeping(&opening.landscape.snapshot, chosen.depth.as_deref());
+    let depth = chosen.depth.as_deref();
+    let keeping =
+        Keeping { asked: opening.asked(), ..worker.keeping(&opening.landscape.snapshot, depth) };
     let recorded = worker.lane.record(certified, stated.as_deref(), keeping, || {
         describe(worker, opening, &mut scratch, None)
     });
@@ -621,6 +547,15 @@ impl Unsettled {
     }
 }
 
+/// What rules make of a call, before what its credentials and its hooks do.
+fn joined(rules: Option<Amendments>, opening: &Opening) -> Option<Rc<Amendments>> {
+    let Some(mut all) = rules else { return opening.amendments.clone() };
+    if let Some(anyway) = &opening.amendments {
+        all.join_behind(anyway);
+    }
+    Some(Rc::new(all))
+}
+
 impl Begun {
     /// How the service is spoken to.
     pub fn protocol(&self) -> Protocol {
@@ -652,15 +587,7 @@ impl Begun {
         connection: Option<Connection>,
     ) -> Call {
         let Self { certified, recorded, body_bytes_max, timeout_ms, depth, amendments, .. } = self;
-        let amendments = match (amendments, &opening.amendments) {
-            (None, anyway) => anyway.clone(),
-            (Some(mut all), anyway) => {
-                if let Some(anyway) = anyway {
-                    all.join_behind(anyway);
-                }
-                Some(Rc::new(all))
-            }
-        };
+        let amendments = joined(amendments, opening);
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
@@ -678,6 +605,25 @@ impl Begun {
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
         }
+    }
+
+    /// Ends the decision in being told to who asked for it; what is to be told with it. It opens no
+    /// connection any more.
+    pub fn told(self, opening: &Opening) -> Amendments {
+        let service = opening.landscape.snapshot.service(self.certified.service());
+        let all = joined(self.amendments, opening);
+        let mut all = all.as_deref().cloned().unwrap_or_default();
+        let list = opening.additions.response();
+        let decision = list.iter().find(|(name, _)| *name == b"CAIO-Decision");
+        if let Some((_, value)) = decision {
+            all.told.push(("caio-decision".to_owned(), value.to_vec()));
+            all.answered.push(("caio-decision".to_owned(), value.to_vec()));
+        }
+        if let Some(service) = service {
+            all.told.push(("caio-service".to_owned(), service.id.as_bytes().to_vec()));
+        }
+        self.recorded.told();
+        all
     }
 
     /// What follows from an endpoint that cannot be reached: nothing was sent, so another service

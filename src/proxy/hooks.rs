@@ -8,10 +8,11 @@
 use super::hook_call::{HookCall, NoAnswer};
 use super::pool::{Endpoint, Pool, PoolLimits};
 use super::worker::Worker;
+use crate::audit::asked::{Asked, Came};
 use crate::config::hook::{Hook, HookKind, OnFailure};
 use crate::config::settings::Settings;
 use crate::exchange::amendments::Amendments;
-use crate::exchange::governed::{Asked, Came, Governed, amendments};
+use crate::exchange::governed::{Governed, amendments};
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::governance::answer::{self, Answer, Changes, Nonsense, Terms, Verdict};
 use crate::governance::breaker::Breaker;
@@ -138,8 +139,13 @@ pub async fn ask(
     let mut changes = Changes::default();
     for number in snapshot.hooks(route) {
         let reply = ask_one(worker, snapshot, version, *number, described).await;
-        governed.asked.push(reply.asked);
+        let mut asked = reply.asked;
         governed.refusal = take((&mut governed, &mut changes), reply, worker, snapshot);
+        if governed.refusal.is_some() && asked.came.passes() {
+            // Sensible by itself, and too much beside the others.
+            asked.came = Came::Unavailable;
+        }
+        governed.asked.push(asked);
         if governed.refusal.is_some() {
             break;
         }

@@ -5,6 +5,7 @@ use super::answering::Reply;
 use super::backlog::Backlog;
 use super::bridge::{self, End, Outgoing, Upstream};
 use super::call::{self, Begun, Call, Failed, Opening};
+use super::check_service;
 use super::counters::Again;
 use super::grpc_health;
 use super::headers;
@@ -392,6 +393,15 @@ async fn exchange(
             match respond.send_response(head, true) {
                 Ok(_) => Ended::Whole,
                 Err(_) => Ended::Broken,
+            }
+        }
+        Ok(prepared) if check_service::is_served(worker, &connection.ingress) => {
+            let frames = Rc::clone(&connection.frames);
+            let (ingress, head) = (&connection.ingress, &prepared.head);
+            let answer = check_service::answer(worker, ingress, head, &mut source, respond, frames);
+            match Box::pin(answer).await {
+                true => Ended::Whole,
+                false => Ended::Broken,
             }
         }
         Ok(prepared) if grpc && grpc_health::is_asked(worker, &prepared.head) => {

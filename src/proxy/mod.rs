@@ -18,6 +18,7 @@ pub mod bridge;
 pub mod budget;
 pub mod call;
 mod chain;
+mod check_service;
 pub mod counters;
 pub mod durable;
 pub mod gateway;

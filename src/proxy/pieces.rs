@@ -204,6 +204,11 @@ impl Http2Source {
         Ok(self.body.is_end_stream())
     }
 
+    /// Whether all of it has come.
+    pub fn has_ended(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
     /// The next content for the gateway itself; `None` where there is no more in time.
     pub async fn content(&mut self, until_ms: u64) -> Option<Bytes> {
         let body = &mut self.body;

@@ -172,7 +172,7 @@ impl Worker {
     /// What the trail keeps of an exchange whose route keeps so much, or as much as any.
     pub fn keeping<'k>(&'k self, snapshot: &'k Snapshot, route: Option<&'k Depth>) -> Keeping<'k> {
         let depth = route.unwrap_or(&self.settings.audit.depth);
-        Keeping { depth, sensitive: snapshot.sensitive() }
+        Keeping { depth, sensitive: snapshot.sensitive(), asked: &[] }
     }
 
     /// What a caller is known by, as records have it: its address.

@@ -314,6 +314,9 @@ pub const HOOK_BODY_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of one hook's answer, head or message or body each. Envoy's own bound on the head is 60
 /// KiB; an answer that says more than this about one call says nothing sensible.
 pub const HOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request that another proxy describes: its fields, at Envoy's own bound of 60 KiB, and
+/// some of its body.
+pub const CHECK_REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// Fields that one answer may set and take out, together.
 pub const HOOK_CHANGES_MAX: usize = 64;
 /// Bytes of the fields that all hooks of one call may set together: they go into a head.

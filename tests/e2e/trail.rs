@@ -150,6 +150,7 @@ fn follow(
         | Record::LaneState { .. }
         | Record::Payload { .. }
         | Record::Retention { .. } => {}
+        Record::Asked(_) => assert_eq!(sequence, next, "hooks are asked before the decision"),
         Record::Snapshot { digest, .. } => {
             let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             let file = directory.join("snapshots").join(format!("{name}.landscape"));

@@ -50,6 +50,7 @@ pub fn ending(ending: Ending) -> &'static str {
         Ending::Refused => "refused",
         Ending::CutOff => "cut off",
         Ending::Unknown => "unknown",
+        Ending::Told => "told",
     }
 }
 

@@ -1,0 +1,104 @@
+//! A request's way past governance hooks: after its caller is known and before it is decided on.
+
+use super::super::landscape::Landscape;
+use super::super::worker::Worker;
+use super::{Opening, fill, recognize, request_drops};
+use crate::exchange::amendments::Amendments;
+use crate::exchange::refusal::{Reason, Refusal};
+use crate::exchange::settle::find_route;
+use crate::exchange::view::Inbound;
+use crate::governance::question::{Described, Fields, Whole};
+use crate::snapshot::RouteId;
+use crate::wire::field::classify;
+use crate::wire::forwarded::Sender;
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The route whose hooks are to be asked before the request is decided on; `None` where there are
+/// none, where they were asked, or where the request is refused before.
+pub fn hooked(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Option<RouteId> {
+    worker.hooks.as_ref()?;
+    if opening.governed.is_some() || opening.attempt > 0 {
+        return None;
+    }
+    // What is refused whatever they say is nothing to ask them about.
+    recognize(worker, opening, view).ok()?;
+    let snapshot = &opening.landscape.snapshot;
+    let route = find_route(snapshot, view).ok()?.route;
+    (!snapshot.hooks(route).is_empty()).then_some(route)
+}
+
+/// Asks the hooks of the request's route; what they say goes into the decision. `body` is the
+/// beginning of the request's body, as far as they are to see it.
+///
+/// # Errors
+/// A field of the request is no text, and hooks would be asked about another request.
+pub async fn govern(
+    worker: &Rc<Worker>,
+    opening: &mut Opening,
+    view: &impl Inbound,
+    body: Option<(&[u8], Whole)>,
+) -> Result<(), Refusal> {
+    fill(worker, opening, view);
+    // Pinned now: the landscape may be another than when the body was read.
+    let Some(route) = hooked(worker, opening, view) else { return Ok(()) };
+    let landscape = Rc::clone(&opening.landscape);
+    let fields = described_fields(opening, view)?;
+    let target = match view.query() {
+        Some(query) => Cow::Owned(format!("{}?{query}", view.path())),
+        None => Cow::Borrowed(view.path()),
+    };
+    let additions = Rc::clone(&opening.additions);
+    let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
+    let described = Described {
+        id: std::str::from_utf8(additions.request_id()).unwrap_or_default(),
+        wall_ms: opening.arrival.wall_ms,
+        method: view.method(),
+        target: &target,
+        authority: std::str::from_utf8(view.authority()).unwrap_or_default(),
+        protocol: match opening.arrival.version {
+            "1.0" => "HTTP/1.0",
+            "1.1" => "HTTP/1.1",
+            _ => "HTTP/2",
+        },
+        bytes: view.body_bytes(),
+        peer: Some(opening.ingress.peer),
+        principal: principal.as_deref().unwrap_or_default(),
+        fields: &fields,
+        body,
+        ..Described::default()
+    };
+    let Landscape { snapshot, version, .. } = &*landscape;
+    let governed = super::super::hooks::ask(worker, snapshot, *version, route, &described).await;
+    drop(additions);
+    if !governed.amendments.is_empty() {
+        let mut all =
+            opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
+        all.join_behind(&governed.amendments);
+        opening.amendments = Some(Rc::new(all));
+    }
+    opening.governed = Some(Box::new(governed));
+    Ok(())
+}
+
+/// The fields as the service would get them, had nobody changed them: what only the gateway may say
+/// is what the gateway says.
+fn described_fields(opening: &Opening, view: &impl Inbound) -> Result<Fields, Refusal> {
+    let drops = request_drops(opening.arrival.sender == Sender::Trusted);
+    let mut fields = Fields::default();
+    let mut refused = false;
+    view.each_field(&mut |name, value| {
+        if !drops.contains(classify(name)) {
+            refused |= fields.add(name, value).is_err();
+        }
+    });
+    for (name, value) in opening.additions.request().iter() {
+        refused |= fields.add(name, value).is_err();
+    }
+    if refused {
+        let detail = "a header that governance is asked about is not text";
+        return Err(Refusal::new(Reason::HeaderInvalid, detail));
+    }
+    Ok(fields)
+}
