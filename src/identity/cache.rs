@@ -25,6 +25,8 @@ pub struct TokenCache {
     bytes: usize,
     /// Which entry of a full set goes next.
     turn: usize,
+    /// Which set was forgotten last for want of room.
+    swept: usize,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl TokenCache {
     pub fn new(seed: [u64; 2]) -> Self {
         let mut sets = Vec::new();
         sets.resize_with(TOKEN_CACHE_SETS, Default::default);
-        Self { seed, version: 0, sets, bytes: 0, turn: 0 }
+        Self { seed, version: 0, sets, bytes: 0, turn: 0, swept: 0 }
     }
 
     /// How many tokens it holds.
@@ -94,9 +96,11 @@ impl TokenCache {
         if self.version != version {
             self.clear(version);
         }
-        if self.bytes + token.len() > TOKEN_CACHE_BYTES_MAX {
-            // Rare, and simpler than an order of age: what is in use comes back at once.
-            self.clear(version);
+        for _ in 0..TOKEN_CACHE_SETS {
+            if self.bytes + token.len() <= TOKEN_CACHE_BYTES_MAX {
+                break;
+            }
+            self.sweep();
         }
         let hash = hash(self.seed, token);
         let Some(set) = self.sets.get_mut(place(hash)) else { return };
@@ -108,6 +112,14 @@ impl TokenCache {
             self.bytes += token.len();
             let (token, identified) = (Zeroizing::new(token.into()), Arc::clone(identified));
             *slot = Some(Entry { hash, token, identity, identified });
+        }
+    }
+
+    /// Forgets one set after the other: no order of age is kept, and what is in use comes back.
+    fn sweep(&mut self) {
+        self.swept = (self.swept + 1) % TOKEN_CACHE_SETS;
+        for slot in self.sets.get_mut(self.swept).into_iter().flatten() {
+            self.bytes -= slot.take().map_or(0, |entry| entry.token.len());
         }
     }
 

@@ -15,6 +15,7 @@
 //! vouches for: `spiffe://…`, `dns:…` and `subject:…` come from peer certificates, an issuer's have
 //! its prefix, and only the operator's own files name principals freely.
 
+pub mod assertion;
 mod base64url;
 mod cache;
 mod certificate;
@@ -50,6 +51,18 @@ pub enum Method {
     Jwt = 2,
     /// By an API key.
     ApiKey = 3,
+}
+
+impl Method {
+    /// Its name, as in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::PeerCertificate => "peer_certificate",
+            Self::Jwt => "jwt",
+            Self::ApiKey => "api_key",
+        }
+    }
 }
 
 /// A caller whose credential was found valid.

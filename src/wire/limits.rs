@@ -206,6 +206,8 @@ pub const RSA_BITS_MIN: usize = 2048;
 /// See [`RSA_BITS_MIN`].
 pub const RSA_BITS_MAX: usize = 8192;
 
+/// Bytes of a PEM text with one Ed25519 key, which has 119.
+pub const KEY_PEM_BYTES_MAX: usize = 4096;
 /// Milliseconds for fetching a key set, from the name's lookup to the last byte; the old set serves
 /// meanwhile.
 pub const JWKS_FETCH_MS: u64 = 5_000;

@@ -191,3 +191,108 @@ fn small_fields() {
         }
     });
 }
+
+struct Bearer(Vec<u8>);
+
+impl caio::identity::Presented for Bearer {
+    fn field(&self, name: &str) -> caio::identity::Field<'_> {
+        match name {
+            "x-token" => caio::identity::Field::One(&self.0),
+            _ => caio::identity::Field::Absent,
+        }
+    }
+
+    fn peer(
+        &self,
+    ) -> Option<&Result<std::sync::Arc<caio::identity::Identified>, caio::identity::IdentityError>>
+    {
+        None
+    }
+}
+
+/// A key, the identity it signs for, and one valid token of it.
+fn issuer() -> (caio::identity::Providers, caio::identity::KeySets, String) {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use caio::config::identity::{Algorithm, Identity, Jwt, KeyPlace, KeySource, Kind};
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let place = KeyPlace::File("keys.json".into());
+    let jwt = Jwt {
+        issuer: "i".to_owned(),
+        audiences: vec!["a".to_owned()],
+        algorithms: Algorithm::ALL.iter().map(|(_, algorithm)| *algorithm).collect(),
+        keys: KeySource { place, ca: None, refresh_s: 300, min_refresh_s: 30, keep_s: 1000 },
+        leeway_s: 0,
+        header: Some("x-token".to_owned()),
+        principal: vec!["sub".to_owned()],
+        prefix: "i/".to_owned(),
+        facts: Vec::new(),
+        unknown_symbols: caio::config::identity::UnknownSymbols::Refuse,
+        typ: None,
+        expiry_required: true,
+        forward: false,
+    };
+    let identity = Identity { name: "i".to_owned(), kind: Kind::Jwt(Box::new(jwt)) };
+    let providers = caio::identity::Providers::new(&[identity], &vocabulary());
+    let x = encode(key.public_key().as_ref());
+    let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}]}}"#);
+    let material = providers.read(0, "keys.json", set.into_bytes()).unwrap();
+    let keys = caio::identity::KeySets::empty(1).with(0, material, u64::MAX);
+    let signed = format!(
+        "{}.{}",
+        encode(br#"{"alg":"EdDSA","kid":"k"}"#),
+        encode(br#"{"iss":"i","aud":"a","sub":"s","exp":2000}"#)
+    );
+    let token = format!("{signed}.{}", encode(key.sign(signed.as_bytes()).as_ref()));
+    (providers, keys, token)
+}
+
+/// Nothing but the one signed token is ever believed, however its bytes are changed.
+#[test]
+fn tokens() {
+    let (providers, keys, token) = issuer();
+    let order = providers.order(&["i".to_owned()]);
+    let keys = std::panic::AssertUnwindSafe(keys);
+    let identify = |bytes: Vec<u8>| {
+        let keys: &caio::identity::KeySets = &keys;
+        let mut cache = caio::identity::TokenCache::new([1, 2]);
+        providers.identify(&order, &Bearer(bytes), keys, &mut cache, 1000)
+    };
+    assert!(identify(token.clone().into_bytes()).is_ok());
+    check!().with_type::<(Vec<(u16, u8)>, Vec<u8>)>().for_each(|(changes, raw)| {
+        assert!(identify(raw.clone()).is_err());
+        let mut bytes = token.clone().into_bytes();
+        for (at, byte) in changes {
+            let at = usize::from(*at) % bytes.len();
+            bytes[at] = *byte;
+        }
+        assert_eq!(identify(bytes.clone()).is_ok(), bytes == token.as_bytes());
+        // The same inside: the parts decoded, changed, and encoded again.
+        let parts = [raw.as_slice(), b"{}", b"x"].map(|part| {
+            use base64::Engine as _;
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part)
+        });
+        for at in 0..3 {
+            let mut whole: Vec<&str> = token.split('.').collect();
+            whole[at] = &parts[0];
+            let whole = whole.join(".");
+            assert_eq!(identify(whole.clone().into_bytes()).is_ok(), whole == token);
+        }
+        assert!(identify(parts.join(".").into_bytes()).is_err());
+    });
+}
+
+/// Whatever a set says, reading it ends, and one that is read has a bounded number of keys.
+#[test]
+fn key_sets_and_key_files() {
+    let (providers, _, _) = issuer();
+    let vocabulary = vocabulary();
+    check!().for_each(|bytes: &[u8]| {
+        if let Ok(material) = providers.read(0, "keys.json", bytes.to_vec()) {
+            assert!((1..=256).contains(&material.count()));
+        }
+        let _ = caio::config::api_keys::read("keys.toml", bytes.to_vec(), &vocabulary);
+        let _ = caio::identity::certificate(bytes);
+    });
+}
