@@ -112,9 +112,20 @@ fn whoever_calls_brings_facts_and_requirements_along() {
     let facts = told["facts"].to_string();
     assert!(facts.contains("caller.clearance == 3"), "{facts}");
 
-    let (code, out, _) = example(&["--caller", "nobody", EMBED]);
-    assert_eq!(code, WRONG);
-    assert_eq!(out, "refused     no caller `nobody` is configured\n");
+    // A caller that comes with a token is in no entry, and what it brings comes with it.
+    let stranger = ["--caller", "nobody", "--fact", "caller.clearance=2", "-d", "x", EMBED];
+    let (code, out, _) = example(&stranger);
+    assert_eq!(code, FINE, "{out}");
+    assert!(out.starts_with("caller      `nobody`, not configured\n"), "{out}");
+    for (fact, what) in [
+        ("caller.clearance=much", "refused     "),
+        ("caller.id=me", "`caller.id` is no fact that comes with a caller"),
+        ("nothing=1", "`nothing` is no fact that comes with a caller"),
+    ] {
+        let (code, out, _) = example(&["--caller", "nobody", "--fact", fact, "-d", "x", EMBED]);
+        assert_eq!(code, WRONG);
+        assert!(out.starts_with("refused     ") && out.contains(what), "{fact}: {out}");
+    }
 }
 
 #[test]
@@ -193,7 +204,9 @@ fn help_is_help_and_a_missing_file_is_reported() {
         let (code, out, err) = explain(&["-c", help]);
         assert_eq!((code, out.as_str(), err.as_str()), (FINE, HELP, ""));
     }
-    for option in ["--config", "--request", "--header", "--data", "--body-bytes", "--caller"] {
+    for option in
+        ["--config", "--request", "--header", "--data", "--body-bytes", "--caller", "--fact"]
+    {
         assert!(HELP.contains(option), "{option}");
     }
     let (code, out, err) = explain(&["-c", "/nonexistent/caio.toml", EMBED]);

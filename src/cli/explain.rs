@@ -8,6 +8,7 @@ use super::loading::load;
 use super::progress::while_it_takes;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::contract::vocabulary::Side;
 use crate::decide::explain::{Explanation, asked};
 use crate::decide::requirement::{HeaderNeeds, read};
 use crate::decide::{Question, Stage, Verdict};
@@ -35,7 +36,8 @@ Options:
   -H, --header LINE     a header, 'Name: value'; may be given again
   -d, --data TEXT       a body; only its length matters
       --body-bytes N    a body of this many bytes
-      --caller ID       who calls; anonymous without it
+      --caller ID       who calls, configured or not; anonymous without it
+      --fact NAME=VALUE a fact that came with the caller, as a token brings it; may be given again
       --json            the same as JSON
   -h, --help            print this
 
@@ -70,6 +72,7 @@ struct Described {
     headers: Vec<(String, String)>,
     body_bytes: u64,
     caller: Option<String>,
+    facts: Vec<(String, String)>,
     json: bool,
 }
 
@@ -121,6 +124,9 @@ fn explain(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::R
             if request.json {
                 writeln!(out.writer, "{:#}", json(&explanation))?;
             } else {
+                if let Some(caller) = stranger(&snapshot, &request) {
+                    writeln!(out.writer, "caller      {}, not configured", quoted(caller))?;
+                }
                 write!(out.writer, "{}", explanation.text())?;
             }
             let routed = matches!(explanation.verdict(), Verdict::Route(_));
@@ -137,12 +143,16 @@ fn explain(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::R
     }
 }
 
+/// A caller whom no entry names: a token may bring it, or it is mistyped.
+fn stranger<'a>(snapshot: &Snapshot, request: &'a Described) -> Option<&'a str> {
+    request.caller.as_deref().filter(|caller| snapshot.principal_named(caller).is_none())
+}
+
 /// Follows the request as the gateway does, up to the decision; or says what refuses it before.
 fn decide(snapshot: &Snapshot, request: &Described) -> Result<Explanation, String> {
     let named = request.caller.as_deref().unwrap_or("anonymous");
-    let principal = snapshot
-        .principal_named(named)
-        .ok_or_else(|| format!("no caller {} is configured", quoted(named)))?;
+    let facts = known_facts(snapshot, &request.facts)?;
+    let principal = &snapshot.principal_of(named, facts);
     let found = match request.header("caio-capability") {
         Some(capability) => snapshot.route_to(capability, request),
         None => snapshot.route(request),
@@ -185,6 +195,20 @@ fn decide(snapshot: &Snapshot, request: &Described) -> Result<Explanation, Strin
     Ok(Explanation::new(snapshot, &Epoch::default(), route, &asked))
 }
 
+/// Facts as a caller can have them: attributes of its side that no request gives.
+fn known_facts(
+    snapshot: &Snapshot,
+    facts: &[(String, String)],
+) -> Result<Vec<(String, String)>, String> {
+    for (name, value) in facts {
+        let declared = snapshot.vocabulary().find(name);
+        let declared = declared.filter(|it| it.side == Side::Caller && it.source.is_none());
+        let what = || format!("{} is no fact that comes with a caller", quoted(name));
+        declared.ok_or_else(what)?.facts(value)?;
+    }
+    Ok(facts.to_vec())
+}
+
 fn parse(args: &[String]) -> Result<Described, String> {
     let mut request = Described::default();
     let (mut config, mut url) = (None, None);
@@ -203,6 +227,13 @@ fn parse(args: &[String]) -> Result<Described, String> {
                 body = Some(bytes.map_err(|_| format!("{} is not a number", quoted(text)))?);
             }
             "--caller" => request.caller = Some(value()?.clone()),
+            "--fact" => {
+                let text = value()?;
+                let (name, fact) = text
+                    .split_once('=')
+                    .ok_or_else(|| format!("{} is no fact; write 'name=value'", quoted(text)))?;
+                request.facts.push((name.trim().to_owned(), fact.trim().to_owned()));
+            }
             "--json" => request.json = true,
             other if other.starts_with('-') => {
                 return Err(format!("{} is not an option", quoted(other)));
@@ -275,6 +306,10 @@ pub(super) fn json(explanation: &Explanation) -> Json {
                     "load": key.bucket,
                     "rendezvous": format!("{:016x}", key.rendezvous),
                 },
+                "rule": told.ruled.rule,
+                "override": told.ruled.overridden,
+                "shadow": told.ruled.shadow,
+                "obliging": told.ruled.obliging,
                 "failure": failure.map(|failure| json!({
                     "stage": failure.stage.name(),
                     "condition": failure.condition,

@@ -29,6 +29,7 @@ Verbs:
   run       serve: route each call by contract
   check     read a configuration and report everything that is wrong with it
   explain   why a request is routed as it is, or was, and why not otherwise
+  policy    what each policy rule did, from the trail
   audit     read the trail of decisions: tail, query, show, verify, prove, replay, export
 
 Options:
@@ -45,6 +46,7 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
     let written = match verb {
         "check" => return check::run(rest, out, err),
         "audit" => return audit::run(rest, out, err),
+        "policy" => return audit::policy::run(rest, out, err),
         "explain" => return explain::run(rest, out, err),
         #[cfg(feature = "serve")]
         "demo" => return demo::run(rest, out, err),

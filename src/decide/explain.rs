@@ -1,6 +1,7 @@
 //! A decision told to people: every candidate, the first clause it fails, its key, who was chosen
 //! and why; with public parts, so that another form can be made of it.
 
+use super::permission::{self, Standing};
 use super::reference::{self, Appraisal, Asked, Failure, Judgement};
 use super::{Question, Stage, Verdict};
 use crate::balance::epoch::Epoch;
@@ -8,6 +9,7 @@ use crate::config::model::Condition;
 use crate::contract::logic::{Atom, AttributeId, Facts};
 use crate::contract::set::{Numbers, Set, Texts, Value};
 use crate::contract::vocabulary::Vocabulary;
+use crate::snapshot::policy::{By, RuleKind};
 use crate::snapshot::{ServiceId, Snapshot};
 use std::fmt::{self, Write};
 
@@ -98,6 +100,8 @@ pub struct Explanation {
     pub needs: Vec<Condition>,
     /// What was known, as conditions.
     pub facts: Vec<String>,
+    /// Whether policy has anything to say.
+    pub governed: bool,
     /// Every candidate, in the order of (tier, service).
     pub candidates: Vec<Told>,
     judgement: Judgement,
@@ -110,6 +114,72 @@ pub struct Told {
     pub service: String,
     /// Its key, and why it is out.
     pub appraisal: Appraisal,
+    /// What policy says to it.
+    pub ruled: Ruled,
+}
+
+/// What policy says to a candidate, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Ruled {
+    /// Whether it is let through.
+    pub permitted: bool,
+    /// The rule that lets it through or refuses it; `None` is that no rule speaks.
+    pub rule: Option<String>,
+    /// Whether that is an override.
+    pub overridden: bool,
+    /// The rule that would refuse it were all enforced; `default` for none that permits it.
+    pub shadow: Option<String>,
+    /// Permits whose obligations hold.
+    pub obliging: Vec<String>,
+}
+
+/// What stands for a rule where none permits.
+const DEFAULT: &str = "default";
+
+impl Ruled {
+    fn new(snapshot: &Snapshot, standing: &Standing) -> Self {
+        let policies = snapshot.policies();
+        let name = |by: By| match by {
+            By::Nobody => None,
+            By::Default => Some(DEFAULT.to_owned()),
+            By::Rule(rule) => policies.rule(rule).map(|rule| rule.id.to_string()),
+        };
+        let (permitted, by) = match standing.now {
+            permission::Verdict::Permitted(by) => (true, by),
+            permission::Verdict::Refused(by) => (false, by),
+        };
+        let kind = match by {
+            By::Rule(rule) => policies.rule(rule).map(|rule| rule.kind),
+            By::Nobody | By::Default => None,
+        };
+        let shadow = match standing.strict {
+            permission::Verdict::Refused(by) if permitted => name(by),
+            permission::Verdict::Refused(_) | permission::Verdict::Permitted(_) => None,
+        };
+        let obliging = standing.obliging.iter().filter_map(|rule| name(By::Rule(*rule)));
+        let overridden = kind == Some(RuleKind::Override);
+        Self { permitted, rule: name(by), overridden, shadow, obliging: obliging.collect() }
+    }
+
+    /// In words, behind what else is said of a candidate.
+    fn text(&self) -> String {
+        let rule = self.rule.as_deref().unwrap_or_default();
+        let mut text = match (self.permitted, self.overridden, &self.rule) {
+            (_, _, None) => String::new(),
+            (true, true, _) => format!("; override `{rule}` lets it through"),
+            (true, false, _) => format!("; `{rule}` permits it"),
+            // Its failure says the rest.
+            (false, ..) => String::new(),
+        };
+        match self.shadow.as_deref() {
+            None => {}
+            Some(DEFAULT) => text += "; were all rules enforced, none would permit it",
+            Some(shadow) => {
+                text += &format!("; were all rules enforced, `{shadow}` would forbid it")
+            }
+        }
+        text
+    }
 }
 
 impl Explanation {
@@ -120,7 +190,11 @@ impl Explanation {
         let candidates = judgement
             .appraisals
             .iter()
-            .map(|one| Told { service: id(one.service), appraisal: one.clone() })
+            .map(|one| Told {
+                service: id(one.service),
+                appraisal: one.clone(),
+                ruled: Ruled::new(snapshot, &one.standing),
+            })
             .collect();
         let capability = snapshot.capability_entry(asked.capability);
         Self {
@@ -135,6 +209,7 @@ impl Explanation {
                 .iter()
                 .map(|(attribute, value)| fact_text(snapshot.vocabulary(), *attribute, value))
                 .collect(),
+            governed: snapshot.policies().speaks(),
             candidates,
             judgement,
         }
@@ -205,8 +280,11 @@ impl Explanation {
                 }
                 None => writeln!(
                     out,
-                    "yes  tier {}, load {}, rendezvous {:016x}",
-                    key.tier, key.bucket, key.rendezvous
+                    "yes  tier {}, load {}, rendezvous {:016x}{}",
+                    key.tier,
+                    key.bucket,
+                    key.rendezvous,
+                    plain(&told.ruled.text())
                 )?,
             }
         }

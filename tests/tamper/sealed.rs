@@ -121,7 +121,7 @@ fn the_file_of_keys_is_the_chain_of_the_segments() {
         assert_eq!(said.code, code, "{what}: {}", said.text);
     }
     // While the gateway writes, the newest may not be listed yet.
-    let mut plot = Plot::new(504, 60);
+    let mut plot = Plot::new(504, 200);
     plot.boots[0].1 = Ending::Crash;
     let log = Story::tell(&plot).log;
     log.write(&assault.directory, &assault.pen);

@@ -6,13 +6,16 @@ use super::trail::{Met, Seen, Trail};
 use crate::audit::names::openings_name;
 use crate::audit::opening::{Opening, ROW_BYTES};
 use crate::audit::reading;
-use crate::audit::record::{Decision, Hash, NO_ENDPOINT, NONE, Outcome, Place, Record, Verdict};
+use crate::audit::record::{
+    DEFAULT_RULE, Decision, Hash, NO_ENDPOINT, NONE, Outcome, Place, Record, Verdict,
+};
 use crate::audit::scan::{Landscape, Sketch};
 use crate::compiler::stored;
 use crate::config::model::Condition;
 use crate::contract::logic::AttributeId;
 use crate::contract::set::Set;
 use crate::exchange::refusal::Reason;
+use crate::snapshot::policy::{Rule, RuleId, RuleKind};
 use crate::snapshot::{Capability, CapabilityId, NeedsId, RouteId, ServiceId, Snapshot};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -284,6 +287,9 @@ fn numbered(number: u32, name: Option<&str>) -> Option<String> {
     }
 }
 
+/// What stands for a rule where no rule permits a call.
+pub const DEFAULT: &str = "default";
+
 /// The names that an exchange's numbers stand for.
 pub struct Names<'a> {
     /// The exchange.
@@ -309,6 +315,24 @@ impl Names<'_> {
         let number = self.exchange.decision.route;
         let entry = self.snapshot.and_then(|it| it.route_entry(RouteId(number)));
         numbered(number, entry.map(|entry| &*entry.id))
+    }
+
+    /// The rule of this number: its id, `default` for what no rule permits, `None` for none.
+    pub fn rule(&self, number: u32) -> Option<String> {
+        if number == DEFAULT_RULE {
+            return Some(DEFAULT.to_owned());
+        }
+        numbered(number, self.rule_entry(number).map(|rule| &*rule.id))
+    }
+
+    /// Whether an override let the call through.
+    pub fn is_overridden(&self) -> bool {
+        let rule = self.rule_entry(self.exchange.decision.rule);
+        rule.is_some_and(|rule| rule.kind == RuleKind::Override)
+    }
+
+    fn rule_entry(&self, number: u32) -> Option<&Rule> {
+        self.snapshot?.policies().rule(RuleId(number))
     }
 
     /// The service of this number.

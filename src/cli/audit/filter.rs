@@ -1,9 +1,9 @@
 //! Which exchanges are asked for: as much as can be is told from single fields of a decision.
 
-use super::exchange::{Exchange, Snapshots};
+use super::exchange::{DEFAULT, Exchange, Snapshots};
 use super::options::Options;
 use super::trail::{Seen, Trail};
-use crate::audit::record::{HEADER_BYTES, Hash, Verdict, foreign_id};
+use crate::audit::record::{DEFAULT_RULE, HEADER_BYTES, Hash, Method, NONE, Verdict, foreign_id};
 use crate::audit::scan::{Landscape, Sketch};
 use crate::exchange::refusal::Reason;
 use crate::wire::fault::quoted;
@@ -20,6 +20,8 @@ pub struct Filter {
     service: Option<String>,
     capability: Option<String>,
     verdict: Option<Verdict>,
+    rule: Option<String>,
+    method: Option<Method>,
     reason: Option<u16>,
     status: Option<(u16, u16)>,
     trace: Option<u128>,
@@ -32,6 +34,7 @@ pub struct Filter {
 struct Numbers {
     service: Option<u32>,
     capability: Option<u32>,
+    rule: Option<u32>,
 }
 
 impl Filter {
@@ -55,6 +58,13 @@ impl Filter {
                         "refuse" => Verdict::Refuse,
                         _ => return Err(wrong("it is route, deny or refuse")),
                     });
+                }
+                "--rule" => filter.rule = Some(text.clone()),
+                "--method" => {
+                    let found = Method::ALL.into_iter().find(|method| method.name() == text);
+                    let words = || Method::ALL.map(Method::name).join(", ");
+                    filter.method =
+                        Some(found.ok_or_else(|| wrong(&format!("it is one of {}", words())))?);
                 }
                 "--reason" => {
                     let all = Reason::ALL.iter();
@@ -106,6 +116,7 @@ impl Filter {
         if self.verdict.is_some() && self.verdict != sketch.verdict()
             || self.trace.is_some_and(|trace| trace != sketch.trace())
             || self.request_id.is_some_and(|id| id != sketch.request_id())
+            || self.method.is_some_and(|method| method.code() != sketch.method())
         {
             return false;
         }
@@ -117,13 +128,21 @@ impl Filter {
         if self.caller.as_ref().is_some_and(|caller| sketch.caller() != Some(caller.as_bytes())) {
             return false;
         }
-        if self.service.is_none() && self.capability.is_none() {
+        let rules = sketch.rules();
+        let default = self.rule.as_deref() == Some(DEFAULT);
+        if default && !rules.contains(&DEFAULT_RULE) || self.rule.is_some() && rules == [NONE; 2] {
+            return false;
+        }
+        if self.service.is_none() && self.capability.is_none() && (self.rule.is_none() || default) {
             return true;
         }
         let Some(landscape) = seen.context.landscape(sketch.landscape()) else { return false };
         let numbers = self.numbers(landscape, trail, snapshots);
         (self.service.is_none() || numbers.service == Some(sketch.service()))
             && (self.capability.is_none() || numbers.capability == Some(sketch.capability()))
+            && (self.rule.is_none()
+                || default
+                || numbers.rule.is_some_and(|rule| rules.contains(&rule)))
     }
 
     /// Whether an outcome may be that of an exchange that is meant, as far as its status tells.
@@ -164,6 +183,10 @@ impl Filter {
                     .as_deref()
                     .and_then(|name| snapshot.capability(name))
                     .map(|id| id.0),
+                rule: self.rule.as_deref().and_then(|id| {
+                    let mut rules = snapshot.policies().rules().iter();
+                    u32::try_from(rules.position(|rule| *rule.id == *id)?).ok()
+                }),
             },
             Err(_) => Numbers::default(),
         };

@@ -12,6 +12,7 @@ pub mod filter;
 pub mod gather;
 pub mod id;
 pub mod options;
+pub mod policy;
 pub mod prove;
 pub mod query;
 pub mod recorded;
@@ -40,7 +41,7 @@ Usage: caio audit VERB [OPTIONS]
 
 Verbs:
   tail          the newest exchanges, and on as they come
-  query         exchanges by time, caller, service, capability, verdict, reason, status, trace
+  query         exchanges by time, caller, service, capability, verdict, rule, reason, status
   show          everything about one decision
   verify        whether the trail is of one piece and signed
   prove         a proof that a decision is on record, to be verified offline

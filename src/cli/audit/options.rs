@@ -42,11 +42,13 @@ const COMMON: [&str; 4] = ["--trail", "--config", "--key", "--json"];
 /// Options that filter by time.
 const TIMES: [&str; 2] = ["--since", "--until"];
 /// Options that filter by a text.
-pub const FILTERS: [&str; 8] = [
+pub const FILTERS: [&str; 10] = [
     "--caller",
     "--service",
     "--capability",
     "--verdict",
+    "--rule",
+    "--method",
     "--reason",
     "--status",
     "--trace",

@@ -41,6 +41,8 @@ Options:
       --service ID       who was chosen
       --capability NAME  what was called, such as embed.text/1
       --verdict WORD     route, deny, or refuse
+      --rule ID          the policy rule that decided, or would have refused; `default` for none
+      --method WORD      how the caller was identified: network, peer-certificate, jwt, api-key
       --reason CODE      why it was refused, such as contract.unsatisfied
       --status CODE      the status sent, such as 503, or 5xx
       --trace ID         the trace, 32 hex digits

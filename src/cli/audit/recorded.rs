@@ -7,7 +7,7 @@
 //!   R: what the request stated, S: the digest ┘
 //! ```
 
-use super::exchange::{Exchange, Fact, Names, Openings, Snapshots, facts, shown};
+use super::exchange::{DEFAULT, Exchange, Fact, Names, Openings, Snapshots, facts, shown};
 use super::gather::find;
 use super::id::Id;
 use super::options::Options;
@@ -26,6 +26,7 @@ use crate::contract::set::{Set, Value};
 use crate::decide::Verdict;
 use crate::decide::explain::Explanation;
 use crate::decide::reference::Asked;
+use crate::snapshot::policy::RuleId;
 use crate::snapshot::{CapabilityId, RouteId, ServiceId, Snapshot};
 use serde_json::json;
 use std::sync::Arc;
@@ -44,15 +45,26 @@ pub fn difference(
     snapshot: &Snapshot,
 ) -> Option<String> {
     let id = |number| snapshot.service(ServiceId(number)).map_or("nobody", |it| &*it.id);
+    let rule = |number: u32| match number {
+        record::NONE => "none".to_owned(),
+        record::DEFAULT_RULE => DEFAULT.to_owned(),
+        number => snapshot
+            .policies()
+            .rule(RuleId(number))
+            .map_or_else(|| format!("#{number}"), |rule| rule.id.to_string()),
+    };
     let recorded = match decision.verdict {
         record::Verdict::Route => {
             let (tier, load) = (decision.tier, decision.bucket);
             let (service, rendezvous) = (id(decision.service), decision.rendezvous);
-            format!("{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}")
+            let rules = format!("{} and {}", rule(decision.rule), rule(decision.shadow));
+            format!(
+                "{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}, rules {rules}"
+            )
         }
         record::Verdict::Deny => {
-            let stage = super::told::stage(decision.stage);
-            format!("nobody left after {stage}, {:?}", decision.survivors)
+            let (stage, by) = (super::told::stage(decision.stage), rule(decision.rule));
+            format!("nobody left after {stage}, {:?}, rule {by}", decision.survivors)
         }
         record::Verdict::Refuse => return None,
     };
@@ -60,10 +72,15 @@ pub fn difference(
         Verdict::Route(choice) => {
             let (tier, load) = (choice.key.tier, choice.key.bucket);
             let (service, rendezvous) = (id(choice.service.0), choice.key.rendezvous);
-            format!("{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}")
+            let rules = [choice.ruling.rule, choice.ruling.shadow].map(record::rule_code);
+            let rules = rules.map(rule).join(" and ");
+            format!(
+                "{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}, rules {rules}"
+            )
         }
         Verdict::Deny(denial) => {
-            format!("nobody left after {}, {:?}", denial.stage.name(), denial.survivors)
+            let (stage, by) = (denial.stage.name(), rule(record::rule_code(denial.rule)));
+            format!("nobody left after {stage}, {:?}, rule {by}", denial.survivors)
         }
     };
     (recorded != again).then(|| format!("recorded {recorded}; decided again {again}"))

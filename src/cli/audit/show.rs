@@ -12,7 +12,7 @@ use super::told::{self, ending, span_id, stage, trace_id};
 use super::trail::Trail;
 use super::{Failure, Outcome as Result_};
 use crate::audit::names::segment_name;
-use crate::audit::record::{Bodies, NO_PARENT, Outcome, Verdict};
+use crate::audit::record::{Bodies, DEFAULT_RULE, NO_PARENT, Outcome, Verdict};
 use crate::cli::check::FINE;
 use crate::cli::progress::while_it_takes;
 use crate::cli::style::Output;
@@ -149,7 +149,8 @@ impl Told<'_> {
         let known = decision.evidence != [0; 16];
         let evidence =
             if known { format!(", by {}…", hex(&decision.evidence)) } else { "".into() };
-        line("caller", exchange.caller() + &evidence, Tone::Plain);
+        let method = format!(", known by its {}", decision.method.name());
+        line("caller", exchange.caller() + &method + &evidence, Tone::Plain);
         let request = RequestId::from_bits(decision.request_id);
         line("request", request.as_str().to_owned(), Tone::Plain);
         if let (Some(trace), Some(span)) = (trace_id(decision.trace), span_id(decision.span)) {
@@ -218,6 +219,24 @@ impl Told<'_> {
                 line("left", left.collect::<Vec<_>>().join(", "), Tone::Plain);
             }
             Verdict::Refuse => line("verdict", word.to_owned(), Tone::Bad),
+        }
+        if let Some(rule) = self.names.rule(decision.rule) {
+            let (told, tone) = match decision.verdict {
+                Verdict::Route if self.names.is_overridden() => {
+                    (format!("override {rule} lets it through"), Tone::Odd)
+                }
+                Verdict::Route => (format!("{rule} permits it"), Tone::Plain),
+                _ if decision.rule == DEFAULT_RULE => ("none permits it".into(), Tone::Odd),
+                _ => (format!("{rule} forbids it"), Tone::Odd),
+            };
+            line("rule", told, tone);
+        }
+        if let Some(rule) = self.names.rule(decision.shadow) {
+            let told = match decision.shadow {
+                DEFAULT_RULE => "were all rules enforced, none would permit it".to_owned(),
+                _ => format!("were all rules enforced, {rule} would forbid it"),
+            };
+            line("shadow", told, Tone::Odd);
         }
         if let Some(reason) = self.exchange().reason() {
             let row = reason.row();

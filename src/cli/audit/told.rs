@@ -83,6 +83,7 @@ pub fn json(trail: &Trail, names: &Names<'_>) -> Map<String, Json> {
     put("time", rfc3339(exchange.at_ms(), nanos).into());
     put("since_boot_ns", decision.monotonic_ns.into());
     put("caller", exchange.caller().into());
+    put("method", decision.method.name().into());
     put("request_id", RequestId::from_bits(decision.request_id).as_str().into());
     put("trace_id", trace_id(decision.trace).into());
     put("span_id", span_id(decision.span).into());
@@ -94,6 +95,9 @@ pub fn json(trail: &Trail, names: &Names<'_>) -> Map<String, Json> {
     put("service", names.chosen().into());
     let denied = decision.verdict == Verdict::Deny;
     put("stage", if denied { stage(decision.stage).into() } else { Json::Null });
+    put("rule", names.rule(decision.rule).into());
+    put("shadow", names.rule(decision.shadow).into());
+    put("override", names.is_overridden().into());
     put("attempt", decision.attempt.into());
     let parent = super::id::Id { sequence: decision.parent, ..exchange.id };
     let parent = (decision.parent != NO_PARENT).then(|| parent.to_string());
