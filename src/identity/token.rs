@@ -92,7 +92,7 @@ impl<'a> Token<'a> {
         Ok(Identified { id, method: Method::Jwt, evidence, facts, from_s, expires_s })
     }
 
-    fn check_signature(&self, identity: u16, keys: &JwkSet) -> Outcome<()> {
+    pub(super) fn check_signature(&self, identity: u16, keys: &JwkSet) -> Outcome<()> {
         match keys.find(self.kid.as_deref(), self.algorithm) {
             Found::Key(key) => match key.verify_sig(self.signed, &self.signature) {
                 Ok(()) => Ok(()),
