@@ -49,7 +49,7 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
     let pem = match authorities {
         Some(path) => file(path, AUTHORITIES_BYTES_MAX)?,
         None => {
-            let mut found = SYSTEM_AUTHORITIES.iter().map(|path| Path::new(path));
+            let mut found = SYSTEM_AUTHORITIES.iter().map(Path::new);
             let path = found.find(|path| path.exists());
             file(path.ok_or("this system has no file of authorities")?, AUTHORITIES_BYTES_MAX)?
         }

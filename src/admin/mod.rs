@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   GET /healthz, /livez   200 while the process runs
+//!   GET /.well-known/jwks.json   what services verify assertions with, where they are sent
 //!   GET /readyz            200 while new calls are served, else 503 with every reason
 //!   GET /metrics           counts and gauges, for Prometheus or as OpenMetrics by Accept
 //! ```
@@ -37,12 +38,13 @@ pub fn start(
     address: SocketAddr,
     readiness: Readiness,
     metrics: Metrics,
+    key_set: Option<String>,
 ) -> io::Result<SocketAddr> {
     let socket = listener::bind(address)?;
     let address = socket.local_addr()?;
     std::thread::Builder::new().name("caio-admin".to_owned()).spawn(move || {
         // The workers have shown that a ring is to be had; without one nobody probes.
-        let _ = ring::run(serve(socket, Shown { readiness, metrics }));
+        let _ = ring::run(serve(socket, Shown { readiness, metrics, key_set }));
     })?;
     Ok(address)
 }
@@ -51,6 +53,8 @@ pub fn start(
 struct Shown {
     readiness: Readiness,
     metrics: Metrics,
+    /// What services verify assertions with.
+    key_set: Option<String>,
 }
 
 /// An answer: status, type, text.
@@ -110,8 +114,9 @@ async fn connection(stream: Stream, shown: &Shown) {
 }
 
 fn answer(view: &impl Inbound, shown: &Shown) -> Answer {
+    const KEY_SET: &str = "/.well-known/jwks.json";
     let known = matches!(view.path(), "/healthz" | "/livez" | "/readyz" | "/metrics");
-    if !known {
+    if !known && (view.path() != KEY_SET || shown.key_set.is_none()) {
         return (404, PLAIN, "there are /healthz, /livez, /readyz and /metrics\n".to_owned());
     }
     if !matches!(view.method(), "GET" | "HEAD") {
@@ -120,6 +125,9 @@ fn answer(view: &impl Inbound, shown: &Shown) -> Answer {
     if view.path() == "/metrics" {
         let format = Format::accepted(view.header("accept"));
         return (200, format.content_type(), shown.metrics.page(format));
+    }
+    if let (KEY_SET, Some(keys)) = (view.path(), &shown.key_set) {
+        return (200, "application/jwk-set+json", keys.clone());
     }
     let faults = if view.path() == "/readyz" { shown.readiness.faults() } else { Vec::new() };
     match faults.as_slice() {

@@ -8,6 +8,9 @@ use super::reloading::{Files, published, tell_insecure};
 use super::style::Output;
 use crate::admin;
 use crate::admin::keysets::{Event, Keeper, Tell};
+use crate::config::model::Configuration;
+use crate::config::settings::Settings;
+use crate::identity::Asserter;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
@@ -18,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// What `caio run --help` prints.
 pub const HELP: &str = "\
@@ -76,7 +80,16 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let published = published(loaded.snapshot, upstreams);
     let configuration = loaded.configuration;
-    let identities = Identities::new(&configuration.settings, &configuration.vocabulary);
+    let asserter = match asserter(&configuration.settings) {
+        Ok(asserter) => asserter,
+        Err(what) => {
+            writeln!(err.writer, "caio run: {what}")?;
+            return Ok(WRONG);
+        }
+    };
+    let key_set = asserter.as_ref().map(Asserter::key_set);
+    let Configuration { settings, vocabulary, .. } = &configuration;
+    let identities = Identities::new(settings, vocabulary, asserter);
     // Before the first caller: what credentials are checked with is read then, where it is here.
     let (keeper, events) = keep(&identities)?;
     for event in events.try_iter() {
@@ -104,7 +117,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         writeln!(out.writer, "caio: listening on {address}")?;
     }
     if let Some(address) = probes {
-        match admin::start(address, gateway.readiness(), gateway.metrics()) {
+        match admin::start(address, gateway.readiness(), gateway.metrics(), key_set) {
             Ok(address) => writeln!(out.writer, "caio: probes on {address}")?,
             Err(error) => {
                 writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
@@ -123,6 +136,15 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     });
     drop(keeper);
     code
+}
+
+/// What signs what services are told of callers, where that is wanted.
+fn asserter(settings: &Settings) -> Result<Option<Asserter>, String> {
+    let Some(assertion) = &settings.assertion else { return Ok(None) };
+    let shown = assertion.key.display();
+    let pem = std::fs::read(&assertion.key);
+    let pem = Zeroizing::new(pem.map_err(|error| format!("{shown}: {error}"))?);
+    Asserter::new(assertion, &pem).map(Some).map_err(|what| format!("{shown}: {what}"))
 }
 
 /// Reads what credentials are checked with, and keeps it fresh; what becomes of that comes out of

@@ -599,8 +599,8 @@ fn read_networks(table: &mut Table<'_>, key: &'static str, faults: &mut Faults) 
 }
 
 fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
-    let mut forwarding = Forwarding::default();
-    forwarding.trusted_proxies = read_networks(&mut table, "trusted_proxies", faults);
+    let trusted_proxies = read_networks(&mut table, "trusted_proxies", faults);
+    let mut forwarding = Forwarding { trusted_proxies, ..Forwarding::default() };
     flag(&mut table, "x_forwarded", &mut forwarding.x_forwarded, faults);
     flag(&mut table, "forwarded", &mut forwarding.forwarded, faults);
     flag(&mut table, "via", &mut forwarding.via, faults);

@@ -183,7 +183,7 @@ fn read_client(mut table: Table<'_>, faults: &mut Faults) -> ClientTls {
         let what = "certificates of callers are asked for, and none could be good";
         faults.push(table.place().fault(what, "add `ca = [\"ca.pem\"]`"));
     }
-    if !asks && !(ca.is_empty() && crl.is_empty()) {
+    if !(asks || ca.is_empty() && crl.is_empty()) {
         let what = "certificates of callers are not asked for, and `ca` or `crl` is there";
         faults.push(table.place().fault(what, "add `mode = \"required\"`, or take them out"));
     }

@@ -29,6 +29,7 @@ pub mod refresh;
 mod sets;
 mod token;
 
+pub use assertion::{Asserter, Claims};
 pub use cache::TokenCache;
 pub use certificate::certificate;
 pub use jwks::JwkSet;

@@ -31,7 +31,7 @@ use crate::exchange::view::Inbound;
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
-use crate::identity::Method as Known;
+use crate::identity::{Claims, Method as Known};
 use crate::snapshot::ServiceId;
 use crate::snapshot::policy::{By, RuleKind, Ruling};
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
@@ -85,7 +85,7 @@ pub struct Begun {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
-    amendments: Option<Amendments>,
+    amendments: Option<Box<Amendments>>,
 }
 
 /// A recorded decision whose record may have to become durable first.
@@ -343,8 +343,25 @@ pub fn begin(
             }
         }
     }
-    let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
-    let principal = principal.as_deref().filter(|_| worker.settings.forwarding.principal);
+    let mut amendments = chosen.amendments;
+    if let (Some(asserter), Some(caller)) = (&worker.identities().0.asserter, &opening.caller) {
+        let mut decision = Vec::new();
+        recorded.push_id(&mut decision);
+        let claims = Claims {
+            service: service.map_or("", |service| &service.id),
+            principal: &caller.principal.id,
+            method: caller.method,
+            decision: std::str::from_utf8(&decision).unwrap_or_default(),
+            facts: &caller.principal.facts,
+        };
+        let token = asserter.sign(&claims, worker.clock.wall_ms() / 1000).into_bytes();
+        let told = (asserter.header().to_owned(), token);
+        amendments.get_or_insert_default().told.push(told);
+    }
+    let wanted = worker.settings.forwarding.principal;
+    let caller = opening.caller.as_ref().filter(|_| wanted);
+    let principal = caller.map(|caller| Arc::clone(&caller.principal.id));
+    let principal = principal.as_deref();
     fields_of(&mut opening.additions).decide(principal, |text| {
         recorded.push_id(text);
         text.extend_from_slice(landscape.decision_suffix());
@@ -361,7 +378,7 @@ pub fn begin(
         body_bytes_max: chosen.body_bytes_max,
         timeout_ms: chosen.timeout_ms,
         depth: chosen.depth,
-        amendments: chosen.amendments,
+        amendments,
     }))
 }
 
@@ -439,7 +456,7 @@ struct Chosen {
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
-    amendments: Option<Amendments>,
+    amendments: Option<Box<Amendments>>,
 }
 
 /// What is asked of a request once, before the question.
@@ -517,7 +534,7 @@ fn choose(
         let policies = snapshot.policies();
         let anyway = depth.as_deref().unwrap_or(&worker.settings.audit.depth);
         depth = obliged::depth(policies, obliging.clone(), anyway).map(Arc::new).or(depth);
-        amendments = obliged::amendments(policies, obliging);
+        amendments = obliged::amendments(policies, obliging).map(Box::new);
     }
     Ok(Chosen {
         protocol: service.protocol,
@@ -548,12 +565,12 @@ impl Unsettled {
 }
 
 /// What rules make of a call, before what its credentials and its hooks do.
-fn joined(rules: Option<Amendments>, opening: &Opening) -> Option<Rc<Amendments>> {
+fn joined(rules: Option<Box<Amendments>>, opening: &Opening) -> Option<Rc<Amendments>> {
     let Some(mut all) = rules else { return opening.amendments.clone() };
     if let Some(anyway) = &opening.amendments {
         all.join_behind(anyway);
     }
-    Some(Rc::new(all))
+    Some(Rc::new(*all))
 }
 
 impl Begun {

@@ -12,8 +12,8 @@ use crate::exchange::amendments::Amendments;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
 use crate::identity::{
-    Field, Identified, IdentityError, KeySets, Method, Order, Presented, Providers, Selected,
-    TokenCache,
+    Asserter, Field, Identified, IdentityError, KeySets, Method, Order, Presented, Providers,
+    Selected, TokenCache,
 };
 use crate::io::publication::{Numbered, Publication};
 use crate::snapshot::request::Principal;
@@ -42,6 +42,8 @@ pub struct Identities {
     pub orders: Vec<Order>,
     /// By listener, the headers of credentials that do not go on to services.
     pub withheld: Vec<Vec<String>>,
+    /// What signs what services are told of callers, where that is wanted.
+    pub asserter: Option<Asserter>,
     /// What credentials are checked with, kept fresh by a thread of its own.
     pub keys: Arc<Publication<KeySets>>,
     /// Identities whose keys are worth reading again, as bits: a token named one that is not known.
@@ -50,14 +52,14 @@ pub struct Identities {
 
 impl Identities {
     /// Those of the settings; nothing is known of their keys yet.
-    pub fn new(settings: &Settings, vocabulary: &Vocabulary) -> Self {
+    pub fn new(settings: &Settings, vocabulary: &Vocabulary, asserter: Option<Asserter>) -> Self {
         let providers = Providers::new(&settings.identities, vocabulary);
         let listeners = settings.listeners.iter();
         let orders: Vec<Order> = listeners.map(|it| providers.order(&it.identify)).collect();
         let withheld = orders.iter().map(|order| providers.withheld(order)).collect();
         let keys = KeySets::empty(providers.len());
         let keys = Arc::new(Publication::new(1, keys));
-        Self { providers, orders, withheld, keys, stale: Arc::default() }
+        Self { providers, orders, withheld, asserter, keys, stale: Arc::default() }
     }
 }
 

@@ -111,7 +111,7 @@ fn a_request_with_several_credentials_is_judged_by_all_of_them() {
                 other => panic!("{order:?} {state}: {other:?}"),
             }
         }
-        let mut expired = Shown::default();
+        let mut expired = Shown { peer: None, ..Shown::default() };
         expired.peer = Some(Ok(named("dns:peer")));
         let why = Err(IdentityError::Invalid("the peer certificate has expired"));
         assert_eq!(world.identify_at(&expired, NOW_S + 1), why);

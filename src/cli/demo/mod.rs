@@ -75,7 +75,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let published = published(loaded.snapshot, Upstreams::default());
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
-    let identities = Identities::new(&settings, &vocabulary);
+    let identities = Identities::new(&settings, &vocabulary, None);
     let gateway = match Gateway::start(settings, digest, published, identities) {
         Ok(gateway) => gateway,
         Err(error) => {
