@@ -98,7 +98,7 @@ pub enum Serves {
 pub struct Timeouts {
     /// To open a connection to an endpoint.
     pub connect_ms: u64,
-    /// For a handshake, with a caller or a service.
+    /// For a handshake with a caller.
     pub tls_handshake_ms: u64,
     /// For a caller to send a whole request head, from its first byte.
     pub client_header_ms: u64,

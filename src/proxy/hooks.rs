@@ -60,7 +60,6 @@ impl Hooks {
         });
         let pool = Pool::new(PoolLimits {
             connect_ms: slowest,
-            handshake_ms: slowest,
             idle_ms: settings.timeouts.idle_upstream_ms,
             open_max: HOOK_CALLS_MAX,
             idle_max: settings.limits.upstream_idle_per_endpoint_max,

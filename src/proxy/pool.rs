@@ -26,10 +26,8 @@ use std::task::{Poll, Waker};
 /// What bounds a pool; from the settings.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {
-    /// Milliseconds for a connect.
+    /// Milliseconds for a connect, and as many for the handshake that follows, if one does.
     pub connect_ms: u64,
-    /// Milliseconds for the handshake that follows, where the service is reached over TLS.
-    pub handshake_ms: u64,
     /// Milliseconds an idle connection is kept.
     pub idle_ms: u64,
     /// Connections open to one endpoint, per worker.
@@ -173,7 +171,7 @@ impl Pool {
         let Some(towards) = &endpoint.towards else { return Ok(stream) };
         let name = towards.name(endpoint.address.ip()).ok_or(NoConnection::Insecure)?;
         let shaking = Box::pin(stream.secure_towards(towards.config(), name));
-        let shaken = within_ms(self.limits.handshake_ms, shaking).await;
+        let shaken = within_ms(self.limits.connect_ms, shaking).await;
         match shaken {
             Some(Ok(secured)) if towards.accepts(&secured) => Ok(stream),
             _ => {

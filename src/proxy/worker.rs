@@ -91,7 +91,6 @@ impl Worker {
         let version = landscape.version;
         let limits = PoolLimits {
             connect_ms: settings.timeouts.connect_ms,
-            handshake_ms: settings.timeouts.tls_handshake_ms,
             idle_ms: settings.timeouts.idle_upstream_ms,
             open_max: settings.limits.upstream_connections_per_endpoint_max,
             idle_max: settings.limits.upstream_idle_per_endpoint_max,

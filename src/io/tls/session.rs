@@ -39,6 +39,9 @@ const HEADER_BYTES: usize = 5;
 /// Large buffers kept for reuse per thread and direction: 64 × 64 KiB.
 const SHELF_MAX: usize = 64;
 
+/// A fatal alert in the clear, as it is sent before keys are agreed on (RFC 8446 6.2).
+const DECODE_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 50];
+
 /// Which side of the handshake this is.
 pub(in crate::io) enum Side {
     Server(UnbufferedServerConnection),
@@ -318,7 +321,7 @@ impl Session {
     pub(in crate::io) async fn shake_hands(&self, stream: &Stream) -> Result<Secured, Failure> {
         // A hello with a post-quantum share takes about 1.5 KiB, a certificate chain more.
         self.large.set(true);
-        let mut name = None;
+        let (mut name, mut spoken) = (None, false);
         loop {
             let mut none = Vec::new();
             let step = self.advance(&mut none);
@@ -326,7 +329,14 @@ impl Session {
             name = server::asked_name().or(name);
             match step {
                 Step::Failed(error) => {
-                    // The alert; whether the peer still reads it changes nothing.
+                    let mut outgoing = self.outgoing.borrow_mut();
+                    if !spoken && outgoing.used == 0 {
+                        // Some of what cannot be read at all rustls ends without a word.
+                        outgoing.bytes = DECODE_ERROR.to_vec();
+                        outgoing.used = DECODE_ERROR.len();
+                    }
+                    drop(outgoing);
+                    // Whether the peer still reads the alert changes nothing.
                     let _ = self.drain(stream).await;
                     return Err(Failure::Refused(error));
                 }
@@ -344,6 +354,7 @@ impl Session {
                 self.large.set(false);
                 return Ok(agreed);
             }
+            spoken |= self.outgoing.borrow().used > 0;
             self.drain(stream).await.map_err(Failure::Ended)?;
             self.receive(stream).await.map_err(Failure::Ended)?;
         }

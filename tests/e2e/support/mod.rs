@@ -163,6 +163,15 @@ impl Gateway {
         Self::launch(scratch, &file, &[])
     }
 
+    /// Starts `caio run` in a directory that has the contract `echo.toml` and whatever else the
+    /// process file names.
+    pub fn start_in(scratch: Scratch, process_file: &str) -> Self {
+        scratch.write("vocabulary.toml", VOCABULARY);
+        scratch.write("echo.toml", CONTRACT);
+        let file = scratch.write("caio.toml", process_file);
+        Self::launch(scratch, &file, &[])
+    }
+
     fn launch(scratch: Scratch, file: &Path, surroundings: &[(&str, &Path)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
             .arg("run")
