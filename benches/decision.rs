@@ -9,12 +9,15 @@ mod support;
 use caio::balance::epoch::{Epoch, State};
 use caio::certify::certify;
 use caio::decide::{Question, Verdict, decide};
-use caio::snapshot::request::CallerClass;
+use caio::snapshot::request::{CallerClass, Principal};
 use caio::snapshot::vector::FactVector;
 use caio::snapshot::{CapabilityId, NeedsId, RouteId, Snapshot};
 use divan::{Bencher, black_box};
 use std::sync::OnceLock;
-use support::{Call, World, contracts, facts, route_path, routed_contracts, without_allocation};
+use support::{
+    Call, World, contracts, facts, governed_contracts, route_path, routed_contracts,
+    without_allocation,
+};
 
 fn main() {
     divan::main();
@@ -153,9 +156,23 @@ impl Whole {
         })
     }
 
+    /// The same under a thousand rules.
+    fn governed() -> &'static Self {
+        static WHOLE: OnceLock<Whole> = OnceLock::new();
+        WHOLE.get_or_init(|| {
+            let snapshot = governed_contracts(1_000, 10, ROUTES);
+            let epoch = Self::shared().epoch.clone();
+            Self { snapshot, epoch }
+        })
+    }
+
     fn settle(&self, call: &Call, facts: &mut FactVector) -> bool {
+        let principal = self.snapshot.principal([127, 0, 0, 1].into());
+        self.settle_of(principal, call, facts)
+    }
+
+    fn settle_of(&self, principal: &Principal, call: &Call, facts: &mut FactVector) -> bool {
         let snapshot = &self.snapshot;
-        let principal = snapshot.principal([127, 0, 0, 1].into());
         let Ok(route) = snapshot.route(call) else { return false };
         let Some(needs) = snapshot.needs(&route, principal.class) else { return false };
         if snapshot.facts(route.capability, call, principal, facts).is_err() {
@@ -189,6 +206,40 @@ fn whole_request_warm(bencher: Bencher<'_, '_>) {
         black_box(whole.settle(&call, &mut facts));
     });
     bencher.bench_local(|| black_box(whole.settle(black_box(&call), &mut facts)));
+}
+
+/// The same under a thousand rules, of a caller whom a team's rules and three for all speak of; then
+/// who is permitted is decided and checked again.
+#[divan::bench(sample_size = 256, sample_count = 1000)]
+fn whole_request_warm_under_1000_rules(bencher: Bencher<'_, '_>) {
+    let whole = Whole::governed();
+    let caller = whole.snapshot.principal_of("spiffe://tai/team007/one", Vec::new());
+    let call = Call { path: route_path(77_777) };
+    let mut facts = FactVector::default();
+    assert!(whole.settle_of(&caller, &call, &mut facts), "the request is refused");
+    assert!(!whole.settle(&call, &mut facts), "whom no rule permits is refused");
+    without_allocation("a request", || {
+        black_box(whole.settle_of(&caller, &call, &mut facts));
+    });
+    bencher.bench_local(|| black_box(whole.settle_of(&caller, black_box(&call), &mut facts)));
+}
+
+/// A random route and one of three hundred callers each time, under the same rules.
+#[divan::bench(sample_size = 256, sample_count = 4000)]
+fn whole_request_cold_under_1000_rules(bencher: Bencher<'_, '_>) {
+    let whole = Whole::governed();
+    let callers: Vec<Principal> = (0..300)
+        .map(|team| {
+            whole.snapshot.principal_of(&format!("spiffe://tai/team{team:03}/one"), Vec::new())
+        })
+        .collect();
+    let mut rng = fastrand::Rng::with_seed(6);
+    let mut facts = FactVector::default();
+    bencher
+        .with_inputs(|| (rng.usize(..300), Call { path: route_path(rng.usize(..ROUTES)) }))
+        .bench_local_refs(|(caller, call)| {
+            black_box(whole.settle_of(&callers[*caller], black_box(call), &mut facts))
+        });
 }
 
 /// A random route each time; the request itself has just been read.

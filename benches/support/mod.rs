@@ -5,7 +5,7 @@ use caio::config::model::{
     Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol, Route,
     Service,
 };
-use caio::config::policy::Stance;
+use caio::config::policy::{Effect, IdPattern, Obligations, Policies, Policy, Scope, Stance};
 use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
 use caio::contract::set::{Numbers, Set, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
@@ -78,6 +78,16 @@ pub(crate) fn routed_contracts(
     world: World,
     count: usize,
 ) -> Snapshot {
+    let (services, routes) = parts(capabilities, candidates, world, count);
+    build(&services, &routes, Governed::default())
+}
+
+fn parts(
+    capabilities: usize,
+    candidates: usize,
+    world: World,
+    count: usize,
+) -> (Vec<Service>, Vec<Route>) {
     let mut rng = fastrand::Rng::with_seed(7);
     let mut services = Vec::new();
     let mut routes = Vec::new();
@@ -128,7 +138,68 @@ pub(crate) fn routed_contracts(
             policy: Stance::Enforce,
         });
     }
-    build(&services, &routes)
+    (services, routes)
+}
+
+/// The same under a thousand rules: of each three one permits a team one capability, one permits a
+/// team all capabilities of a beginning on a condition, and one forbids a caller a service.
+pub(crate) fn governed_contracts(capabilities: usize, candidates: usize, count: usize) -> Snapshot {
+    let (services, routes) = parts(capabilities, candidates, World::Satisfiable, count);
+    let rule = |number: usize| {
+        let named = |text: String| Some(vec![IdPattern::of(&text)]);
+        let team = named(format!("spiffe://tai/team{:03}/*", number % 300));
+        let capability = number % capabilities;
+        let (effect, scope, when) = match number % 3 {
+            0 => {
+                let capabilities = named(format!("capability{capability:05}/1"));
+                (Effect::Permit, Scope { callers: team, capabilities, ..Scope::default() }, None)
+            }
+            1 => {
+                let capabilities = named(format!("capability{:03}*", number % 10));
+                let when = condition(vec![atom(number as u16 % FACTS, 0, 640)]);
+                let scope = Scope { callers: team, capabilities, ..Scope::default() };
+                (Effect::Permit, scope, Some(when))
+            }
+            _ => {
+                let callers = named(format!("spiffe://tai/team{:03}/one", number % 300));
+                let candidate = number % candidates;
+                let services = named(format!("service-{capability:05}-{candidate:05}"));
+                // What must not be known to fail.
+                let when = condition(vec![atom(number as u16 % FACTS, 0, 600)]);
+                let scope = Scope { callers, services, ..Scope::default() };
+                (Effect::Forbid, scope, Some(when))
+            }
+        };
+        Policy {
+            id: format!("rule{number:04}"),
+            effect,
+            stance: Stance::Enforce,
+            scope,
+            when,
+            service: None,
+            reason: None,
+            obligations: Obligations::default(),
+        }
+    };
+    let mut rules: Vec<Policy> = (0..997).map(rule).collect();
+    // Rules that speak of everyone who is called by the bench.
+    for (number, fact) in (0..3).zip([1u16, 3, 5]) {
+        rules.push(Policy {
+            id: format!("wide{number}"),
+            effect: if number == 2 { Effect::Forbid } else { Effect::Permit },
+            stance: Stance::Enforce,
+            scope: Scope {
+                callers: Some(vec![IdPattern::of("spiffe://tai/*")]),
+                ..Scope::default()
+            },
+            when: Some(condition(vec![atom(fact, 0, 645)])),
+            service: None,
+            reason: None,
+            obligations: Obligations::default(),
+        });
+    }
+    let policies = Policies { fallback: None, rules, overrides: Vec::new() };
+    build(&services, &routes, Governed { policies: &policies, ..Governed::default() })
 }
 
 /// A landscape of explicit routes, a third each exact, template and prefix.
@@ -175,10 +246,10 @@ pub(crate) fn routes(count: usize) -> Snapshot {
             policy: Stance::Enforce,
         })
         .collect();
-    build(&services, &routes)
+    build(&services, &routes, Governed::default())
 }
 
-fn build(services: &[Service], routes: &[Route]) -> Snapshot {
+fn build(services: &[Service], routes: &[Route], policy: Governed<'_>) -> Snapshot {
     let parts = Parts {
         services,
         routes,
@@ -187,7 +258,7 @@ fn build(services: &[Service], routes: &[Route]) -> Snapshot {
         vocabulary: vocabulary(),
         seed: SeedRule::default(),
         governance: Governance::default(),
-        policy: Governed::default(),
+        policy,
     };
     match compile(&parts) {
         Ok(snapshot) => snapshot,

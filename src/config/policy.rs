@@ -311,9 +311,9 @@ fn read_id<'d>(table: &mut Table<'d>, noun: &str, faults: &mut Faults) -> Option
 
 fn read_scope(table: &mut Table<'_>, faults: &mut Faults) -> Scope {
     let mut patterns = |key: &'static str, check: fn(Text<'_>, &mut Faults)| {
-        let place = table.place_of(key)?;
         let before = faults.count();
         let texts = table.strings(key, faults);
+        let place = table.place_of(key)?;
         if texts.is_empty() && faults.count() == before {
             let what = format!("`{key}` is empty, so the rule speaks of nothing");
             faults.push(place.fault(what, format!("name some, or drop `{key}` for all")));
@@ -335,18 +335,36 @@ fn read_scope(table: &mut Table<'_>, faults: &mut Faults) -> Scope {
         Some(patterns)
     };
     Scope {
-        callers: patterns("callers", |text, faults| match text.value {
-            "*" => {}
-            _ => check_caller_id(text, faults),
+        callers: patterns("callers", |text, faults| {
+            check_caller_id(text, faults);
+            check_stars(text, text.value, faults);
         }),
         capabilities: patterns("capabilities", check_pattern),
         services: patterns("services", check_pattern),
-        routes: patterns("routes", check_pattern),
+        // An operation may begin with the star that is any method.
+        routes: patterns("routes", |text, faults| {
+            let path = text.value.strip_prefix("* ").unwrap_or(text.value);
+            check_id(text, faults);
+            check_stars(text, path, faults);
+        }),
+    }
+}
+
+fn check_pattern(text: Text<'_>, faults: &mut Faults) {
+    check_id(text, faults);
+    check_stars(text, text.value, faults);
+}
+
+/// A star that stands for nothing would make a rule that speaks of nobody.
+fn check_stars(text: Text<'_>, id: &str, faults: &mut Faults) {
+    if id.strip_suffix('*').unwrap_or(id).contains('*') {
+        let what = format!("a star within {}", quoted(text.value));
+        faults.push(text.fault(what, "a star stands at the end, for all that begin so"));
     }
 }
 
 /// An id that may be one of something, or a beginning of such and a star.
-fn check_pattern(text: Text<'_>, faults: &mut Faults) {
+fn check_id(text: Text<'_>, faults: &mut Faults) {
     let letter = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     let inner = text.value.strip_suffix('*').unwrap_or(text.value);
     let sound = !text.value.is_empty()

@@ -62,23 +62,15 @@ pub fn parse(vocabulary: &Vocabulary, scope: Scope, text: &str) -> Result<Cnf, V
     normal::convert(vocabulary, scope, &tree)
 }
 
-/// Parses an expression to the exact conjunctive normal form of its **negation**; that it could hold
-/// at all, and need not hold always, is asked too.
+/// Parses an expression to the exact conjunctive normal form of its **negation**; one that can never
+/// hold, or holds always, is refused.
 pub fn parse_negated(
     vocabulary: &Vocabulary,
     scope: Scope,
     text: &str,
 ) -> Result<Cnf, Vec<Complaint>> {
     let tree = parse_tree(vocabulary, scope, text)?;
-    normal::convert(vocabulary, scope, &tree)?;
-    normal::convert(vocabulary, scope, &Tree::Not(Box::new(tree))).map_err(|complaints| {
-        let worded = complaints.into_iter().map(|complaint| Complaint {
-            what: format!("negated, as a forbid needs it: {}", complaint.what),
-            mend: "write it flatter, or as several rules; drop it if it always holds".to_owned(),
-            ..complaint
-        });
-        worded.collect()
-    })
+    normal::negate(vocabulary, scope, &tree)
 }
 
 /// Parses an expression to its tree.

@@ -42,6 +42,30 @@ pub fn convert(vocabulary: &Vocabulary, scope: Scope, tree: &Tree) -> Result<Cnf
     Ok(Cnf { clauses })
 }
 
+/// Converts the negation of a tree, or says which tests can never hold or always do, that the whole
+/// does, or that the result is too large.
+pub fn negate(vocabulary: &Vocabulary, scope: Scope, tree: &Tree) -> Result<Cnf, Vec<Complaint>> {
+    let mut conversion = Conversion { vocabulary, scope, complaints: Vec::new() };
+    conversion.formula(tree, true);
+    let formula = conversion.formula(tree, false);
+    if !conversion.complaints.is_empty() {
+        return Err(conversion.complaints);
+    }
+    let whole = |what: String, mend: &str| vec![Complaint::new((0, 0), what, mend)];
+    let clauses = conversion.clauses(&formula).map_err(|TooLarge(what)| {
+        whole(format!("negated, {what}"), "split it into several rules, or write it flatter")
+    })?;
+    if clauses.iter().any(|clause| clause.atoms.is_empty()) {
+        return Err(whole("the expression always holds".into(), "leave it out"));
+    }
+    // What every known value satisfies leaves nothing for the expression itself.
+    if clauses.iter().all(|clause| conversion.covers(clause)) {
+        let mend = "its parts contradict each other; remove one";
+        return Err(whole("the expression can never hold".into(), mend));
+    }
+    Ok(Cnf { clauses })
+}
+
 /// The monadic meaning of one predicate.
 pub(super) fn lower(
     vocabulary: &Vocabulary,
@@ -249,12 +273,15 @@ impl Conversion<'_> {
 
     /// Whether every value satisfies the clause, and an unknown value does not matter.
     fn always(&self, clause: &Clause) -> bool {
-        self.scope == Scope::Promises
-            && clause.atoms.iter().any(|atom| {
-                self.vocabulary
-                    .attribute(atom.attribute)
-                    .is_some_and(|attribute| attribute.domain.is_subset(&atom.set))
-            })
+        self.scope == Scope::Promises && self.covers(clause)
+    }
+
+    /// Whether every value of some attribute satisfies the clause.
+    fn covers(&self, clause: &Clause) -> bool {
+        clause.atoms.iter().any(|atom| {
+            let attribute = self.vocabulary.attribute(atom.attribute);
+            attribute.is_some_and(|attribute| attribute.domain.is_subset(&atom.set))
+        })
     }
 }
 

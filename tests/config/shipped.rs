@@ -54,6 +54,18 @@ forwarding.x = 1
 routing.x = 1
 audit.x = 1
 governance.x = 1
+policy = { default = "deny", x = 1 }
+[[policies]]
+id = "p"
+effect = "permit"
+audit.x = 1
+x = 1
+[[overrides]]
+id = "o"
+reason = "r"
+owner = "o"
+expires = "2026-12-01T00:00:00Z"
+x = 1
 [[hooks]]
 id = "h"
 kind = "grpc"

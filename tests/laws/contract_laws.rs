@@ -5,7 +5,7 @@ use caio::contract::complaint::Complaint;
 use caio::contract::entailment::{
     active, conjoin, effective, entails, entails_clause, holds, meet,
 };
-use caio::contract::expression::{Scope, Tree, parse, parse_tree};
+use caio::contract::expression::{Scope, Tree, parse, parse_negated, parse_tree};
 use caio::contract::logic::{AttributeId, Cnf, Facts, Mode, PromiseBox};
 use caio::contract::reference::{entails_over, evaluate, representatives};
 use caio::contract::set::{Numbers, Set, Value};
@@ -245,6 +245,29 @@ fn an_expression_and_its_negation_never_hold_together() {
         judged += 1;
     }
     assert!(judged > 2_000, "{judged}");
+}
+
+#[test]
+fn a_negated_normal_form_holds_exactly_where_the_expression_is_known_to_fail() {
+    let vocabulary = world();
+    let mut rng = Rng::with_seed(0x0c41_0011);
+    let (mut judged, mut unknown, mut refused) = (0, 0, 0);
+    for _ in 0..4_000 {
+        let text = expression(&mut rng, &vocabulary, Side::Request, |_| true);
+        let Ok(negated) = parse_negated(&vocabulary, Scope::Facts, &text) else {
+            refused += 1;
+            continue;
+        };
+        let tree = tree(&vocabulary, Scope::Facts, &text);
+        for missing in [0, 3, 6] {
+            let facts = facts(&mut rng, &vocabulary, missing);
+            let truth = evaluate(&vocabulary, &tree, &facts);
+            assert_eq!(holds(&facts, &negated), truth == Some(false), "{text}\n{facts:?}");
+            unknown += u32::from(truth.is_none());
+            judged += 1;
+        }
+    }
+    assert!(judged > 6_000 && unknown > 500 && refused > 0, "{judged} {unknown} {refused}");
 }
 
 #[test]

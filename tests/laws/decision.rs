@@ -11,6 +11,8 @@
 
 #[path = "decision/mutants.rs"]
 mod mutants;
+#[path = "decision/policies.rs"]
+mod policies;
 #[path = "decision/tables.rs"]
 mod tables;
 #[path = "decision/world.rs"]
