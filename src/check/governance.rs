@@ -69,3 +69,72 @@ pub(crate) fn follows(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "caio-landscape/1 caio-sem/1\n\
+        route \"a\" host \"*\" operation \"GET /a\" capability \"x/1\" body default timeout default\n\
+        hooks \"h\" \"i\"\n\
+        route \"b\" host \"*\" operation \"GET /b\" capability \"x/1\" body default timeout default\n\
+        hooks none\n\
+        hook \"h\" failure refuse\n\
+        hook \"i\" failure open\n\
+        governance \"i\"\n";
+
+    fn asked(hook: u16, came: u8) -> Asked {
+        Asked { hook, came, cached: 0, digest: [1; 16] }
+    }
+
+    fn holds(list: &[(u16, u8)], (verdict, reason): (u8, u16), route: u32, attempt: u8) -> bool {
+        let landscape = Landscape::read(TEXT).unwrap();
+        let asked: Vec<Asked> = list.iter().map(|(hook, came)| asked(*hook, *came)).collect();
+        let decision = Decision { verdict, reason, route, attempt, ..Decision::default() };
+        follows(&asked, &decision, &landscape).is_ok()
+    }
+
+    #[test]
+    fn a_decision_needs_the_word_of_each_hook_of_its_route() {
+        let both = [(0, ALLOW), (1, ALLOW)];
+        for verdict in [0, 1] {
+            assert!(holds(&both, (verdict, 0), 0, 0));
+            assert!(holds(&[(0, ALLOW), (1, OPEN)], (verdict, 0), 0, 0));
+            assert!(holds(&[], (verdict, 0), 1, 0), "a route that names none");
+            assert!(holds(&[(1, ALLOW)], (verdict, 0), 7, 0), "one that follows from a contract");
+            for bad in [&[][..], &[(0, ALLOW)], &[(1, ALLOW), (0, ALLOW)], &[(0, OPEN), (1, ALLOW)]]
+            {
+                assert!(!holds(bad, (verdict, 0), 0, 0), "{bad:?}");
+            }
+            for came in [DENY, UNAVAILABLE] {
+                assert!(!holds(&[(0, ALLOW), (1, came)], (verdict, 0), 0, 0), "{came}");
+            }
+            assert!(!holds(&[(0, ALLOW)], (verdict, 0), 1, 0), "a hook that nobody named");
+            assert!(holds(&[], (verdict, 0), 0, 1), "a further attempt asks nobody");
+            assert!(!holds(&both, (verdict, 0), 0, 1));
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_a_hook_needs_that_hooks_word() {
+        assert!(holds(&[(0, DENY)], (2, DENIED_REASON), 0, 0));
+        assert!(holds(&[(0, ALLOW), (1, DENY)], (2, DENIED_REASON), 0, 0));
+        assert!(holds(&[(0, UNAVAILABLE)], (2, UNAVAILABLE_REASON), 0, 0));
+        for bad in [&[][..], &[(0, ALLOW)], &[(0, UNAVAILABLE)], &[(0, DENY), (1, DENY)]] {
+            assert!(!holds(bad, (2, DENIED_REASON), 0, 0), "{bad:?}");
+        }
+        assert!(!holds(&[(0, DENY)], (2, UNAVAILABLE_REASON), 0, 0));
+        assert!(!holds(&[(0, DENY)], (2, 1), 0, 0), "another reason is told");
+        assert!(holds(&[], (2, 1), 0, 0), "refused before they were asked");
+        assert!(!holds(&[(0, ALLOW)], (2, 1), 0, 0), "half of them were asked");
+    }
+
+    #[test]
+    fn an_answer_has_a_digest_and_silence_is_never_kept() {
+        assert!(asked(0, ALLOW).check().is_ok());
+        assert!(Asked { digest: [0; 16], ..asked(0, ALLOW) }.check().is_err());
+        assert!(Asked { cached: 1, ..asked(0, UNAVAILABLE) }.check().is_err());
+        assert!(asked(0, 4).check().is_err());
+        assert!(Asked { cached: 2, ..asked(0, ALLOW) }.check().is_err());
+    }
+}

@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod check;
 #[cfg(feature = "serve")]
+pub mod companion;
+#[cfg(feature = "serve")]
 pub mod demo;
 pub mod disk;
 pub mod explain;

@@ -1,6 +1,7 @@
 //! `caio run`: serve until asked to stop.
 
 use super::check::{FINE, USAGE, WRONG, notices, report};
+use super::companion;
 use super::disk::Disk;
 use super::loading::load;
 use super::progress::while_it_takes;
@@ -127,8 +128,16 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             }
         }
     }
+    // After the gateway: the trail is open, and what a crash left has been recovered.
+    let companions = match &files.settings.audit.directory {
+        Some(trail) => Some(companion::start(&files.settings.companions, trail)?),
+        None => None,
+    };
     out.writer.flush()?;
     let code = watch(gateway, err, &mut |gateway, err| {
+        for text in companions.iter().flat_map(|told| told.try_iter()) {
+            writeln!(err.writer, "caio: {text}")?;
+        }
         for event in events.try_iter() {
             writeln!(err.writer, "caio: {}", told(&event))?;
         }

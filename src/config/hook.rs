@@ -299,7 +299,7 @@ fn read_timeout(table: &mut Table<'_>, faults: &mut Faults) -> u64 {
     ms
 }
 
-fn read_authority(table: &mut Table<'_>, faults: &mut Faults) -> Option<String> {
+pub(super) fn read_authority(table: &mut Table<'_>, faults: &mut Faults) -> Option<String> {
     let text = table.string("authority", faults)?;
     let mut scratch = Vec::new();
     if crate::wire::authority::canonical(text.value.as_bytes(), &mut scratch).is_err() {

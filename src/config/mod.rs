@@ -11,6 +11,7 @@
 
 mod address;
 pub mod api_keys;
+pub mod companion;
 mod contracts;
 pub mod depth;
 mod files;

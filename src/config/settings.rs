@@ -4,6 +4,7 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
+use super::companion::{self, Companion};
 use super::depth::{self, Depth};
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[[hooks]]` and `[governance]`
     pub hooks: Hooks,
+    /// `[[companions]]`; their ids are unique.
+    pub companions: Vec<Companion>,
     /// `[[identities]]`; their names are unique.
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
@@ -269,6 +272,7 @@ impl Default for Settings {
             audit: Audit::default(),
             admin: Admin::default(),
             hooks: Hooks::default(),
+            companions: Vec::new(),
             identities: Vec::new(),
             assertion: None,
         }
@@ -383,6 +387,7 @@ pub(super) fn read(
         settings.audit = read_audit(table, vocabulary, faults);
     }
     settings.hooks = hook::read(root, vocabulary, faults);
+    settings.companions = companion::read(root, settings.audit.directory.is_some(), faults);
     if let Some(mut table) = root.table("admin", faults) {
         settings.admin.listen =
             table.string("listen", faults).and_then(|text| socket(text, faults));

@@ -8,6 +8,7 @@
 //! ```
 //! The messages are those of Envoy's `ext_authz`, so that what speaks it answers here unchanged.
 
+pub mod after;
 pub mod answer;
 pub mod breaker;
 pub mod cache;

@@ -341,6 +341,16 @@ pub const HOOK_CACHED_BYTES_MAX: usize = 4096;
 
 const _: () = assert!(HOOK_CACHED_BYTES_MAX <= HOOK_ANSWER_BYTES_MAX);
 
+/// Companions of one process: each has a thread of its own that reads the trail.
+pub const COMPANIONS_MAX: usize = 16;
+/// Decisions that a companion is sent in one batch, and that it may be sent again after a crash.
+pub const COMPANION_BATCH_MAX: usize = 256;
+/// Milliseconds between two looks for what is new in the trail.
+pub const COMPANION_LOOK_MS: u64 = 200;
+/// Milliseconds that a companion which does not take what it is sent is left alone, at most; it
+/// begins with a hundredth.
+pub const COMPANION_PAUSE_MS_MAX: u64 = 10_000;
+
 /// Bytes of one file of certificates, keys or revocations: a bundle of all public authorities takes
 /// 250 KB, a large authority's revocation list some megabytes.
 pub const TLS_FILE_BYTES_MAX: u64 = 16 << 20;

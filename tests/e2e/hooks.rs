@@ -9,6 +9,8 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "hooks/after.rs"]
+mod after;
 #[path = "hooks/hook.rs"]
 mod hook;
 mod support;
@@ -352,7 +354,7 @@ async fn all_hooks_of_a_route_must_allow_in_its_order() {
     let two = format!(
         "{}[[hooks]]\nid = \"b\"\nkind = \"grpc\"\nendpoints = [\"{}\"]\n\n[[routes]]\nid = \"both\"\n\
          operation = \"* /*\"\nhost = \"a.example\"\ncapability = \"test.echo/1\"\nhooks = [\"opa\", \
-         \"b\"]\n\n[[routes]]\nid = \"none\"\noperation = \"GET /free\"\ncapability = \
+         \"b\"]\n\n[[routes]]\nid = \"none\"\nhost = \"a.example\"\noperation = \"GET /free\"\ncapability = \
          \"test.echo/1\"\nhooks = []\n",
         hooks(first.address, ""),
         second.address
@@ -422,7 +424,8 @@ async fn eventually_ok(world: &World) {
     let deadline = Instant::now() + support::PATIENCE;
     while get(world, Protocol::Http1, "/allow", &[]).await.0 != 200 {
         assert!(Instant::now() < deadline, "in vain: the hook is asked again");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let pause = Duration::from_millis(50);
+        let _ = tokio::time::timeout(pause, std::future::pending::<()>()).await;
     }
 }
 

@@ -1,0 +1,208 @@
+//! Companions: every decision is told after the fact, at least once, from the trail.
+//!
+//! ```text
+//!   cursor ─▶ trail, as far as it is signed ─▶ batch ─▶ send ──taken──▶ cursor, durable
+//!                                                ▲        └ not taken: pause, the same again
+//! ```
+//! Each has a thread of its own and reads what the writer has made durable: a companion that is down
+//! delays nobody. It loses nothing either, as long as retention does not take what it was not told.
+
+mod cursor;
+mod send;
+
+use crate::audit::record::Verdict;
+use crate::audit::scan::{Context, Raw};
+use crate::cli::audit::exchange::{Exchange, Names, Snapshots, verdict};
+use crate::cli::audit::trail::{Position, Seen, Span, Trail, at};
+use crate::config::companion::Companion;
+use crate::config::hook::HookKind;
+use crate::governance::after::{Decided, framed};
+use crate::io::process;
+use crate::wire::limits::{COMPANION_BATCH_MAX, COMPANION_LOOK_MS, COMPANION_PAUSE_MS_MAX};
+use crate::wire::request_id::RequestId;
+use cursor::Cursor;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+/// Starts a thread for each; comes back with what they have to say to the operator.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub fn start(companions: &[Companion], trail: &Path) -> std::io::Result<Receiver<String>> {
+    let (tell, told) = channel();
+    for companion in companions {
+        let (companion, trail, tell) = (companion.clone(), trail.to_owned(), tell.clone());
+        let name = "caio-companion".to_owned();
+        std::thread::Builder::new().name(name).spawn(move || {
+            let mut told = Told { companion, trail, tell, well: true };
+            told.run();
+        })?;
+    }
+    Ok(told)
+}
+
+/// One companion's thread.
+struct Told {
+    companion: Companion,
+    trail: PathBuf,
+    tell: Sender<String>,
+    /// Whether it took the last batch.
+    well: bool,
+}
+
+impl Told {
+    /// Nobody listens any more while the process ends.
+    fn say(&self, text: &str) {
+        let _ = self.tell.send(format!("companion {}: {text}", self.companion.id));
+    }
+
+    /// Notes how it goes; only changes are told.
+    fn note(&mut self, gone: Result<(), String>) -> bool {
+        let well = gone.is_ok();
+        match gone {
+            Err(why) if self.well => self.say(&format!("{why}; it is tried again")),
+            Ok(()) if !self.well => self.say("it takes decisions again"),
+            _ => {}
+        }
+        self.well = well;
+        well
+    }
+
+    /// Tells what there is, for ever: the process ends under it, and the next one goes on.
+    fn run(&mut self) {
+        let mut pause_ms = COMPANION_PAUSE_MS_MAX / 100;
+        loop {
+            let followed = self.follow();
+            // It comes back only where something failed, and begins again from its cursor.
+            self.note(followed);
+            process::pause(Duration::from_millis(pause_ms));
+            pause_ms = (pause_ms * 2).min(COMPANION_PAUSE_MS_MAX);
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), String> {
+        let shown = |error: std::io::Error| format!("its cursor: {error}");
+        let cursor = Cursor::new(&self.trail, &self.companion.id).map_err(shown)?;
+        let mut trail = Trail::open(&self.trail, None)?;
+        let mut reading = Reading::begin(&trail, cursor.read()?, |text| self.say(text));
+        loop {
+            let mut batch = Vec::new();
+            reading.next(&trail, &mut batch)?;
+            if batch.is_empty() && reading.position == reading.told {
+                process::pause(Duration::from_millis(COMPANION_LOOK_MS));
+                trail.refresh()?;
+                continue;
+            }
+            if !batch.is_empty() {
+                self.send(&batch)?;
+            }
+            cursor.write(reading.position).map_err(shown)?;
+            reading.told = reading.position;
+            self.note(Ok(()));
+        }
+    }
+
+    fn send(&self, batch: &[Decided]) -> Result<(), String> {
+        match self.companion.kind {
+            HookKind::Grpc => send::check(&self.companion, batch.iter().map(framed).collect()),
+            HookKind::Http => {
+                let mut lines = Vec::new();
+                for decided in batch {
+                    let line = json!({
+                        "request_id": decided.request_id,
+                        "at_ms": decided.at_ms,
+                        "caller": decided.caller,
+                        "facts": decided.facts,
+                    });
+                    lines.extend_from_slice(line.to_string().as_bytes());
+                    lines.push(b'\n');
+                }
+                send::post(&self.companion, &lines)
+            }
+        }
+    }
+}
+
+/// How far a trail is read.
+struct Reading {
+    context: Context,
+    snapshots: Snapshots,
+    position: Position,
+    /// Frames before this one were told by an earlier run.
+    known: u64,
+    /// What the cursor says.
+    told: Position,
+}
+
+impl Reading {
+    /// Begins where the cursor's segment does, because what its records refer to stands there.
+    fn begin(trail: &Trail, cursor: Option<Position>, say: impl Fn(&str)) -> Self {
+        let first = trail.firsts.first().copied().unwrap_or(0);
+        let known = cursor.map_or(0, |cursor| cursor.number);
+        let before = trail.firsts.iter().rev().find(|first| **first <= known);
+        if cursor.is_some() && known < first {
+            say(&format!("retention took frames {known} to {first} before it was told of them"));
+        }
+        let position = at(before.copied().unwrap_or(first));
+        let (context, snapshots) = (Context::default(), Snapshots::default());
+        Self { context, snapshots, position, known, told: cursor.unwrap_or(position) }
+    }
+
+    /// Reads on over whole signed frames until there is a batch, or no more.
+    fn next(&mut self, trail: &Trail, batch: &mut Vec<Decided>) -> Result<(), String> {
+        // What is not signed may still be cut off by a power failure, and be numbered anew.
+        if !trail.is_signed(self.position.number) {
+            return Ok(());
+        }
+        let Self { context, snapshots, known, .. } = self;
+        self.position = trail.frames(self.position, Span::Rest, |met| {
+            let number = met.frame.number;
+            let mut body = met.frame.body;
+            while !body.is_empty() {
+                let wrong = || "one of its records is malformed".to_owned();
+                let raw = Raw::take(&mut body).ok_or_else(wrong)?;
+                if !matches!(raw.kind, b'D' | b'H' | b'O' | b'P') {
+                    context.follow(raw.place, &raw.read().ok_or_else(wrong)?);
+                }
+                if raw.kind == b'D' && number >= *known {
+                    batch.push(decided(trail, &Seen { met: *met, raw, context }, snapshots)?);
+                }
+            }
+            // The walk stands behind the frame that ends it.
+            let ends = batch.len() >= COMPANION_BATCH_MAX || !trail.is_signed(number + 1);
+            Ok(if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(())
+    }
+}
+
+/// What is told of one decision.
+fn decided(trail: &Trail, seen: &Seen<'_>, snapshots: &mut Snapshots) -> Result<Decided, String> {
+    let exchange = Exchange::begun(seen)?;
+    let snapshot = snapshots.of(trail, &exchange).ok();
+    let names = Names { exchange: &exchange, snapshot: snapshot.as_deref() };
+    let decision = &exchange.decision;
+    let mut facts = BTreeMap::new();
+    let mut put = |name: &str, value: Option<String>| {
+        facts.extend(value.map(|value| (format!("caio.{name}"), value)));
+    };
+    put("decision", Some(exchange.id.to_string()));
+    put("verdict", Some(verdict(decision.verdict).to_owned()));
+    put("attempt", Some(decision.attempt.to_string()));
+    put("service", names.chosen().map(|it| it.to_string()));
+    put("capability", names.capability().map(|it| it.to_string()));
+    put("route", names.route().map(|it| it.to_string()));
+    let refused = decision.verdict != Verdict::Route;
+    put("reason", exchange.reason().filter(|_| refused).map(|reason| reason.row().code.to_owned()));
+    put("trace", Some(format!("{:032x}", decision.trace)));
+    Ok(Decided {
+        request_id: RequestId::from_bits(decision.request_id).as_str().to_owned(),
+        at_ms: exchange.at_ms(),
+        caller: exchange.caller().to_string(),
+        facts,
+    })
+}
