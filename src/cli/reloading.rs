@@ -6,6 +6,7 @@ use super::loading::{Loaded, compile_at, load};
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
+use crate::config::settings::Settings;
 use crate::io::clock::wall_ms;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
@@ -41,6 +42,11 @@ impl Files {
     /// Those that were read from this process file.
     pub(super) fn new(path: PathBuf, configuration: Configuration) -> Self {
         Self { path, configuration, looks: 0 }
+    }
+
+    /// The settings that the process runs with.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.configuration.settings
     }
 
     /// Reads them again where that is asked for, and ends overrides whose time is over.

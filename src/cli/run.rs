@@ -129,8 +129,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
-    let companions = match &files.settings.audit.directory {
-        Some(trail) => Some(companion::start(&files.settings.companions, trail)?),
+    let companions = match &files.settings().audit.directory {
+        Some(trail) => Some(companion::start(&files.settings().companions, trail)?),
         None => None,
     };
     out.writer.flush()?;
