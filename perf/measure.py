@@ -154,11 +154,14 @@ end
 """
 
 
-def run_wrk(url, cores, seconds, connections, folder):
+def run_wrk(url, cores, seconds, connections, folder, fields=()):
     script = os.path.join(folder, "report.lua")
     with open(script, "w") as out:
         out.write(WRK_SCRIPT)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script, url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script]
+    for field in fields:
+        command += ["-H", field]
+    command.append(url)
     output = run_load(command, cores, seconds)
     for line in output.splitlines():
         if line.startswith("RIG "):

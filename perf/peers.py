@@ -7,6 +7,7 @@ trusting nobody by default, starts anew (the load sends none); Envoy also puts V
 
 import json
 import os
+import subprocess
 
 BODIES = {"1k": 1024, "64k": 65536, "1m": 1 << 20}
 # Deadlines beside attacks: the same for all, and short, so that a run sees what they end.
@@ -31,6 +32,20 @@ def write(folder, name, text):
     with open(path, "w") as out:
         out.write(text)
     return path
+
+
+CERTIFICATE, KEY = "front.pem", "front.key"
+
+
+def certificate(folder):
+    """A self-signed certificate for the address that the load calls, and its P-256 key."""
+    done = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", os.path.join(folder, KEY), "-out", os.path.join(folder, CERTIFICATE),
+         "-days", "2", "-subj", "/CN=rig", "-addext", "subjectAltName=IP:127.0.0.1"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"openssl made no certificate:\n{done.stdout}")
 
 
 def nginx_head(folder, name, access_log="off"):
@@ -90,7 +105,11 @@ def origin(folder, http1_port, http2_port):
 
 
 def nginx(folder, scenario, port, origin_port, large_buffers=False, logs=False):
-    listen = " http2" if scenario.front == "h2" else ""
+    listen = (" ssl" if scenario.tls else "") + (" http2" if scenario.front == "h2" else "")
+    secure = f"""
+    ssl_certificate {folder}/{CERTIFICATE};
+    ssl_certificate_key {folder}/{KEY};
+    ssl_protocols TLSv1.3;""" if scenario.tls else ""
     forward = f"""proxy_pass http://origin;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
@@ -119,7 +138,7 @@ def nginx(folder, scenario, port, origin_port, large_buffers=False, logs=False):
     keepalive_timeout {FOREVER_SECONDS}s;
   }}
   server {{
-    listen 127.0.0.1:{port}{listen} backlog=4096;
+    listen 127.0.0.1:{port}{listen} backlog=4096;{secure}
     location / {{
       {forward}
     }}
@@ -141,6 +160,13 @@ def nginx_fields(module):
 
 def haproxy(folder, scenario, port, origin_port):
     front = " proto h2" if scenario.front == "h2" else ""
+    if scenario.tls:
+        alpn = "h2" if scenario.front == "h2" else "http/1.1"
+        with open(os.path.join(folder, "both.pem"), "w") as out:
+            for part in (CERTIFICATE, KEY):
+                with open(os.path.join(folder, part)) as own:
+                    out.write(own.read())
+        front = f" ssl crt {folder}/both.pem alpn {alpn} ssl-min-ver TLSv1.3"
     back = " proto h2" if scenario.origin == "h2" else ""
     client, head = f"{FOREVER_SECONDS}s", ""
     if scenario.kind == "attack":
@@ -161,7 +187,7 @@ defaults
   option forwardfor
 frontend front
   bind 127.0.0.1:{port}{front} backlog 4096
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto {"https" if scenario.tls else "http"}
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   unique-id-format %[uuid()]
   unique-id-header X-Request-ID
@@ -302,6 +328,8 @@ client_header = "{ATTACK_HEAD_SECONDS}s"
 client_body_idle = "{ATTACK_BODY_SECONDS}s"
 stream_idle = "{ATTACK_STALL_SECONDS}s"
 """
+    shown = f'{{ certificate = "{CERTIFICATE}", key = "{KEY}" }}'
+    secure = f'tls = {{ certificates = [{shown}] }}' if scenario.tls else ""
     return [program, "run", "-c", write(folder, "caio.toml", f"""{CONFIG}vocabulary = "vocabulary.toml"
 include = {json.dumps(parts)}
 
@@ -313,6 +341,7 @@ requests_per_connection_max = {FOREVER_REQUESTS}
 {timeouts}{audit}
 [[listeners]]
 address = "127.0.0.1:{port}"
+{secure}
 
 [[requirements]]
 id = "rig.small"

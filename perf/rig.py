@@ -24,6 +24,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,10 @@ class Scenario:
     size: int = peers.BODIES["1k"]
     kind: str = "load"
     proxies: tuple = ("caio", "nginx", "haproxy", "envoy")
+    # The caller's side is TLS 1.3, with the same cipher and the same key everywhere.
+    tls: bool = False
+    # Each request has a connection, and so a handshake, of its own.
+    once: bool = False
     # How many routes and services the larger CAIO is given.
     routes: int = 0
     services: int = 2
@@ -76,6 +81,15 @@ SCENARIOS = {
     "h2-h2": Scenario(
         f"HTTP/2 to HTTP/2, prior knowledge, {H2_CONNECTIONS} connections × {H2_STREAMS} streams, "
         "answers of 1 KiB; nginx forwards with grpc_pass.", front="h2", origin="h2"),
+    "https-1k": Scenario(
+        "As h1-1k, over TLS 1.3 with a P-256 certificate.", tls=True,
+        proxies=("caio", "nginx", "haproxy")),
+    "https-handshake": Scenario(
+        "Full handshakes of TLS 1.3 with a P-256 certificate, one request of 1 KiB each.",
+        tls=True, once=True, proxies=("caio", "nginx", "haproxy")),
+    "h2-tls": Scenario(
+        "As h2-h2, over TLS 1.3 with a P-256 certificate.", front="h2", origin="h2", tls=True,
+        proxies=("caio", "nginx", "haproxy")),
     "h1-idle": Scenario(
         f"Memory of {IDLE_CONNECTIONS} keep-alive connections that asked once and then wait.",
         kind="idle"),
@@ -133,13 +147,17 @@ def check_answer(name, scenario, port, options, folder):
     """A proxy that answers something else would win every comparison."""
     if scenario.front == "h2":
         # Succeeded means a status of 2xx or 3xx; the size shows that it is the file.
-        command = ["h2load", "-n1", "-c1", f"http://127.0.0.1:{port}{scenario.path}"]
+        command = ["h2load", "-n1", "-c1", url_of(scenario, port, scenario.path)]
         output = measure.run_load(command, options.load_cores, 5)
         fine = "1 succeeded" in output and f"({scenario.size}) data" in output
         if not fine:
             raise RigError(f"{name} does not answer {scenario.path}:\n{output}")
         return
-    caller = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if scenario.tls:
+        trust = ssl.create_default_context(cafile=os.path.join(folder, peers.CERTIFICATE))
+        caller = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=trust)
+    else:
+        caller = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     caller.request("GET", scenario.path)
     answer = caller.getresponse()
     body = answer.read()
@@ -151,6 +169,8 @@ def check_answer(name, scenario, port, options, folder):
 
 def command_for(name, scenario, folder, port, origin_port, options):
     os.makedirs(folder, exist_ok=True)
+    if scenario.tls:
+        peers.certificate(folder)
     if name in ("nginx", "nginx-buffers", "nginx-log"):
         return peers.nginx(folder, scenario, port, origin_port, name == "nginx-buffers",
                            name == "nginx-log")
@@ -172,12 +192,17 @@ def path_for(name, scenario):
     return "/r/0" if name == "caio" and scenario.routes else scenario.path
 
 
+def url_of(scenario, port, path):
+    return f"{'https' if scenario.tls else 'http'}://127.0.0.1:{port}{path}"
+
+
 def load(scenario, port, path, seconds, options, folder):
-    url = f"http://127.0.0.1:{port}{path}"
+    url = url_of(scenario, port, path)
     if scenario.front == "h2":
         return measure.run_h2load(url, options.load_cores, seconds, H2_CONNECTIONS, H2_STREAMS,
                                   folder)
-    return measure.run_wrk(url, options.load_cores, seconds, CONNECTIONS, folder)
+    fields = ["Connection: close"] if scenario.once else []
+    return measure.run_wrk(url, options.load_cores, seconds, CONNECTIONS, folder, fields)
 
 
 def measure_load(process, scenario, port, options, folder):
@@ -204,7 +229,7 @@ def measure_paced(process, scenario, port, rate, options, folder):
     connections = H2_CONNECTIONS if scenario.front == "h2" else CONNECTIONS
     per_connection = max(1, round(rate / connections))
     figures, output = measure.run_h2load(
-        f"http://127.0.0.1:{port}{path_for(process.name, scenario)}", options.load_cores,
+        url_of(scenario, port, path_for(process.name, scenario)), options.load_cores,
         options.duration, connections, H2_STREAMS if scenario.front == "h2" else 1, folder,
         rps=per_connection, http1=scenario.front == "h1")
     figures.update(rate=per_connection * connections, output=output)
@@ -386,8 +411,9 @@ def run_scenario(key, scenario, options, found, missing):
             if running:
                 run_attacks(result, scenario, running, options, folder)
             return result
-        figures, output = load(scenario, origin_port, path_for("direct", scenario),
-                               options.warmup, options, folder)
+        # The origin speaks no TLS: what it could answer is asked of it in the clear.
+        figures, output = load(dataclasses.replace(scenario, tls=False), origin_port,
+                               path_for("direct", scenario), options.warmup, options, folder)
         figures.update(requests_per_second=figures["requests"] / figures["seconds"], output=output)
         result["direct"] = figures
         for name, (process, port) in running.items():
@@ -404,7 +430,8 @@ def run_scenario(key, scenario, options, found, missing):
                     f"{figures['requests_per_second']:.0f} requests/s, "
                     f"{figures['errors']} errors")
         result["proxies"] = {name: result["proxies"][name] for name in names}
-        if options.paced and names and shutil.which("h2load"):
+        # h2load resumes nothing and would only repeat what wrk has measured.
+        if options.paced and names and not scenario.once and shutil.which("h2load"):
             slowest = min(report.median_of(rounds, "requests_per_second")
                           for rounds in result["proxies"].values())
             result["paced"] = {}
