@@ -207,11 +207,15 @@ fn bytes_that_are_no_tls_end_with_an_alert_and_reach_nobody() {
     // A hello that says it is 16 MiB less one long, and goes on and on.
     let mut endless = record(22, 16_000, &[&[1, 0xff, 0xff, 0xff][..], &[0; 15_996]].concat());
     (0..6).for_each(|_| endless.extend(record(22, 16_000, &[0; 16_000])));
+    // A hello of 60 KiB, a byte a record.
+    let mut crumbs = [1, 0, 0xf0, 0].map(|byte| record(22, 1, &[byte])).concat();
+    (0..0xf000).for_each(|_| crumbs.extend(record(22, 1, &[0])));
     let cases = [
         ("plain HTTP", GET.as_bytes().to_vec()),
         ("garbage", vec![0xff; 600]),
         ("a record of 32 KiB", record(22, 0x8000, &[0; 0x8000])),
         ("a hello above 64 KiB", endless),
+        ("a hello in crumbs", crumbs),
         ("content before a hello", record(23, 100, &[0; 100])),
     ];
     for (what, bytes) in cases {

@@ -34,6 +34,9 @@ const RECORD_EXTRA: usize = 30;
 const ENCRYPT_BYTES: usize = 4 * 16 * 1024;
 /// Small sends, such as heads and alerts.
 const SMALL_SEND_BYTES: usize = 4 * 1024;
+/// Received bytes that may wait for the rest of their message. The longest message that rustls takes
+/// has 64 KiB; whoever spreads it over records of a few bytes would have them all kept.
+const PENDING_BYTES_MAX: usize = 80 * 1024;
 /// Length of a record's header (RFC 8446 5.1).
 const HEADER_BYTES: usize = 5;
 /// Large buffers kept for reuse per thread and direction: 64 × 64 KiB.
@@ -196,6 +199,13 @@ impl Outgoing {
         }
     }
 
+    /// Some of what cannot be read at all rustls ends without a word.
+    fn say_if_silent(&mut self, alert: &[u8]) {
+        if self.used == 0 {
+            (self.bytes, self.used) = (alert.to_vec(), alert.len());
+        }
+    }
+
     fn make_room(&mut self, more: usize) {
         let wanted = self.used.saturating_add(more);
         if self.bytes.is_empty() {
@@ -329,13 +339,9 @@ impl Session {
             name = server::asked_name().or(name);
             match step {
                 Step::Failed(error) => {
-                    let mut outgoing = self.outgoing.borrow_mut();
-                    if !spoken && outgoing.used == 0 {
-                        // Some of what cannot be read at all rustls ends without a word.
-                        outgoing.bytes = DECODE_ERROR.to_vec();
-                        outgoing.used = DECODE_ERROR.len();
+                    if !spoken {
+                        self.outgoing.borrow_mut().say_if_silent(DECODE_ERROR);
                     }
-                    drop(outgoing);
                     // Whether the peer still reads the alert changes nothing.
                     let _ = self.drain(stream).await;
                     return Err(Failure::Refused(error));
@@ -525,6 +531,9 @@ impl Session {
 
     /// Receives once. What rustls does not refer to moves to the front of what is received.
     async fn receive(&self, stream: &Stream) -> io::Result<()> {
+        if self.incoming.borrow_mut().rest().len() > PENDING_BYTES_MAX {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
         let landing = self.landing();
         let (result, landing) = stream.receive(landing).await;
         let filled = landing.len() == landing.capacity();
