@@ -34,8 +34,8 @@ const RECORD_EXTRA: usize = 30;
 const ENCRYPT_BYTES: usize = 4 * 16 * 1024;
 /// Small sends, such as heads and alerts.
 const SMALL_SEND_BYTES: usize = 4 * 1024;
-/// Received bytes that may wait for the rest of their message. The longest message that rustls takes
-/// has 64 KiB; whoever spreads it over records of a few bytes would have them all kept.
+/// Received bytes that may wait for the rest of their message. The longest message that rustls
+/// takes has 64 KiB; whoever spreads it over records of a few bytes would have them all kept.
 const PENDING_BYTES_MAX: usize = 80 * 1024;
 /// Length of a record's header (RFC 8446 5.1).
 const HEADER_BYTES: usize = 5;
