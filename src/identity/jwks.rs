@@ -211,7 +211,7 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
 /// each small prime it is a power of 65537 then. Of other moduli one in 2^27 is (Nemec et al., CCS
 /// 2017, 2.2).
 fn is_factored(modulus: &[u8]) -> bool {
-    let is_prime = |number: &u32| (2..*number).all(|divisor| !number.is_multiple_of(divisor));
+    let is_prime = |number: &u32| !(2..*number).any(|divisor| number.is_multiple_of(divisor));
     (3..=167).filter(is_prime).all(|prime| {
         let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
         let mut power = 1;

@@ -101,7 +101,7 @@ pub enum IdentityError {
     /// A credential is present and not valid, for this reason: `credential.invalid`.
     Invalid(&'static str),
     /// The token names a key that the key set of this identity does not have: `credential.invalid`,
-    /// and the set is worth reading again, see `proxy::keysets`.
+    /// and the set is worth reading again, which `admin::keysets` does.
     KeyUnknown(u16),
     /// There is no key set to check it with, or it is too old to be believed:
     /// `identity.unavailable`.

@@ -40,7 +40,7 @@ impl<'a> Field<'a> {
 pub trait Presented {
     /// The header of this name (lower case).
     fn field(&self, name: &str) -> Field<'_>;
-    /// What [`super::certificate`] said of the connection's peer certificate when it was opened;
+    /// What [`super::certificate()`] said of the connection's peer certificate when it was opened;
     /// `None` where the peer showed none.
     fn peer(&self) -> Option<&Result<Arc<Identified>, IdentityError>>;
 }

@@ -84,12 +84,12 @@ fn a_request_with_several_credentials_is_judged_by_all_of_them() {
         world.load(2, json!({"keys": [key.jwk("k1")]}).to_string().as_bytes());
         for state in 0..27 {
             let (peer, api, jwt) = (state % 3, state / 3 % 3, state / 9);
-            let mut shown = Shown::default();
-            shown.peer = match peer {
+            let peer_shown = match peer {
                 0 => None,
                 1 => Some(Ok(named("dns:peer"))),
                 _ => Some(Err(IdentityError::Invalid("the peer certificate names nobody"))),
             };
+            let mut shown = Shown { peer: peer_shown, ..Shown::default() };
             if api > 0 {
                 let wrong = secret.replace('0', "1");
                 shown = shown.with("x-api-key", [secret, &wrong][api - 1].as_bytes());
@@ -111,8 +111,7 @@ fn a_request_with_several_credentials_is_judged_by_all_of_them() {
                 other => panic!("{order:?} {state}: {other:?}"),
             }
         }
-        let mut expired = Shown { peer: None, ..Shown::default() };
-        expired.peer = Some(Ok(named("dns:peer")));
+        let expired = Shown { peer: Some(Ok(named("dns:peer"))), ..Shown::default() };
         let why = Err(IdentityError::Invalid("the peer certificate has expired"));
         assert_eq!(world.identify_at(&expired, NOW_S + 1), why);
     }

@@ -6,6 +6,9 @@ use caio::config::identity::{Algorithm, UnknownSymbols};
 use caio::identity::{IdentityError, Method, Selected};
 use serde_json::{Value, json};
 
+/// What a test does to sound claims.
+type Change = fn(&mut Value);
+
 fn header(key: &Key) -> String {
     json!({"alg": key.algorithm(), "kid": "k1"}).to_string()
 }
@@ -202,7 +205,7 @@ fn claims_are_of_the_right_type_issuer_audience_and_time() {
         let token = key.token(&header(&key), &claims.to_string());
         world(&key).bearer(&token)
     };
-    let accepted: [fn(&mut Value); 10] = [
+    let accepted: [Change; 10] = [
         |it| it["aud"] = json!(["else", "gateway"]),
         |it| it["aud"] = json!("other-name"),
         |it| it["exp"] = json!(NOW_S - 59),
@@ -221,7 +224,7 @@ fn claims_are_of_the_right_type_issuer_audience_and_time() {
     let audience = "the token is for another audience";
     let date = "a time in the token is no date";
     let name = "the token names no principal";
-    let refused: [(fn(&mut Value), &str); 36] = [
+    let refused: [(Change, &str); 36] = [
         (|it| it["iss"] = json!("https://issuer/"), issuer),
         (|it| it["iss"] = json!("HTTPS://issuer"), issuer),
         (|it| it["iss"] = json!(["https://issuer"]), issuer),
