@@ -208,8 +208,7 @@ fn whole_request_warm(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(whole.settle(black_box(&call), &mut facts)));
 }
 
-/// The same under a thousand rules, of a caller whom a team's rules and three for all speak of; then
-/// who is permitted is decided and checked again.
+/// The same under a thousand rules, of a caller whom a team's rules and three for all speak of.
 #[divan::bench(sample_size = 256, sample_count = 1000)]
 fn whole_request_warm_under_1000_rules(bencher: Bencher<'_, '_>) {
     let whole = Whole::governed();

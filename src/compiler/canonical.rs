@@ -89,7 +89,7 @@ fn derived(capabilities: &[Capability], lines: &mut Lines) {
     }
 }
 
-/// Where some rule names routes: those that follow from contracts, by the numbers that records have.
+/// Where some rule names routes: those that follow from contracts, by their numbers in records.
 fn following(
     capabilities: &[Capability],
     (explicit, routes): (usize, &[RouteEntry]),

@@ -62,8 +62,8 @@ pub fn parse(vocabulary: &Vocabulary, scope: Scope, text: &str) -> Result<Cnf, V
     normal::convert(vocabulary, scope, &tree)
 }
 
-/// Parses an expression to the exact conjunctive normal form of its **negation**; one that can never
-/// hold, or holds always, is refused.
+/// Parses an expression to the exact conjunctive normal form of its **negation**; one that can
+/// never hold, or holds always, is refused.
 pub fn parse_negated(
     vocabulary: &Vocabulary,
     scope: Scope,

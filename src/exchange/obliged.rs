@@ -1,5 +1,5 @@
-//! What the rules that a call is under make of it: fields of the forwarded request, and how much the
-//! trail keeps.
+//! What the rules that a call is under make of it: fields of the forwarded request, and how much
+//! the trail keeps.
 //!
 //! All obligations of all permits that apply hold together. Where two speak of one field, the first
 //! in the order of the rules' numbers decides; of what the trail keeps, the most.

@@ -1,8 +1,8 @@
 //! Ids in classes: those that the same patterns match; and callers by their ids.
 //!
-//! Patterns are whole ids and prefixes, so the whole id, or else the longest prefix, that matches an
-//! id says which others match it too: there is at most one class more than there are patterns, and
-//! the class of an id that nobody configured, as tokens bring them, is one search away.
+//! Patterns are whole ids and prefixes, so the whole id, or else the longest prefix, that matches
+//! an id says which others match it too: there is at most one class more than there are patterns,
+//! and the class of an id that nobody configured, as tokens bring them, is one search away.
 
 use super::request::{CallerClass, Principal};
 use crate::config::policy::IdPattern;

@@ -109,8 +109,8 @@ pub struct RouteEntry {
     pub capability: CapabilityId,
     /// The operations of bound requirements that cut through this route.
     pub overlays: Vec<Operation>,
-    /// Where its needs begin in [`Snapshot::bound`]: by class of requirements, then by subset of the
-    /// overlays.
+    /// Where its needs begin in [`Snapshot::bound`]: by class of requirements, then by subset of
+    /// the overlays.
     pub(crate) bound: u32,
     /// The largest request body, in bytes; `None` is the process default.
     pub body_bytes_max: Option<u64>,

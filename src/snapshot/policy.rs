@@ -4,7 +4,7 @@
 //! ```text
 //!   capability ─▶ table ─class of callers─▶ program ─┬─ masks: who is permitted, forbidden,
 //!      (route) ──▶                                   │         overridden whatever the facts
-//!                                                    └─ steps: who is besides, if a condition holds
+//!                                                    └─ steps: who is besides, if facts say so
 //! ```
 //! A mask is a bit per candidate. Whether a rule concerns a service, and what the service's
 //! unconditional promises say to the rule, is in the mask of its step; which callers, capabilities

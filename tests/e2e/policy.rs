@@ -271,8 +271,8 @@ audit = { payload = "digests", fields = ["x-note"] }
     assert_eq!(get(&gateway, CLERK, sent).status, 200);
     // Trailers must not say what fields may not.
     let mut wire = Wire::connect(gateway.address);
-    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Tenant\r\n\
-                   \r\n2\r\nok\r\n0\r\nX-Tenant: mine\r\nX-Sum: 1\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
+                   Trailer: X-Tenant\r\n\r\n2\r\nok\r\n0\r\nX-Tenant: mine\r\nX-Sum: 1\r\n\r\n";
     assert!(wire.send(chunked.as_bytes()));
     let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
     wire.read_until(PATIENCE, whole);

@@ -57,9 +57,10 @@ pub fn difference(
         record::Verdict::Route => {
             let (tier, load) = (decision.tier, decision.bucket);
             let (service, rendezvous) = (id(decision.service), decision.rendezvous);
-            let rules = format!("{} and {}", rule(decision.rule), rule(decision.shadow));
+            let rules = [decision.rule, decision.shadow].map(rule).join(" and ");
+            let rules = format!("rules {rules}");
             format!(
-                "{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}, rules {rules}"
+                "{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}, {rules}"
             )
         }
         record::Verdict::Deny => {
@@ -73,9 +74,9 @@ pub fn difference(
             let (tier, load) = (choice.key.tier, choice.key.bucket);
             let (service, rendezvous) = (id(choice.service.0), choice.key.rendezvous);
             let rules = [choice.ruling.rule, choice.ruling.shadow].map(record::rule_code);
-            let rules = rules.map(rule).join(" and ");
+            let rules = format!("rules {}", rules.map(rule).join(" and "));
             format!(
-                "{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}, rules {rules}"
+                "{service} with tier {tier}, load {load}, rendezvous {rendezvous:016x}, {rules}"
             )
         }
         Verdict::Deny(denial) => {
