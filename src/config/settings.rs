@@ -74,6 +74,8 @@ pub struct Listener {
     /// The names of the identities it accepts, in order, and last `anonymous` where callers need
     /// not make themselves known; never empty.
     pub identify: Vec<String>,
+    /// Peers that begin with a PROXY header, and the only ones taken; empty takes all, without.
+    pub proxy_protocol: Vec<Network>,
 }
 
 /// Every timeout, in milliseconds.
@@ -237,6 +239,7 @@ impl Default for Settings {
                 name: "main".to_owned(),
                 address,
                 identify: vec![super::ANONYMOUS.to_owned()],
+                proxy_protocol: Vec::new(),
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -394,6 +397,14 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
         let parsed = address.and_then(|text| socket(text, faults).map(|parsed| (text, parsed)));
         let name = table.string("name", faults);
         let identify = identity::read_order(&mut table, faults);
+        let proxy_protocol = read_networks(&mut table, "proxy_protocol", faults);
+        if let Some(place) = table.place_of("proxy_protocol")
+            && place.raw().trim() == "[]"
+        {
+            // Nobody would be trusted, or everybody be taken: neither is what this says.
+            let mend = "name the proxies in front, or leave the key out to expect no header";
+            faults.push(place.fault("`proxy_protocol` names no network", mend));
+        }
         if let Some((text, address)) = parsed {
             if address.port() != 0 {
                 unique(&mut addresses, address.to_string(), text, "address", faults);
@@ -404,7 +415,8 @@ fn read_listeners(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Listener> {
                 let what = format!("a listener's name has 1 to {NAME_BYTES_MAX} bytes");
                 faults.push(name.fault(what, ""));
             }
-            listeners.push(Listener { name: name.value.to_owned(), address, identify });
+            let name = name.value.to_owned();
+            listeners.push(Listener { name, address, identify, proxy_protocol });
         }
         table.finish(faults);
     }
@@ -545,15 +557,19 @@ fn relate(limits: &Limits, table: &Table<'_>, faults: &mut Faults) {
     }
 }
 
-fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
-    let mut forwarding = Forwarding::default();
-    let trusted = table.strings("trusted_proxies", faults);
-    if trusted.len() > NETWORKS_MAX {
+/// A list of networks.
+fn read_networks(table: &mut Table<'_>, key: &'static str, faults: &mut Faults) -> Vec<Network> {
+    let listed = table.strings(key, faults);
+    if listed.len() > NETWORKS_MAX {
         let what = format!("more than {NETWORKS_MAX} networks");
         faults.push(table.place().fault(what, "take wider ones"));
     }
-    forwarding.trusted_proxies =
-        trusted.into_iter().filter_map(|text| network(text, faults)).collect();
+    listed.into_iter().filter_map(|text| network(text, faults)).collect()
+}
+
+fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
+    let mut forwarding = Forwarding::default();
+    forwarding.trusted_proxies = read_networks(&mut table, "trusted_proxies", faults);
     flag(&mut table, "x_forwarded", &mut forwarding.x_forwarded, faults);
     flag(&mut table, "forwarded", &mut forwarding.forwarded, faults);
     flag(&mut table, "via", &mut forwarding.via, faults);

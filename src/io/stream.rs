@@ -59,6 +59,23 @@ impl Stream {
         (result, buffer)
     }
 
+    /// Receives at most so many bytes behind `buffer`'s own; otherwise as [`Stream::read`].
+    pub async fn read_at_most(
+        &self,
+        mut buffer: Vec<u8>,
+        most: usize,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let begin = buffer.len();
+        buffer.reserve_exact(most);
+        let end = begin.saturating_add(most);
+        let (result, slice) = self.inner_mut().read(SliceMut::new(buffer, begin, end)).await;
+        let mut buffer = slice.into_inner();
+        if !matches!(result, Ok(1..)) {
+            buffer.truncate(begin);
+        }
+        (result, buffer)
+    }
+
     /// A receive that is submitted now and awaited later; `None` when it is over already: the peer
     /// ended, or spoke unasked.
     pub fn receive_ahead(self: &Rc<Self>, buffer: Vec<u8>) -> Option<Receiving> {

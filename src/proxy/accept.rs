@@ -1,7 +1,8 @@
 //! Accepting connections, telling HTTP/2 from HTTP/1.1, and isolating each.
 
+use super::addresses::Place;
 use super::worker::Worker;
-use super::{http1_server, http2_server};
+use super::{http1_server, http2_server, preamble};
 use crate::identity::{Identified, IdentityError};
 use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
@@ -66,28 +67,26 @@ fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
         worker.counters.shed.add(1);
         return;
     }
-    let Some(place) = worker.addresses.take(ingress.peer.ip()) else {
-        worker.counters.shed.add(1);
-        return;
-    };
+    let Some(place) = preamble::admit(worker, &ingress) else { return };
     worker.counters.open.add(1);
     let worker = Rc::clone(worker);
     monoio::spawn(async move {
-        let served = Isolated::new(serve(Rc::clone(&worker), stream, ingress)).await;
+        let served = Isolated::new(serve(Rc::clone(&worker), stream, (ingress, place))).await;
         if served.is_err() {
             worker.counters.panics.add(1);
         }
-        drop(place);
         worker.counters.open.sub(1);
     });
 }
 
-async fn serve(worker: Rc<Worker>, stream: Stream, ingress: Ingress) {
+async fn serve(worker: Rc<Worker>, stream: Stream, came: (Ingress, Option<Place>)) {
     let watch = worker.deadlines.watch(stream.fd());
-    let downstream = Downstream { stream: Rc::new(stream), watch, ingress: Rc::new(ingress) };
     let header_ms = worker.settings.timeouts.client_header_ms;
-    downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
-    downstream.watch.idle(true);
+    watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
+    watch.idle(true);
+    let introduced = preamble::introduce(&worker, (&stream, &watch), came).await;
+    let Some((ingress, _place)) = introduced else { return };
+    let downstream = Downstream { stream: Rc::new(stream), watch, ingress: Rc::new(ingress) };
     let mut received = Vec::with_capacity(IDLE_BYTES);
     while received.len() < PREFACE.len() && PREFACE.starts_with(&received) {
         let (result, buffer) = downstream.stream.read(received).await;

@@ -4,6 +4,7 @@
 //! atomic only so that the control surface may read it at any time. A line in the table below is
 //! all that a new counter takes: it then stands on `/metrics`, summed over the workers.
 
+use super::preamble::Introduced;
 use super::tally::{Count, Counted, Key, Labelled, Named, labels, total};
 use crate::exchange::refusal::Reason;
 use crate::wire::exposition::{Kind, Page};
@@ -57,6 +58,8 @@ counters! {
     open: Count = Gauge "caio_connections";
     /// Connections closed at once, because a bound on connections was reached.
     shed: Count = Counter "caio_connections_shed_total";
+    /// Connections to listeners that expect a PROXY header, by what became of them.
+    introduced: Labelled<Introduced> = Counter "caio_proxy_headers_total";
     /// Requests that arrived, whatever became of them.
     requests: Count = Counter "caio_requests_total";
     /// Requests in flight.

@@ -39,6 +39,7 @@ pub mod landscape;
 pub mod metrics;
 pub mod pieces;
 pub mod pool;
+mod preamble;
 pub mod recovery;
 pub mod reply;
 pub mod retention;

@@ -230,6 +230,9 @@ pub const API_KEY_BYTES_MAX: usize = 512;
 
 const _: () = assert!(2 * CLAIM_ID_BYTES_MAX <= PRINCIPAL_BYTES_MAX);
 
+/// Bytes of a PROXY header of version 2: addresses take 216 at the most, the rest is for what a
+/// proxy has to say about TLS.
+pub const PREAMBLE_BYTES_MAX: usize = 4096;
 /// Series of one family of metrics whose names an operator's files bring along, such as rules: more
 /// would cost a monitoring system more than they tell; what is beyond is counted together.
 pub const NAMED_SERIES_MAX: usize = 1024;

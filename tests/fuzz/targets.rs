@@ -22,7 +22,7 @@ use caio::http1::response::{self, ResponseHead};
 use caio::http1::{Cursor, Framing, HeadLimits, Parsed};
 use caio::http2::{Meter, MeterLimits, Role};
 use caio::wire::trace::Traceparent;
-use caio::wire::{authority, grpc, target};
+use caio::wire::{authority, grpc, preamble, target};
 use std::path::Path;
 
 fn vocabulary() -> Vocabulary {
@@ -50,6 +50,38 @@ fn response_heads() {
             response::parse(bytes, Method::Get, &limits, &mut Cursor::default(), &mut head);
         if let Parsed::Complete(len) = parsed {
             assert!(len <= bytes.len() && (100..600).contains(&head.status));
+        }
+    });
+}
+
+/// A header is over where it says, whatever comes behind, and is never said to miss more than it
+/// turns out to have.
+#[test]
+fn proxy_headers() {
+    use preamble::Preamble;
+    const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21";
+    check!().for_each(|bytes: &[u8]| {
+        for start in [&b""[..], b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN", BINARY] {
+            let bytes = [start, bytes].concat();
+            let whole = preamble::read(&bytes);
+            let mut have = 0;
+            let trickled = loop {
+                match preamble::read(&bytes[..have]) {
+                    Preamble::Missing(more) if have + more <= bytes.len() => {
+                        assert!(more > 0);
+                        have += more;
+                    }
+                    other => break other,
+                }
+            };
+            match (whole, trickled) {
+                (Preamble::Complete { len, .. }, trickled) => {
+                    assert_eq!((whole, len), (trickled, have));
+                }
+                (Preamble::Missing(_), Preamble::Missing(_)) => {}
+                (Preamble::Malformed(_), Preamble::Malformed(_) | Preamble::Missing(_)) => {}
+                (whole, trickled) => panic!("{whole:?} at once, {trickled:?} byte by byte"),
+            }
         }
     });
 }
