@@ -8,6 +8,7 @@ use super::depth::{self, Depth};
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
+use super::quota::{self, Quota};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[[hooks]]` and `[governance]`
     pub hooks: Hooks,
+    /// `[[quotas]]`, in the order of writing; their ids are unique.
+    pub quotas: Vec<Quota>,
     /// `[[identities]]`; their names are unique.
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
@@ -248,6 +251,7 @@ impl Default for Settings {
             audit: Audit::default(),
             admin: Admin::default(),
             hooks: Hooks::default(),
+            quotas: Vec::new(),
             identities: Vec::new(),
             assertion: None,
         }
@@ -365,6 +369,7 @@ pub(super) fn read(
             table.string("listen", faults).and_then(|text| socket(text, faults));
         table.finish(faults);
     }
+    settings.quotas = quota::read(root, faults);
     settings.identities = identity::read(root, vocabulary, faults);
     if let Some(table) = root.table("assertion", faults) {
         settings.assertion = identity::read_assertion(table, vocabulary, faults);
@@ -568,8 +573,8 @@ fn read_networks(table: &mut Table<'_>, key: &'static str, faults: &mut Faults) 
 }
 
 fn read_forwarding(mut table: Table<'_>, faults: &mut Faults) -> Forwarding {
-    let mut forwarding = Forwarding::default();
-    forwarding.trusted_proxies = read_networks(&mut table, "trusted_proxies", faults);
+    let trusted_proxies = read_networks(&mut table, "trusted_proxies", faults);
+    let mut forwarding = Forwarding { trusted_proxies, ..Forwarding::default() };
     flag(&mut table, "x_forwarded", &mut forwarding.x_forwarded, faults);
     flag(&mut table, "forwarded", &mut forwarding.forwarded, faults);
     flag(&mut table, "via", &mut forwarding.via, faults);

@@ -5,6 +5,7 @@ use super::counters::Counters;
 use super::durable::Durability;
 use super::identify::Identities;
 use super::landscape::Published;
+use super::limits::SharedQuotas;
 use super::metrics::Metrics;
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
@@ -27,6 +28,8 @@ use std::thread::JoinHandle;
 pub struct Shared {
     /// The settings.
     pub settings: Settings,
+    /// What workers count of quotas together.
+    pub quotas: SharedQuotas,
     /// The landscape for new exchanges.
     pub published: Publication<Published>,
     /// Set while the process holds nearly all the memory it may.
@@ -102,6 +105,7 @@ impl Gateway {
         let (trail, ends) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
         let mut ends = ends.unwrap_or_default().into_iter();
         let shared = Arc::new(Shared {
+            quotas: SharedQuotas::new(&settings.quotas, count),
             settings,
             published: Publication::new(u64::from(FIRST_VERSION), published),
             short_of_memory: AtomicBool::new(false),

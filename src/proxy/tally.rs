@@ -125,9 +125,12 @@ pub trait Key {
 /// [`NAMED_SERIES_MAX`] are counted together, as [`OTHER`].
 #[derive(Debug)]
 pub struct Named<K> {
-    series: OnceLock<Box<[(OnceLock<Box<str>>, Count)]>>,
+    series: OnceLock<Box<[Series]>>,
     key: PhantomData<K>,
 }
+
+/// A name, once the place is somebody's, and its count.
+type Series = (OnceLock<Box<str>>, Count);
 
 /// The name under which is counted what has no series of its own.
 pub const OTHER: &str = "_OTHER";
