@@ -21,6 +21,7 @@ mod meaning;
 pub mod model;
 mod pattern;
 pub mod policy;
+pub mod quota;
 mod relations;
 pub mod settings;
 pub mod tls;

@@ -9,6 +9,7 @@ use super::depth::{self, Depth};
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
+use super::quota::{self, Quota};
 use super::tls::{self, ListenerTls};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub hooks: Hooks,
     /// `[[companions]]`; their ids are unique.
     pub companions: Vec<Companion>,
+    /// `[[quotas]]`, in the order of writing; their ids are unique.
+    pub quotas: Vec<Quota>,
     /// `[[identities]]`; their names are unique.
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
@@ -273,6 +276,7 @@ impl Default for Settings {
             admin: Admin::default(),
             hooks: Hooks::default(),
             companions: Vec::new(),
+            quotas: Vec::new(),
             identities: Vec::new(),
             assertion: None,
         }
@@ -393,6 +397,7 @@ pub(super) fn read(
             table.string("listen", faults).and_then(|text| socket(text, faults));
         table.finish(faults);
     }
+    settings.quotas = quota::read(root, faults);
     settings.identities = identity::read(root, vocabulary, faults);
     if let Some(table) = root.table("assertion", faults) {
         settings.assertion = identity::read_assertion(table, vocabulary, faults);

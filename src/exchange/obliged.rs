@@ -35,6 +35,11 @@ pub fn amendments(policies: &Policies, rules: impl Iterator<Item = RuleId>) -> O
     (!all.is_empty()).then_some(all)
 }
 
+/// The quotas that rules hold a call to.
+pub fn limits(policies: &Policies, rules: impl Iterator<Item = RuleId>) -> Vec<String> {
+    all_of(policies, rules).flat_map(|obligations| obligations.limits.iter().cloned()).collect()
+}
+
 /// What the trail keeps of a call, where rules ask for more than what it would keep anyway.
 pub fn depth(
     policies: &Policies,

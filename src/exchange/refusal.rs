@@ -200,6 +200,27 @@ pub struct Refusal {
     pub retry_after: Option<u32>,
     /// How a governance hook wants the caller answered.
     pub denial: Option<Box<Denial>>,
+    /// What is left of the quotas that were asked, and what they are.
+    pub limits: Option<Box<LimitFields>>,
+}
+
+/// `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers-10 has them: lists
+/// of quota ids, `"id";r=left;t=seconds` and `"id";q=calls;w=seconds`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitFields {
+    /// `RateLimit`
+    pub left: String,
+    /// `RateLimit-Policy`
+    pub policy: String,
+}
+
+impl LimitFields {
+    /// The fields by their names in lower case, as far as they say anything.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [("ratelimit", self.left.as_str()), ("ratelimit-policy", self.policy.as_str())]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+    }
 }
 
 /// Where a decision ended without a service.
@@ -231,7 +252,15 @@ impl Refusal {
         // RFC 9110 15.5.6: a 405 says what is allowed; here, what a gateway serves at all.
         let served = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         let allow = (reason == Reason::MethodRefused).then(|| served.to_owned());
-        Self { reason, detail: detail.into(), stage: None, allow, retry_after, denial: None }
+        Self {
+            reason,
+            detail: detail.into(),
+            stage: None,
+            allow,
+            retry_after,
+            denial: None,
+            limits: None,
+        }
     }
 
     /// The HTTP status: the table's, unless a governance hook chose another.
@@ -271,7 +300,9 @@ impl Refusal {
             _ => None,
         };
         let challenge = challenge.map(|said| ("www-authenticate", said.into()));
-        allow.into_iter().chain(retry).chain(challenge)
+        let limits = self.limits.iter().flat_map(|limits| limits.each());
+        let limits = limits.map(|(name, value)| (name, value.into()));
+        allow.into_iter().chain(retry).chain(challenge).chain(limits)
     }
 
     /// The RFC 9457 body.

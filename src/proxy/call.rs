@@ -11,6 +11,7 @@ use super::accept::Ingress;
 use super::counters::Again;
 use super::identify::{Caller, identify};
 use super::landscape::Landscape;
+use super::limits::{self, Decided, Subject, Taken};
 use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::audit::asked::Asked;
@@ -69,6 +70,8 @@ pub struct Opening {
     attempt: u8,
     /// What governance hooks said, once they were asked.
     governed: Option<Box<Governed>>,
+    /// What it has taken of quotas; what counts calls in flight is given back with it.
+    taken: Taken,
 }
 
 struct Before {
@@ -186,6 +189,7 @@ impl Opening {
             before: None,
             attempt: 0,
             governed: None,
+            taken: Taken::default(),
         }
     }
 
@@ -293,8 +297,12 @@ pub fn begin(
     fill(worker, opening, view);
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
-    let identified = recognize(worker, opening, view);
+    let identified = recognize(worker, opening, view).and_then(|()| limit_early(worker, opening));
     let chosen = identified.and_then(|()| choose(worker, opening, view, &mut scratch));
+    let chosen = chosen.and_then(|chosen| {
+        limit(worker, opening, &chosen)?;
+        Ok(chosen)
+    });
     let chosen = match chosen {
         Ok(chosen) => chosen,
         Err(refusal) => {
@@ -478,6 +486,43 @@ fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), 
         // Who it was decided to trust on that name may not be trusted on another.
         let detail = "the host is not the one that the connection was secured for";
         return Err(Refusal::new(Reason::Misdirected, detail));
+    }
+    Ok(())
+}
+
+/// Takes the call from the quotas it is for that need no decision.
+fn limit_early(worker: &Worker, opening: &mut Opening) -> Result<(), Refusal> {
+    match &opening.caller {
+        Some(Caller { principal, .. }) if !worker.quotas.is_empty() => {
+            limits::take_early(worker, &mut opening.taken, &principal.id)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes the call from the other quotas it is for, now that it is known where it would go.
+fn limit(worker: &Worker, opening: &mut Opening, chosen: &Chosen) -> Result<(), Refusal> {
+    if worker.quotas.is_empty() {
+        return Ok(());
+    }
+    let Some(Caller { principal, .. }) = &opening.caller else { return Ok(()) };
+    let snapshot = &opening.landscape.snapshot;
+    let Chosen { settled, .. } = chosen;
+    let named = obliged::limits(snapshot.policies(), settled.certified.obliging());
+    let decided = Decided {
+        route: snapshot.route_entry(settled.route.route).map_or("", |route| &route.id),
+        capability: snapshot.capability_entry(settled.route.capability).map_or("", |it| &it.name),
+        service: snapshot.service(settled.certified.service()).map_or("", |service| &service.id),
+        named: &named,
+    };
+    let subject = Subject { principal: &principal.id, decided: Some(decided) };
+    limits::take(worker, &mut opening.taken, &subject)?;
+    if let Some(told) = opening.taken.told() {
+        let mut amendments = opening.amendments.as_deref().cloned().unwrap_or_default();
+        amendments.answered.retain(|(name, _)| !name.starts_with("ratelimit"));
+        let fields = told.each().map(|(name, value)| (name.to_owned(), value.into()));
+        amendments.answered.extend(fields);
+        opening.amendments = Some(Rc::new(amendments));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! atomic only so that the control surface may read it at any time. A line in the table below is
 //! all that a new counter takes: it then stands on `/metrics`, summed over the workers.
 
+use super::limits::QuotaId;
 use super::preamble::Introduced;
 use super::tally::{Count, Counted, Key, Labelled, Named, labels, total};
 use crate::exchange::refusal::Reason;
@@ -82,6 +83,11 @@ counters! {
     in_flight: Count = Gauge "caio_requests_in_flight";
     /// Requests that the gateway refused, by the refusal's code.
     refusals: Labelled<Reason> = Counter "caio_refusals_total";
+    /// Calls that a quota refused, by its id.
+    limited: Named<QuotaId> = Counter "caio_limited_total";
+    /// Calls that were refused because a quota had no room for one more key: then its table is too
+    /// small, or somebody makes up principals.
+    limits_full: Count = Counter "caio_limits_full_total";
     /// Decisions that were made, to forward a request or to refuse it.
     decisions: Count = Counter "caio_decisions_total";
     /// Decisions that the inline re-check did not confirm: must stay 0.

@@ -37,6 +37,7 @@ pub mod http2_server;
 pub mod http2_view;
 pub mod identify;
 pub mod landscape;
+pub mod limits;
 pub mod metrics;
 pub mod pieces;
 pub mod pool;

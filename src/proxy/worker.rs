@@ -8,6 +8,7 @@ use super::gateway::Shared;
 use super::hooks::Hooks;
 use super::identify::{Identifier, Identities};
 use super::landscape::Landscape;
+use super::limits::Quotas;
 use super::pool::{Pool, PoolLimits};
 use super::secure::Guard;
 use super::timed::Timer;
@@ -66,6 +67,8 @@ pub struct Worker {
     pub addresses: Addresses,
     /// Governance hooks, where there are any.
     pub hooks: Option<Hooks>,
+    /// How much callers may use.
+    pub quotas: Quotas,
     turn: Cell<usize>,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
@@ -110,6 +113,7 @@ impl Worker {
         };
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
+        let quotas = Quotas::new(&settings.quotas, &shared.quotas, &counters.limited);
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
         let hooks = Hooks::new(&settings);
         let clock = Clock::new();
@@ -132,6 +136,7 @@ impl Worker {
             additions: Shelf::default(),
             addresses,
             hooks,
+            quotas,
             turn: Cell::new(0),
             evidence: Cell::new(None),
             trusted,

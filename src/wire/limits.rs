@@ -232,6 +232,23 @@ pub const API_KEY_BYTES_MAX: usize = 512;
 
 const _: () = assert!(2 * CLAIM_ID_BYTES_MAX <= PRINCIPAL_BYTES_MAX);
 
+/// Quotas of one process; each is held against every request.
+pub const QUOTAS_MAX: usize = 64;
+/// Bytes of a quota's id: it goes out in a field with every answer that is counted.
+pub const QUOTA_ID_BYTES_MAX: usize = 64;
+/// Callers, routes, services or capabilities that one quota names.
+pub const QUOTA_NAMES_MAX: usize = 64;
+/// Calls of a rate: below, a token's interval in whole nanoseconds is off by a thousandth at most.
+pub const RATE_PER_SECOND_MAX: u64 = 1_000_000;
+/// Tokens in a bucket, and calls of one key in flight at once.
+pub const QUOTA_MOST: u64 = 1_000_000_000;
+/// Sets of 16 keys whose bucket is not full that one quota by principal remembers, 1 MiB of memory:
+/// with a quarter of these places taken one caller in a million finds no room.
+pub const QUOTA_SETS: usize = 4096;
+/// The same of a quota by route or service alone, of which there are fewer.
+pub const QUOTA_SETS_FEW: usize = 256;
+/// Keys of one set.
+pub const QUOTA_SET_KEYS: usize = 16;
 /// Bytes of a PROXY header of version 2: addresses take 216 at the most, the rest is for what a
 /// proxy has to say about TLS.
 pub const PREAMBLE_BYTES_MAX: usize = 4096;

@@ -77,6 +77,9 @@ x = 1
 id = "c"
 kind = "http"
 endpoint = "127.0.0.1:1"
+[[quotas]]
+id = "q"
+concurrency = 1
 x = 1
 [[listeners]]
 address = "127.0.0.1:1"
@@ -149,7 +152,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 28, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 29, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
@@ -159,7 +162,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
 
 /// What the reference shows as an example of settings whose default is nothing.
 #[test]
-fn the_reference_s_example_of_identities_is_sound_and_writes_down_the_defaults() {
+fn the_reference_s_examples_are_sound_and_write_down_the_defaults() {
     let lines = REFERENCE.lines().filter_map(|line| line.strip_prefix("#   "));
     let example: String = lines.map(|line| format!("{line}\n")).collect();
     let caio = CAIO.replace("[[services]]", &format!("{example}\n[[services]]"));
@@ -189,6 +192,17 @@ kind = "peer_certificate"
 key = "ed25519.pem"
 issuer = "https://gateway.example.org"
 facts = ["caller.clearance"]
+
+[[quotas]]
+id = "callers"
+per = ["principal"]
+callers = ["*"]
+routes = ["*"]
+services = ["*"]
+capabilities = ["*"]
+rate = "100/s"
+burst = 200
+concurrency = 10
 
 [[services]]"#;
     let caio = CAIO.replace("[[services]]", bare);

@@ -2,7 +2,7 @@
 
 use super::super::landscape::Landscape;
 use super::super::worker::Worker;
-use super::{Opening, fill, recognize, request_drops};
+use super::{Opening, fill, limit_early, recognize, request_drops};
 use crate::exchange::amendments::Amendments;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::find_route;
@@ -24,6 +24,7 @@ pub fn hooked(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Op
     }
     // What is refused whatever they say is nothing to ask them about.
     recognize(worker, opening, view).ok()?;
+    limit_early(worker, opening).ok()?;
     let snapshot = &opening.landscape.snapshot;
     let route = find_route(snapshot, view).ok()?.route;
     (!snapshot.hooks(route).is_empty()).then_some(route)
