@@ -75,9 +75,9 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "caio-landscape/1 caio-sem/1\n\
-        route \"a\" host \"*\" operation \"GET /a\" capability \"x/1\" body default timeout default\n\
+        route \"a\" host \"*\" operation \"GET /a\" capability \"x/1\" body default\n\
         hooks \"h\" \"i\"\n\
-        route \"b\" host \"*\" operation \"GET /b\" capability \"x/1\" body default timeout default\n\
+        route \"b\" host \"*\" operation \"GET /b\" capability \"x/1\" body default\n\
         hooks none\n\
         hook \"h\" failure refuse\n\
         hook \"i\" failure open\n\
@@ -102,7 +102,8 @@ mod tests {
             assert!(holds(&[(0, ALLOW), (1, OPEN)], (verdict, 0), 0, 0));
             assert!(holds(&[], (verdict, 0), 1, 0), "a route that names none");
             assert!(holds(&[(1, ALLOW)], (verdict, 0), 7, 0), "one that follows from a contract");
-            for bad in [&[][..], &[(0, ALLOW)], &[(1, ALLOW), (0, ALLOW)], &[(0, OPEN), (1, ALLOW)]] {
+            for bad in [&[][..], &[(0, ALLOW)], &[(1, ALLOW), (0, ALLOW)], &[(0, OPEN), (1, ALLOW)]]
+            {
                 assert!(!holds(bad, (verdict, 0), 0, 0), "{bad:?}");
             }
             for came in [DENY, UNAVAILABLE] {

@@ -122,6 +122,7 @@ pub(crate) struct Outcome {
 }
 
 /// One attempt of one request: what was known, and what was decided.
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Decision {
     pub(crate) ns: u64,
     pub(crate) request: [u8; 16],

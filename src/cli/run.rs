@@ -86,6 +86,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     let (settings, digest) = (configuration.settings.clone(), configuration.digest);
     let mut files = Files::new(path, configuration);
     let probes = settings.admin.listen;
+    let audited = settings.audit.directory.clone();
+    let companions = settings.companions.clone();
     let gateway = match Gateway::start(settings, digest, published, identities) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -116,8 +118,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
-    let companions = match &files.settings.audit.directory {
-        Some(trail) => Some(companion::start(&files.settings.companions, trail)?),
+    let companions = match &audited {
+        Some(trail) => Some(companion::start(&companions, trail)?),
         None => None,
     };
     out.writer.flush()?;
