@@ -366,7 +366,7 @@ fn dictionary_id(number: u64) -> u32 {
     u32::try_from(place).map_or(0, |place| place + 1)
 }
 
-/// Hidden facts, hooks' words, a gap, an adoption, a dictionary's entry, a decision and its outcome.
+/// Hidden facts, hooks' words, a gap, an adoption, a dictionary's entry, a decision, its outcome.
 const RECORDS_MAX: u64 = FACTS_MAX + HOOKS_PER_ROUTE_MAX as u64 + 5;
 /// Facts of one decision: what its count can say.
 const FACTS_MAX: u64 = 255;

@@ -75,9 +75,9 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "caio-landscape/1 caio-sem/1\n\
-        route \"a\" host \"*\" operation \"GET /a\" capability \"x/1\" body default timeout default\n\
+        route \"a\" host \"*\" operation \"GET /a\" capability \"x/1\" body default\n\
         hooks \"h\" \"i\"\n\
-        route \"b\" host \"*\" operation \"GET /b\" capability \"x/1\" body default timeout default\n\
+        route \"b\" host \"*\" operation \"GET /b\" capability \"x/1\" body default\n\
         hooks none\n\
         hook \"h\" failure refuse\n\
         hook \"i\" failure open\n\

@@ -133,7 +133,7 @@ pub struct Hooks {
     pub all: Vec<Hook>,
     /// Asked on every route that names none itself, in order.
     pub default: Vec<String>,
-    /// Fields that decide by themselves, sorted: no hook may change them behind the decision's back.
+    /// Fields that decide by themselves, sorted: no hook may change them unseen.
     pub deciding: Vec<String>,
 }
 
@@ -165,7 +165,7 @@ pub(super) fn read(
     hooks
 }
 
-/// The hooks that `hooks = […]` of a route or of `[governance]` names; `None` where it is not there.
+/// The hooks that `hooks = […]` of a route or of `[governance]` names; `None` where it is absent.
 pub(super) fn read_named<'d>(table: &mut Table<'d>, faults: &mut Faults) -> Option<Vec<Text<'d>>> {
     let place = table.place_of("hooks");
     let texts = table.strings("hooks", faults);

@@ -1,7 +1,7 @@
 //! A request that another proxy describes in a `CheckRequest`, as routing and facts see it.
 //!
-//! What is described is canonicalised and checked like what arrives: the other proxy may match paths
-//! by other rules, and a path that has two readings is refused rather than guessed.
+//! What is described is made canonical and checked like what arrives: the other proxy may match
+//! paths by other rules, and a path that has two readings is refused rather than guessed.
 
 use super::refusal::{Reason, Refusal};
 use super::view::Inbound;

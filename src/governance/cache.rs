@@ -1,6 +1,6 @@
 //! Answers that hold for a while, by what the operator says they depend on.
 //!
-//! Only what a hook said is kept, never that it said nothing. A new landscape forgets everything: an
+//! Only what a hook said is kept, never that it said nothing. A new landscape forgets all of it: an
 //! answer was given to a caller, a route and a hook as they were then.
 
 use super::answer::Answer;

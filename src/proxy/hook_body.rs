@@ -29,8 +29,8 @@ pub(super) enum Unasked {
     Gone,
 }
 
-/// Asks the hooks of an HTTP/1.1 request, if its route has any that were not asked yet. What is read
-/// of the body goes behind the head in `input`.
+/// Asks the hooks of an HTTP/1.1 request, if its route has any not asked yet. What is read of the
+/// body goes behind the head in `input`.
 ///
 /// # Errors
 /// The body does not come, or the request cannot be described.

@@ -1,4 +1,4 @@
-//! The hooks that a landscape has asked before decisions, as far as decisions and records need them.
+//! The hooks that a landscape has asked before decisions, as far as records need them.
 
 use crate::config::hook::{Hooks, OnFailure};
 use std::sync::Arc;

@@ -352,10 +352,26 @@ async fn opening_on_failure_is_a_choice_that_every_record_tells() {
 async fn all_hooks_of_a_route_must_allow_in_its_order() {
     let (first, second) = (Hook::start().await, Hook::start().await);
     let two = format!(
-        "{}[[hooks]]\nid = \"b\"\nkind = \"grpc\"\nendpoints = [\"{}\"]\n\n[[routes]]\nid = \"both\"\n\
-         operation = \"* /*\"\nhost = \"a.example\"\ncapability = \"test.echo/1\"\nhooks = [\"opa\", \
-         \"b\"]\n\n[[routes]]\nid = \"none\"\nhost = \"a.example\"\noperation = \"GET /free\"\ncapability = \
-         \"test.echo/1\"\nhooks = []\n",
+        r#"{}
+[[hooks]]
+id = "b"
+kind = "grpc"
+endpoints = ["{}"]
+
+[[routes]]
+id = "both"
+operation = "* /*"
+host = "a.example"
+capability = "test.echo/1"
+hooks = ["opa", "b"]
+
+[[routes]]
+id = "none"
+host = "a.example"
+operation = "GET /free"
+capability = "test.echo/1"
+hooks = []
+"#,
         hooks(first.address, ""),
         second.address
     );
@@ -514,9 +530,19 @@ async fn a_hook_over_http_allows_with_200_denies_with_others_and_fails_with_5xx(
         }
     });
     let config = format!(
-        "[governance]\nhooks = [\"check\"]\n\n[[hooks]]\nid = \"check\"\nkind = \"http\"\nendpoints = \
-         [\"{}\"]\npath_prefix = \"/check\"\nheaders = [\"x-tenant\"]\nservice_headers = \
-         [\"x-user\"]\ncaller_headers = [\"x-seen\"]\ncontext = {{ x-env = \"test\" }}\n",
+        r#"[governance]
+hooks = ["check"]
+
+[[hooks]]
+id = "check"
+kind = "http"
+endpoints = ["{}"]
+path_prefix = "/check"
+headers = ["x-tenant"]
+service_headers = ["x-user"]
+caller_headers = ["x-seen"]
+context = {{ x-env = "test" }}
+"#,
         server.address
     );
     let world = World::start(&config);

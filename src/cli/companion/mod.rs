@@ -4,8 +4,8 @@
 //!   cursor ─▶ trail, as far as it is signed ─▶ batch ─▶ send ──taken──▶ cursor, durable
 //!                                                ▲        └ not taken: pause, the same again
 //! ```
-//! Each has a thread of its own and reads what the writer has made durable: a companion that is down
-//! delays nobody. It loses nothing either, as long as retention does not take what it was not told.
+//! Each has a thread of its own and reads what the writer has made durable: one that is down delays
+//! nobody. It loses nothing either, as long as retention does not take what it was not told.
 
 mod cursor;
 mod send;

@@ -52,6 +52,8 @@ pub async fn govern(
     };
     let additions = Rc::clone(&opening.additions);
     let principal = opening.caller.as_ref().map(|caller| Arc::clone(&caller.principal.id));
+    let ingress = Rc::clone(&opening.ingress);
+    let secure = ingress.secure.as_ref();
     let described = Described {
         id: std::str::from_utf8(additions.request_id()).unwrap_or_default(),
         wall_ms: opening.arrival.wall_ms,
@@ -64,8 +66,11 @@ pub async fn govern(
             _ => "HTTP/2",
         },
         bytes: view.body_bytes(),
-        peer: Some(opening.ingress.peer),
+        peer: Some(ingress.peer),
         principal: principal.as_deref().unwrap_or_default(),
+        scheme: if secure.is_some() { "https" } else { "http" },
+        certificate: secure.and_then(|secure| secure.certificate.as_deref()),
+        sni: secure.and_then(|secure| secure.name.as_deref()),
         fields: &fields,
         body,
         ..Described::default()
