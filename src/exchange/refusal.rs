@@ -1,5 +1,5 @@
 //! Every reply that CAIO makes by itself, in one table: from here come HTTP status, gRPC status,
-//! problem type (RFC 9457), the stable code, the documentation (`refusals_markdown`) and the tests.
+//! problem type (RFC 9457), the stable code, the documentation (`refusals.md`) and the tests.
 
 use crate::governance::answer::Denial;
 use crate::wire::grpc::code_of_http;
@@ -375,10 +375,10 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_the_table() {
-        let readme = include_str!("../../README.md");
+    fn the_document_shows_the_table() {
+        let document = include_str!("refusals.md");
         let table = refusals_markdown();
-        assert!(readme.contains(&table), "README.md is to contain:\n{table}");
+        assert!(document.contains(&table), "refusals.md is to contain:\n{table}");
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Entry {
         let Some(decided) = &subject.decided else {
             return self.is_early() && selects(&quota.callers, subject.principal);
         };
-        let named = || decided.named.iter().any(|name| *name == quota.id);
+        let named = || decided.named.contains(&quota.id);
         !self.is_early()
             && (quota.apply == Apply::Always || named())
             && selects(&quota.callers, subject.principal)

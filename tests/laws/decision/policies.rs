@@ -49,7 +49,7 @@ fn under(world: &World, policies: &Policies, identified: bool) -> Result<Snapsho
 }
 
 fn wrong(policies: &Policies, identified: bool) -> Vec<String> {
-    let problems = under(&world(), policies, identified).expect_err("it must not compile");
+    let problems = under(&world(), policies, identified).unwrap_err();
     problems.iter().map(|it| format!("{}: {}", it.subject, it.what)).collect()
 }
 
