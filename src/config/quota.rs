@@ -1,8 +1,10 @@
 //! How many calls there may be: rates and calls in flight, by caller, route and service.
 
+use super::model::Origin;
+use super::policy::Policies;
 use super::settings::{choice, unique};
 use crate::wire::document::{Table, Text};
-use crate::wire::fault::{Faults, quoted};
+use crate::wire::fault::{Fault, Faults, quoted};
 use crate::wire::limits::{
     NAME_BYTES_MAX, PRINCIPAL_BYTES_MAX, QUOTA_ID_BYTES_MAX, QUOTA_MOST, QUOTA_NAMES_MAX,
     QUOTAS_MAX, RATE_PER_SECOND_MAX,
@@ -113,6 +115,30 @@ pub(super) fn read(root: &mut Table<'_>, faults: &mut Faults) -> Vec<Quota> {
         quotas.extend(read_one(table, &mut ids, faults));
     }
     quotas
+}
+
+/// Rules name quotas that there are: a misspelt one would limit nothing.
+pub(super) fn relate(
+    quotas: &[Quota],
+    policies: &Policies,
+    origins: &BTreeMap<String, Origin>,
+    faults: &mut Faults,
+) {
+    for rule in &policies.rules {
+        for id in &rule.obligations.limits {
+            let Some(at) = origins.get(&rule.id) else { continue };
+            if quotas.iter().any(|quota| quota.id == *id) {
+                continue;
+            }
+            faults.push(Fault {
+                file: at.file.clone(),
+                line: at.line,
+                column: at.column,
+                what: format!("there is no quota {}", quoted(id)),
+                mend: "add it to `[[quotas]]`, or take it out of `limits`".to_owned(),
+            });
+        }
+    }
 }
 
 fn read_one(

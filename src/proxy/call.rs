@@ -11,7 +11,7 @@ use super::accept::Ingress;
 use super::counters::Again;
 use super::identify::{Caller, identify};
 use super::landscape::Landscape;
-use super::limits::{self, Decided, Subject, Taken};
+use super::limits::Taken;
 use super::pool::{Connection, Endpoint, NoConnection};
 use super::worker::Worker;
 use crate::audit::asked::Asked;
@@ -45,8 +45,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 mod govern;
+mod limit;
 
 pub use govern::{govern, hooked};
+use limit::{limit, limit_early};
 
 /// Services one request may go to in all: the first choice and one other.
 const ATTEMPTS_MAX: usize = 2;
@@ -486,43 +488,6 @@ fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), 
         // Who it was decided to trust on that name may not be trusted on another.
         let detail = "the host is not the one that the connection was secured for";
         return Err(Refusal::new(Reason::Misdirected, detail));
-    }
-    Ok(())
-}
-
-/// Takes the call from the quotas it is for that need no decision.
-fn limit_early(worker: &Worker, opening: &mut Opening) -> Result<(), Refusal> {
-    match &opening.caller {
-        Some(Caller { principal, .. }) if !worker.quotas.is_empty() => {
-            limits::take_early(worker, &mut opening.taken, &principal.id)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Takes the call from the other quotas it is for, now that it is known where it would go.
-fn limit(worker: &Worker, opening: &mut Opening, chosen: &Chosen) -> Result<(), Refusal> {
-    if worker.quotas.is_empty() {
-        return Ok(());
-    }
-    let Some(Caller { principal, .. }) = &opening.caller else { return Ok(()) };
-    let snapshot = &opening.landscape.snapshot;
-    let Chosen { settled, .. } = chosen;
-    let named = obliged::limits(snapshot.policies(), settled.certified.obliging());
-    let decided = Decided {
-        route: snapshot.route_entry(settled.route.route).map_or("", |route| &route.id),
-        capability: snapshot.capability_entry(settled.route.capability).map_or("", |it| &it.name),
-        service: snapshot.service(settled.certified.service()).map_or("", |service| &service.id),
-        named: &named,
-    };
-    let subject = Subject { principal: &principal.id, decided: Some(decided) };
-    limits::take(worker, &mut opening.taken, &subject)?;
-    if let Some(told) = opening.taken.told() {
-        let mut amendments = opening.amendments.as_deref().cloned().unwrap_or_default();
-        amendments.answered.retain(|(name, _)| !name.starts_with("ratelimit"));
-        let fields = told.each().map(|(name, value)| (name.to_owned(), value.into()));
-        amendments.answered.extend(fields);
-        opening.amendments = Some(Rc::new(amendments));
     }
     Ok(())
 }

@@ -358,6 +358,44 @@ burst = 2
 }
 
 #[test]
+fn a_quota_that_rules_name_binds_only_their_calls() {
+    let origin = Origin::echo();
+    let more = r#"[[listeners]]
+address = "127.0.0.1:0"
+proxy_protocol = ["127.0.0.1"]
+[[callers]]
+id = "guest"
+networks = ["192.0.2.0/24"]
+[[quotas]]
+id = "few"
+rate = "1/h"
+burst = 2
+apply = "named"
+[[policies]]
+id = "guests"
+effect = "permit"
+callers = ["guest"]
+limits = ["few"]
+[[policies]]
+id = "others"
+effect = "permit"
+callers = ["anonymous"]
+"#;
+    let gateway = gateway(origin.address, Protocol::Http1, 1, more);
+    let ask = |from: &str| {
+        let bytes = format!(
+            "PROXY TCP4 {from} 198.51.100.1 1 2\r\n\
+             GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
+        );
+        exchange(gateway.address, bytes.as_bytes(), usize::MAX).status().unwrap()
+    };
+    for _ in 0..4 {
+        assert_eq!(ask("203.0.113.1"), 200);
+    }
+    assert_eq!([(); 3].map(|()| ask("192.0.2.1")), [200, 200, 429]);
+}
+
+#[test]
 fn refusals_are_on_record_and_the_trail_checks() {
     let kept = Scratch::new();
     let origin = Origin::echo();
