@@ -279,7 +279,6 @@ audit = { payload = "digests", fields = ["x-note"] }
     let mut connection = h2::Connection::open(gateway.address);
     let fields = [("x-tenant", "mine"), ("x-debug", "1"), ("x-note", "kept"), ("x-other", "stays")];
     assert!(connection.call(1, &h2::head("GET", "/", &fields)));
-    assert!(connection.until_stream_ends(1).head(1).is_some());
     let requests = origin.requests();
     assert_eq!(requests.len(), 3);
     for (at, request) in requests.iter().enumerate() {
