@@ -259,6 +259,36 @@ struct Builder<'a> {
     out: &'a mut Policies,
     problems: &'a mut Problems,
     tables: BTreeMap<(u32, RouteKind), u32>,
+    /// How many classes of callers there are.
+    count: usize,
+    /// Kinds of calls so far.
+    cells: usize,
+    /// What stands in the arrays already: equal parts of programs are one, whoever they are for.
+    known: Known,
+}
+
+/// Of so many classes one must be listed for a table of all.
+const DENSE_PART: usize = 4;
+/// So many are found in a list as fast.
+const DENSE_MIN: usize = 8;
+
+/// Places in the arrays of [`Policies`] by what stands there.
+#[derive(Default)]
+struct Known {
+    tests: BTreeMap<Vec<Test>, Span>,
+    conditions: BTreeMap<Vec<Span>, Span>,
+    steps: BTreeMap<Vec<Step>, Span>,
+    programs: BTreeMap<Program, u32>,
+    masks: BTreeMap<Vec<u64>, u32>,
+}
+
+/// The place of a list, new or known.
+fn shared<T: Clone + Ord>(
+    known: &mut BTreeMap<Vec<T>, Span>,
+    all: &mut Vec<T>,
+    list: Vec<T>,
+) -> Span {
+    *known.entry(list).or_insert_with_key(|list| append(all, list.iter().cloned()))
 }
 
 impl<'a> Builder<'a> {
@@ -276,14 +306,15 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        let (routes, tables) = (Vec::new(), BTreeMap::new());
-        Self { rules, services, classes_of, routes, out, problems, tables }
+        let (routes, tables, count) = (Vec::new(), BTreeMap::new(), classes.len());
+        let (cells, known) = (0, Known::default());
+        Self { rules, services, classes_of, routes, out, problems, tables, count, cells, known }
     }
 
     /// Makes the programs of the next capability; false where they are too many.
     fn capability(&mut self, capability: &Capability, kinds: &BTreeSet<RouteKind>) -> bool {
         let number = u32::try_from(self.out.capabilities.len()).unwrap_or(u32::MAX);
-        let mut masks = Masks::new(capability.candidates.len());
+        let masks = Masks { words: capability.candidates.len().div_ceil(64) };
         let mut conditions = Conditions::default();
         let mut concerned = Vec::new();
         let promised: Vec<Option<PromiseBox>> = capability
@@ -303,11 +334,11 @@ impl<'a> Builder<'a> {
                 (Some(facts), _) => conditions.number(&facts.cnf),
                 (None, _) => ALWAYS,
             };
-            let mask = masks.place(mask, &mut self.out.masks);
+            let mask = masks.place(mask, &mut self.known.masks, &mut self.out.masks);
             let obliges = !rule.obligations.is_empty();
             concerned.push(Concerned { rule: at, mask, condition, obliges });
         }
-        let spans = conditions.spans(&capability.columns, self.out);
+        let spans = conditions.spans(&capability.columns, &mut self.known.tests, self.out);
         let mut work = Work { capability, concerned, spans, masks, programs: BTreeMap::new() };
         let one = kinds.len() < 2;
         for kind in kinds {
@@ -340,19 +371,31 @@ impl<'a> Builder<'a> {
         // The first class is that of callers whom no rule names.
         let of_others = special.remove(&0).unwrap_or_default();
         let other = self.program(work, shadowed, merged(&everyone, &of_others))?;
-        let start = place(self.out.classes.len());
+        let mut classes: Vec<(u16, u32)> = Vec::new();
         for (class, mine) in special {
             let program = self.program(work, shadowed, merged(&everyone, &mine))?;
             if program != other {
-                self.out.classes.push((class, program));
+                classes.push((class, program));
             }
         }
-        if self.out.classes.len() > POLICY_CELLS_MAX {
+        self.cells += classes.len();
+        if self.cells > POLICY_CELLS_MAX {
             let what = format!("tell apart more than {POLICY_CELLS_MAX} kinds of calls");
             return self.too_much(&what);
         }
-        let classes = Span { start, end: place(self.out.classes.len()) };
-        self.out.tables.push(Table { other, classes });
+        // Where a good part of all classes is listed, a place for each costs little and finding it
+        // nothing.
+        let is_dense = classes.len() * DENSE_PART >= self.count && classes.len() > DENSE_MIN;
+        let classes = if is_dense {
+            let mut all = vec![other; self.count];
+            for (class, program) in classes {
+                *all.get_mut(usize::from(class))? = program;
+            }
+            append(&mut self.out.dense, all)
+        } else {
+            append(&mut self.out.classes, classes)
+        };
+        self.out.tables.push(Table { other, classes, is_dense });
         Some(place(self.out.tables.len() - 1))
     }
 
@@ -414,18 +457,23 @@ impl<'a> Builder<'a> {
         self.check(work, &conditions, &obliging);
         let gates = steps.iter().filter(|step| !step.shadow && step.condition != ALWAYS);
         let gates: Vec<Step> = gates.copied().collect();
-        let fixed = fixed.map(|mask| work.masks.place(mask, &mut self.out.masks));
+        let known = &mut self.known;
+        let masks = &mut self.out.masks;
+        let fixed = fixed.map(|mask| work.masks.place(mask, &mut known.masks, masks));
         let conditions = conditions.into_iter();
         let spans = conditions.filter_map(|at| work.spans.get(usize::from(at)).copied());
         let program = Program {
             enforced,
             fixed,
-            gates: append(&mut self.out.steps, gates),
-            steps: append(&mut self.out.steps, steps),
-            conditions: append(&mut self.out.conditions, spans),
+            gates: shared(&mut known.steps, &mut self.out.steps, gates),
+            steps: shared(&mut known.steps, &mut self.out.steps, steps),
+            conditions: shared(&mut known.conditions, &mut self.out.conditions, spans.collect()),
         };
-        self.out.programs.push(program);
-        let number = place(self.out.programs.len() - 1);
+        let programs = &mut self.out.programs;
+        let number = *known.programs.entry(program).or_insert_with(|| {
+            programs.push(program);
+            place(programs.len() - 1)
+        });
         work.programs.insert((shadowed, rules), number);
         Some(number)
     }
@@ -518,23 +566,23 @@ fn mask(
     mask
 }
 
-/// The masks of one capability; equal ones are one.
+/// How long the masks of one capability are; equal ones of all are one.
 struct Masks {
     words: usize,
-    known: BTreeMap<Vec<u64>, u32>,
 }
 
 impl Masks {
-    fn new(candidates: usize) -> Self {
-        Self { words: candidates.div_ceil(64), known: BTreeMap::new() }
-    }
-
     fn none(&self) -> Vec<u64> {
         vec![0; self.words]
     }
 
-    fn place(&mut self, mask: Vec<u64>, all: &mut Vec<u64>) -> u32 {
-        *self.known.entry(mask).or_insert_with_key(|mask| append(all, mask.iter().copied()).start)
+    fn place(
+        &self,
+        mask: Vec<u64>,
+        known: &mut BTreeMap<Vec<u64>, u32>,
+        all: &mut Vec<u64>,
+    ) -> u32 {
+        *known.entry(mask).or_insert_with_key(|mask| append(all, mask.iter().copied()).start)
     }
 
     fn read<'a>(&self, start: u32, all: &'a [u64]) -> &'a [u64] {
@@ -557,9 +605,14 @@ impl<'a> Conditions<'a> {
         })
     }
 
-    fn spans(&self, columns: &Columns, out: &mut Policies) -> Vec<Span> {
-        let tests = self.all.iter().map(|cnf| append(&mut out.tests, tests(columns, cnf)));
-        tests.collect()
+    fn spans(
+        &self,
+        columns: &Columns,
+        known: &mut BTreeMap<Vec<Test>, Span>,
+        out: &mut Policies,
+    ) -> Vec<Span> {
+        let all = self.all.iter().map(|cnf| shared(known, &mut out.tests, tests(columns, cnf)));
+        all.collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::callers::Class;
 use super::policies::tests;
+use crate::config::model::Condition;
 use crate::config::policy::{IdPattern, Stance, speaks_of};
 use crate::snapshot::flat::FlatNeeds;
 use crate::snapshot::policy::{Rule, Span};
@@ -84,12 +85,20 @@ pub(super) fn book(rules: &[Rule], sides: &Sides<'_>) -> Rulebook {
 
 fn conditions(rules: &[Rule], sides: &Sides<'_>, book: &mut Rulebook) {
     let place = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    // Those with the same columns share what is laid out for them.
+    let mut alike: BTreeMap<_, Vec<&Capability>> = BTreeMap::new();
     for capability in sides.capabilities {
+        alike.entry(capability.columns.identity()).or_default().push(capability);
+    }
+    let mut spans = BTreeMap::new();
+    for (identity, capabilities) in &alike {
+        let Some(capability) = capabilities.first() else { continue };
         let start = place(book.conditions.len());
         let mut known = BTreeMap::new();
         for (rule, number) in rules.iter().zip(0u32..) {
-            let mine = speaks_of(rule.scope.capabilities.as_deref(), &capability.name);
-            let Some(facts) = rule.facts.as_ref().filter(|_| mine) else { continue };
+            let patterns = rule.scope.capabilities.as_deref();
+            let mine = |_: &&Condition| capabilities.iter().any(|it| speaks_of(patterns, &it.name));
+            let Some(facts) = rule.facts.as_ref().filter(mine) else { continue };
             let span = *known.entry(&facts.cnf).or_insert_with(|| {
                 let start = place(book.tests.len());
                 book.tests.extend(tests(&capability.columns, &facts.cnf));
@@ -97,6 +106,11 @@ fn conditions(rules: &[Rule], sides: &Sides<'_>, book: &mut Rulebook) {
             });
             book.conditions.push((number, span));
         }
-        book.conditional.push(Span { start, end: place(book.conditions.len()) });
+        spans.insert(identity, Span { start, end: place(book.conditions.len()) });
     }
+    book.conditional = sides
+        .capabilities
+        .iter()
+        .map(|it| spans.get(&it.columns.identity()).copied().unwrap_or_default())
+        .collect();
 }

@@ -117,7 +117,7 @@ impl Tally {
 }
 
 /// `low <= fact <= high`, one literal of a clause.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Test {
     pub(crate) column: u16,
     /// Whether it ends its clause.
@@ -127,7 +127,7 @@ pub(crate) struct Test {
 }
 
 /// A stretch of one of the arrays.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     pub(crate) start: u32,
     pub(crate) end: u32,
@@ -141,7 +141,7 @@ impl Span {
 }
 
 /// A rule that is left in a program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Step {
     pub(crate) rule: RuleId,
     pub(crate) kind: RuleKind,
@@ -156,7 +156,7 @@ pub(crate) struct Step {
 pub(crate) const ALWAYS: u16 = u16::MAX;
 
 /// What is left to decide for a class of callers on a class of routes of a capability.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Program {
     /// Whether whoever is not permitted is refused.
     pub(crate) enforced: bool,
@@ -175,8 +175,9 @@ pub(crate) struct Program {
 pub(crate) struct Table {
     /// For classes that are not listed.
     pub(crate) other: u32,
-    /// The classes that are.
+    /// The classes that are: in `classes`, or where they are many, all of them in `dense`.
     pub(crate) classes: Span,
+    pub(crate) is_dense: bool,
 }
 
 /// A capability whose routes fall into several classes: the route says which table.
@@ -199,6 +200,8 @@ pub struct Policies {
     pub(crate) tables: Vec<Table>,
     /// Sorted within a table, each with its program.
     pub(crate) classes: Vec<(u16, u32)>,
+    /// By class, from the start of its table on.
+    pub(crate) dense: Vec<u32>,
     pub(crate) programs: Vec<Program>,
     pub(crate) steps: Vec<Step>,
     pub(crate) conditions: Vec<Span>,
@@ -248,6 +251,11 @@ impl Policies {
             table => table,
         };
         let table = self.tables.get(table as usize)?;
+        if table.is_dense {
+            let programs = table.classes.of(&self.dense);
+            let program = programs.get(usize::from(class.0)).copied().unwrap_or(table.other);
+            return self.programs.get(program as usize);
+        }
         let classes = table.classes.of(&self.classes);
         let program = match classes.binary_search_by_key(&class.0, |(class, _)| *class) {
             Ok(at) => classes.get(at)?.1,

@@ -38,7 +38,8 @@ pub(crate) struct Rulebook {
     pub(crate) routes: Vec<u32>,
     /// By route: whether policy is only told of there.
     pub(crate) shadowed: Vec<bool>,
-    /// By capability, its rules with conditions on facts, in order.
+    /// By capability, the rules with conditions on facts that speak of it or of others with the
+    /// same columns, in order.
     pub(crate) conditional: Vec<Span>,
     pub(crate) conditions: Vec<(u32, Span)>,
     pub(crate) tests: Vec<Test>,
@@ -108,20 +109,18 @@ impl Rulebook {
         facts: &FactVector,
         entailed: impl Fn(&FlatNeeds) -> bool,
     ) -> Option<Finding> {
-        let rows = [
-            self.row(&self.classes, way.class.0.into())?,
-            self.row(&self.capabilities, way.capability.0)?,
-            self.row(&self.routes, way.route.0)?,
-            self.row(&self.services, way.service.0)?,
-        ];
+        let callers = self.row(&self.classes, way.class.0.into())?.iter();
+        let called = self.row(&self.capabilities, way.capability.0)?;
+        let ways = self.row(&self.routes, way.route.0)?.iter();
+        let called = called.iter().zip(self.row(&self.services, way.service.0)?);
+        let rows = callers.zip(ways).zip(called).zip(0u32..);
         let shadowed = *self.shadowed.get(way.route.0 as usize)?;
         let [mut enforced, mut all] = [Tally::default(); 2];
         let mut obliging = Obliging::default();
-        for word in 0..self.words {
-            let mut left =
-                rows.iter().fold(u64::MAX, |all, row| all & row.get(word).copied().unwrap_or(0));
+        for (((caller, route), (capability, service)), word) in rows {
+            let mut left = caller & route & capability & service;
             while left != 0 {
-                let number = u32::try_from(word * 64).ok()? + left.trailing_zeros();
+                let number = word * 64 + left.trailing_zeros();
                 left &= left - 1;
                 let line = self.lines.get(number as usize)?;
                 if !self.applies(line, number, way, facts, &entailed)? {

@@ -279,7 +279,7 @@ audit = { payload = "digests", fields = ["x-note"] }
     let mut connection = h2::Connection::open(gateway.address);
     let fields = [("x-tenant", "mine"), ("x-debug", "1"), ("x-note", "kept"), ("x-other", "stays")];
     assert!(connection.call(1, &h2::head("GET", "/", &fields)));
-    assert!(connection.until_stream_ends(1).head(1).is_some());
+    drop((wire, connection));
     let requests = origin.requests();
     assert_eq!(requests.len(), 3);
     for (at, request) in requests.iter().enumerate() {
@@ -448,4 +448,102 @@ fn a_caller_whose_word_decides_nothing_cannot_borrow_anothers_name() {
     }
     assert!(origin.requests().is_empty());
     verified(gateway, trail.path());
+}
+
+/// Bad input, row 11: no policy that is missing, wrong or unreadable ever opens anything.
+#[test]
+fn a_policy_that_is_missing_or_wrong_opens_nothing() {
+    let (origin, trail) = (Origin::echo(), Scratch::new());
+    let rules = format!("include = [\"rules.toml\"]\n{RULES}");
+    let (include, rules) = rules.split_once('\n').unwrap();
+    let rules = format!("config = \"caio/1\"\n{rules}");
+    let caio = world(origin.address, trail.path(), "");
+    let caio = caio.replacen("vocabulary = ", &format!("{include}\nvocabulary = "), 1);
+    let files = [("caio.toml", &*caio), ("vocabulary.toml", &vocabulary()), ("rules.toml", &rules)];
+    let gateway = Gateway::start_on(&files);
+    let public = "X-Data-Class: public\r\n";
+    let refused = || assert_forbidden(&get(&gateway, STRANGER, public), "no rule permits it");
+    refused();
+    let file = gateway.folder().join("rules.toml");
+    let process_file = gateway.folder().join("caio.toml");
+    let half = &rules[..rules.len() / 2];
+    let negated = rules.replace("data.class == \"phi\"", "data.class ==");
+    let permitted = rules.replace("effect = \"forbid\"", "effect = \"allow\"");
+    for wrong in [None, Some(half), Some("\0"), Some(&negated), Some(&permitted)] {
+        match wrong {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let told = gateway.said().matches("nothing was changed").count();
+        gateway.reload();
+        eventually("the fault is told", || {
+            gateway.said().matches("nothing was changed").count() > told
+        });
+        refused();
+        assert_eq!(get(&gateway, NURSE, public).status, 200, "what was sound goes on");
+        // What runs may go on; what starts does not start.
+        assert_eq!(caio_code(&["check", "-c", process_file.to_str().unwrap()]), 1);
+    }
+    verified(gateway, trail.path());
+}
+
+fn caio_code(args: &[&str]) -> i32 {
+    caio(args).0
+}
+
+/// Bad input, row 37: conditions have no patterns that could take long, and a text is read once.
+#[test]
+fn hostile_texts_are_weighed_in_a_bounded_time_and_permit_nothing() {
+    let (origin, trail) = (Origin::echo(), Scratch::new());
+    let gateway = start(&origin, trail.path(), RULES);
+    for text in ["a".repeat(8000), "*".repeat(4000), "(a+)+$".repeat(500), "\u{e9}".repeat(2000)] {
+        let clerk = get(&gateway, CLERK, &format!("X-Data-Class: {text}\r\n"));
+        assert_eq!(clerk.status, 400, "{}", String::from_utf8_lossy(&clerk.body));
+    }
+    assert!(origin.requests().is_empty());
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn the_example_that_is_shipped_starts_and_does_what_its_text_says() {
+    let origin = Origin::echo();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let address = origin.address.to_string();
+    let caio = read("example/governed.toml")
+        .replace("../vocabulary.toml", "vocabulary.toml")
+        .replace("contracts/", "")
+        .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("127.0.0.1:9101", &address)
+        .replace("127.0.0.1:9201", &address);
+    let files = [
+        ("caio.toml", caio.as_str()),
+        ("vocabulary.toml", &read("vocabulary.toml")),
+        ("embed-eu.toml", &read("example/contracts/embed-eu.toml")),
+        ("embed-us.toml", &read("example/contracts/embed-us.toml")),
+    ];
+    let mut gateway = Gateway::start_on(&files);
+    let post = |from: &str, class: &str| {
+        let mut wire = Wire::connect_from(gateway.address, from.parse().unwrap());
+        let request = format!(
+            "POST /v1/embed HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX-Data-Class: {class}\r\n\
+             X-Debug: 1\r\n\r\nx"
+        );
+        assert!(wire.send(request.as_bytes()));
+        let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
+        let (bytes, _) = wire.read_until(PATIENCE, whole);
+        strict::responses(&bytes).unwrap().remove(0)
+    };
+    let chosen = |response: Response| {
+        assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
+        response.field("caio-decision").unwrap().split("service=").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(chosen(post(NURSE, "phi")), "nme.embed-eu");
+    assert_eq!(chosen(post(CLERK, "public")), "nme.embed-us");
+    assert_eq!(post(CLERK, "phi").status, 403);
+    assert_eq!(post(STRANGER, "public").status, 403);
+    let requests = origin.requests();
+    assert!(requests.iter().all(|it| it.field("x-tenant") == Some("teams")));
+    assert!(requests.iter().all(|it| it.field("x-debug").is_none()));
+    gateway.assert_sound();
 }
