@@ -73,7 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["identity", "io"]),
     ("base64", &["audit", "identity", "governance"]),
     ("x509_parser", &["identity", "io"]),
-    ("zeroize", &["identity", "audit", "io"]),
+    ("zeroize", &["identity", "audit", "io", "cli"]),
     ("prost", &["governance"]),
     ("rustls", &["io", "proxy", "admin"]),
     ("ureq", &["admin"]),

@@ -88,13 +88,16 @@ impl Stream {
     /// Inside TLS only an end that the peer announced is one: any other is an error, because
     /// whoever sits between could have made it.
     pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-        match &self.tls {
-            None => self.receive(buffer).await,
-            Some(_) if buffer.len() == buffer.capacity() => {
-                (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer)
-            }
-            Some(session) => session.read(self, buffer).await,
+        let (begin, end) = (buffer.len(), buffer.capacity());
+        if begin == end {
+            return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
         }
+        if let Some(session) = &self.tls {
+            // Boxed: a plain connection carries no room for it.
+            return Box::pin(session.read(self, buffer)).await;
+        }
+        let (result, slice) = self.inner_mut().read(SliceMut::new(buffer, begin, end)).await;
+        received(result, slice, begin)
     }
 
     /// The same of bytes as they come from the network, whatever they are.
@@ -104,11 +107,7 @@ impl Stream {
             return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
         }
         let (result, slice) = self.inner_mut().read(SliceMut::new(buffer, begin, end)).await;
-        let mut buffer = slice.into_inner();
-        if !matches!(result, Ok(1..)) {
-            buffer.truncate(begin);
-        }
-        (result, buffer)
+        received(result, slice, begin)
     }
 
     /// Receives at most so many bytes behind `buffer`'s own; otherwise as [`Stream::read`].
@@ -121,11 +120,7 @@ impl Stream {
         buffer.reserve_exact(most);
         let end = begin.saturating_add(most);
         let (result, slice) = self.inner_mut().read(SliceMut::new(buffer, begin, end)).await;
-        let mut buffer = slice.into_inner();
-        if !matches!(result, Ok(1..)) {
-            buffer.truncate(begin);
-        }
-        (result, buffer)
+        received(result, slice, begin)
     }
 
     /// A receive that is submitted now and awaited later; `None` when it is over already: the peer
@@ -138,13 +133,20 @@ impl Stream {
 
     /// Sends `buffer[from..]` whole, in as many sends as it takes.
     pub async fn write(&self, buffer: Vec<u8>, from: usize) -> (io::Result<()>, Vec<u8>) {
-        match &self.tls {
-            None => {
-                let end = buffer.len();
-                self.send(buffer, from, end).await
-            }
-            Some(session) => session.write(self, buffer, from).await,
+        if let Some(session) = &self.tls {
+            // Boxed: a plain connection carries no room for it.
+            return Box::pin(session.write(self, buffer, from)).await;
         }
+        let (mut buffer, mut at) = (buffer, from);
+        while at < buffer.len() {
+            let (result, slice) = self.inner_mut().write(buffer.slice(at..)).await;
+            buffer = slice.into_inner();
+            match sent(result) {
+                Ok(count) => at += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
     }
 
     /// Sends `buffer[from..end]` as it is.
@@ -158,10 +160,8 @@ impl Stream {
         while at < end {
             let (result, slice) = self.inner_mut().write(buffer.slice(at..end)).await;
             buffer = slice.into_inner();
-            match result {
-                Ok(0) => return (Err(io::Error::from(io::ErrorKind::WriteZero)), buffer),
-                Ok(sent) => at += sent,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match sent(result) {
+                Ok(count) => at += count,
                 Err(error) => return (Err(error), buffer),
             }
         }
@@ -222,6 +222,28 @@ impl Stream {
         // never leaves its thread (`UnsafeCell` makes it not Sync, monoio's fd not Send). This is
         // the same argument as monoio's own `Split for TcpStream`.
         unsafe { &mut *self.inner.get() }
+    }
+}
+
+/// What a receive came to; its buffer has what was in it before, and what was received.
+fn received(
+    result: io::Result<usize>,
+    slice: SliceMut<Vec<u8>>,
+    begin: usize,
+) -> (io::Result<usize>, Vec<u8>) {
+    let mut buffer = slice.into_inner();
+    if !matches!(result, Ok(1..)) {
+        buffer.truncate(begin);
+    }
+    (result, buffer)
+}
+
+/// How many bytes a send took; none, where it was interrupted and is to be tried again.
+fn sent(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Ok(0) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        other => other,
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Opening {
     /// What governance hooks said, once they were asked.
     governed: Option<Box<Governed>>,
     /// What it has taken of quotas; what counts calls in flight is given back with it.
-    taken: Taken,
+    taken: Option<Box<Taken>>,
 }
 
 struct Before {
@@ -191,7 +191,7 @@ impl Opening {
             before: None,
             attempt: 0,
             governed: None,
-            taken: Taken::default(),
+            taken: None,
         }
     }
 
@@ -564,13 +564,21 @@ impl Unsettled {
     pub async fn settled(self, worker: &Worker) -> Result<Begun, Refusal> {
         let Self(begun) = self;
         let Some(durability) = &worker.durability else { return Ok(begun) };
-        // Boxed: an exchange that waits for nothing carries no room for it.
-        if Box::pin(durability.wait(worker, &begun.recorded)).await {
+        if durability.wait(worker, &begun.recorded).await {
             return Ok(begun);
         }
         let refusal = Refusal::new(Reason::AuditUnavailable, "the decision is not durable");
         begun.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
         Err(refusal)
+    }
+
+    /// The decision, where nothing is to be waited for.
+    ///
+    /// # Errors
+    /// Itself, for [`Unsettled::settled`]: boxed, because an exchange that waits for nothing is to
+    /// carry no room for it.
+    pub fn at_once(self, worker: &Worker) -> Result<Begun, Box<Self>> {
+        if worker.durability.is_none() { Ok(self.0) } else { Err(Box::new(self)) }
     }
 }
 

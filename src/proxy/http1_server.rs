@@ -192,7 +192,10 @@ async fn attempts(
             call::begin(worker, opening, &view)
         });
         let begun = match begun {
-            Ok(unsettled) => unsettled.settled(worker).await,
+            Ok(unsettled) => match unsettled.at_once(worker) {
+                Ok(begun) => Ok(begun),
+                Err(unsettled) => Box::pin(unsettled.settled(worker)).await,
+            },
             Err(refusal) => Err(refusal),
         };
         let outcome = match begun {

@@ -487,7 +487,10 @@ async fn attempts(
             }
         }
         let begun = match call::begin(worker, opening, &head) {
-            Ok(unsettled) => unsettled.settled(worker).await,
+            Ok(unsettled) => match unsettled.at_once(worker) {
+                Ok(begun) => Ok(begun),
+                Err(unsettled) => Box::pin(unsettled.settled(worker)).await,
+            },
             Err(refusal) => Err(refusal),
         };
         let begun = match begun {

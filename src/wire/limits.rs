@@ -171,8 +171,8 @@ pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
 
-/// Principals that one worker remembers by their credential: callers at work at once, and a table of
-/// 32 KiB.
+/// Principals that one worker remembers by their credential: callers at work at once, and a table
+/// of 32 KiB.
 pub const PRINCIPALS_KEPT: usize = 1024;
 /// Ways for callers to make themselves known in one process: a handful of issuers each.
 pub const IDENTITIES_MAX: usize = 64;

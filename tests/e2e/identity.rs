@@ -37,9 +37,8 @@ impl Issuer {
     fn jwks(&self, kid: &str) -> String {
         let point = self.0.public_key().as_ref();
         let (x, y) = (encoded(&point[1..33]), encoded(&point[33..65]));
-        format!(
-            r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"{kid}","alg":"ES256","x":"{x}","y":"{y}"}}]}}"#
-        )
+        let key = r#""kty":"EC","crv":"P-256","alg":"ES256""#;
+        format!(r#"{{"keys":[{{{key},"kid":"{kid}","x":"{x}","y":"{y}"}}]}}"#)
     }
 
     fn token(&self, header: &str, claims: &str) -> String {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 pub(super) fn limit_early(worker: &Worker, opening: &mut Opening) -> Result<(), Refusal> {
     match &opening.caller {
         Some(Caller { principal, .. }) if !worker.quotas.is_empty() => {
-            take_early(worker, &mut opening.taken, &principal.id)
+            take_early(worker, opening.taken.get_or_insert_default(), &principal.id)
         }
         _ => Ok(()),
     }
@@ -39,8 +39,9 @@ pub(super) fn limit(
         named: &named,
     };
     let subject = Subject { principal: &principal.id, decided: Some(decided) };
-    take(worker, &mut opening.taken, &subject)?;
-    if let Some(told) = opening.taken.told() {
+    let taken = opening.taken.get_or_insert_default();
+    take(worker, taken, &subject)?;
+    if let Some(told) = taken.told() {
         let mut amendments = opening.amendments.as_deref().cloned().unwrap_or_default();
         amendments.answered.retain(|(name, _)| !name.starts_with("ratelimit"));
         let fields = told.each().map(|(name, value)| (name.to_owned(), value.into()));
