@@ -34,6 +34,8 @@ const CERTIFICATE_LOOKS: u32 = 10;
 /// The files the process runs by, and what they said when they were sound last.
 pub(super) struct Files {
     path: PathBuf,
+    /// What the process was started with, and runs with whatever the files say since.
+    settings: Settings,
     configuration: Configuration,
     looks: u32,
 }
@@ -41,12 +43,12 @@ pub(super) struct Files {
 impl Files {
     /// Those that were read from this process file.
     pub(super) fn new(path: PathBuf, configuration: Configuration) -> Self {
-        Self { path, configuration, looks: 0 }
+        Self { path, settings: configuration.settings.clone(), configuration, looks: 0 }
     }
 
     /// The settings that the process runs with.
     pub(super) fn settings(&self) -> &Settings {
-        &self.configuration.settings
+        &self.settings
     }
 
     /// Reads them again where that is asked for, and ends overrides whose time is over.
@@ -87,7 +89,7 @@ impl Files {
                 return writeln!(err.writer, "caio: nothing was changed");
             }
         };
-        if self.configuration.settings != loaded.configuration.settings {
+        if self.settings != loaded.configuration.settings {
             let what = "the settings of the process have changed, and hold from its next start";
             writeln!(err.writer, "caio: {what}")?;
         }
@@ -105,8 +107,7 @@ impl Files {
                 return writeln!(err.writer, "caio: nothing was changed");
             }
         };
-        let settings = self.configuration.settings.clone();
-        self.configuration = Configuration { settings, ..loaded.configuration };
+        self.configuration = loaded.configuration;
         let same = upstreams.is_same(&before.upstreams);
         if same && *before.snapshot.digest() == *loaded.snapshot.digest() {
             return writeln!(err.writer, "caio: read again, snapshot {named} as before");

@@ -521,6 +521,13 @@ fn choose(
             worker.counters.disagreements.add(1);
         }
     })?;
+    if let By::Rule(rule) = settled.ruling.rule
+        && let Some((_, end_s)) = snapshot.policies().rule(rule).and_then(|it| it.owner.as_ref())
+        && *end_s <= worker.clock.wall_ms() / 1000
+    {
+        // The landscape without it is on its way; until it is here, nothing rests on it.
+        return Err(Refusal::new(Reason::Forbidden, "the override that permitted it has ended"));
+    }
     let route = snapshot.route_entry(settled.route.route);
     let body_bytes_max = route.and_then(|route| route.body_bytes_max);
     let most = body_bytes_max.unwrap_or(worker.settings.limits.body_bytes_max);
@@ -782,9 +789,11 @@ impl Call {
         request_drops(self.trusted)
     }
 
-    /// Whether trailers of the request are passed on.
+    /// Whether trailers of the request are passed on: not where its fields are amended, because an
+    /// origin may take the ones for the others.
     pub fn passes_trailers(&self) -> bool {
-        !self.amendments().governs
+        let Amendments { withheld, told, governs, .. } = self.amendments();
+        !governs && withheld.is_empty() && told.is_empty()
     }
 
     /// What of the service's fields is not passed on.

@@ -350,6 +350,9 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {
             worker.pool.prune(worker.clock.now_ms());
+            if let Some(hooks) = &worker.hooks {
+                hooks.pool().prune(worker.clock.now_ms());
+            }
         }
     }
     for listener in listeners {

@@ -6,7 +6,7 @@
 //! request by `governance`, and it ends with that question's answer. It cannot carry a request to a
 //! service.
 
-use super::http2_client;
+use super::http2_client::{self, Ticket};
 use super::pool::{Connection, Endpoint, HEAD_ROOM, Pool};
 use super::worker::Worker;
 use crate::config::hook::Hook;
@@ -20,6 +20,7 @@ use crate::io::deadline::Overdue;
 use crate::wire::grpc::{is_grpc, push_timeout};
 use crate::wire::limits::HOOK_ANSWER_BYTES_MAX;
 use bytes::Bytes;
+use h2::client::ResponseFuture;
 use http::{HeaderValue, Request, Uri, header};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -71,14 +72,26 @@ impl<'a> HookCall<'a> {
         worker: &Rc<Worker>,
         endpoint: &Rc<Endpoint>,
     ) -> Result<Bytes, NoAnswer> {
-        let limit = self.hook.timeout_ms;
-        within_ms(limit, self.unary(worker, endpoint)).await.unwrap_or(Err(NoAnswer::Silent))
+        let (limit, begun_ms) = (self.hook.timeout_ms, worker.clock.now_ms());
+        let sent = within_ms(limit, self.unary(worker, endpoint)).await;
+        let (response, ticket) = sent.unwrap_or(Err(NoAnswer::Silent))?;
+        let left = limit.saturating_sub(worker.clock.now_ms().saturating_sub(begun_ms)).max(1);
+        let answered = within_ms(left, receive(response)).await.unwrap_or(Err(NoAnswer::Silent));
+        if matches!(answered, Err(NoAnswer::Gone | NoAnswer::Silent)) {
+            // It may be dead without a word: the next question goes by another connection.
+            ticket.retire();
+        }
+        answered
     }
 
-    async fn unary(self, worker: &Rc<Worker>, endpoint: &Rc<Endpoint>) -> Result<Bytes, NoAnswer> {
+    async fn unary(
+        self,
+        worker: &Rc<Worker>,
+        endpoint: &Rc<Endpoint>,
+    ) -> Result<(ResponseFuture, Ticket), NoAnswer> {
         let request = self.grpc_head(endpoint)?;
         let mut refused = false;
-        let (response, ticket) = loop {
+        loop {
             let ticket = http2_client::ticket(worker, endpoint).await;
             let mut ticket = ticket.map_err(|_| NoAnswer::Gone)?;
             let sender = &mut ticket.sender;
@@ -88,7 +101,7 @@ impl<'a> HookCall<'a> {
                 Ok((response, mut stream)) => {
                     let question = Bytes::from(self.question.into_bytes());
                     send_all(&mut stream, question).await?;
-                    break (response, ticket);
+                    return Ok((response, ticket));
                 }
                 // It is going away, and has not begun with this: one more connection is tried.
                 Err(_) if !refused => {
@@ -97,12 +110,7 @@ impl<'a> HookCall<'a> {
                 }
                 Err(_) => return Err(NoAnswer::Gone),
             }
-        };
-        let answered = receive(response).await;
-        if matches!(answered, Err(NoAnswer::Gone)) {
-            ticket.retire();
         }
-        answered
     }
 
     fn grpc_head(&self, endpoint: &Endpoint) -> Result<Request<()>, NoAnswer> {

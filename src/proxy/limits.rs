@@ -113,6 +113,11 @@ impl Quotas {
         Self { entries: entries.collect(), seed: shared.seed }
     }
 
+    /// Whether there is a quota of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.quota.id == name)
+    }
+
     /// Whether there are none: then a call is spared all of this.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -16,7 +16,7 @@ use crate::io::tls::{Agreed, MinVersion, Secured, client, server};
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,15 +174,22 @@ impl Security {
     /// listener and service whose files changed, and whether they are in use now.
     pub fn refresh(&self, upstreams: &Upstreams, known: &mut Stamps, all: bool) -> Vec<String> {
         let mut told = Vec::new();
+        let guards = self.guards.iter().flatten();
+        let files = guards.flat_map(|guard| listener_files(&guard.tls));
+        let services = upstreams.0.values();
+        let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
+        // Once for all of them: what changed for one has changed for whoever else names it.
+        let changed = known.changed(files);
+        let is_changed = |files: Vec<&Path>| files.iter().any(|file| changed.contains(*file));
         for guard in self.guards.iter().flatten() {
-            if known.changed(&listener_files(&guard.tls)) || all {
+            if is_changed(listener_files(&guard.tls)) || all {
                 let read = read_listener(&guard.tls, &guard.tickets);
                 let what = format!("listener `{}`", guard.name);
                 told.push(replace(&guard.current, read, &what));
             }
         }
         for towards in upstreams.0.values() {
-            if known.changed(&service_files(&towards.tls)) || all {
+            if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
                 let what = format!("service `{}`", towards.service);
                 told.push(replace(&towards.current, read, &what));
@@ -232,15 +239,15 @@ const DAY_SECONDS: i64 = 86_400;
 pub struct Stamps(BTreeMap<PathBuf, Stamp>);
 
 impl Stamps {
-    /// Whether any of them changed; from then on they are known as they are now.
-    fn changed(&mut self, files: &[&Path]) -> bool {
-        let mut changed = false;
-        for file in files {
+    /// Those that changed; from then on they are known as they are now.
+    fn changed<'f>(&mut self, files: impl Iterator<Item = &'f Path>) -> BTreeSet<&'f Path> {
+        let files: BTreeSet<&Path> = files.collect();
+        let is_changed = |file: &&Path| {
             let now = Stamp::of(file);
             let before = self.0.insert((*file).to_owned(), now);
-            changed |= before.is_some_and(|before| before != now);
-        }
-        changed
+            before.is_some_and(|before| before != now)
+        };
+        files.into_iter().filter(is_changed).collect()
     }
 }
 

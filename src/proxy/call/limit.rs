@@ -6,7 +6,7 @@ use super::super::limits::{Decided, Subject, take, take_early};
 use super::super::worker::Worker;
 use super::{Chosen, Opening};
 use crate::exchange::obliged;
-use crate::exchange::refusal::Refusal;
+use crate::exchange::refusal::{Reason, Refusal};
 use std::rc::Rc;
 
 /// Takes the call from the quotas it is for that need no decision.
@@ -25,13 +25,18 @@ pub(super) fn limit(
     opening: &mut Opening,
     chosen: &Chosen,
 ) -> Result<(), Refusal> {
+    let snapshot = &opening.landscape.snapshot;
+    let Chosen { settled, .. } = chosen;
+    let named = obliged::limits(snapshot.policies(), settled.certified.obliging());
+    if named.iter().any(|name| !worker.quotas.knows(name)) {
+        // The files were read again, and quotas are as they were at the start.
+        let detail = "a rule holds the call to a quota that there is from the next start on";
+        return Err(Refusal::new(Reason::RateLimited, detail));
+    }
     if worker.quotas.is_empty() {
         return Ok(());
     }
     let Some(Caller { principal, .. }) = &opening.caller else { return Ok(()) };
-    let snapshot = &opening.landscape.snapshot;
-    let Chosen { settled, .. } = chosen;
-    let named = obliged::limits(snapshot.policies(), settled.certified.obliging());
     let decided = Decided {
         route: snapshot.route_entry(settled.route.route).map_or("", |route| &route.id),
         capability: snapshot.capability_entry(settled.route.capability).map_or("", |it| &it.name),
