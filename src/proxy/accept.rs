@@ -13,7 +13,9 @@ use crate::io::isolate::Isolated;
 use crate::io::listener::Listener;
 use crate::io::stream::Stream;
 use crate::io::tls::{Agreed, Failure, Secured};
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -76,8 +78,9 @@ fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
     let Some(place) = preamble::admit(worker, &ingress) else { return };
     worker.counters.open.add(1);
     let worker = Rc::clone(worker);
+    let arriving: Arriving = Box::pin(arrive(Rc::clone(&worker), stream, (ingress, place)));
     monoio::spawn(async move {
-        let served = Isolated::new(serve(Rc::clone(&worker), stream, (ingress, place))).await;
+        let served = Isolated::new(serve(Rc::clone(&worker), arriving)).await;
         if served.is_err() {
             worker.counters.panics.add(1);
         }
@@ -85,13 +88,50 @@ fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
     });
 }
 
-async fn serve(worker: Rc<Worker>, mut stream: Stream, came: (Ingress, Option<Place>)) {
+/// Serves a connection to its end.
+async fn serve(worker: Rc<Worker>, arriving: Arriving) {
+    let Some(arrived) = arriving.await else { return };
+    let Arrived { downstream, received, speaks, _place } = arrived;
+    match speaks {
+        Speaks::Http2 => Box::pin(http2_server::serve(worker, downstream, received)).await,
+        // RFC 9113 3.4: it meant HTTP/2, and is told in HTTP/2 what was wrong.
+        Speaks::NoHttp2 => Box::pin(http2_server::refuse_preface(&worker, &downstream)).await,
+        Speaks::Http1 => http1_server::serve(worker, downstream, received).await,
+    }
+}
+
+/// Boxed: what comes before the first request, an idle connection does not keep.
+type Arriving = Pin<Box<dyn Future<Output = Option<Arrived>>>>;
+
+/// A connection of which it is known who is at its other end, and what is spoken there.
+struct Arrived {
+    downstream: Downstream,
+    /// What was received of it.
+    received: Vec<u8>,
+    speaks: Speaks,
+    _place: Place,
+}
+
+/// What a caller speaks.
+enum Speaks {
+    Http1,
+    Http2,
+    /// Something that was to be HTTP/2.
+    NoHttp2,
+}
+
+/// Its PROXY header, its handshake and its first bytes; `None` where it ends before.
+async fn arrive(
+    worker: Rc<Worker>,
+    mut stream: Stream,
+    came: (Ingress, Option<Place>),
+) -> Option<Arrived> {
     let watch = worker.deadlines.watch(stream.fd());
     let header_ms = worker.settings.timeouts.client_header_ms;
     watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     watch.idle(true);
     let introduced = preamble::introduce(&worker, (&stream, &watch), came).await;
-    let Some((mut ingress, _place)) = introduced else { return };
+    let (mut ingress, place) = introduced?;
     if let Some(guard) = worker.guard(ingress.listener) {
         // Boxed: what a handshake needs, an idle connection does not keep.
         let shaken = Box::pin(shake_hands(&worker, &mut stream, &watch, &guard)).await;
@@ -101,12 +141,13 @@ async fn serve(worker: Rc<Worker>, mut stream: Stream, came: (Ingress, Option<Pl
                 ingress.peer_certificate = shown.map(|shown| certificate(shown).map(Arc::new));
                 ingress.secure = Some(secured);
             }
-            Shaken::Gone => return,
+            Shaken::Gone => return None,
             Shaken::Refused => {
                 // What is sent last is an alert, and it is to be read.
                 let ingress = Rc::new(ingress);
                 let downstream = Downstream { stream: Rc::new(stream), watch, ingress };
-                return Box::pin(http1_server::linger(&worker, &downstream)).await;
+                http1_server::linger(&worker, &downstream).await;
+                return None;
             }
         }
     }
@@ -124,14 +165,16 @@ async fn serve(worker: Rc<Worker>, mut stream: Stream, came: (Ingress, Option<Pl
     }
     let told = check_service::is_served(&worker, &downstream.ingress);
     let begun = told || received.starts_with(PREFACE_LINE) || agreed == Some(Agreed::Http2);
-    if received.starts_with(PREFACE) && agreed != Some(Agreed::Http1) {
-        Box::pin(http2_server::serve(worker, downstream, received)).await;
-    } else if begun && agreed != Some(Agreed::Http1) {
-        // RFC 9113 3.4: it meant HTTP/2, and is told in HTTP/2 what was wrong.
-        Box::pin(http2_server::refuse_preface(&worker, &downstream)).await;
+    let speaks = if agreed == Some(Agreed::Http1) {
+        Speaks::Http1
+    } else if received.starts_with(PREFACE) {
+        Speaks::Http2
+    } else if begun {
+        Speaks::NoHttp2
     } else {
-        http1_server::serve(worker, downstream, received).await;
-    }
+        Speaks::Http1
+    };
+    Some(Arrived { downstream, received, speaks, _place: place })
 }
 
 /// How a handshake ended.
