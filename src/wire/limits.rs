@@ -271,6 +271,10 @@ pub const POLICY_CONDITIONS_MAX: usize = 256;
 pub const POLICY_CELLS_MAX: usize = 1 << 20;
 /// Steps of all distinct programs that those kinds lead to, some 24 bytes each.
 pub const POLICY_STEPS_MAX: usize = 4 << 20;
+/// Rules left to a call with which a refusal still looks for the closest candidate: each is asked
+/// twice of 64 candidates at the most, 32 768 looks at a bit. It is a help to people, and other
+/// calls of the worker wait for it.
+pub const CLOSEST_RULES_MAX: usize = 256;
 /// Rules with obligations that may oblige one call together.
 pub const OBLIGING_MAX: usize = 8;
 /// Fields that one rule may set or remove.
