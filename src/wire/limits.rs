@@ -170,6 +170,10 @@ pub const REQUIRE_KEPT_MAX: usize = 4096;
 pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
+/// Principals of which a worker remembers that they may have fewer new texts just now: 8 MiB with
+/// the longest ids. A bucket that misses one token is full again after a millisecond, so no worker
+/// is fast enough to keep this many in want.
+pub const REQUIRE_BUCKETS_MAX: usize = 4096;
 
 /// Principals that one worker remembers by their credential: callers at work at once, and a table
 /// of 32 KiB.
