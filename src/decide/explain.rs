@@ -11,6 +11,7 @@ use crate::contract::set::{Numbers, Set, Texts, Value};
 use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::policy::{By, RuleKind};
 use crate::snapshot::{ServiceId, Snapshot};
+use crate::wire::limits::CLOSEST_RULES_MAX;
 use std::fmt::{self, Write};
 
 /// Candidates that a refusal looks at for the closest one: a refusal must stay cheap.
@@ -42,6 +43,10 @@ impl fmt::Display for Failure {
 
 /// For a refusal: which of the first [`CLOSEST_CANDIDATES_MAX`] candidates came furthest through
 /// the filters, the first of them in the order of (tier, service).
+///
+/// It is asked where a call waits, so what policy says comes from the program that the engine runs
+/// for this call, and not from all rules; of more than [`CLOSEST_RULES_MAX`] that are left in it
+/// nobody is named.
 pub fn closest(
     snapshot: &Snapshot,
     epoch: &Epoch,
@@ -51,9 +56,19 @@ pub fn closest(
 ) -> Option<Closest> {
     let asked = asked(snapshot, question, caller, facts);
     let candidates = &snapshot.capability_entry(question.capability)?.candidates;
+    let Question { capability, route, caller: class, facts: vector, .. } = *question;
+    let policies = snapshot.policies();
+    if policies.left(capability, route, class) > CLOSEST_RULES_MAX {
+        return None;
+    }
+    let gate = policies.gate(capability, route, class, vector);
     let mut best: Option<(ServiceId, Failure)> = None;
-    for candidate in candidates.iter().take(CLOSEST_CANDIDATES_MAX) {
-        let failure = reference::appraise(snapshot, epoch, &asked, candidate).failure?;
+    for (number, candidate) in (0..).zip(candidates.iter().take(CLOSEST_CANDIDATES_MAX)) {
+        let refused = || {
+            let gate = gate.as_ref().filter(|gate| !gate.permits(number))?;
+            Some(gate.refusal(number))
+        };
+        let failure = reference::first_failure(snapshot, epoch, &asked, candidate, refused)?;
         if best.as_ref().is_none_or(|(_, best)| failure.stage > best.stage) {
             best = Some((candidate.service, failure));
         }

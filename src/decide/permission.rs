@@ -4,9 +4,10 @@
 use super::reference::Asked;
 use crate::config::policy::{Stance, speaks_of};
 use crate::contract::entailment::{effective, entails, holds};
-use crate::contract::logic::Facts;
+use crate::contract::logic::{Cnf, Facts};
 use crate::snapshot::policy::{By, Rule, RuleId, RuleKind, Tally};
 use crate::snapshot::{Candidate, RouteEntry, Snapshot};
+use std::cell::LazyCell;
 
 /// What policy says to one candidate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,9 +47,13 @@ pub fn weigh(snapshot: &Snapshot, asked: &Asked<'_>, candidate: &Candidate) -> S
     let told_only = route.is_some_and(|route| route.shadowed);
     let [mut enforced, mut all] = [Tally::default(); 2];
     let mut standing = Standing::default();
+    // What is promised whatever the facts; who contradicts himself promises nothing.
+    let promised =
+        LazyCell::new(|| effective(&candidate.offer.promises, &Facts::new()).map_err(|_| ()));
     for (rule, number) in policies.rules().iter().zip(0..) {
         let id = RuleId(number);
-        if !concerns(snapshot, asked, route, candidate, rule) || !applies(asked, candidate, rule) {
+        let entailed = |cnf: &Cnf| promised.as_ref().is_ok_and(|promised| entails(promised, cnf));
+        if !concerns(snapshot, asked, route, candidate, rule) || !applies(asked, rule, entailed) {
             continue;
         }
         standing.applying.push(id);
@@ -88,14 +93,9 @@ fn concerns(
 
 /// Whether it applies by what is known: of a permit what it says must be known to hold, of a forbid
 /// not be known to fail.
-fn applies(asked: &Asked<'_>, candidate: &Candidate, rule: &Rule) -> bool {
+fn applies(asked: &Asked<'_>, rule: &Rule, entailed: impl Fn(&Cnf) -> bool) -> bool {
     let facts = rule.facts.as_ref().map(|condition| holds(asked.facts, &condition.cnf));
-    // What is promised whatever the facts; who contradicts himself promises nothing.
-    let promised = effective(&candidate.offer.promises, &Facts::new());
-    let promises = rule
-        .promises
-        .as_ref()
-        .map(|condition| promised.as_ref().is_ok_and(|promised| entails(promised, &condition.cnf)));
+    let promises = rule.promises.as_ref().map(|condition| entailed(&condition.cnf));
     match rule.kind {
         RuleKind::Permit | RuleKind::Override => facts != Some(false) && promises != Some(false),
         RuleKind::Forbid => facts != Some(true) && promises != Some(true),

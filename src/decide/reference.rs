@@ -105,18 +105,11 @@ pub fn appraise(
     candidate: &Candidate,
 ) -> Appraisal {
     let state = epoch.state(candidate.service);
-    let plain =
-        |stage, clause: &str| Some(Failure { stage, condition: None, clause: clause.to_owned() });
     let standing = permission::weigh(snapshot, asked, candidate);
-    let failure = demand_failure(snapshot, asked.facts, &candidate.offer)
-        .or_else(|| permit_failure(snapshot, &standing))
-        .or_else(|| guarantee_failure(snapshot, asked, &candidate.offer))
-        .or_else(|| if state.healthy() { None } else { plain(Stage::Health, "it is unhealthy") })
-        .or_else(|| if state.drained() { plain(Stage::Drain, "it is draining") } else { None })
-        .or_else(|| {
-            let tried = asked.tried.contains(&candidate.service);
-            if tried { plain(Stage::Tried, "an earlier attempt went to it") } else { None }
-        });
+    let failure = first_failure(snapshot, epoch, asked, candidate, || match standing.now {
+        permission::Verdict::Refused(by) => Some(by),
+        permission::Verdict::Permitted(_) => None,
+    });
     let key = Key {
         tier: candidate.tier,
         bucket: state.bucket(),
@@ -124,6 +117,29 @@ pub fn appraise(
         service: candidate.service,
     };
     Appraisal { service: candidate.service, key, standing, failure }
+}
+
+/// The first stage that a candidate does not pass. `refused` says who refuses it by policy, and is
+/// asked only of a candidate whose demands hold.
+pub(super) fn first_failure(
+    snapshot: &Snapshot,
+    epoch: &Epoch,
+    asked: &Asked<'_>,
+    candidate: &Candidate,
+    refused: impl FnOnce() -> Option<By>,
+) -> Option<Failure> {
+    let state = epoch.state(candidate.service);
+    let plain =
+        |stage, clause: &str| Some(Failure { stage, condition: None, clause: clause.to_owned() });
+    demand_failure(snapshot, asked.facts, &candidate.offer)
+        .or_else(|| refused().map(|by| permit_failure(snapshot, by)))
+        .or_else(|| guarantee_failure(snapshot, asked, &candidate.offer))
+        .or_else(|| if state.healthy() { None } else { plain(Stage::Health, "it is unhealthy") })
+        .or_else(|| if state.drained() { plain(Stage::Drain, "it is draining") } else { None })
+        .or_else(|| {
+            let tried = asked.tried.contains(&candidate.service);
+            if tried { plain(Stage::Tried, "an earlier attempt went to it") } else { None }
+        })
 }
 
 /// What is on record of a standing: whose permission, and whose refusal were all enforced.
@@ -139,8 +155,7 @@ pub fn ruling(standing: &Standing) -> Ruling {
     Ruling { rule, shadow }
 }
 
-fn permit_failure(snapshot: &Snapshot, standing: &Standing) -> Option<Failure> {
-    let permission::Verdict::Refused(by) = standing.now else { return None };
+fn permit_failure(snapshot: &Snapshot, by: By) -> Failure {
     let clause = match by {
         By::Rule(rule) => {
             let id = snapshot.policies().rule(rule).map_or("", |rule| &rule.id);
@@ -148,7 +163,7 @@ fn permit_failure(snapshot: &Snapshot, standing: &Standing) -> Option<Failure> {
         }
         By::Default | By::Nobody => "no rule permits it".to_owned(),
     };
-    Some(Failure { stage: Stage::Permit, condition: None, clause })
+    Failure { stage: Stage::Permit, condition: None, clause }
 }
 
 fn demand_failure(snapshot: &Snapshot, facts: &Facts, offer: &Offer) -> Option<Failure> {

@@ -15,7 +15,8 @@ use crate::snapshot::request::Principal;
 use crate::snapshot::vector::FactVector;
 use crate::snapshot::{CapabilityId, NeedsId, NoRoute, RouteId, RouteMatch, ServiceId, Snapshot};
 use crate::wire::limits::{
-    REQUIRE_BYTES_MAX, REQUIRE_KEPT_MAX, REQUIRE_MISSES_BURST, REQUIRE_MISSES_PER_SECOND,
+    REQUIRE_BUCKETS_MAX, REQUIRE_BYTES_MAX, REQUIRE_KEPT_MAX, REQUIRE_MISSES_BURST,
+    REQUIRE_MISSES_PER_SECOND,
 };
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -65,7 +66,7 @@ pub struct Scratch {
     interner: Interner,
     version: u64,
     /// New header texts that each principal may still have worked out.
-    buckets: BTreeMap<Arc<str>, Bucket>,
+    buckets: Buckets,
     note: Note,
     listed: Vec<(u16, i64)>,
     services: Vec<u32>,
@@ -111,7 +112,7 @@ impl Default for Scratch {
             require: String::new(),
             interner: Interner::new(REQUIRE_KEPT_MAX),
             version: 0,
-            buckets: BTreeMap::new(),
+            buckets: Buckets::default(),
             note: Note::default(),
             listed: Vec::new(),
             services: Vec::new(),
@@ -128,20 +129,57 @@ struct Bucket {
 }
 
 impl Bucket {
+    /// What a bucket holds that nothing was taken from.
+    const FULL: u64 = REQUIRE_MISSES_BURST * 1000;
+
     fn at(&mut self, now_ms: u64) -> &mut Self {
         let passed = now_ms.saturating_sub(self.filled_ms);
         self.filled_ms = now_ms;
         let earned = passed.saturating_mul(REQUIRE_MISSES_PER_SECOND);
-        self.level = self.level.saturating_add(earned).min(REQUIRE_MISSES_BURST * 1000);
+        self.level = self.level.saturating_add(earned).min(Self::FULL);
         self
     }
-}
 
-impl Tokens for Bucket {
     fn take(&mut self) -> bool {
         let left = self.level.checked_sub(1000);
         self.level = left.unwrap_or(self.level);
         left.is_some()
+    }
+}
+
+/// Buckets of those who sent new texts not long ago; whoever has none here has a full one.
+#[derive(Debug, Default)]
+struct Buckets(BTreeMap<Arc<str>, Bucket>);
+
+impl Buckets {
+    /// Takes a token of a principal if there is one, and if there is room to remember it.
+    fn take(&mut self, principal: &Arc<str>, now_ms: u64) -> bool {
+        if let Some(bucket) = self.0.get_mut(principal) {
+            return bucket.at(now_ms).take();
+        }
+        if self.0.len() >= REQUIRE_BUCKETS_MAX {
+            self.0.retain(|_, bucket| bucket.at(now_ms).level < Bucket::FULL);
+        }
+        if self.0.len() >= REQUIRE_BUCKETS_MAX {
+            return false;
+        }
+        let mut bucket = Bucket { level: Bucket::FULL, filled_ms: now_ms };
+        let taken = bucket.take();
+        self.0.insert(Arc::clone(principal), bucket);
+        taken
+    }
+}
+
+/// One principal's tokens, now.
+struct Purse<'a> {
+    buckets: &'a mut Buckets,
+    principal: &'a Arc<str>,
+    now_ms: u64,
+}
+
+impl Tokens for Purse<'_> {
+    fn take(&mut self) -> bool {
+        self.buckets.take(self.principal, self.now_ms)
     }
 }
 
@@ -285,13 +323,10 @@ fn stated(
         *interner = Interner::new(REQUIRE_KEPT_MAX);
         *version = inquiry.version;
     }
-    let bucket = buckets.entry(Arc::clone(&inquiry.principal.id)).or_insert_with(|| Bucket {
-        level: REQUIRE_MISSES_BURST * 1000,
-        filled_ms: inquiry.now_ms,
-    });
     let parse = |text: &str| requirement::read(snapshot, [text.as_bytes()]);
-    let tokens = bucket.at(inquiry.now_ms);
-    match interner.resolve(snapshot, capability, require, tokens, parse) {
+    let (principal, now_ms) = (&inquiry.principal.id, inquiry.now_ms);
+    let mut tokens = Purse { buckets, principal, now_ms };
+    match interner.resolve(snapshot, capability, require, &mut tokens, parse) {
         Ok(needs) => Ok(Some(needs)),
         Err(Unavailable::Malformed(complaint)) => {
             let at = complaint.offset;
@@ -359,4 +394,43 @@ fn denied(stage: Stage, closest: Option<(String, String)>) -> Refusal {
 fn shown(path: &str) -> &str {
     const SHOWN_BYTES_MAX: usize = 200;
     path.get(..SHOWN_BYTES_MAX).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(number: usize) -> Arc<str> {
+        format!("sub/{number}").into()
+    }
+
+    #[test]
+    fn full_buckets_make_room_and_without_room_no_newcomer_gets_a_token() {
+        let mut buckets = Buckets::default();
+        for number in 0..REQUIRE_BUCKETS_MAX {
+            assert!(buckets.take(&principal(number), 7));
+        }
+        let newcomer = principal(REQUIRE_BUCKETS_MAX);
+        assert!(!buckets.take(&newcomer, 7), "none of them is full again");
+        assert_eq!(buckets.0.len(), REQUIRE_BUCKETS_MAX);
+        assert!(buckets.take(&principal(0), 7), "whoever is known goes on");
+
+        // After a millisecond the token is back where one was taken, and not where two were.
+        assert!(buckets.take(&newcomer, 8));
+        assert_eq!(buckets.0.keys().collect::<Vec<_>>(), [&principal(0), &newcomer]);
+        assert_eq!(buckets.0.get(&principal(0)).map(|it| it.level), Some(Bucket::FULL - 1000));
+    }
+
+    #[test]
+    fn a_bucket_that_is_in_want_is_kept_when_full_ones_make_room() {
+        let (mut buckets, one) = (Buckets::default(), principal(0));
+        let drained = (0..2 * REQUIRE_MISSES_BURST).filter(|_| buckets.take(&one, 0)).count();
+        assert_eq!(drained as u64, REQUIRE_MISSES_BURST);
+        for number in 1..2 * REQUIRE_BUCKETS_MAX {
+            assert!(buckets.take(&principal(number), number as u64 / 1024));
+        }
+        let spent_ms = (2 * REQUIRE_BUCKETS_MAX as u64 - 1) / 1024;
+        let earned = (0..100).filter(|_| buckets.take(&one, spent_ms)).count();
+        assert_eq!(earned as u64, spent_ms * REQUIRE_MISSES_PER_SECOND / 1000);
+    }
 }

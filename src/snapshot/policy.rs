@@ -264,6 +264,17 @@ impl Policies {
         self.programs.get(program as usize)
     }
 
+    /// How many rules are left to decide of a call: what asking about a candidate costs.
+    pub(crate) fn left(
+        &self,
+        capability: CapabilityId,
+        route: RouteId,
+        class: CallerClass,
+    ) -> usize {
+        self.program(capability, route, class)
+            .map_or(0, |program| program.steps.of(&self.steps).len())
+    }
+
     /// What is left to decide of a call with these facts; `None` where policy says nothing at all.
     #[inline]
     pub(crate) fn gate(
@@ -386,6 +397,12 @@ impl Gate<'_> {
         let rule = enforced.outcome(false).unwrap_or_default();
         let shadow = all.outcome(self.policies.would_deny).err().unwrap_or_default();
         Ruling { rule, shadow }
+    }
+
+    /// Whether a candidate is let through.
+    pub(crate) fn permits(&self, candidate: u32) -> bool {
+        let bit = 1 << (candidate % 64);
+        self.permitted(candidate as usize / 64, bit) == bit
     }
 
     /// By whom a candidate was refused.

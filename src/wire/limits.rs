@@ -170,6 +170,10 @@ pub const REQUIRE_KEPT_MAX: usize = 4096;
 pub const REQUIRE_MISSES_BURST: u64 = 1000;
 /// And how many more each second: at the bound 1 % of a core.
 pub const REQUIRE_MISSES_PER_SECOND: u64 = 1000;
+/// Principals of which a worker remembers that they may have fewer new texts just now: 8 MiB with
+/// the longest ids. A bucket that misses one token is full again after a millisecond, so no worker
+/// is fast enough to keep this many in want.
+pub const REQUIRE_BUCKETS_MAX: usize = 4096;
 
 /// Principals that one worker remembers by their credential: callers at work at once, and a table
 /// of 32 KiB.
@@ -271,6 +275,10 @@ pub const POLICY_CONDITIONS_MAX: usize = 256;
 pub const POLICY_CELLS_MAX: usize = 1 << 20;
 /// Steps of all distinct programs that those kinds lead to, some 24 bytes each.
 pub const POLICY_STEPS_MAX: usize = 4 << 20;
+/// Rules left to a call with which a refusal still looks for the closest candidate: each is asked
+/// twice of 64 candidates at the most, 32 768 looks at a bit. It is a help to people, and other
+/// calls of the worker wait for it.
+pub const CLOSEST_RULES_MAX: usize = 256;
 /// Rules with obligations that may oblige one call together.
 pub const OBLIGING_MAX: usize = 8;
 /// Fields that one rule may set or remove.

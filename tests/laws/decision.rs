@@ -9,6 +9,8 @@
     reason = "a law that cannot go on has failed, and says where"
 )]
 
+#[path = "decision/closest.rs"]
+mod closest;
 #[path = "decision/mutants.rs"]
 mod mutants;
 #[path = "decision/policies.rs"]

@@ -17,14 +17,14 @@ use fastrand::Rng;
 
 const NOW: u64 = 1_796_083_200;
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut world = World::random(&mut Rng::with_seed(8));
     world.routes.clear();
     world.policies = Policies::default();
     world
 }
 
-fn policy(id: &str, effect: Effect) -> Policy {
+pub(crate) fn policy(id: &str, effect: Effect) -> Policy {
     Policy {
         id: id.to_owned(),
         effect,
@@ -43,7 +43,11 @@ fn over(id: &str, expires_s: u64) -> Override {
     Override { id, scope, when: None, reason, owner, expires_s }
 }
 
-fn under(world: &World, policies: &Policies, identified: bool) -> Result<Snapshot, Vec<Problem>> {
+pub(crate) fn under(
+    world: &World,
+    policies: &Policies,
+    identified: bool,
+) -> Result<Snapshot, Vec<Problem>> {
     let policy = Governed { policies, now_s: Some(NOW), identified };
     compile(&Parts { policy, ..world.parts() })
 }
@@ -53,7 +57,7 @@ fn wrong(policies: &Policies, identified: bool) -> Vec<String> {
     problems.iter().map(|it| format!("{}: {}", it.subject, it.what)).collect()
 }
 
-fn only(text: &str) -> Option<Vec<IdPattern>> {
+pub(crate) fn only(text: &str) -> Option<Vec<IdPattern>> {
     Some(vec![IdPattern::of(text)])
 }
 
@@ -109,7 +113,7 @@ fn an_override_is_part_of_the_landscape_until_it_ends_and_at_most_for_thirty_day
     assert_eq!(far, ["rule `o0`: ends more than 30 days from now"]);
 }
 
-fn bytes(world: &World, at: usize) -> Condition {
+pub(crate) fn bytes(world: &World, at: usize) -> Condition {
     let attribute = world.vocabulary.find("request.bytes").unwrap().id();
     let low = i64::try_from(at).unwrap();
     let set = Set::Numbers(Numbers::new([(low, low)]));
