@@ -11,6 +11,8 @@
 
 #[path = "hooks/after.rs"]
 mod after;
+#[path = "hooks/changing.rs"]
+mod changing;
 #[path = "hooks/hook.rs"]
 mod hook;
 mod support;
