@@ -10,15 +10,28 @@ use crate::config::settings::Serves;
 use crate::exchange::amendments::Amendments;
 use crate::exchange::described::DescribedRequest;
 use crate::exchange::refusal::Refusal;
+use crate::exchange::view::Inbound;
 use crate::governance::question::CHECK;
 use crate::governance::verdict;
 use crate::snapshot::request::RequestView;
+use crate::wire::field::{Kind, KindSet, classify};
 use crate::wire::limits::CHECK_REQUEST_BYTES_MAX;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
 use std::rc::Rc;
 
+/// Who calls, as services are told where that is wanted.
+const PRINCIPAL: &str = "caio-principal";
+/// What no caller may say to a service, whoever forwards it. Fields that tell of the way belong to
+/// the proxy that forwards.
+const GATEWAYS_OWN: KindSet = KindSet::of(&[
+    Kind::CaioCapability,
+    Kind::CaioRequire,
+    Kind::CaioOther,
+    Kind::XClientCert,
+    Kind::Twin,
+]);
 /// gRPC's status `INVALID_ARGUMENT`.
 const INVALID_ARGUMENT: u16 = 3;
 /// gRPC's status `UNIMPLEMENTED`.
@@ -102,23 +115,28 @@ async fn judge(worker: &Rc<Worker>, ingress: &Ingress, asked: verdict::CheckRequ
     let described = Ingress { peer, listener, peer_certificate: None, secure: None };
     let mut opening = Opening::new(worker, &Rc::new(described), view.version);
     let body = view.body.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
-    let governed = match call::hooked(worker, &mut opening, &view) {
-        Some(_) => call::govern(worker, &mut opening, &view, body).await,
-        None => Ok(()),
-    };
-    let begun = governed.and_then(|()| call::begin(worker, &mut opening, &view));
+    if call::hooked(worker, &mut opening, &view).is_some() {
+        call::govern(worker, &mut opening, &view, body).await;
+    }
+    let begun = call::begin(worker, &mut opening, &view);
     let begun = match begun {
         Ok(unsettled) => unsettled.settled(worker).await,
         Err(refusal) => Err(refusal),
     };
     let message = match begun {
         Ok(begun) => {
-            let Amendments { withheld, told, answered, added, .. } = begun.told(&opening);
+            let mut amendments = begun.told(&opening);
+            let principal = opening.principal().filter(|_| worker.settings.forwarding.principal);
+            if let Some(principal) = principal {
+                amendments.told.push((PRINCIPAL.to_owned(), principal.as_bytes().to_vec()));
+            }
+            let removed = removed(&amendments, &view);
+            let Amendments { told, answered, added, .. } = amendments;
             fn pair(field: &(String, Vec<u8>)) -> (&str, &[u8]) {
                 (field.0.as_str(), &field.1)
             }
             let answered = answered.iter().chain(&added).map(pair);
-            verdict::allow(told.iter().map(pair), withheld, answered)
+            verdict::allow(told.iter().map(pair), removed, answered)
         }
         Err(refusal) => {
             super::reply::count(worker, refusal.reason, Some(&opening));
@@ -127,6 +145,26 @@ async fn judge(worker: &Rc<Worker>, ingress: &Ingress, asked: verdict::CheckRequ
     };
     opening.end(worker);
     message
+}
+
+/// The names of fields that the other proxy is to take out before it forwards what it described:
+/// what only the gateway may say, and what its amendments withhold. It may take out after it has
+/// set, and so what is told is not among them.
+fn removed(amendments: &Amendments, view: &DescribedRequest) -> Vec<String> {
+    let told = |name: &str| amendments.told.iter().any(|(told, _)| told == name);
+    let mut removed = amendments.withheld.clone();
+    removed.push(PRINCIPAL.to_owned());
+    view.each_field(&mut |name, _| {
+        if (GATEWAYS_OWN.contains(classify(name)) || amendments.withholds(name))
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            removed.push(name.to_owned());
+        }
+    });
+    removed.sort_unstable();
+    removed.dedup();
+    removed.retain(|name| !told(name));
+    removed
 }
 
 /// A refusal as another proxy is to send it.

@@ -33,7 +33,7 @@ pub(super) enum Unasked {
 /// body goes behind the head in `input`.
 ///
 /// # Errors
-/// The body does not come, or the request cannot be described.
+/// The body does not come, or is longer than it may be.
 pub(super) async fn govern_http1(
     worker: &Rc<Worker>,
     downstream: &Downstream,
@@ -53,7 +53,8 @@ pub(super) async fn govern_http1(
     };
     let view = Http1View::new(head, input);
     let body = read.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
-    call::govern(worker, opening, &view, body).await.map_err(Unasked::Refuse)
+    call::govern(worker, opening, &view, body).await;
+    Ok(())
 }
 
 /// The same of an HTTP/2 request; what is read of the body waits in its source.
@@ -95,7 +96,8 @@ pub(super) async fn govern_http2(
         }
     };
     let body = read.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
-    call::govern(worker, opening, head, body).await.map_err(Unasked::Refuse)
+    call::govern(worker, opening, head, body).await;
+    Ok(())
 }
 
 fn cut(body: Bytes, most: usize) -> Bytes {

@@ -11,6 +11,8 @@
 
 #[path = "hooks/after.rs"]
 mod after;
+#[path = "hooks/changing.rs"]
+mod changing;
 #[path = "hooks/hook.rs"]
 mod hook;
 mod support;
@@ -487,6 +489,21 @@ async fn a_hook_sees_the_beginning_of_a_body_and_the_service_all_of_it() {
         }
     }
     world.told();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_do_not_go_past_a_hook_even_where_it_changes_nothing() {
+    let hook = Hook::start().await;
+    for (more, passed) in [("hooks = []", true), ("hooks = [\"opa\"]", false)] {
+        let config = hooks(hook.address, "").replace("hooks = [\"opa\"]", more);
+        let world = World::start(&config);
+        let body = parts(vec![Bytes::from("body")], &[("x-sum", "mine")]);
+        let asked = request(Protocol::H2c, "POST", "/plain").body(body).unwrap();
+        let (head, ..) = call(world.gateway.address, Protocol::H2c, asked).await.unwrap();
+        assert_eq!(head.status.as_u16(), 200);
+        assert_eq!(world.origin.has_seen(b"mine"), passed, "{more}");
+        world.told();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,11 @@
 //! A request's way past governance hooks: after its caller is known and before it is decided on.
 
+use super::super::hooks;
 use super::super::landscape::Landscape;
 use super::super::worker::Worker;
 use super::{Opening, fill, limit_early, recognize, request_drops};
 use crate::exchange::amendments::Amendments;
+use crate::exchange::governed::Governed;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::settle::find_route;
 use crate::exchange::view::Inbound;
@@ -14,6 +16,13 @@ use crate::wire::forwarded::Sender;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
+
+impl Opening {
+    /// Who calls, once that is known.
+    pub fn principal(&self) -> Option<&str> {
+        self.caller.as_ref().map(|caller| &*caller.principal.id)
+    }
+}
 
 /// The route whose hooks are to be asked before the request is decided on; `None` where there are
 /// none, where they were asked, or where the request is refused before.
@@ -30,21 +39,88 @@ pub fn hooked(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Op
     (!snapshot.hooks(route).is_empty()).then_some(route)
 }
 
-/// Asks the hooks of the request's route; what they say goes into the decision. `body` is the
-/// beginning of the request's body, as far as they are to see it.
+/// How often the hooks of one request are asked because the landscape changed meanwhile.
+const ASKED_MAX: usize = 2;
+
+/// Asks the hooks of the request's route; what they say goes into the decision, and so does that
+/// they could not be asked. `body` is the beginning of the request's body, as far as it was read.
 ///
-/// # Errors
-/// A field of the request is no text, and hooks would be asked about another request.
+/// What is decided is decided by the worker's newest landscape: where that has changed while they
+/// were asked, nothing they said counts, and they are asked anew.
 pub async fn govern(
     worker: &Rc<Worker>,
     opening: &mut Opening,
     view: &impl Inbound,
     body: Option<(&[u8], Whole)>,
-) -> Result<(), Refusal> {
+) {
+    for _ in 0..ASKED_MAX {
+        // Pinned now: the landscape may be another than when the body was read.
+        fill(worker, opening, view);
+        let Some(route) = hooked(worker, opening, view) else { return };
+        let governed = match ask(worker, opening, view, (route, body)).await {
+            Ok(governed) => governed,
+            Err(refusal) => unasked(route, refusal),
+        };
+        if worker.landscape().version == opening.landscape.version {
+            let mut all =
+                opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
+            // Also where they change nothing: that they had a say is an amendment.
+            all.join_behind(&governed.amendments);
+            opening.amendments = Some(Rc::new(all));
+            opening.governed = Some(Box::new(governed));
+            return;
+        }
+        // The caller is forgotten with it, because the landscape says whom it stands for.
+        opening.filled = false;
+    }
     fill(worker, opening, view);
-    // Pinned now: the landscape may be another than when the body was read.
-    let Some(route) = hooked(worker, opening, view) else { return Ok(()) };
+    if let Some(route) = hooked(worker, opening, view) {
+        let detail = "the landscape changed each time that governance was asked";
+        let refusal = Refusal::new(Reason::GovernanceUnavailable, detail);
+        opening.governed = Some(Box::new(unasked(route, refusal)));
+    }
+}
+
+/// The refusal of a request that hooks said nothing of.
+fn unasked(route: RouteId, refusal: Refusal) -> Governed {
+    let (asked, facts, amendments) = (Vec::new(), Vec::new(), Amendments::default());
+    Governed { route, asked, facts, amendments, refusal: Some(refusal) }
+}
+
+/// Whether so much was read of a body that hooks see as much as they are to, and that none is
+/// longer than one of them takes; `declared` is its length, where that is known.
+fn is_enough(
+    (wanted, strict): (usize, bool),
+    body: Option<(&[u8], Whole)>,
+    declared: Option<u64>,
+) -> bool {
+    let (read, whole) = body.map_or((0, None), |(bytes, whole)| (bytes.len(), Some(whole)));
+    let ends = match (whole, declared) {
+        (Some(Whole::No), _) | (None, None) => false,
+        (_, Some(declared)) => declared <= read as u64,
+        (Some(Whole::Yes), None) => true,
+    };
+    let is_all = ends && read <= wanted;
+    wanted == 0 || is_all || (!strict && read >= wanted)
+}
+
+/// Asks the hooks of a route under the landscape that is pinned.
+///
+/// # Errors
+/// A field of the request is no text, and hooks would be asked about another request; or less was
+/// read of its body than they are to see.
+async fn ask(
+    worker: &Rc<Worker>,
+    opening: &Opening,
+    view: &impl Inbound,
+    (route, body): (RouteId, Option<(&[u8], Whole)>),
+) -> Result<Governed, Refusal> {
     let landscape = Rc::clone(&opening.landscape);
+    let wanted = hooks::body_bytes(worker, &landscape.snapshot, route);
+    if !is_enough(wanted, body, view.body_bytes()) {
+        let detail = "governance is to see another part of the body than is there for it";
+        return Err(Refusal::new(Reason::GovernanceUnavailable, detail));
+    }
     let fields = described_fields(opening, view)?;
     let target = match view.query() {
         Some(query) => Cow::Owned(format!("{}?{query}", view.path())),
@@ -76,16 +152,7 @@ pub async fn govern(
         ..Described::default()
     };
     let Landscape { snapshot, version, .. } = &*landscape;
-    let governed = super::super::hooks::ask(worker, snapshot, *version, route, &described).await;
-    drop(additions);
-    if !governed.amendments.is_empty() {
-        let mut all =
-            opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
-        all.join_behind(&governed.amendments);
-        opening.amendments = Some(Rc::new(all));
-    }
-    opening.governed = Some(Box::new(governed));
-    Ok(())
+    Ok(hooks::ask(worker, snapshot, *version, route, &described).await)
 }
 
 /// The fields as the service would get them, had nobody changed them: what only the gateway may say
@@ -107,4 +174,29 @@ fn described_fields(opening: &Opening, view: &impl Inbound) -> Result<Fields, Re
         return Err(Refusal::new(Reason::HeaderInvalid, detail));
     }
     Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_see_as_much_of_a_body_as_they_want_or_are_not_asked() {
+        let (no, yes) = (Whole::No, Whole::Yes);
+        let enough = |wanted, body: Option<(&str, Whole)>, declared| {
+            let body = body.map(|(text, whole)| (text.as_bytes(), whole));
+            [false, true].map(|strict| is_enough((wanted, strict), body, declared))
+        };
+        assert_eq!(enough(0, None, None), [true, true], "nobody wants it");
+        assert_eq!(enough(4, None, Some(0)), [true, true], "there is none");
+        assert_eq!(enough(4, None, Some(1)), [false, false]);
+        assert_eq!(enough(4, None, None), [false, false], "nobody knows");
+        assert_eq!(enough(4, Some(("abc", yes)), None), [true, true]);
+        assert_eq!(enough(4, Some(("abcd", yes)), Some(4)), [true, true]);
+        assert_eq!(enough(4, Some(("abc", no)), None), [false, false]);
+        assert_eq!(enough(4, Some(("abc", yes)), Some(9)), [false, false], "it is said to be all");
+        assert_eq!(enough(4, Some(("abcd", no)), None), [true, false]);
+        assert_eq!(enough(4, Some(("abcde", yes)), None), [true, false]);
+        assert_eq!(enough(4, Some(("abcde", no)), Some(9)), [true, false]);
+    }
 }

@@ -178,6 +178,11 @@ async fn a_companion_over_grpc_gets_the_message_in_which_hooks_are_asked() {
 
 /// A `CheckRequest` of a request with these headers.
 fn question(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    question_with(method, path, headers, "")
+}
+
+/// The same with this body.
+fn question_with(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut http = Vec::new();
     http.extend(field(2, method.as_bytes()));
     for (name, value) in headers {
@@ -187,6 +192,9 @@ fn question(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     http.extend(field(4, path.as_bytes()));
     http.extend(field(5, b"a.example"));
     http.extend(field(10, b"HTTP/1.1"));
+    if !body.is_empty() {
+        http.extend(field(11, body.as_bytes()));
+    }
     let socket = [field(2, b"192.0.2.9"), number(3, 80)].concat();
     let source = field(1, &field(1, &field(1, &socket)));
     let [attributes, request, http_tag] = HTTP.map(|tag| tag as u8);
@@ -264,4 +272,95 @@ async fn the_gateway_answers_another_proxy_by_its_own_decision_and_records_it() 
     let told = crate::Told::read(&trail);
     let ends: Vec<_> = told.0.iter().map(|it| (it.status, it.ending)).collect();
     assert_eq!(ends, [(200, Ending::Told), (422, Ending::Refused)]);
+}
+
+const SERVICE: &str = "[[listeners]]\naddress = \"127.0.0.1:0\"\nserves = \"ext_authz\"\n\n\
+    [[callers]]\nid = \"tester\"\nnetworks = [\"192.0.2.0/24\"]\n\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_proxy_takes_out_what_only_the_gateway_says_and_says_it_instead() {
+    let origin = Origin::echo();
+    for told in [false, true] {
+        let kept = Scratch::new();
+        let trail = kept.path().join("trail");
+        let more = format!("{SERVICE}[forwarding]\nprincipal = {told}\n");
+        let mut gateway = start(&config(origin.address, &trail, &more));
+        let mut caller = Caller::connect(gateway.address, Protocol::H2c).await;
+        let names = [
+            "CAIO-Decision",
+            "caio-capability",
+            "caio-other",
+            "caio-principal",
+            "caio_principal",
+            "x-a",
+            "x-client-cert-subject",
+            "x_a",
+        ];
+        let value = |name| if name == "caio-capability" { "test.echo/1" } else { "eve" };
+        let headers = names.map(|name| (name, value(name)));
+        let (_, body) =
+            check(&mut caller, CHECK, full(framed(&question("GET", "/x", &headers)))).await;
+        let removed: Vec<String> = wire::find(&body[5..], &[3, 5])
+            .into_iter()
+            .map(|name| String::from_utf8(name).unwrap())
+            .collect();
+        let all = [
+            "caio-capability",
+            "caio-other",
+            "caio-principal",
+            "caio_principal",
+            "x-client-cert-subject",
+            "x_a",
+        ];
+        let expected: Vec<_> =
+            all.into_iter().filter(|name| !told || *name != "caio-principal").collect();
+        assert_eq!(removed, expected);
+        let set: BTreeMap<String, String> = wire::find(&body[5..], &[3, 2, 1])
+            .iter()
+            .map(|header| (wire::text(header, &[1]), wire::text(header, &[2])))
+            .collect();
+        assert_ne!(set["caio-decision"], "eve");
+        assert_eq!(set.get("caio-principal").map(String::as_str), told.then_some("tester"));
+        drop(caller);
+        gateway.terminate();
+        assert_eq!(gateway.wait(), Some(0));
+        verified(&trail);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_description_without_the_body_that_hooks_are_to_see_is_refused() {
+    let origin = Origin::echo();
+    let hook = crate::hook::Hook::start().await;
+    for (strict, more) in [(false, ""), (true, "longer_body = \"refuse\"\n")] {
+        let kept = Scratch::new();
+        let trail = kept.path().join("trail");
+        let more = format!("body_bytes = \"8B\"\n{more}");
+        let more = format!("{SERVICE}{}", crate::hooks(hook.address, &more));
+        let mut gateway = start(&config(origin.address, &trail, &more));
+        let mut caller = Caller::connect(gateway.address, Protocol::H2c).await;
+        for (length, partial, body, fits) in [
+            ("5", "false", "short", true),
+            ("0", "false", "", true),
+            ("8", "false", "exactly8", true),
+            ("20", "true", "the firs", !strict),
+            ("20", "true", "the first and more", !strict),
+            ("20", "false", "", false),
+            ("20", "false", "short", false),
+            ("20", "true", "short", false),
+        ] {
+            let headers = [("content-length", length), ("x-envoy-auth-partial-body", partial)];
+            let before = hook.asked().len();
+            let asked = question_with("POST", "/allow", &headers, body);
+            let (_, answer) = check(&mut caller, CHECK, full(framed(&asked))).await;
+            let refused = wire::find(&answer[5..], &[2, 1, 1]);
+            let expected = if fits { vec![] } else { vec![b"503".to_vec()] };
+            assert_eq!(refused, expected, "{length} {partial} `{body}`");
+            assert_eq!(hook.asked().len(), before + usize::from(fits), "{length} `{body}`");
+        }
+        drop(caller);
+        gateway.terminate();
+        assert_eq!(gateway.wait(), Some(0));
+        verified(&trail);
+    }
 }

@@ -8,11 +8,13 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{Request, Response};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
 
 /// The running server and every question it was asked.
 pub(crate) struct Hook {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Bytes>>>,
+    gate: Arc<Semaphore>,
     _served: Served,
 }
 
@@ -20,8 +22,10 @@ impl Hook {
     pub(crate) async fn start() -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&asked);
+        let gate = Arc::new(Semaphore::new(0));
+        let held = Arc::clone(&gate);
         let served = Served::start(Protocol::H2c, move |request: Request<Incoming>| {
-            let kept = Arc::clone(&kept);
+            let (kept, held) = (Arc::clone(&kept), Arc::clone(&held));
             async move {
                 assert_eq!(request.uri().path(), "/envoy.service.auth.v3.Authorization/Check");
                 assert_eq!(request.headers()["content-type"], "application/grpc");
@@ -29,11 +33,16 @@ impl Hook {
                 let (body, _) = whole(request.into_body()).await.unwrap();
                 let message = body.slice(5..);
                 kept.lock().unwrap().push(message.clone());
-                answer(&message).await
+                answer(&message, &held).await
             }
         });
         let served = served.await;
-        Self { address: served.address, asked, _served: served }
+        Self { address: served.address, asked, gate, _served: served }
+    }
+
+    /// Lets one question go on that is held.
+    pub(crate) fn release(&self) {
+        self.gate.add_permits(1);
     }
 
     /// Every `CheckRequest` so far.
@@ -50,13 +59,18 @@ fn fine(message: &[u8]) -> Response<Content> {
     grpc(parts(vec![framed(message).into()], &[("grpc-status", "0")]))
 }
 
-async fn answer(message: &[u8]) -> Response<Content> {
+async fn answer(message: &[u8], gate: &Semaphore) -> Response<Content> {
     let path = wire::text(message, &[1, 4, 2, 4]);
     let word = path.trim_start_matches('/').split(['/', '?']).next().unwrap();
     let good = [status(0), ok(&[header(2, "x-user", "ann")])].concat();
     let trailers = [("grpc-status", "0")];
     match word {
         "allow" => fine(&good),
+        "plain" => fine(&status(0)),
+        "held" => {
+            gate.acquire().await.unwrap().forget();
+            fine(&good)
+        }
         "change" => fine(
             &[
                 status(0),

@@ -1,0 +1,89 @@
+//! A landscape that changes while hooks are asked.
+
+use crate::hook::Hook;
+use crate::support::peers::BOTH;
+use crate::support::{PATIENCE, Protocol};
+use crate::{World, get, hooks, wire};
+use caio::audit::asked::Came;
+use std::time::{Duration, Instant};
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        let _ = tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await;
+    }
+}
+
+/// The landscape that other calls on the one worker are decided by.
+async fn present(world: &World) -> String {
+    let (status, fields, _) = get(world, Protocol::Http1, "/allow", &[]).await;
+    assert_eq!(status, 200);
+    snapshot(fields["caio-decision"].to_str().unwrap())
+}
+
+fn snapshot(decision: &str) -> String {
+    let named = decision.split("; ").find(|part| part.starts_with("snapshot="));
+    named.expect("a decision names its snapshot").to_owned()
+}
+
+/// Changes the landscape, and waits until the worker has adopted it.
+async fn change(world: &World, number: &mut usize) -> String {
+    *number += 1;
+    let file = world.gateway.folder().join("caio.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let route = format!(
+        "\n[[routes]]\nid = \"r{number}\"\nhost = \"r{number}.example\"\n\
+         operation = \"GET /more\"\ncapability = \"test.echo/1\"\n"
+    );
+    std::fs::write(&file, text + &route).unwrap();
+    let before = present(world).await;
+    world.gateway.reload();
+    let mut now = before.clone();
+    until("another landscape is adopted", async || {
+        now = present(world).await;
+        now != before
+    })
+    .await;
+    now
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_hooks_said_under_a_landscape_that_is_gone_counts_for_nothing() {
+    let hook = Hook::start().await;
+    let world = World::start(&hooks(hook.address, "timeout = \"10s\"\n"));
+    let mut number = 0;
+    let held = || {
+        let asked = hook.asked();
+        asked.iter().filter(|it| wire::described(it, 4) == [b"/held"]).count()
+    };
+    for protocol in BOTH {
+        // Once: it is asked again under the new one, and decided by that.
+        let asked = held();
+        let ((status, fields, _), now) = tokio::join!(get(&world, protocol, "/held", &[]), async {
+            until("it is asked", async || held() == asked + 1).await;
+            let now = change(&world, &mut number).await;
+            hook.release();
+            until("it is asked again", async || held() == asked + 2).await;
+            hook.release();
+            now
+        });
+        assert_eq!(status, 200, "{protocol:?}");
+        assert_eq!(snapshot(fields["caio-decision"].to_str().unwrap()), now, "{protocol:?}");
+        // Each time: it is refused, and not asked without an end.
+        let asked = held();
+        let ((status, fields, _), ()) = tokio::join!(get(&world, protocol, "/held", &[]), async {
+            for times in 1..=2 {
+                until("it is asked", async || held() == asked + times).await;
+                change(&world, &mut number).await;
+                hook.release();
+            }
+        });
+        assert_eq!((status, held()), (503, asked + 2), "{protocol:?}");
+        assert_eq!(fields["caio-refusal"], "governance.unavailable");
+    }
+    let came = world.told().came();
+    let unasked = came.iter().filter(|came| came.is_empty()).count();
+    assert_eq!(unasked, 2, "a refusal tells nothing of what does not count");
+    assert!(came.iter().flatten().all(|came| *came == Came::Allow));
+}
