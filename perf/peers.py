@@ -277,7 +277,8 @@ TRAILS = {"caio-trail": "", "caio-sizes": 'payload = "sizes"', "caio-sync": 'com
 NEEDS = """needs = ['residency.within("eu")']"""
 
 
-def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2, trail=None):
+def caio(folder, scenario, port, origin_port, program="caio", routes=0, services=2, trail=None,
+         callers=("", "")):
     """A decision that is real: two services offer what is called, and what is required is what
     only one of them promises. More services, where asked for, offer capabilities of their own."""
     write(folder, "vocabulary.toml", """vocabulary = "caio-vocabulary/1"
@@ -342,6 +343,8 @@ requests_per_connection_max = {FOREVER_REQUESTS}
 [[listeners]]
 address = "127.0.0.1:{port}"
 {secure}
+{callers[0]}
+{callers[1]}
 
 [[requirements]]
 id = "rig.small"

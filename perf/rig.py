@@ -31,6 +31,7 @@ import tempfile
 import time
 
 import attacks
+import ladder
 import measure
 import peers
 import report
@@ -63,6 +64,8 @@ class Scenario:
     tls: bool = False
     # Each request has a connection, and so a handshake, of its own.
     once: bool = False
+    # Each request shows a key and a token.
+    known: bool = False
     # How many routes and services the larger CAIO is given.
     routes: int = 0
     services: int = 2
@@ -90,6 +93,10 @@ SCENARIOS = {
     "h2-tls": Scenario(
         "As h2-h2, over TLS 1.3 with a P-256 certificate.", front="h2", origin="h2", tls=True,
         proxies=("caio", "nginx", "haproxy")),
+    "ladder": Scenario(
+        "As h1-1k, every request with an API key and a token (EdDSA): nobody reads them, the key "
+        "is read, the token is (it is known from before), 1000 rules of policy besides, a trail "
+        "besides.", known=True, proxies=("caio", *ladder.STEPS, "nginx")),
     "h1-idle": Scenario(
         f"Memory of {IDLE_CONNECTIONS} keep-alive connections that asked once and then wait.",
         kind="idle"),
@@ -158,7 +165,8 @@ def check_answer(name, scenario, port, options, folder):
         caller = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=trust)
     else:
         caller = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    caller.request("GET", scenario.path)
+    shown = ladder.fields() if scenario.known else []
+    caller.request("GET", scenario.path, headers=dict(field.split(": ", 1) for field in shown))
     answer = caller.getresponse()
     body = answer.read()
     caller.close()
@@ -183,8 +191,9 @@ def command_for(name, scenario, folder, port, origin_port, options):
         return peers.relay(port, origin_port, answer, options.relay)
     routes = scenario.routes if name == "caio-routes" else min(scenario.routes, 1)
     services = scenario.services if name == "caio-services" else 2
-    trail = peers.TRAILS.get(name)
-    return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services, trail)
+    trail = ladder.STEPS[name][2] if name in ladder.STEPS else peers.TRAILS.get(name)
+    return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services, trail,
+                      ladder.step(folder, name))
 
 
 def path_for(name, scenario):
@@ -201,7 +210,8 @@ def load(scenario, port, path, seconds, options, folder):
     if scenario.front == "h2":
         return measure.run_h2load(url, options.load_cores, seconds, H2_CONNECTIONS, H2_STREAMS,
                                   folder)
-    fields = ["Connection: close"] if scenario.once else []
+    fields = ladder.fields() if scenario.known else []
+    fields += ["Connection: close"] if scenario.once else []
     return measure.run_wrk(url, options.load_cores, seconds, CONNECTIONS, folder, fields)
 
 
