@@ -12,7 +12,7 @@
 //! forget one of those would let more through than is allowed.
 //!
 //! Why no change is lost when a place changes hands: a key is replaced only while its state is
-//! [`MOVING`], which no change starts from. Every other state of a place is new (laws see to
+//! `MOVING`, which no change starts from. Every other state of a place is new (laws see to
 //! that), so a change that was worked out for the old key finds another state and is tried anew.
 //!
 //! `tests/model/quota.rs` compiles this very file with loom's atomics.
