@@ -14,6 +14,7 @@ import tomllib
 import unittest
 
 import attacks
+import ladder
 import measure
 import peers
 import report
@@ -102,10 +103,20 @@ class Rig(unittest.TestCase):
     def test_each_scenario_is_written_for_each_peer(self):
         for key, scenario in rig.SCENARIOS.items():
             with tempfile.TemporaryDirectory() as folder, self.subTest(key):
+                if scenario.tls:
+                    peers.certificate(folder)
                 peers.nginx(folder, scenario, 1, 2)
                 peers.haproxy(folder, scenario, 1, 2)
                 peers.envoy(folder, scenario, 1, 2)
                 peers.caio(folder, scenario, 1, 2, routes=3, services=4)
+                self.check_documents(folder)
+
+    def test_each_step_of_the_ladder_is_written(self):
+        for name in ladder.STEPS:
+            with tempfile.TemporaryDirectory() as folder, self.subTest(name):
+                scenario = rig.SCENARIOS["ladder"]
+                peers.caio(folder, scenario, 1, 2, routes=3, services=4,
+                           callers=ladder.step(folder, name))
                 self.check_documents(folder)
 
     def check_documents(self, folder):
