@@ -4,6 +4,7 @@
 //! asked, only with a certificate for that name, and it is not followed to another place. No proxy
 //! of the environment is used: what the environment says, no configuration shows.
 
+use crate::io::tls::keys::SYSTEM_AUTHORITIES;
 use crate::wire::limits::{JWKS_BYTES_MAX, JWKS_FETCH_MS};
 use std::fs::File;
 use std::io::Read as _;
@@ -12,9 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Where systems keep the authorities that they trust, as one PEM file.
-const SYSTEM_AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 /// Bytes of a file of authorities: the largest public one has a quarter.
 const AUTHORITIES_BYTES_MAX: usize = 2 << 20;
 

@@ -26,14 +26,6 @@ pub(super) enum Place {
 }
 
 impl Order {
-    /// The identity that a peer certificate is of, where the listener has one.
-    pub fn certificate(&self) -> Option<u16> {
-        self.places.iter().find_map(|place| match place {
-            Place::Certificate(identity) => Some(*identity),
-            Place::ApiKey(..) | Place::Token(..) => None,
-        })
-    }
-
     /// Whether no credential is looked for at all, so that only the caller's address counts.
     pub fn is_address_only(&self) -> bool {
         self.places.is_empty() && self.anonymous

@@ -162,7 +162,8 @@ async fn exchange(
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
     };
-    let mut opening = Opening::new(worker, &downstream.ingress, version);
+    // Boxed: an idle connection holds the room of an exchange, and no request's state in it.
+    let mut opening = Box::new(Opening::new(worker, &downstream.ingress, version));
     let ended = attempts(worker, downstream, head, &mut opening, input, keep).await;
     opening.end(worker);
     ended

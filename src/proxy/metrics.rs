@@ -11,14 +11,10 @@ use crate::wire::exposition::{Format, Kind, Page};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Writes gauges of its own at each look.
-type Look = Box<dyn Fn(&mut Page) + Send>;
-
 /// See the module's text.
 pub struct Metrics {
     shared: Arc<Shared>,
     workers: Box<[Arc<Counters>]>,
-    looks: Vec<Look>,
     memory_bytes_max: u64,
     began_ms: u64,
     began_ns: u64,
@@ -33,13 +29,7 @@ impl Metrics {
     ) -> Self {
         let (began_ms, began_ns) = (wall_ms(), monotonic_ns());
         let workers = workers.into();
-        Self { shared, workers, looks: Vec::new(), memory_bytes_max, began_ms, began_ns }
-    }
-
-    /// Adds families whose values are read at each look, by the thread that answers it: whatever
-    /// this reads must be shared without a lock.
-    pub fn at_scrape(&mut self, look: impl Fn(&mut Page) + Send + 'static) {
-        self.looks.push(Box::new(look));
+        Self { shared, workers, memory_bytes_max, began_ms, began_ns }
     }
 
     /// The page.
@@ -93,9 +83,6 @@ impl Metrics {
         );
         for Expiry { file, not_after } in self.shared.security.expiries(upstreams) {
             page.sample(&[("file", file.as_str())], u64::try_from(not_after).unwrap_or(0));
-        }
-        for look in &self.looks {
-            look(&mut page);
         }
         page.finish()
     }

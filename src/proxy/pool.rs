@@ -253,11 +253,6 @@ impl Pool {
             endpoint.idle.borrow_mut().clear();
         }
     }
-
-    /// The time a connect may take.
-    pub fn connect_ms(&self) -> u64 {
-        self.limits.connect_ms
-    }
 }
 
 impl Endpoint {

@@ -136,7 +136,6 @@ fn headers_of_credentials_are_withheld_from_services() {
     let identities = [identity("a", own), identity("b", forwarded), api_keys("keys"), mesh()];
     let world = World::new(&identities, &["mesh", "a", "b", "keys"]);
     assert_eq!(world.providers.withheld(&world.order), ["x-corp-token", "x-api-key"]);
-    assert_eq!(world.order.certificate(), Some(3));
     assert!(!world.order.is_address_only());
     assert!(World::new(&identities, &["anonymous"]).order.is_address_only());
 }

@@ -66,7 +66,7 @@ pub struct Authorities {
 }
 
 /// Where system-wide authorities are, by distribution: Debian, Fedora, Alpine, SUSE.
-const SYSTEM_AUTHORITIES: &[&str] = &[
+pub const SYSTEM_AUTHORITIES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",

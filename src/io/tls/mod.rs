@@ -15,8 +15,8 @@ pub mod keys;
 pub mod server;
 pub(in crate::io) mod session;
 
+use rustls::Error;
 use rustls::pki_types::CertificateDer;
-use rustls::{Error, ProtocolVersion};
 use std::io;
 
 /// ALPN's names (RFC 7301 6, RFC 9113 3.1).
@@ -53,8 +53,6 @@ pub struct Secured {
     pub name: Option<String>,
     /// The protocol that was agreed on, if any.
     pub protocol: Option<Agreed>,
-    /// Whether this is TLS 1.3.
-    pub tls13: bool,
     /// Whether the handshake took up an earlier session.
     pub resumed: bool,
     /// Whether callers' certificates are looked at here: then the name binds the request.
@@ -83,7 +81,6 @@ impl Secured {
         Self {
             name: name.map(str::to_ascii_lowercase),
             protocol,
-            tls13: common.protocol_version() == Some(ProtocolVersion::TLSv1_3),
             resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             asks_for_certificates: false,
             certificate: certificate.cloned(),
