@@ -308,6 +308,25 @@ fn certificates_are_replaced_without_a_dropped_connection() {
 }
 
 #[test]
+fn a_file_that_two_listeners_share_is_read_again_for_both() {
+    let (scratch, authority) = prepared();
+    let origin = Origin::echo();
+    let second =
+        format!("[[listeners]]\nname = \"second\"\naddress = \"127.0.0.1:0\"\ntls = {{ {SHOWN} }}");
+    let gateway = start(scratch, SHOWN, &origin, &second);
+    let made = Scratch::new();
+    authority.sign(&made, "a", &Leaf { serial: 99, ..Leaf::server(&[NAME]) });
+    for name in ["a.key", "a.pem"] {
+        let bytes = std::fs::read(made.path().join(name)).unwrap();
+        std::fs::write(gateway.folder().join(name), bytes).unwrap();
+    }
+    // No signal: that would have all of them read.
+    eventually("the second has the new one", || {
+        gateway.said().contains("listener `second`: its certificates were read again")
+    });
+}
+
+#[test]
 fn a_certificate_that_expires_is_told_and_shown() {
     let (scratch, authority) = prepared();
     authority.sign(&scratch, "a", &Leaf { to_year: 2021, ..Leaf::server(&[NAME]) });
