@@ -154,10 +154,10 @@ end
 """
 
 
-def run_wrk(url, cores, seconds, connections, folder, fields=()):
+def run_wrk(url, cores, seconds, connections, folder, fields=(), turns=""):
     script = os.path.join(folder, "report.lua")
     with open(script, "w") as out:
-        out.write(WRK_SCRIPT)
+        out.write(turns + WRK_SCRIPT)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script]
     for field in fields:
         command += ["-H", field]

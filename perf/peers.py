@@ -98,6 +98,8 @@ def origin(folder, http1_port, http2_port):
     }}
     # The many paths of the route scenarios all answer with the small file.
     location /r/ {{ try_files /1k =404; }}
+    # As a hook it allows everything.
+    location /allow/ {{ return 200; }}
   }}
 }}
 """)

@@ -96,7 +96,9 @@ SCENARIOS = {
     "ladder": Scenario(
         "As h1-1k, every request with an API key and a token (EdDSA): nobody reads them, the key "
         "is read, the token is (it is known from before), 1000 rules of policy besides, a trail "
-        "besides.", known=True, proxies=("caio", *ladder.STEPS, "nginx")),
+        "besides, a hook besides whose answer is kept, one that is asked each time (the origin, over "
+        "HTTP); last, tokens that nobody remembers and no rules.", known=True,
+        proxies=("caio", *ladder.STEPS, "nginx")),
     "h1-idle": Scenario(
         f"Memory of {IDLE_CONNECTIONS} keep-alive connections that asked once and then wait.",
         kind="idle"),
@@ -193,7 +195,7 @@ def command_for(name, scenario, folder, port, origin_port, options):
     services = scenario.services if name == "caio-services" else 2
     trail = ladder.STEPS[name][2] if name in ladder.STEPS else peers.TRAILS.get(name)
     return peers.caio(folder, scenario, port, origin_port, options.caio, routes, services, trail,
-                      ladder.step(folder, name))
+                      ladder.step(folder, name, origin_port))
 
 
 def path_for(name, scenario):
@@ -205,21 +207,22 @@ def url_of(scenario, port, path):
     return f"{'https' if scenario.tls else 'http'}://127.0.0.1:{port}{path}"
 
 
-def load(scenario, port, path, seconds, options, folder):
+def load(scenario, port, path, seconds, options, folder, name=None):
     url = url_of(scenario, port, path)
     if scenario.front == "h2":
         return measure.run_h2load(url, options.load_cores, seconds, H2_CONNECTIONS, H2_STREAMS,
                                   folder)
     fields = ladder.fields() if scenario.known else []
     fields += ["Connection: close"] if scenario.once else []
-    return measure.run_wrk(url, options.load_cores, seconds, CONNECTIONS, folder, fields)
+    return measure.run_wrk(url, options.load_cores, seconds, CONNECTIONS, folder, fields,
+                           ladder.turns(folder, name))
 
 
 def measure_load(process, scenario, port, options, folder):
     """One round of one proxy: its processor time over exactly the window of the load."""
     path = path_for(process.name, scenario)
     user, system = process.cpu_seconds()
-    figures, output = load(scenario, port, path, options.duration, options, folder)
+    figures, output = load(scenario, port, path, options.duration, options, folder, process.name)
     user_after, system_after = process.cpu_seconds()
     process.check()
     requests = figures["requests"]
@@ -427,7 +430,7 @@ def run_scenario(key, scenario, options, found, missing):
         figures.update(requests_per_second=figures["requests"] / figures["seconds"], output=output)
         result["direct"] = figures
         for name, (process, port) in running.items():
-            load(scenario, port, path_for(name, scenario), options.warmup, options, folder)
+            load(scenario, port, path_for(name, scenario), options.warmup, options, folder, name)
         names = list(running)
         for number in range(options.rounds):
             # Each round begins with another one: who comes after whom must not matter.

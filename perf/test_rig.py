@@ -116,7 +116,7 @@ class Rig(unittest.TestCase):
             with tempfile.TemporaryDirectory() as folder, self.subTest(name):
                 scenario = rig.SCENARIOS["ladder"]
                 peers.caio(folder, scenario, 1, 2, routes=3, services=4,
-                           callers=ladder.step(folder, name))
+                           callers=ladder.step(folder, name, 2))
                 self.check_documents(folder)
 
     def check_documents(self, folder):
