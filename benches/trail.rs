@@ -80,6 +80,7 @@ fn decision(facts: &[(u16, i64)]) -> Decision<'_> {
         method: Method::Network,
         rule: NONE,
         shadow: NONE,
+        quota: NONE,
         tried: [][..].into(),
         facts: facts.into(),
         hidden: [][..].into(),

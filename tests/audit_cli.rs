@@ -304,6 +304,7 @@ fn blank(capability: CapabilityId, seed: u64) -> Decision<'static> {
         method: Method::Network,
         rule: NONE,
         shadow: NONE,
+        quota: NONE,
         tried: Vec::new().into(),
         facts: Vec::new().into(),
         hidden: Vec::new().into(),

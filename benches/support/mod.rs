@@ -259,6 +259,7 @@ fn build(services: &[Service], routes: &[Route], policy: Governed<'_>) -> Snapsh
         seed: SeedRule::default(),
         governance: Governance::default(),
         policy,
+        quotas: &[],
     };
     match compile(&parts) {
         Ok(snapshot) => snapshot,

@@ -34,6 +34,7 @@ fn decision(verdict: Verdict) -> Decision<'static> {
         method: Method::Network,
         rule: NONE,
         shadow: NONE,
+        quota: NONE,
         tried: Cow::Borrowed(&[]),
         facts: Cow::Borrowed(&[(0, 7), (2, 8)]),
         hidden: Cow::Borrowed(&[]),

@@ -206,6 +206,7 @@ fn decision<'a>(version: u8, cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
         VERSION => (NONE, NONE),
         _ => (cursor.u32()?, cursor.u32()?),
     };
+    let (rule, quota) = if verdict == Verdict::Refuse { (NONE, rule) } else { (rule, NONE) };
     let tried: Option<Vec<u32>> = (0..cursor.u8()?).map(|_| cursor.u32()).collect();
     let (mut facts, mut hidden) = (Vec::new(), Vec::new());
     for _ in 0..cursor.u8()? {
@@ -248,6 +249,7 @@ fn decision<'a>(version: u8, cursor: &mut Cursor<'a>) -> Option<Decision<'a>> {
         method,
         rule,
         shadow,
+        quota,
         tried: tried?.into(),
         facts: facts.into(),
         hidden: hidden.into(),
@@ -288,6 +290,7 @@ mod tests {
             method: Method::Jwt,
             rule: 17,
             shadow: NONE,
+            quota: NONE,
             tried: Cow::Borrowed(&[1, 2]),
             facts: Cow::Borrowed(&[(1, -5), (300, i64::MAX)]),
             hidden: Cow::Borrowed(&[(0, [3; 32]), (299, [4; 32]), (301, [5; 32])]),

@@ -231,6 +231,8 @@ pub struct Decision<'a> {
     pub rule: u32,
     /// The number of the rule that would have refused were it enforced, or [`NONE`].
     pub shadow: u32,
+    /// Refused beside the question, the number of the quota that did, or [`NONE`].
+    pub quota: u32,
     /// The numbers of services that earlier attempts went to.
     pub tried: Cow<'a, [u32]>,
     /// What is known of request and caller, by attribute, in its order.
@@ -464,7 +466,9 @@ impl Decision<'_> {
         put(&mut rest, &self.rendezvous.to_le_bytes());
         put(&mut rest, &self.service.to_le_bytes());
         put(&mut rest, &self.parent.to_le_bytes());
-        put(&mut rest, &self.rule.to_le_bytes());
+        // No rule decides what was not asked: a quota's number has the place of a rule's then.
+        let by = if self.verdict == Verdict::Refuse { self.quota } else { self.rule };
+        put(&mut rest, &by.to_le_bytes());
         put(&mut rest, &self.shadow.to_le_bytes());
         out.extend_from_slice(&fixed);
         out.push(short(&self.tried));

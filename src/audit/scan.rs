@@ -191,6 +191,8 @@ impl<'a> Sketch<'a> {
     pub fn rules(&self) -> [u32; 2] {
         match self.0.get(1) {
             Some(&VERSION) => [NONE; 2],
+            // What was refused beside the question has a quota there, or nothing.
+            _ if self.verdict() == Some(Verdict::Refuse) => [NONE; 2],
             _ => [u32::from_le_bytes(self.at(132)), u32::from_le_bytes(self.at(136))],
         }
     }
@@ -310,7 +312,7 @@ impl Context {
 mod tests {
     use super::*;
     use crate::audit::frame::Frame;
-    use crate::audit::record::{Decision, Method, Outcome};
+    use crate::audit::record::{Decision, Method, NONE, Outcome};
 
     fn decision(verdict: Verdict, hidden: usize) -> Decision<'static> {
         Decision {
@@ -339,6 +341,7 @@ mod tests {
             method: Method::ApiKey,
             rule: 18,
             shadow: 19,
+            quota: NONE,
             tried: vec![1, 2, 3].into(),
             facts: vec![(1, 1), (4, 2)].into(),
             hidden: (10..).take(hidden).map(|at| (at, [1; 32])).collect::<Vec<_>>().into(),

@@ -2,6 +2,7 @@
 
 use super::condition::{self, Columns, Condition};
 use super::policy::{Here, Policies};
+use super::quota::Quotas;
 use super::record::NONE;
 use super::set::Set;
 use super::text::{Cnf, Cursor, Need};
@@ -11,15 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything a decision may depend on but the epoch.
 pub(crate) struct Landscape {
-    /// Ids are their order.
+    /// Numbers are their order.
     pub(crate) services: Vec<Service>,
+    /// The ids of services.
+    pub(crate) ids: Vec<String>,
     /// In the order of their names.
     pub(crate) capabilities: Vec<Capability>,
-    /// The explicit routes, in the order of their ids; behind them, where some rule names routes,
-    /// those that follow from contracts.
+    /// The explicit routes, in the order of their ids; behind them, where some rule or quota names
+    /// routes, those that follow from contracts.
     pub(crate) routes: Vec<Route>,
     /// Who may call what.
     pub(crate) policies: Policies,
+    /// How many calls there may be.
+    pub(crate) quotas: Quotas,
     /// In the order of their ids.
     pub(crate) requirements: Vec<Requirement>,
     /// Whether each hook's failure opens, by its number.
@@ -131,6 +136,7 @@ struct Reading {
     offers: BTreeMap<String, Vec<Written>>,
     routes: Vec<Route>,
     policies: Policies,
+    quotas: Quotas,
     requirements: Vec<Requirement>,
     needs: Vec<(String, usize, Vec<Need>)>,
     offering: Option<String>,
@@ -228,6 +234,7 @@ impl Reading {
             | "routes" | "if" | "unless" | "reason" | "set" | "remove" | "keep" | "limit" => {
                 return self.policies.line(word, from);
             }
+            "quota" | "counts" => return self.quotas.line(word, from),
             // Addresses are not decided on; an outcome counts them.
             "endpoint" => {
                 let own = self.offering.is_none();
@@ -336,7 +343,9 @@ impl Reading {
                 services: self.services,
                 capabilities,
                 routes: self.routes,
+                ids: self.ids,
                 policies: self.policies,
+                quotas: self.quotas,
                 requirements: self.requirements,
                 opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
                 asked,

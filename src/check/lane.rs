@@ -11,7 +11,7 @@ use super::state::{LaneSaid, Stated};
 use super::text::{self, Need};
 use super::trail::Counts;
 use super::tree::Hash;
-use super::{outcome, policy};
+use super::{outcome, policy, quota};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -430,11 +430,15 @@ impl Lane {
             2 => must!(it.reason != 0 && it.stage == 0 && nobody, "a refusal is unclear"),
             _ => return Err("there is no such verdict".to_owned()),
         }
-        let ruled = it.verdict == 0 || (usize::from(it.stage) == PERMIT && it.rules[1] == NONE);
+        let limited = it.verdict == 2 && quota::is_reason(it.reason) && it.rules[1] == NONE;
+        let ruled =
+            limited || it.verdict == 0 || (usize::from(it.stage) == PERMIT && it.rules[1] == NONE);
         must!(ruled || it.rules == [NONE; 2], "no rule decided that");
-        if it.verdict == 2 {
-            return Ok(());
-        }
+        let quota = match it.verdict {
+            2 if !quota::is_reason(it.reason) => return Ok(()),
+            2 => Some(landscape.quotas.of(it)?),
+            _ => None,
+        };
         must!(!it.caller.is_empty(), "nobody called");
         if let Some(capability) = capability {
             self::bound(landscape, it, capability, bound)?;
@@ -453,6 +457,9 @@ impl Lane {
             seed: it.seed,
             tried: &it.tried,
         };
+        if let Some(quota) = quota {
+            return quota.refuses(&question, it.committed.is_empty());
+        }
         let claimed = match it.verdict {
             0 => Answer::Route(chosen, it.rules),
             _ => Answer::Deny { stage: it.stage, survivors: it.survivors, rule: it.rules[0] },

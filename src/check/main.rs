@@ -15,6 +15,7 @@ mod note;
 mod opening;
 mod outcome;
 mod policy;
+mod quota;
 mod reading;
 mod record;
 mod report;

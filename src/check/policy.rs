@@ -34,6 +34,8 @@ struct Rule {
     /// Of a forbid both are their negations.
     facts: Option<Cnf>,
     promises: Option<Cnf>,
+    /// The quotas that it holds calls to.
+    limits: Vec<String>,
 }
 
 const CALLERS: usize = 0;
@@ -105,7 +107,11 @@ impl Policies {
                 slot.as_ref()?;
             }
             // For people, and what is done beside the decision.
-            "reason" | "set" | "remove" | "keep" | "limit" => return self.rules.last().map(|_| ()),
+            "reason" | "set" | "remove" | "keep" => return self.rules.last().map(|_| ()),
+            "limit" => {
+                let id = from.quoted()?;
+                self.rules.last_mut().filter(|rule| rule.kind == Kind::Permit)?.limits.push(id);
+            }
             _ => return None,
         }
         from.0.is_empty().then_some(())
@@ -119,7 +125,8 @@ impl Policies {
             return None;
         }
         let speaks_of = [const { None }; 4];
-        self.rules.push(Rule { id, kind, shadow, speaks_of, facts: None, promises: None });
+        let (facts, promises, limits) = (None, None, Vec::new());
+        self.rules.push(Rule { id, kind, shadow, speaks_of, facts, promises, limits });
         Some(())
     }
 
@@ -268,6 +275,18 @@ pub(crate) fn possible(
     let right = shadow == NONE || default || speaks(shadow, &refuses);
     must!(right, "rule {shadow} would not refuse it");
     Ok(())
+}
+
+/// Whether some permit that applies holds a call of an offer to this quota; `known` is whether all
+/// facts are, and where they are not, any that may apply does.
+pub(crate) fn holds_to(question: &Question<'_>, offer: &Offer, quota: &str, known: bool) -> bool {
+    let mut speaking = question.landscape.policies.speaking(question, offer);
+    !shadowed(question)
+        && speaking.any(|(rule, here)| {
+            let holds = || here.facts.as_ref().is_none_or(|facts| facts.holds(question.facts));
+            let names = rule.limits.iter().any(|limit| limit == quota);
+            !rule.shadow && names && (!known || holds())
+        })
 }
 
 /// Whether a route is known, where some rule names routes.

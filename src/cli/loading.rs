@@ -60,6 +60,7 @@ pub fn compile_at(
         },
         seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
         governance: Governance::new(&configuration.settings.hooks),
+        quotas: &configuration.settings.quotas,
     };
     match compile(&parts) {
         Ok(snapshot) => Ok(Loaded { configuration, snapshot }),

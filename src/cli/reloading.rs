@@ -11,16 +11,32 @@ use crate::io::clock::wall_ms;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::landscape::Published;
+use crate::proxy::limits::SharedQuotas;
 use crate::proxy::secure::Upstreams;
 use crate::snapshot::Snapshot;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A landscape whose services are all well, and the ways to them.
-pub(super) fn published(snapshot: Snapshot, upstreams: Upstreams) -> Published {
+/// A landscape whose services are all well, and the ways to them; what is used up of its quotas is
+/// what the one before it says.
+pub(super) fn published(
+    snapshot: Snapshot,
+    upstreams: Upstreams,
+    before: Option<&Published>,
+) -> Published {
     let epoch = Arc::new(Epoch::default().leveled(&snapshot));
-    Published { snapshot: Arc::new(snapshot), epoch, upstreams: Arc::new(upstreams) }
+    let quotas = match before {
+        Some(before) => before.quotas.followed_by(snapshot.quotas()),
+        None => SharedQuotas::new(snapshot.quotas()),
+    };
+    let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
+    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas }
+}
+
+/// What of the settings holds as long as the process runs, whatever the files say since.
+fn fixed(settings: &Settings) -> Settings {
+    Settings { quotas: Vec::new(), ..settings.clone() }
 }
 
 /// Tells why services cannot be reached over TLS.
@@ -89,7 +105,7 @@ impl Files {
                 return writeln!(err.writer, "caio: nothing was changed");
             }
         };
-        if self.settings != loaded.configuration.settings {
+        if fixed(&self.settings) != fixed(&loaded.configuration.settings) {
             let what = "the settings of the process have changed, and hold from its next start";
             writeln!(err.writer, "caio: {what}")?;
         }
@@ -116,7 +132,7 @@ impl Files {
         for notice in notices(&loaded.snapshot) {
             writeln!(err.writer, "caio: {notice}")?;
         }
-        gateway.publish(published(loaded.snapshot, upstreams));
+        gateway.publish(published(loaded.snapshot, upstreams, Some(&before)));
         writeln!(err.writer, "caio: {services} services, snapshot {named} from now on")
     }
 }

@@ -36,8 +36,8 @@ Options:
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
 second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
-requirements, callers and rules holds for calls that begin from then on; a file that is wrong is
-told and changes nothing.
+requirements, callers, rules and quotas holds for calls that begin from then on; a file that is
+wrong is told and changes nothing.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 
@@ -79,7 +79,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let published = published(loaded.snapshot, upstreams);
+    let published = published(loaded.snapshot, upstreams, None);
     let configuration = loaded.configuration;
     let asserter = match asserter(&configuration.settings) {
         Ok(asserter) => asserter,

@@ -8,6 +8,7 @@ use crate::config::depth::{BodyDepth, Depth};
 use crate::config::hook::OnFailure;
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
 use crate::config::policy::{Fallback, Obligations, Scope, Stance};
+use crate::config::quota::{self, Apply, Quota};
 use crate::config::tls::Expected;
 use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
@@ -31,18 +32,23 @@ impl Lines {
     }
 }
 
+/// What is written in the order of its ids.
+pub(super) struct Written<'a> {
+    pub(super) services: &'a [&'a Service],
+    pub(super) requirements: &'a [&'a Requirement],
+}
+
 pub(super) fn text(
     parts: &Parts<'_>,
-    services: &[&Service],
-    requirements: &[&Requirement],
-    capabilities: &[Capability],
-    routes: &[RouteEntry],
+    Written { services, requirements }: &Written<'_>,
+    quotas: &[&Quota],
+    (capabilities, routes): (&[Capability], &[RouteEntry]),
     policies: &Policies,
 ) -> String {
     let mut lines = Lines(String::new());
     lines.line(SEMANTICS);
     vocabulary_lines(&parts.vocabulary, &mut lines);
-    for service in services {
+    for service in *services {
         service_lines(service, &mut lines);
     }
     let mut explicit: Vec<&Route> = parts.routes.iter().collect();
@@ -50,7 +56,7 @@ pub(super) fn text(
     for route in explicit {
         route_lines(route, &mut lines);
     }
-    for requirement in requirements {
+    for requirement in *requirements {
         lines.line(format_args!(
             "requirement {} caller {} operation {}",
             quoted(&requirement.id),
@@ -68,11 +74,14 @@ pub(super) fn text(
         caller_lines(caller, &mut lines);
     }
     policies_lines(parts, policies, &mut lines);
+    quotas.iter().for_each(|quota| quota_lines(quota, &mut lines));
     governance_lines(&parts.governance, &mut lines);
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
     derived(capabilities, &mut lines);
-    if policies.rules().iter().any(|rule| rule.scope.routes.is_some()) {
+    let names_routes = policies.rules().iter().any(|rule| rule.scope.routes.is_some())
+        || quotas.iter().any(|quota| !quota.routes.is_empty());
+    if names_routes {
         following(capabilities, (parts.routes.len(), routes), &mut lines);
     }
     lines.0
@@ -89,7 +98,8 @@ fn derived(capabilities: &[Capability], lines: &mut Lines) {
     }
 }
 
-/// Where some rule names routes: those that follow from contracts, by their numbers in records.
+/// Where some rule or quota names routes: those that follow from contracts, by their numbers in
+/// records.
 fn following(
     capabilities: &[Capability],
     (explicit, routes): (usize, &[RouteEntry]),
@@ -151,6 +161,42 @@ fn rule_lines(rule: &Rule, lines: &mut Lines) {
     remove.iter().for_each(|name| lines.line(format_args!("remove {}", quoted(name))));
     audit.iter().for_each(|it| lines.line(format_args!("keep {}", depth(it))));
     limits.iter().for_each(|id| lines.line(format_args!("limit {}", quoted(id))));
+}
+
+/// How many calls there may be, and which are counted: quotas by their numbers.
+fn quota_lines(quota: &Quota, lines: &mut Lines) {
+    let Quota { id, per, callers, routes, services, capabilities, .. } = quota;
+    let sides = [("principal", per.principal), ("route", per.route), ("service", per.service)];
+    let each: String =
+        sides.iter().filter(|(_, own)| *own).map(|(word, _)| format!(" {word}")).collect();
+    let rate = quota.rate.map_or("none".to_owned(), |quota::Rate { count, seconds, burst }| {
+        format!("{count} in {seconds} burst {burst}")
+    });
+    lines.line(format_args!(
+        "quota {} per{} rate {rate} flight {} scope {} apply {} headers {}",
+        quoted(id),
+        if each.is_empty() { " none" } else { &each },
+        quota.concurrency.map_or("none".to_owned(), |most| most.to_string()),
+        match quota.scope {
+            quota::Scope::Shared => "shared",
+            quota::Scope::Worker => "worker",
+        },
+        match quota.apply {
+            Apply::Always => "always",
+            Apply::Named => "named",
+        },
+        if quota.headers { "told" } else { "untold" },
+    ));
+    let sides = [("callers", callers), ("routes", routes)];
+    for (word, names) in
+        sides.into_iter().chain([("services", services), ("capabilities", capabilities)])
+    {
+        if !names.is_empty() {
+            let texts: String =
+                names.iter().map(|name| format!(" {}", quoted(&name.text()))).collect();
+            lines.line(format_args!("counts {word}{texts}"));
+        }
+    }
 }
 
 /// Conditions as lines that begin with `need`, as they stand under routes.

@@ -10,6 +10,7 @@ pub mod stored;
 
 use crate::config::model::{Caller, Condition, Requirement, Route, Service};
 use crate::config::policy::{Policies, speaks_of};
+use crate::config::quota::Quota;
 use crate::contract::logic::{AttributeId, Cnf};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
@@ -49,6 +50,8 @@ pub struct Parts<'a> {
     pub governance: Governance,
     /// Who may call what.
     pub policy: Governed<'a>,
+    /// How many calls there may be.
+    pub quotas: &'a [Quota],
 }
 
 /// What is said of who may call what, and what else that depends on.
@@ -139,6 +142,10 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         &mut capabilities,
         &mut problems,
     );
+    let mut quotas: Vec<&Quota> = parts.quotas.iter().collect();
+    quotas.sort_by(|a, b| a.id.cmp(&b.id));
+    unique(quotas.iter().map(|quota| quota.id.as_str()), "quota", &mut problems);
+    quotas_named(&numbered.rules, &quotas, &mut problems);
     let notices = numbered.notices.clone();
     let input = policies::Input {
         parts,
@@ -174,8 +181,9 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
     }
     flat.finish();
     blocks.finish();
+    let written = canonical::Written { services: &services, requirements: &requirements };
     let canonical =
-        canonical::text(parts, &services, &requirements, &capabilities, &routes.entries, &policies);
+        canonical::text(parts, &written, &quotas, (&capabilities, &routes.entries), &policies);
     Ok(Snapshot {
         digest: Sha256::digest(canonical.as_bytes()).into(),
         canonical,
@@ -195,7 +203,20 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         seed: parts.seed.clone(),
         vocabulary: Arc::clone(&parts.vocabulary),
         governance: parts.governance.clone(),
+        quotas: quotas.into_iter().cloned().collect(),
     })
+}
+
+/// Rules hold calls to quotas that there are: one that is missing would limit nothing.
+fn quotas_named(rules: &[Rule], quotas: &[&Quota], problems: &mut Problems) {
+    for rule in rules {
+        for id in &rule.obligations.limits {
+            if !quotas.iter().any(|quota| quota.id == *id) {
+                let what = format!("holds calls to `{}`, which is no quota", id.escape_debug());
+                problems.add(named("rule", &rule.id), what, "add it to `[[quotas]]`");
+            }
+        }
+    }
 }
 
 fn unique<'a>(sorted: impl Iterator<Item = &'a str>, kind: &str, problems: &mut Problems) {

@@ -8,6 +8,8 @@
 //! must be the stored one, letter by letter. One thing the text names and does not hold, the
 //! digests of the contract documents, and they are left out of the comparison.
 
+mod quotas;
+
 use super::{Governed, Parts, compile};
 use crate::config::depth::{BodyDepth, Depth};
 use crate::config::hook::OnFailure;
@@ -18,6 +20,7 @@ use crate::config::model::{
 use crate::config::policy::{
     Effect, Fallback, IdPattern, Obligations, Override, Policies, Policy, Scope, Stance,
 };
+use crate::config::quota::Quota;
 use crate::config::tls::{Expected, ServiceTls};
 use crate::contract::logic::{Atom, AttributeId, Clause, Cnf, Mode, PromiseBox};
 use crate::contract::region::{Region, Regions};
@@ -53,6 +56,7 @@ pub fn snapshot(text: &str) -> Result<Snapshot, String> {
         seed: SeedRule { affinity_header: reading.affinity },
         policy: Governed { policies: &reading.policies, ..Governed::default() },
         governance: Governance::of(reading.hooks, &reading.asked),
+        quotas: &reading.quotas,
     };
     let mut snapshot = compile(&parts).map_err(|problems| {
         let first = problems.first().map(ToString::to_string);
@@ -102,6 +106,7 @@ struct Reading {
     asked: Vec<String>,
     owner: Owner,
     policies: Policies,
+    quotas: Vec<Quota>,
     /// Whether the rule that lines speak of is an override.
     overriding: bool,
 }
@@ -255,6 +260,8 @@ impl Reading {
                 let id = from.quoted()?;
                 self.obligations()?.limits.push(id);
             }
+            "quota" => self.quotas.push(quotas::quota(from)?),
+            "counts" => quotas::counted(self.quotas.last_mut()?, from)?,
             // Follow from contracts.
             "follows" => return Some(()),
             "hooks" => {

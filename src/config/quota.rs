@@ -88,6 +88,22 @@ pub enum Selector {
 }
 
 impl Selector {
+    /// The selector of a text: one that ends in `*` is a beginning.
+    pub fn of(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(prefix) => Self::Prefix(prefix.to_owned()),
+            None => Self::Exact(text.to_owned()),
+        }
+    }
+
+    /// As it is written.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Exact(text) => text.clone(),
+            Self::Prefix(prefix) => format!("{prefix}*"),
+        }
+    }
+
     /// Whether it is for this name.
     pub fn matches(&self, name: &str) -> bool {
         match self {
@@ -95,6 +111,51 @@ impl Selector {
             Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
         }
     }
+}
+
+impl Quota {
+    /// Whether it is asked before anything is decided: nothing but who calls matters to it.
+    pub fn is_early(&self) -> bool {
+        let Self { per, routes, services, capabilities, apply, .. } = self;
+        let anywhere = routes.is_empty() && services.is_empty() && capabilities.is_empty();
+        !per.route && !per.service && anywhere && *apply == Apply::Always
+    }
+
+    /// Whether it is to be asked about a call, now that this much is known of it.
+    pub fn is_for(&self, subject: &Subject<'_>) -> bool {
+        let Some(decided) = &subject.decided else {
+            return self.is_early() && selects(&self.callers, subject.principal);
+        };
+        let named = || decided.named.contains(&self.id);
+        !self.is_early()
+            && (self.apply == Apply::Always || named())
+            && selects(&self.callers, subject.principal)
+            && selects(&self.routes, decided.route)
+            && selects(&self.services, decided.service)
+            && selects(&self.capabilities, decided.capability)
+    }
+}
+
+/// What a call is known by.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'s> {
+    /// Who calls.
+    pub principal: &'s str,
+    /// What was decided; `None` before.
+    pub decided: Option<Decided<'s>>,
+}
+
+/// What was decided about a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Decided<'s> {
+    /// The route, or the operation of a contract.
+    pub route: &'s str,
+    /// The capability.
+    pub capability: &'s str,
+    /// The service it would go to.
+    pub service: &'s str,
+    /// Quotas that the rules which permit it name.
+    pub named: &'s [String],
 }
 
 /// Whether a list of selectors is for a name; an empty list is for every one.
@@ -234,18 +295,14 @@ fn read_selectors(
 }
 
 fn selector(text: Text<'_>, bytes_max: usize, faults: &mut Faults) -> Option<Selector> {
-    let (name, prefix) = match text.value.strip_suffix('*') {
-        Some(name) => (name, true),
-        None => (text.value, false),
-    };
+    let name = text.value.strip_suffix('*').unwrap_or(text.value);
     if name.contains('*') || text.value.is_empty() || name.len() > bytes_max {
         let what = format!("{} names nothing that there can be", quoted(text.value));
         let mend = "write a whole name, or its beginning and one `*` at the end";
         faults.push(text.fault(what, mend));
         return None;
     }
-    let name = name.to_owned();
-    Some(if prefix { Selector::Prefix(name) } else { Selector::Exact(name) })
+    Some(Selector::of(text.value))
 }
 
 fn read_rate(table: &mut Table<'_>, faults: &mut Faults) -> Option<Rate> {

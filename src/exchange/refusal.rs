@@ -202,6 +202,8 @@ pub struct Refusal {
     pub denial: Option<Box<Denial>>,
     /// What is left of the quotas that were asked, and what they are.
     pub limits: Option<Box<LimitFields>>,
+    /// The number of the quota that refuses, in the landscape.
+    pub quota: Option<u16>,
 }
 
 /// `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers-10 has them: lists
@@ -260,6 +262,7 @@ impl Refusal {
             retry_after,
             denial: None,
             limits: None,
+            quota: None,
         }
     }
 

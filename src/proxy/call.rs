@@ -270,8 +270,11 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     // decided by: a lane never goes back to an older landscape but for attempts that follow.
     let landscape = worker.landscape();
     if landscape.version != opening.landscape.version {
-        // Whom a caller stands for is said by the landscape.
+        // Whom a caller stands for is said by the landscape, and so are quotas.
         opening.caller = None;
+        if let Some(taken) = &mut opening.taken {
+            taken.ask_again();
+        }
     }
     opening.landscape = landscape;
     opening.idempotent = Method::of(view.method().as_bytes()).is_idempotent();
@@ -315,7 +318,7 @@ pub fn begin(
                 ..worker.keeping(&opening.landscape.snapshot, None)
             };
             let denied = worker.lane.deny(stated.as_deref(), keeping, status, || {
-                describe(worker, opening, &mut scratch, Some(refusal.reason))
+                describe(worker, opening, &mut scratch, Some(&refusal))
             });
             return Err(denied.map_or_else(|LaneFull| unrecorded(), |()| refusal));
         }
@@ -401,7 +404,7 @@ fn describe<'s>(
     worker: &Worker,
     opening: &'s Opening,
     scratch: &'s mut Scratch,
-    refused: Option<Reason>,
+    refused: Option<&Refusal>,
 ) -> Decision<'s> {
     let snapshot = &opening.landscape.snapshot;
     let (note, facts, tried) = scratch.lists(snapshot, &opening.tried);
@@ -439,7 +442,7 @@ fn describe<'s>(
         attempt: opening.attempt,
         tier: key.map_or(0, |key| key.tier),
         bucket: key.map_or(0, |key| key.bucket),
-        reason: refused.map_or(0, Reason::number),
+        reason: refused.map_or(0, |refusal| refusal.reason.number()),
         rendezvous: key.map_or(0, |key| key.rendezvous),
         service: number(key.map(|key| key.service.0)),
         parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
@@ -451,6 +454,7 @@ fn describe<'s>(
         },
         rule: record::rule_code(denial.map_or(ruling.rule, |denial| denial.rule)),
         shadow: record::rule_code(ruling.shadow),
+        quota: number(refused.and_then(|refusal| refusal.quota).map(u32::from)),
         tried: tried.into(),
         facts: facts.into(),
         hidden: [][..].into(),

@@ -5,7 +5,6 @@ use super::counters::Counters;
 use super::durable::Durability;
 use super::identify::Identities;
 use super::landscape::Published;
-use super::limits::SharedQuotas;
 use super::metrics::Metrics;
 use super::secure::{Security, Stamps, warnings};
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
@@ -29,8 +28,8 @@ use std::thread::JoinHandle;
 pub struct Shared {
     /// The settings.
     pub settings: Settings,
-    /// What workers count of quotas together.
-    pub quotas: SharedQuotas,
+    /// How many workers there are.
+    pub workers: u64,
     /// The landscape for new exchanges.
     pub published: Publication<Published>,
     /// What its listeners are secured with.
@@ -114,7 +113,7 @@ impl Gateway {
         let (trail, ends) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
         let mut ends = ends.unwrap_or_default().into_iter();
         let shared = Arc::new(Shared {
-            quotas: SharedQuotas::new(&settings.quotas, count),
+            workers: count as u64,
             settings,
             published: Publication::new(u64::from(FIRST_VERSION), published),
             security,

@@ -1,5 +1,6 @@
 //! The landscape a worker has adopted: contracts and rules, load and health, under one version.
 
+use super::limits::{Quotas, SharedQuotas};
 use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
 use crate::io::publication::Numbered;
@@ -15,6 +16,8 @@ pub struct Published {
     pub epoch: Arc<Epoch>,
     /// How its services are reached over TLS.
     pub upstreams: Arc<Upstreams>,
+    /// What workers count of its quotas together.
+    pub quotas: Arc<SharedQuotas>,
 }
 
 /// A worker's own hold on what was published.
@@ -25,14 +28,17 @@ pub struct Landscape {
     pub epoch: Arc<Epoch>,
     /// How its services are reached over TLS.
     pub upstreams: Arc<Upstreams>,
+    /// How many calls there may be.
+    pub quotas: Quotas,
     /// The version under which it was published.
     pub version: u64,
     suffix: Vec<u8>,
 }
 
 impl Landscape {
-    /// Takes hold of what is published, in the process of this number in the trail.
-    pub fn adopt(newest: &Numbered<Published>, boot: Option<u64>) -> Self {
+    /// Takes hold of what is published, with the worker's part of its quotas, in the process of
+    /// this number in the trail.
+    pub fn adopt(newest: &Numbered<Published>, quotas: Quotas, boot: Option<u64>) -> Self {
         let Numbered { number: version, value: published } = newest;
         let digest = published.snapshot.digest_text();
         let short = digest.get(..DIGEST_DIGITS).unwrap_or(&digest);
@@ -42,6 +48,7 @@ impl Landscape {
             snapshot: Arc::clone(&published.snapshot),
             epoch: Arc::clone(&published.epoch),
             upstreams: Arc::clone(&published.upstreams),
+            quotas,
             version: *version,
         }
     }

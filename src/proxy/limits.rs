@@ -8,12 +8,15 @@
 //! ```
 //! What counts calls in flight is given back when the exchange's [`Taken`] is dropped, however the
 //! exchange ends.
+//!
+//! Quotas come and go with the landscape, and an exchange is held to those of its own. One that the
+//! next landscape has unchanged keeps what it remembers; one that was changed begins anew.
 
 use super::tally::{self, Key};
 use super::worker::Worker;
 use crate::balance::rate::Rate;
 use crate::balance::table::{Bucket, Denied, InFlight, Place, Table};
-use crate::config::quota::{Apply, Per, Quota, Scope, selects};
+use crate::config::quota::{Per, Quota, Scope, Subject};
 use crate::exchange::refusal::{LimitFields, Reason, Refusal};
 use crate::io::clock::{monotonic_ns, random_bytes};
 use crate::wire::limits::{QUOTA_SET_KEYS, QUOTA_SETS, QUOTA_SETS_FEW};
@@ -50,53 +53,87 @@ impl Memory {
     }
 }
 
-/// What all workers count together.
+/// A quota with what all workers remember of it.
+struct Standing {
+    quota: Quota,
+    /// Counts the definitions that there were: the same as long as it is unchanged.
+    definition: u64,
+    memory: Memory,
+}
+
+/// What all workers count together, of the quotas of one landscape.
 pub struct SharedQuotas {
-    memories: Vec<Memory>,
+    quotas: Vec<Standing>,
     /// Callers who do not know it cannot choose names that fall into one set.
     seed: [u8; 16],
-    workers: u64,
+    /// Definitions so far, those of landscapes before included.
+    definitions: u64,
 }
 
 impl SharedQuotas {
-    /// For these quotas and so many workers.
-    pub fn new(quotas: &[Quota], workers: usize) -> Self {
-        let memories = quotas.iter().map(|quota| Memory::new(quota.per)).collect();
+    /// For these quotas, of which nothing is used up yet.
+    pub fn new(quotas: &[Quota]) -> Self {
         let (seed, _) = random_bytes();
-        Self { memories, seed, workers: workers as u64 }
+        Self { quotas: Vec::new(), seed, definitions: 0 }.followed_by(quotas)
+    }
+
+    /// For the quotas of the next landscape: what is remembered of those that are unchanged stays.
+    pub fn followed_by(&self, quotas: &[Quota]) -> Self {
+        let mut definitions = self.definitions;
+        let quotas = quotas.iter().map(|quota| {
+            let known = self.quotas.iter().find(|known| known.quota == *quota);
+            let (definition, memory) = match known {
+                Some(known) => (known.definition, known.memory.clone()),
+                None => {
+                    definitions += 1;
+                    (definitions, Memory::new(quota.per))
+                }
+            };
+            Standing { quota: quota.clone(), definition, memory }
+        });
+        let quotas = quotas.collect();
+        Self { quotas, seed: self.seed, definitions }
     }
 }
 
 /// One quota in one worker.
 struct Entry {
     quota: Quota,
+    definition: u64,
     rate: Option<Rate>,
     most: Option<u32>,
     memory: Memory,
     series: tally::Place,
 }
 
-/// The quotas of one worker.
+/// The quotas of one landscape in one worker, in the order of their numbers.
 pub struct Quotas {
     entries: Vec<Entry>,
     seed: [u8; 16],
 }
 
 impl Quotas {
-    /// A worker's own, counted in `series`.
-    pub fn new(quotas: &[Quota], shared: &SharedQuotas, series: &tally::Named<QuotaId>) -> Self {
-        let entries = quotas.iter().zip(&shared.memories).map(|(quota, memory)| {
+    /// Those of a worker that is one of so many and that had the ones of `before`, counted in
+    /// `series`.
+    pub fn new(
+        shared: &SharedQuotas,
+        workers: u64,
+        before: Option<&Self>,
+        series: &tally::Named<QuotaId>,
+    ) -> Self {
+        let entries = shared.quotas.iter().map(|Standing { quota, definition, memory }| {
             let whole = quota.rate.map(|rate| {
                 Rate::new(rate.count, rate.seconds.saturating_mul(NS_PER_SECOND), rate.burst)
             });
             let mut entry = Entry {
                 quota: quota.clone(),
+                definition: *definition,
                 rate: whole,
                 most: quota.concurrency,
                 memory: memory.clone(),
                 series: series.place(&quota.id),
             };
-            let workers = shared.workers.max(1);
+            let workers = workers.max(1);
             let rate = whole.map(|whole| whole.part(workers));
             let most = quota.concurrency.map(|most| {
                 let part = u64::from(most).checked_div(workers).unwrap_or(0);
@@ -106,44 +143,19 @@ impl Quotas {
             if quota.scope == Scope::Worker && rate != Some(None) && most != Some(None) {
                 entry.rate = rate.flatten();
                 entry.most = most.flatten();
-                entry.memory = Memory::new(quota.per);
+                let mut before = before.iter().flat_map(|before| &before.entries);
+                let own = before.find(|own| own.definition == *definition);
+                entry.memory = own.map_or_else(|| Memory::new(quota.per), |own| own.memory.clone());
             }
             entry
         });
         Self { entries: entries.collect(), seed: shared.seed }
     }
 
-    /// Whether there is a quota of this name.
-    pub fn knows(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.quota.id == name)
-    }
-
     /// Whether there are none: then a call is spared all of this.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
-}
-
-/// What a call is known by.
-#[derive(Clone, Copy)]
-pub struct Subject<'s> {
-    /// Who calls.
-    pub principal: &'s str,
-    /// What was decided; `None` before.
-    pub decided: Option<Decided<'s>>,
-}
-
-/// What was decided about a call.
-#[derive(Clone, Copy)]
-pub struct Decided<'s> {
-    /// The route, or the operation of a contract.
-    pub route: &'s str,
-    /// The capability.
-    pub capability: &'s str,
-    /// The service it would go to.
-    pub service: &'s str,
-    /// Quotas that the rule which permits it names.
-    pub named: &'s [String],
 }
 
 /// One call in flight; given back on drop.
@@ -161,8 +173,9 @@ impl Drop for Held {
 /// What an exchange has taken.
 #[derive(Default)]
 pub struct Taken {
-    /// Of these buckets, so that a call that is tried again is not counted again.
-    keys: Vec<(usize, u64)>,
+    /// Of these buckets, by definition and key, so that a call that is tried again is not counted
+    /// again, nor one that arrived before the landscape changed.
+    keys: Vec<(u64, u64)>,
     held: Vec<Held>,
     /// What is left of them, where callers are told.
     told: LimitFields,
@@ -172,6 +185,11 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// The landscape is another one: those that need no decision are its quotas now.
+    pub fn ask_again(&mut self) {
+        self.early = None;
+    }
+
     /// The fields that tell what is left, if any do.
     pub fn told(&self) -> Option<&LimitFields> {
         Some(&self.told).filter(|told| !told.policy.is_empty())
@@ -179,28 +197,6 @@ impl Taken {
 }
 
 impl Entry {
-    /// Whether it can be asked before anything is decided.
-    fn is_early(&self) -> bool {
-        let Quota { per, routes, services, capabilities, apply, .. } = &self.quota;
-        let anywhere = routes.is_empty() && services.is_empty() && capabilities.is_empty();
-        !per.route && !per.service && anywhere && *apply == Apply::Always
-    }
-
-    /// Whether it is for a call like this, now.
-    fn is_for(&self, subject: &Subject<'_>) -> bool {
-        let quota = &self.quota;
-        let Some(decided) = &subject.decided else {
-            return self.is_early() && selects(&quota.callers, subject.principal);
-        };
-        let named = || decided.named.contains(&quota.id);
-        !self.is_early()
-            && (quota.apply == Apply::Always || named())
-            && selects(&quota.callers, subject.principal)
-            && selects(&quota.routes, decided.route)
-            && selects(&quota.services, decided.service)
-            && selects(&quota.capabilities, decided.capability)
-    }
-
     /// Whose bucket it is: a keyed hash, so two share one by chance alone, and then have less.
     fn key(&self, seed: &[u8; 16], subject: &Subject<'_>) -> u64 {
         let per = self.quota.per;
@@ -217,6 +213,31 @@ impl Entry {
             part(per.service, decided.service);
         }
         hasher.finish()
+    }
+
+    /// Takes one call of whoever has this key.
+    fn take(&self, taken: &mut Taken, key: u64) -> Result<(), Denied<Option<(u64, Rate)>>> {
+        if let Some(most) = self.most {
+            let table = &self.memory.counts;
+            let change = table.change(key, &InFlight { most });
+            let (place, _) = change.map_err(|denied| match denied {
+                Denied::Full => Denied::Full,
+                Denied::Refused(()) => Denied::Refused(None),
+            })?;
+            taken.held.push(Held { table: Arc::clone(table), place });
+        }
+        let Some(rate) = self.rate else { return Ok(()) };
+        let now_ns = monotonic_ns();
+        let change = self.memory.buckets.change(key, &Bucket { rate, now_ns });
+        let (_, state) = change.map_err(|denied| match denied {
+            Denied::Full => Denied::Full,
+            Denied::Refused(wait_ns) => Denied::Refused(Some((wait_ns, rate))),
+        })?;
+        if self.quota.headers {
+            let full_ns = state.saturating_sub(now_ns);
+            self.tell(&mut taken.told, (rate.left(state, now_ns), full_ns));
+        }
+        Ok(())
     }
 
     /// What it lets through, as the operator wrote it; nothing is said of calls in flight.
@@ -273,12 +294,17 @@ impl Entry {
 ///
 /// # Errors
 /// As [`take`]; the same each time.
-pub fn take_early(worker: &Worker, taken: &mut Taken, principal: &str) -> Result<(), Refusal> {
+pub fn take_early(
+    worker: &Worker,
+    quotas: &Quotas,
+    taken: &mut Taken,
+    principal: &str,
+) -> Result<(), Refusal> {
     let refused = match taken.early.take() {
         Some(refused) => refused,
         None => {
             let subject = Subject { principal, decided: None };
-            take(worker, taken, &subject).err().map(Box::new)
+            take(worker, quotas, taken, &subject).err().map(Box::new)
         }
     };
     let outcome = refused.as_deref().cloned().map_or(Ok(()), Err);
@@ -290,42 +316,26 @@ pub fn take_early(worker: &Worker, taken: &mut Taken, principal: &str) -> Result
 ///
 /// # Errors
 /// The refusal of the first that is used up.
-pub fn take(worker: &Worker, taken: &mut Taken, subject: &Subject<'_>) -> Result<(), Refusal> {
-    let Quotas { entries, seed } = &worker.quotas;
-    for (number, entry) in entries.iter().enumerate() {
-        if !entry.is_for(subject) {
+pub fn take(
+    worker: &Worker,
+    quotas: &Quotas,
+    taken: &mut Taken,
+    subject: &Subject<'_>,
+) -> Result<(), Refusal> {
+    let Quotas { entries, seed } = quotas;
+    for (number, entry) in (0..).zip(entries) {
+        if !entry.quota.is_for(subject) {
             continue;
         }
         let key = entry.key(seed, subject);
-        if taken.keys.contains(&(number, key)) {
+        if taken.keys.contains(&(entry.definition, key)) {
             continue;
         }
-        if let Some(most) = entry.most {
-            let table = &entry.memory.counts;
-            match table.change(key, &InFlight { most }) {
-                Ok((place, _)) => taken.held.push(Held { table: Arc::clone(table), place }),
-                Err(Denied::Full) => return Err(entry.refuse(worker, taken, Denied::Full)),
-                Err(Denied::Refused(())) => {
-                    return Err(entry.refuse(worker, taken, Denied::Refused(None)));
-                }
-            }
+        if let Err(denied) = entry.take(taken, key) {
+            let refusal = entry.refuse(worker, taken, denied);
+            return Err(Refusal { quota: Some(number), ..refusal });
         }
-        if let Some(rate) = entry.rate {
-            let now_ns = monotonic_ns();
-            match entry.memory.buckets.change(key, &Bucket { rate, now_ns }) {
-                Ok((_, state)) if entry.quota.headers => {
-                    let full_ns = state.saturating_sub(now_ns);
-                    entry.tell(&mut taken.told, (rate.left(state, now_ns), full_ns));
-                }
-                Ok(_) => {}
-                Err(Denied::Full) => return Err(entry.refuse(worker, taken, Denied::Full)),
-                Err(Denied::Refused(wait_ns)) => {
-                    let denied = Denied::Refused(Some((wait_ns, rate)));
-                    return Err(entry.refuse(worker, taken, denied));
-                }
-            }
-        }
-        taken.keys.push((number, key));
+        taken.keys.push((entry.definition, key));
     }
     Ok(())
 }

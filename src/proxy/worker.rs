@@ -67,8 +67,6 @@ pub struct Worker {
     pub addresses: Addresses,
     /// Governance hooks, where there are any.
     pub hooks: Option<Hooks>,
-    /// How much callers may use.
-    pub quotas: Quotas,
     turn: Cell<usize>,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
@@ -89,7 +87,9 @@ impl Worker {
         durability: Option<Rc<Durability>>,
     ) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
-        let landscape = Rc::new(Landscape::adopt(&shared.published.current(), shared.boot));
+        let newest = shared.published.current();
+        let quotas = Quotas::new(&newest.value.quotas, shared.workers, None, &counters.limited);
+        let landscape = Rc::new(Landscape::adopt(&newest, quotas, shared.boot));
         lane.adopt(landscape.record_version());
         let version = landscape.version;
         let limits = PoolLimits {
@@ -113,7 +113,6 @@ impl Worker {
         };
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
-        let quotas = Quotas::new(&settings.quotas, &shared.quotas, &counters.limited);
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
         let hooks = Hooks::new(&settings);
         let clock = Clock::new();
@@ -136,7 +135,6 @@ impl Worker {
             additions: Shelf::default(),
             addresses,
             hooks,
-            quotas,
             turn: Cell::new(0),
             evidence: Cell::new(None),
             trusted,
@@ -152,8 +150,12 @@ impl Worker {
     /// case; a new version is adopted here, between two exchanges.
     pub fn landscape(&self) -> Rc<Landscape> {
         if self.shared.published.newest() > self.version.get() {
-            let adopted =
-                Rc::new(Landscape::adopt(&self.shared.published.current(), self.shared.boot));
+            let Shared { published, workers, boot, .. } = &*self.shared;
+            let newest = published.current();
+            let before = Rc::clone(&self.landscape.borrow());
+            let (before, series) = (Some(&before.quotas), &self.counters.limited);
+            let quotas = Quotas::new(&newest.value.quotas, *workers, before, series);
+            let adopted = Rc::new(Landscape::adopt(&newest, quotas, *boot));
             self.lane.adopt(adopted.record_version());
             self.version.set(adopted.version);
             *self.landscape.borrow_mut() = adopted;

@@ -21,6 +21,7 @@ pub mod vector;
 
 use crate::config::depth::Depth;
 use crate::config::model::{Condition, Interface, Offer, Operation, Protocol};
+use crate::config::quota::Quota;
 use crate::config::tls::Expected;
 use crate::contract::vocabulary::Vocabulary;
 use block::Blocks;
@@ -185,6 +186,7 @@ pub struct Snapshot {
     pub(crate) seed: SeedRule,
     pub(crate) vocabulary: Arc<Vocabulary>,
     pub(crate) governance: Governance,
+    pub(crate) quotas: Vec<Quota>,
 }
 
 impl Snapshot {
@@ -217,6 +219,12 @@ impl Snapshot {
     /// Who may call what.
     pub fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// How many calls there may be: quotas in the order of their ids, which is the order they are
+    /// asked in, and numbered by.
+    pub fn quotas(&self) -> &[Quota] {
+        &self.quotas
     }
 
     /// When the first override ends, in seconds since 1970: then this landscape is not the right

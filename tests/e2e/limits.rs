@@ -421,6 +421,9 @@ fn refusals_are_on_record_and_the_trail_checks() {
         .unwrap();
     let said = String::from_utf8(query.stdout).unwrap();
     assert_eq!(said.matches("limit.rate").count(), 2, "{said}");
+    for named in ["\"early\"", "\"late\""] {
+        assert_eq!(said.matches(named).count(), 1, "the record names the quota: {said}");
+    }
     let check = Command::new(env!("CARGO_BIN_EXE_caio-check"))
         .arg(kept.path())
         .arg("--key")

@@ -14,7 +14,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::origin::{Answer, Origin};
-use support::{Gateway, PATIENCE, Protocol, Scratch, Wire, eventually, strict};
+use support::{
+    Gateway, PATIENCE, Protocol, Scratch, VOCABULARY, Wire, eventually, exchange, strict,
+};
 
 fn saying(word: &'static str) -> Origin {
     Origin::scripted(move |_| {
@@ -110,4 +112,131 @@ fn a_file_that_is_wrong_changes_nothing_and_is_told_by_its_place() {
     gateway.reload();
     eventually("what cannot change yet is told", || gateway.said().contains("next start"));
     gateway.assert_sound();
+}
+
+/// A gateway of two workers with the operations `/counted`, on which quotas are, and `/free`.
+struct Changing {
+    gateway: Gateway,
+    base: String,
+    kept: Scratch,
+    origin: Origin,
+}
+
+const TWO_OFFERS: &str = r#"contract = "caio/1"
+service = "test.echo"
+version = "1.0.0"
+[[offers]]
+capability = "test.counted/1"
+interface = { http = ["GET /counted"] }
+[[offers]]
+capability = "test.free/1"
+interface = { http = ["GET /free"] }
+"#;
+
+impl Changing {
+    fn start(listener: &str, more: &str) -> Self {
+        let (kept, origin) = (Scratch::new(), Origin::echo());
+        let base = format!(
+            "config = \"caio/1\"\nvocabulary = \"vocabulary.toml\"\n[process]\nworkers = 2\n\
+             [audit]\ndirectory = \"{}\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+             [[services]]\ncontract = \"echo.toml\"\nendpoints = [\"{}\"]\n",
+            kept.path().display(),
+            origin.address
+        );
+        let config = with(&base, listener, more);
+        let files =
+            [("caio.toml", &*config), ("vocabulary.toml", VOCABULARY), ("echo.toml", TWO_OFFERS)];
+        Self { gateway: Gateway::start_on(&files), base, kept, origin }
+    }
+
+    /// Status and the landscape that decided, of a call with these fields on a fresh connection.
+    fn ask(&self, path: &str, fields: &str) -> (u16, Option<String>) {
+        let bytes =
+            format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\r\n");
+        let reply = exchange(self.gateway.address, bytes.as_bytes(), usize::MAX);
+        let decision = reply.responses[0].field("caio-decision").unwrap_or_default().to_owned();
+        let snapshot = decision.split("; ").find_map(|part| part.strip_prefix("snapshot="));
+        (reply.status().unwrap(), snapshot.map(str::to_owned))
+    }
+
+    fn statuses(&self, calls: usize) -> Vec<u16> {
+        (0..calls).map(|_| self.ask("/counted", "").0).collect()
+    }
+
+    /// Changes the file and waits until what it says holds; `fields` are those of a caller who may
+    /// call `/free` before and after.
+    fn change(&self, listener: &str, more: &str, fields: &str) {
+        let before = self.ask("/free", fields).1.unwrap();
+        let file = self.gateway.folder().join("caio.toml");
+        std::fs::write(file, with(&self.base, listener, more)).unwrap();
+        self.gateway.reload();
+        eventually("the change holds", || {
+            self.ask("/free", fields).1.is_some_and(|now| now != before)
+        });
+    }
+
+    fn end(mut self) {
+        self.gateway.assert_sound();
+        self.gateway.terminate();
+        assert_eq!(self.gateway.wait(), Some(0));
+        let (code, said) = verified(self.kept.path());
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!self.origin.requests().is_empty());
+    }
+}
+
+/// A process file with more keys for its listener, and more behind it all.
+fn with(base: &str, listener: &str, more: &str) -> String {
+    let address = "address = \"127.0.0.1:0\"\n";
+    base.replace(address, &format!("{address}{listener}")) + more
+}
+
+fn quota(id: &str, more: &str) -> String {
+    let counts = "capabilities = [\"test.counted/1\"]\nrate = \"1/h\"\n";
+    format!("[[quotas]]\nid = \"{id}\"\n{counts}{more}\n")
+}
+
+#[test]
+fn a_quota_that_is_unchanged_keeps_what_is_used_up_and_a_changed_one_begins_anew() {
+    let kept = quota("kept", "burst = 3");
+    let changing = Changing::start("", &kept);
+    assert_eq!(changing.statuses(2), [200, 200]);
+    // Another stands before it now, and its number is another.
+    changing.change("", &format!("{kept}{}", quota("a", "burst = 100")), "");
+    assert_eq!(changing.statuses(3), [200, 429, 429], "it remembers both calls");
+    changing.change("", &quota("kept", "burst = 2"), "");
+    assert_eq!(changing.statuses(3), [200, 200, 429], "it is another one");
+    changing.change("", "", "");
+    assert_eq!(changing.statuses(3), [200; 3], "there is none");
+    changing.change("", &quota("kept", "burst = 2"), "");
+    assert_eq!(changing.statuses(3), [200, 200, 429], "and none was remembered");
+    let said = changing.gateway.said();
+    assert!(!said.contains("next start"), "{said}");
+    changing.end();
+}
+
+#[test]
+fn a_quota_of_workers_is_kept_by_each_of_them() {
+    let quota = |more: &str| quota("parts", &format!("burst = 4\nscope = \"worker\"\n{more}"));
+    let changing = Changing::start("", &quota(""));
+    // Whichever of the two workers took how many, two of each is all there is.
+    while changing.statuses(8) != [429; 8] {}
+    let other = "[[quotas]]\nid = \"z\"\nrate = \"1000/s\"\n";
+    changing.change("", &(quota("") + other), "");
+    assert_eq!(changing.statuses(16), [429; 16], "each has used up its part");
+    changing.end();
+}
+
+#[test]
+fn a_quota_that_is_wrong_changes_nothing() {
+    let kept = quota("kept", "burst = 2");
+    let changing = Changing::start("", &kept);
+    assert_eq!(changing.statuses(1), [200]);
+    let file = changing.gateway.folder().join("caio.toml");
+    let wrong = with(&changing.base, "", &kept.replace("1/h", "1/week"));
+    std::fs::write(file, wrong).unwrap();
+    changing.gateway.reload();
+    eventually("the fault is told", || changing.gateway.said().contains("nothing was changed"));
+    assert_eq!(changing.statuses(2), [200, 429]);
+    changing.end();
 }

@@ -21,6 +21,8 @@ NO_PARENT = 0xFFFFFFFFFFFFFFFF
 MAGIC = b"CAIOframe1\n\0\0\0\0\0"
 DICTIONARY = 512
 SEGMENT_BYTES = 64 << 20
+# What refuses in the name of a quota: a rate is used up, so many calls are in flight.
+RATE, FLIGHT = 41, 42
 STAGES = ["offer", "demand", "permit", "guarantee", "health", "drain", "tried"]
 MASK = (1 << 64) - 1
 
@@ -356,7 +358,7 @@ class Landscape:
         must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
-        self.rules, self.deny = [], False
+        self.rules, self.deny, self.quotas = [], False, []
         order = []
         for line in lines[1:] if lines[-1] else lines[1:-1]:
             word, space, _ = line.partition(" ")
@@ -442,8 +444,37 @@ class Landscape:
                 must(kind == "facts" or not rule["override"], "a rule's condition")
                 rule[kind] = it.condition()
                 it.end()
-            elif word in ("reason", "set", "remove", "keep", "limit"):
+            elif word in ("reason", "set", "remove", "keep"):
                 must(self.rules, "a line of no rule")
+            elif word == "limit":
+                rule = self.rules[-1]
+                must(not rule["forbid"] and not rule["override"], "a limit of no permit")
+                rule.setdefault("limits", []).append(it.quoted())
+                it.end()
+            elif word == "quota":
+                quota = {"id": it.quoted()}
+                it.need(" per")
+                per = it.match("( none|( principal)?( route)?( service)?)").split()
+                must(per, "a quota of nothing")
+                quota["apart"] = "route" in per or "service" in per
+                it.match(" rate (none|[0-9]+ in [0-9]+ burst [0-9]+)")
+                quota["flight"] = it.match(" flight (none|[0-9]+)") != " flight none"
+                it.match(" scope (shared|worker)")
+                quota["named"] = it.match(" apply (always|named)") == " apply named"
+                it.match(" headers (told|untold)")
+                it.end()
+                last = self.quotas[-1:]
+                must(not last or last[0]["id"] < quota["id"], "quotas are out of order")
+                self.quotas.append(quota)
+            elif word == "counts":
+                quota = self.quotas[-1]
+                side = it.match("(callers|routes|services|capabilities) ")[:-1]
+                names = [it.quoted()]
+                while it.eat(" "):
+                    names.append(it.quoted())
+                it.end()
+                must(side not in quota, "a quota says twice what it counts")
+                quota[side] = names
             elif word == "requirement":
                 it.quoted()
                 it.need(" caller ")
@@ -667,6 +698,47 @@ def possible(landscape, states, capability, call, claimed, seed, tried):
         must((stage == 2) == (rule != NONE), "a denial's rule")
         must(survivors[0] == len(offers) and survivors == sorted(survivors, reverse=True), "a denial")
         must(0 in survivors and survivors.index(0) == stage, "a denial's stage")
+
+
+def early(quota):
+    """Whether nothing but who calls matters to a quota: then it is asked before all else."""
+    lists = any(side in quota for side in ("routes", "services", "capabilities"))
+    return not (lists or quota["apart"] or quota["named"])
+
+
+def limited(landscape, states, capability, call, needs, facts, hidden, it):
+    """Whether the quota that a refusal names counts the call. How much was used up nobody knows."""
+    must(it["rules"][0] < len(landscape.quotas), "there is no such quota")
+    quota = landscape.quotas[it["rules"][0]]
+    must(it["reason"] == RATE or quota["flight"], "a quota that counts no calls in flight")
+    caller, route, told = call
+    must(speaks_of(quota, "callers", caller), "a quota of other callers")
+    must(early(quota) == (capability is None), "a quota that is asked at another time")
+    if capability is None:
+        return
+    must(route is not None or "routes" not in quota, "there is no such route")
+    call = (caller, route or b"", told)
+    must(speaks_of(quota, "routes", call[1]), "a quota of other routes")
+    must(speaks_of(quota, "capabilities", capability[0]), "a quota of other capabilities")
+    _, offers, ends = capability
+    seed, tried = it["seed"], it["tried"]
+    if hidden:
+        offers = [one for one in offers if not states[one[0]] & 24 and one[0] not in tried]
+    else:
+        right = answer(landscape, states, capability, call, needs, facts, seed, tried)
+        must(len(right) == 2, "a quota refuses what is denied anyway")
+        offers = [one for one in offers if one[0] == right[0][3]]
+
+    def counts(offer):
+        if not speaks_of(quota, "services", landscape.services[offer[0]][0]):
+            return False
+        for _, rule in speaking(landscape, call, capability, offer):
+            met = hidden or holds(facts, ends, rule.get("facts", []))
+            if quota["id"] in rule.get("limits", []) and met and not rule["shadow"] and not told:
+                return True
+        return not quota["named"]
+
+    must(any(counts(offer) for offer in offers), "a quota of other services")
 
 
 # The trail.
@@ -1152,10 +1224,11 @@ class Trail:
         verdict = it["verdict"]
         must((verdict == 0) == (it["reason"] == 0), "a reason")
         must(verdict == 1 or it["stage"] == 0, "a stage")
-        ruled = verdict == 0 or (it["stage"] == 2 and it["rules"][1] == NONE)
+        quota = verdict == 2 and it["reason"] in (RATE, FLIGHT)
+        ruled = verdict == 0 or ((quota or it["stage"] == 2) and it["rules"][1] == NONE)
         must(ruled or it["rules"] == (NONE, NONE), "no rule decided that")
         must(verdict == 0 or key == (0, 0, 0, NONE), "a service of no route")
-        if verdict == 2:
+        if verdict == 2 and not quota:
             return
         must(caller, "nobody called")
         if capability:
@@ -1167,6 +1240,13 @@ class Trail:
             must(leads, "the route leads elsewhere")
             must(landscape.binds(route, bound, caller), "other needs are bound")
         needs = [cnf for _, cnf in bound + stated]
+        if quota:
+            call = (caller, None, False)
+            if it["route"] < len(landscape.routes):
+                call = (caller, *landscape.routes[it["route"]][2:])
+            return limited(
+                landscape, states, capability, call, needs, dict(facts), bool(hidden), it
+            )
         call = (caller, b"", False)
         if it["route"] < len(landscape.routes):
             call = (caller, *landscape.routes[it["route"]][2:])

@@ -1,11 +1,13 @@
 //! Trails of random worlds as the gateway would leave them: the real compiler's landscapes and the
 //! real engine's decisions, or those of an engine with a fault.
 
+use super::limits::{self, Limiter};
 use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
 use super::world::World;
 use caio::balance::epoch::{Epoch, State};
 use caio::compiler::compile_with;
 use caio::config::model::Condition;
+use caio::config::quota::{Decided, Subject};
 use caio::contract::logic::{Cnf, Facts};
 use caio::contract::set::Set;
 use caio::decide::{HeaderNeeds, Question, Verdict, decide, reference};
@@ -93,6 +95,8 @@ pub(crate) struct Plot {
     pub(crate) judged: bool,
     /// Whether segments are taken away.
     pub(crate) retention: bool,
+    /// Who refuses in the name of quotas, where there are any.
+    pub(crate) limiter: Option<Limiter>,
 }
 
 impl Plot {
@@ -112,6 +116,7 @@ impl Plot {
             committed: false,
             judged: false,
             retention: false,
+            limiter: None,
         }
     }
 }
@@ -229,6 +234,8 @@ pub(crate) struct Story {
     pub(crate) stages: [u64; 7],
     pub(crate) retries: u64,
     pub(crate) headers: u64,
+    /// Refusals of quotas, before and after a decision.
+    pub(crate) limits: [u64; 2],
 }
 
 impl Story {
@@ -251,6 +258,7 @@ impl Story {
             stages: [0; 7],
             retries: 0,
             headers: 0,
+            limits: [0; 2],
         };
         let mut left = Vec::new();
         for (number, (decisions, ending)) in plot.boots.iter().enumerate() {
@@ -431,7 +439,7 @@ impl Story {
         let (world, snapshot) = match known {
             Some(known) => (Rc::clone(&known.world), Rc::clone(&known.snapshot)),
             None => {
-                let world = loop {
+                let mut world = loop {
                     let world = match self.plot.crowded && self.rng.u8(..4) == 0 {
                         true => World::crowded(&mut self.rng),
                         false => World::random(&mut self.rng),
@@ -440,6 +448,9 @@ impl Story {
                         break world;
                     }
                 };
+                if self.plot.limiter.is_some() {
+                    limits::add_quotas(&mut world, &mut self.rng);
+                }
                 // Small cells are packed; as rows the large ones' code runs too.
                 packed = self.rng.bool();
                 let layout = if packed { Layout::Sized } else { Layout::Rows };
@@ -563,6 +574,15 @@ impl Story {
             sequence: 0,
             payload: false,
         };
+        if let Some(limiter) = self.plot.limiter.filter(|_| rng.u8(..8) == 0) {
+            let subject = Subject { principal: &principal.id, decided: None };
+            if let Some((quota, reason)) = limiter(snapshot, Some(&subject), rng) {
+                (decision.rules[0], decision.reason) = (quota, reason);
+                asked.decision = decision;
+                self.limits[0] += 1;
+                return (false, asked);
+            }
+        }
         if rng.u8(..40) == 0 {
             // A capability that nobody offers.
             decision.verdict = 1;
@@ -640,6 +660,8 @@ impl Story {
             assert_eq!(verdict, setting.judge().verdict, "the engine and the written meaning");
             self.told.judged += 1;
         }
+        let refused =
+            if nobody { None } else { limited(&self.plot, &mut self.rng, &setting, &verdict) };
         let it = &mut asked.decision;
         (it.stage, it.reason, it.survivors) = (0, 0, [0; 7]);
         (it.tier, it.bucket, it.rendezvous, it.service) = (0, 0, 0, NONE);
@@ -659,6 +681,12 @@ impl Story {
                 it.reason = 20;
                 self.stages[denial.stage as usize] += 1;
             }
+        }
+        if let Some((quota, reason)) = refused {
+            (it.verdict, it.stage, it.reason, it.survivors) = (2, 0, reason, [0; 7]);
+            (it.tier, it.bucket, it.rendezvous, it.service) = (0, 0, 0, NONE);
+            it.rules = [quota, NONE];
+            self.limits[1] += 1;
         }
         self.record(number, asked);
     }
@@ -752,6 +780,32 @@ impl Story {
         lane.lost.0 += lost;
         lane.lost.1 += outcomes;
     }
+}
+
+/// What a quota says to a call that was decided on so.
+fn limited(
+    plot: &Plot,
+    rng: &mut Rng,
+    setting: &Setting<'_>,
+    verdict: &Verdict,
+) -> Option<(u32, u16)> {
+    let limiter = plot.limiter.filter(|_| rng.u8(..4) == 0)?;
+    let snapshot = setting.snapshot;
+    let Verdict::Route(choice) = verdict else { return limiter(snapshot, None, rng) };
+    let judgement = setting.judge();
+    let chosen = judgement.appraisals.iter().find(|one| one.service == choice.service)?;
+    let rules =
+        chosen.standing.obliging.iter().map(|rule| snapshot.policies().rule(*rule).unwrap());
+    let named: Vec<String> =
+        rules.flat_map(|rule| rule.obligations.limits.iter().cloned()).collect();
+    let decided = Decided {
+        route: &snapshot.route_entry(setting.route).unwrap().id,
+        capability: &snapshot.capability_entry(setting.capability).unwrap().name,
+        service: &snapshot.service(choice.service).unwrap().id,
+        named: &named,
+    };
+    let subject = Subject { principal: setting.caller, decided: Some(decided) };
+    limiter(snapshot, Some(&subject), rng)
 }
 
 /// The number of a rule, as the format has it.

@@ -325,6 +325,14 @@ impl Names<'_> {
         numbered(number, self.rule_entry(number).map(|rule| &*rule.id))
     }
 
+    /// The quota that refused the call, where one did.
+    pub fn quota(&self) -> Option<String> {
+        let number = self.exchange.decision.quota;
+        let quotas = self.snapshot.map_or(&[][..], Snapshot::quotas);
+        let quota = usize::try_from(number).ok().and_then(|number| quotas.get(number));
+        numbered(number, quota.map(|quota| quota.id.as_str()))
+    }
+
     /// Whether an override let the call through.
     pub fn is_overridden(&self) -> bool {
         let rule = self.rule_entry(self.exchange.decision.rule);

@@ -27,8 +27,8 @@ attributes, resource), attributes by its semantic conventions, and under `caio.`
   http.response.status_code, http.route, http.request.body.size, http.response.body.size,
   server.address, server.port   where the request went
   error.type                    the refusal's code, such as contract.unsatisfied
-  caio.decision.id, .verdict, .stage, .attempt, .rule, .shadow, .override; caio.method,
-  caio.service, caio.capability, caio.caller,
+  caio.decision.id, .verdict, .stage, .attempt, .rule, .shadow, .override, .quota;
+  caio.method, caio.service, caio.capability, caio.caller,
   caio.request.id, caio.duration_ns, caio.ending, caio.snapshot, caio.epoch, caio.frame, caio.signed
 
 A shipper reads it from a pipe; Vector, for one:
@@ -151,6 +151,7 @@ fn attributes(trail: &Trail, names: &Names<'_>) -> Map<String, Json> {
     put("caio.decision.attempt", decision.attempt.into());
     put("caio.decision.rule", names.rule(decision.rule).into());
     put("caio.decision.shadow", names.rule(decision.shadow).into());
+    put("caio.decision.quota", names.quota().into());
     put("caio.decision.override", names.is_overridden().then_some(true).into());
     put("caio.method", decision.method.name().into());
     put("caio.service", names.chosen().into());

@@ -238,6 +238,9 @@ impl Told<'_> {
             };
             line("shadow", told, Tone::Odd);
         }
+        if let Some(quota) = self.names.quota() {
+            line("quota", format!("{quota} lets no more through"), Tone::Odd);
+        }
         if let Some(reason) = self.exchange().reason() {
             let row = reason.row();
             line("reason", format!("{}: {}", row.code, row.title), Tone::Odd);

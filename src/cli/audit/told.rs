@@ -97,6 +97,7 @@ pub fn json(trail: &Trail, names: &Names<'_>) -> Map<String, Json> {
     put("stage", if denied { stage(decision.stage).into() } else { Json::Null });
     put("rule", names.rule(decision.rule).into());
     put("shadow", names.rule(decision.shadow).into());
+    put("quota", names.quota().into());
     put("override", names.is_overridden().into());
     put("attempt", decision.attempt.into());
     let parent = super::id::Id { sequence: decision.parent, ..exchange.id };

@@ -73,7 +73,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let published = published(loaded.snapshot, Upstreams::default());
+    let published = published(loaded.snapshot, Upstreams::default(), None);
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
     let identities = Identities::new(&settings, &vocabulary, None);
     let gateway = match Gateway::start(settings, digest, published, identities) {

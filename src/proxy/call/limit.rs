@@ -2,18 +2,20 @@
 //! asked, the others once it is known where the call would go.
 
 use super::super::identify::Caller;
-use super::super::limits::{Decided, Subject, take, take_early};
+use super::super::limits::{take, take_early};
 use super::super::worker::Worker;
 use super::{Chosen, Opening};
+use crate::config::quota::{Decided, Subject};
 use crate::exchange::obliged;
-use crate::exchange::refusal::{Reason, Refusal};
+use crate::exchange::refusal::Refusal;
 use std::rc::Rc;
 
 /// Takes the call from the quotas it is for that need no decision.
 pub(super) fn limit_early(worker: &Worker, opening: &mut Opening) -> Result<(), Refusal> {
+    let quotas = &opening.landscape.quotas;
     match &opening.caller {
-        Some(Caller { principal, .. }) if !worker.quotas.is_empty() => {
-            take_early(worker, opening.taken.get_or_insert_default(), &principal.id)
+        Some(Caller { principal, .. }) if !quotas.is_empty() => {
+            take_early(worker, quotas, opening.taken.get_or_insert_default(), &principal.id)
         }
         _ => Ok(()),
     }
@@ -25,17 +27,12 @@ pub(super) fn limit(
     opening: &mut Opening,
     chosen: &Chosen,
 ) -> Result<(), Refusal> {
-    let snapshot = &opening.landscape.snapshot;
-    let Chosen { settled, .. } = chosen;
-    let named = obliged::limits(snapshot.policies(), settled.certified.obliging());
-    if named.iter().any(|name| !worker.quotas.knows(name)) {
-        // The files were read again, and quotas are as they were at the start.
-        let detail = "a rule holds the call to a quota that there is from the next start on";
-        return Err(Refusal::new(Reason::RateLimited, detail));
-    }
-    if worker.quotas.is_empty() {
+    let (snapshot, quotas) = (&opening.landscape.snapshot, &opening.landscape.quotas);
+    if quotas.is_empty() {
         return Ok(());
     }
+    let Chosen { settled, .. } = chosen;
+    let named = obliged::limits(snapshot.policies(), settled.certified.obliging());
     let Some(Caller { principal, .. }) = &opening.caller else { return Ok(()) };
     let decided = Decided {
         route: snapshot.route_entry(settled.route.route).map_or("", |route| &route.id),
@@ -45,7 +42,7 @@ pub(super) fn limit(
     };
     let subject = Subject { principal: &principal.id, decided: Some(decided) };
     let taken = opening.taken.get_or_insert_default();
-    take(worker, taken, &subject)?;
+    take(worker, quotas, taken, &subject)?;
     if let Some(told) = taken.told() {
         let mut amendments = opening.amendments.as_deref().cloned().unwrap_or_default();
         amendments.answered.retain(|(name, _)| !name.starts_with("ratelimit"));

@@ -9,6 +9,7 @@ use caio::config::model::{
 use caio::config::policy::{
     Effect, Fallback, IdPattern, Obligations, Override, Policies, Policy, Scope, Stance,
 };
+use caio::config::quota::Quota;
 use caio::contract::logic::{Atom, AttributeId, Clause, Cnf, Facts, Mode};
 use caio::contract::set::{Numbers, Set, Texts, Value};
 use caio::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) callers: Vec<Caller>,
     pub(crate) policies: Policies,
+    pub(crate) quotas: Vec<Quota>,
 }
 
 /// A request.
@@ -317,6 +319,7 @@ impl World {
                 caller("else", "fd00::", 8),
             ],
             policies: Policies::default(),
+            quotas: Vec::new(),
         }
     }
 
@@ -418,6 +421,7 @@ impl World {
             seed: SeedRule::default(),
             governance: Governance::default(),
             policy: Governed { policies: &self.policies, ..Governed::default() },
+            quotas: &self.quotas,
         }
     }
 
