@@ -41,7 +41,9 @@ pub struct Hook {
     pub context: BTreeMap<String, String>,
     /// What is known of the caller from its answer.
     pub facts: Vec<HookFact>,
-    /// The fields it may set for the service, `None` for all that are not the gateway's own.
+    /// The fields it may set or take out on the way to the service, `None` for all that are not
+    /// the gateway's own. A credential that the listener withholds is taken out before a hook speaks, as
+    /// by a filter before Envoy's: under its name a hook says its own word, and never the caller's.
     pub service_headers: Option<Vec<String>>,
     /// The fields it may set for the caller, likewise.
     pub caller_headers: Option<Vec<String>>,

@@ -40,6 +40,17 @@ impl Amendments {
         self.governs |= other.governs;
     }
 
+    /// Adds what governance says. It speaks last, as a filter behind others does: under a name
+    /// whose field of the caller's is withheld, its own word goes to the service, and that of the
+    /// caller does not.
+    pub fn join_governed(&mut self, said: &Self) {
+        self.withheld.extend_from_slice(&said.withheld);
+        self.told.extend_from_slice(&said.told);
+        self.answered.extend_from_slice(&said.answered);
+        self.added.extend_from_slice(&said.added);
+        self.governs |= said.governs;
+    }
+
     /// Whether the caller's field of this name is not passed on as it is.
     pub fn withholds(&self, name: &[u8]) -> bool {
         let told = self.told.iter().map(|(name, _)| name);
@@ -69,6 +80,23 @@ mod tests {
         let all = Amendments { withheld: vec!["x-a".to_owned()], told, ..Amendments::default() };
         assert!(all.withholds(b"X-A") && all.withholds(b"x_a") && all.withholds(b"X-b"));
         assert!(!all.withholds(b"x-aa") && !all.withholds(b"x-") && !all.withholds(b"x-c"));
+    }
+
+    #[test]
+    fn governance_speaks_in_the_place_of_a_caller_that_is_withheld() {
+        let mut all = Amendments { withheld: vec!["x-a".to_owned()], ..Amendments::default() };
+        let told = vec![("x-a".to_owned(), b"1".to_vec())];
+        all.join_governed(&Amendments {
+            told: told.clone(),
+            governs: true,
+            ..Amendments::default()
+        });
+        assert_eq!((&all.told, all.governs), (&told, true));
+        assert!(all.withholds(b"x-a"), "the caller's own does not go on");
+        // What a rule takes out stays out.
+        let mut rules = Amendments { withheld: vec!["x-a".to_owned()], ..Amendments::default() };
+        rules.join_behind(&all);
+        assert_eq!(rules.told, []);
     }
 
     #[test]

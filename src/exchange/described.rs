@@ -6,7 +6,7 @@
 use super::refusal::{Reason, Refusal};
 use super::view::Inbound;
 use crate::governance::answer::{is_name, is_value};
-use crate::governance::proto::{AttributeContext, CheckRequest, HttpRequest};
+use crate::governance::proto::{AttributeContext, CheckRequest, HttpRequest, Peer};
 use crate::governance::question::{PARTIAL, Whole};
 use crate::identity::Field;
 use crate::snapshot::request::RequestView;
@@ -31,6 +31,8 @@ pub struct DescribedRequest {
     pub version: &'static str,
     /// Where it came from.
     pub peer: SocketAddr,
+    /// Where it came to.
+    pub local: Option<SocketAddr>,
     /// The beginning of its body, and whether that is all of it.
     pub body: Option<(Vec<u8>, Whole)>,
 }
@@ -45,7 +47,8 @@ impl DescribedRequest {
     /// # Errors
     /// The refusal of the request that it describes.
     pub fn read(asked: CheckRequest) -> Result<Self, Refusal> {
-        let AttributeContext { source, request, .. } = asked.attributes.unwrap_or_default();
+        let AttributeContext { source, destination, request, .. } =
+            asked.attributes.unwrap_or_default();
         let Some(http) = request.and_then(|request| request.http) else {
             return refuse(Reason::FramingInvalid, "no HTTP request is described");
         };
@@ -62,12 +65,8 @@ impl DescribedRequest {
         let (authority, host_len) = authority_of(&http)?;
         let (path, query) = target_of(&http)?;
         let bytes = bytes_of(&http, &fields)?;
-        let address = source.and_then(|source| source.address);
-        let address = address.and_then(|address| address.socket_address);
-        let peer = address.and_then(|address| {
-            let port = u16::try_from(address.port_value.unwrap_or(0)).ok()?;
-            Some(SocketAddr::new(address.address.parse().ok()?, port))
-        });
+        let peer = source.and_then(socket_of);
+        let local = destination.and_then(socket_of);
         let partial = fields.iter().any(|(name, value)| name == PARTIAL && value == "true");
         let whole = if partial { Whole::No } else { Whole::Yes };
         let body = if http.raw_body.is_empty() { http.body.into_bytes() } else { http.raw_body };
@@ -86,6 +85,7 @@ impl DescribedRequest {
             },
             // Nobody calls from there: a description without an address is of nobody known.
             peer: peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
+            local,
             body: (!body.is_empty()).then_some((body, whole)),
         })
     }
@@ -94,6 +94,12 @@ impl DescribedRequest {
         let at = self.fields.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
         self.fields.get(at).map(|(_, value)| value.as_str())
     }
+}
+
+fn socket_of(peer: Peer) -> Option<SocketAddr> {
+    let address = peer.address?.socket_address?;
+    let port = u16::try_from(address.port_value.unwrap_or(0)).ok()?;
+    Some(SocketAddr::new(address.address.parse().ok()?, port))
 }
 
 /// The fields without pseudo-headers, sorted; repeated ones come joined or one by one.

@@ -3,9 +3,8 @@
 //! The trail has no method and no path: what it has of the request is said where `ext_authz` has a
 //! place for it, and the decision itself in the context extensions, as `caio.…`.
 
+use super::framing;
 use super::proto::{AttributeContext, CheckRequest, HttpRequest, Peer, Request, Timestamp};
-use super::question::PREFIX_BYTES;
-use prost::Message;
 use std::collections::BTreeMap;
 
 /// What is told of one decision.
@@ -29,19 +28,12 @@ pub fn framed(decided: &Decided) -> Vec<u8> {
         nanos: i32::try_from(ms * 1_000_000).unwrap_or(0),
     };
     let http = HttpRequest { id: decided.request_id.clone(), size: -1, ..HttpRequest::default() };
-    let message = CheckRequest {
+    framing::framed(&CheckRequest {
         attributes: Some(AttributeContext {
             source: Some(Peer { principal: decided.caller.clone(), ..Peer::default() }),
             request: Some(Request { time: Some(time), http: Some(http) }),
             context_extensions: decided.facts.clone(),
             ..AttributeContext::default()
         }),
-    };
-    let length = message.encoded_len();
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
-    bytes.push(0);
-    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    // A vector grows: it always has the room that is asked for.
-    let _ = message.encode(&mut bytes);
-    bytes
+    })
 }

@@ -173,24 +173,6 @@ pub fn digest(parts: &[&[u8]]) -> [u8; 16] {
     hash.first_chunk().copied().unwrap_or_default()
 }
 
-/// Reads the one message of a unary call's answer out of a whole body.
-///
-/// # Errors
-/// There is none, more than one, or it is compressed.
-pub fn message(body: &[u8]) -> Result<&[u8], Nonsense> {
-    let Some(([compressed, length @ ..], message)) = body.split_first_chunk::<5>() else {
-        return nonsense("the answer is no whole message");
-    };
-    if *compressed != 0 {
-        return nonsense("the answer is compressed, and nobody asked for that");
-    }
-    match usize::try_from(u32::from_be_bytes(*length)) {
-        Ok(length) if length == message.len() => Ok(message),
-        Ok(length) if length < message.len() => nonsense("more than one message answers the call"),
-        _ => nonsense("the answer breaks off inside its message"),
-    }
-}
-
 /// Interprets a `CheckResponse`.
 ///
 /// # Errors
@@ -275,7 +257,11 @@ impl Changes {
     }
 }
 
-fn check_name(name: &str, way: Way, terms: &Terms<'_>) -> Result<(), Nonsense> {
+/// Whether this hook may change the field of this name on this way.
+///
+/// # Errors
+/// It is no name, not for hooks, or not for this one.
+pub(super) fn check_name(name: &str, way: Way, terms: &Terms<'_>) -> Result<(), Nonsense> {
     if !is_name(name) {
         return nonsense(format!("`{}` is no header name", shown(name)));
     }
@@ -461,4 +447,4 @@ fn text_of(value: &Member) -> Result<String, Nonsense> {
 
 #[cfg(test)]
 #[path = "answer_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use crate::governance::proto::{HeaderValue, HttpStatus, List, QueryParameter, St
 use std::collections::BTreeMap;
 
 /// A hook that may do whatever any hook may, and states a clearance and groups.
-pub(in crate::governance) fn hook() -> Hook {
+pub(crate) fn hook() -> Hook {
     let fact = |name: &str, kind: Type, from: FactPlace| {
         let declaration = Declaration {
             name: name.to_owned(),
@@ -137,26 +137,6 @@ fn bytes_that_are_no_message_are_nonsense_and_never_a_panic() {
     }
     assert!(refused > 5_000, "{refused}");
     assert!(interpret(&vec![0; HOOK_ANSWER_BYTES_MAX + 1], &terms).is_err());
-}
-
-#[test]
-fn one_message_answers_a_unary_call() {
-    let framed = |compressed: u8, length: u32, bytes: &[u8]| {
-        [&[compressed][..], &length.to_be_bytes(), bytes].concat()
-    };
-    assert_eq!(message(&framed(0, 3, b"abc")), Ok(&b"abc"[..]));
-    assert_eq!(message(&framed(0, 0, b"")), Ok(&b""[..]));
-    for bad in [
-        Vec::new(),
-        vec![0; 4],
-        framed(1, 3, b"abc"),
-        framed(0, 4, b"abc"),
-        framed(0, u32::MAX, b"abc"),
-        [framed(0, 1, b"a"), framed(0, 1, b"b")].concat(),
-        framed(0, 1, b"ab"),
-    ] {
-        assert!(message(&bad).is_err(), "{bad:?}");
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! answer was given to a caller, a route and a hook as they were then.
 
 use super::answer::Answer;
-use super::question::Described;
+use super::question::{Described, Whole};
 use crate::config::hook::{HookCache, KeyPart};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +36,9 @@ impl Key {
                 KeyPart::Path => put(Some(described.target.as_bytes())),
                 KeyPart::Body => {
                     put(described.body.map(|(bytes, _)| bytes));
+                    // The hook is told whether there is more, and may answer by that.
+                    let whole = described.body.map(|(_, whole)| [u8::from(whole == Whole::Yes)]);
+                    put(whole.as_ref().map(|byte| &byte[..]));
                     put(described.bytes.map(u64::to_le_bytes).as_ref().map(|bytes| &bytes[..]));
                 }
                 KeyPart::Header(name) => put(described.fields.value(name).map(str::as_bytes)),
@@ -115,7 +118,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::governance::answer::{Changes, Verdict};
-    use crate::governance::question::{Fields, Whole};
+    use crate::governance::question::Fields;
 
     fn terms(most: usize) -> HookCache {
         let key = vec![KeyPart::Principal, KeyPart::Path, KeyPart::Header("x-tenant".to_owned())];
@@ -160,6 +163,8 @@ mod tests {
         let of = |described: Described<'_>| Key::of(&body, &described);
         assert_ne!(of(with(no, Some(9))), of(with(yes, Some(1))), "a longer body is another");
         assert_ne!(of(with(None, Some(0))), of(with(yes, Some(1))));
+        assert_ne!(of(with(no, None)), of(with(yes, None)), "the beginning is not the whole");
+        assert_eq!(of(with(no, None)), of(with(no, None)));
     }
 
     #[test]

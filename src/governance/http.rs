@@ -2,7 +2,7 @@
 //! allows, a 5xx is a failure of the hook, everything else denies.
 
 use super::answer::{
-    Action, Answer, Change, Changes, Denial, Nonsense, Terms, Verdict, Way, is_name, is_value,
+    Action, Answer, Change, Changes, Denial, Nonsense, Terms, Verdict, Way, check_name, is_value,
     stated,
 };
 use crate::config::hook::FactPlace;
@@ -56,9 +56,8 @@ fn allowed(received: &Received<'_>, terms: &Terms<'_>) -> Result<Answer, Nonsens
         if name == TO_REMOVE {
             let list = value.ok_or_else(|| bad(&name))?.split(',');
             for removed in list.map(|name| name.trim().to_ascii_lowercase()) {
-                if !is_name(&removed) || !terms.is_settable(&removed, Way::Service) {
-                    return Err(Nonsense("it takes out a header that is not its to change".into()));
-                }
+                // As over gRPC: one that it may not take out is not left in its place in silence.
+                check_name(&removed, Way::Service, terms)?;
                 changes.removed.push(removed);
             }
             continue;

@@ -1,5 +1,6 @@
 //! What a hook is asked: one request, as Envoy's external authorization describes it.
 
+use super::framing;
 use super::proto::{
     Address, AttributeContext, CheckRequest, HttpRequest, Peer, Request, SocketAddress, Timestamp,
     TlsSession,
@@ -7,7 +8,6 @@ use super::proto::{
 use crate::config::hook::{Hook, frames};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prost::Message;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -15,8 +15,6 @@ use std::net::SocketAddr;
 pub const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// What Envoy tells a hook of whether a body is whole.
 pub const PARTIAL: &str = "x-envoy-auth-partial-body";
-/// Before each message of gRPC: whether it is compressed, and its length in four bytes, big endian.
-pub const PREFIX_BYTES: usize = 5;
 
 /// One request as hooks are told of it.
 #[derive(Clone, Copy, Debug)]
@@ -152,14 +150,7 @@ pub struct Question(Vec<u8>);
 impl Question {
     /// A `CheckRequest` with its prefix, as the one message of a unary call.
     pub fn grpc(hook: &Hook, described: &Described<'_>) -> Self {
-        let message = check_request(hook, described);
-        let length = message.encoded_len();
-        let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
-        bytes.push(0);
-        bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-        // A vector grows: it always has the room that is asked for.
-        let _ = message.encode(&mut bytes);
-        Self(bytes)
+        Self(framing::framed(&check_request(hook, described)))
     }
 
     /// The same over HTTP: the request's method and target, behind the hook's prefix, with the

@@ -1,10 +1,10 @@
 //! The gateway's own word in `ext_authz`: what another proxy is told of a decision.
 
+use super::framing::{framed, message as one_message};
 use super::proto::{
     BoolValue, CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpStatus,
     OkHttpResponse, Status,
 };
-use super::question::PREFIX_BYTES;
 use prost::Message;
 
 pub use super::proto::CheckRequest;
@@ -31,7 +31,7 @@ fn options<'a>(fields: impl Iterator<Item = Pair<'a>>) -> Vec<HeaderValueOption>
 /// # Errors
 /// It is none.
 pub fn read(body: &[u8]) -> Result<CheckRequest, String> {
-    let message = super::answer::message(body).map_err(|nonsense| nonsense.0)?;
+    let message = one_message(body).map_err(|nonsense| nonsense.0)?;
     CheckRequest::decode(message).map_err(|error| error.to_string())
 }
 
@@ -68,16 +68,6 @@ pub fn deny<'a>(
     framed(&CheckResponse { status, denied_response: Some(denied), ..CheckResponse::default() })
 }
 
-fn framed(response: &CheckResponse) -> Vec<u8> {
-    let length = response.encoded_len();
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
-    bytes.push(0);
-    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    // A vector grows: it always has the room that is asked for.
-    let _ = response.encode(&mut bytes);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::answer::{self, Terms, Verdict, tests::hook};
@@ -87,7 +77,7 @@ mod tests {
     fn what_the_gateway_says_it_would_believe_itself() {
         let hook = hook();
         let terms = Terms { hook: &hook, deciding: &[] };
-        let read = |bytes: &[u8]| answer::interpret(answer::message(bytes).unwrap(), &terms);
+        let read = |bytes: &[u8]| answer::interpret(one_message(bytes).unwrap(), &terms);
         let set = [("X-User", &b"ann"[..])];
         let bytes = allow(set.into_iter(), vec!["x-secret".to_owned()], [].into_iter());
         let Ok(Verdict::Allow(changes)) = read(&bytes).map(|answer| answer.verdict) else {

@@ -77,6 +77,11 @@ impl Stream {
         Ok(secured)
     }
 
+    /// Its own address, which the peer has connected to.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.inner().local_addr().ok()
+    }
+
     /// The descriptor, for deadlines.
     pub fn fd(&self) -> RawFd {
         self.inner().as_raw_fd()

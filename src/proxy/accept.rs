@@ -40,6 +40,8 @@ pub struct Downstream {
 pub struct Ingress {
     /// The caller's address.
     pub peer: SocketAddr,
+    /// Where it came to, as hooks are told; not looked up where there are none.
+    pub local: Option<SocketAddr>,
     /// The listener it came to, by its place in the settings.
     pub listener: usize,
     /// Whom the certificate that the peer has shown is of.
@@ -54,7 +56,8 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, place: usize) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (peer_certificate, secure) = (None, None);
-                let ingress = Ingress { peer, listener: place, peer_certificate, secure };
+                let local = worker.hooks.as_ref().and_then(|_| stream.local_address());
+                let ingress = Ingress { peer, local, listener: place, peer_certificate, secure };
                 admit(&worker, stream, ingress);
             }
             Err(_) if worker.asked_to_drain() => return,

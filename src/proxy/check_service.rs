@@ -111,8 +111,8 @@ async fn judge(worker: &Rc<Worker>, ingress: &Ingress, asked: verdict::CheckRequ
     };
     // Who calls is whoever the description says, and not who describes: what that one has shown of
     // itself speaks for nobody else.
-    let (peer, listener) = (view.peer, ingress.listener);
-    let described = Ingress { peer, listener, peer_certificate: None, secure: None };
+    let (peer, local, listener) = (view.peer, view.local, ingress.listener);
+    let described = Ingress { peer, local, listener, peer_certificate: None, secure: None };
     let mut opening = Opening::new(worker, &Rc::new(described), view.version);
     let body = view.body.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
     if call::hooked(worker, &mut opening, &view).is_some() {

@@ -12,11 +12,13 @@ use super::{bridge, hooks};
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Http1View;
 use crate::governance::question::Whole;
-use crate::http1::Framing;
+use crate::governance::wanted::Wanted;
 use crate::http1::body::{Decoder, Event};
+use crate::http1::chunked::BodyLimits;
 use crate::http1::request::RequestHead;
 use crate::io::buffers::HEAD_BYTES;
 use crate::io::deadline::Overdue;
+use crate::snapshot::request::RequestView;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use std::rc::Rc;
@@ -43,12 +45,12 @@ pub(super) async fn govern_http1(
 ) -> Result<(), Unasked> {
     let asked = call::hooked(worker, opening, &Http1View::new(head, input));
     let Some(route) = asked else { return Ok(()) };
-    let wanted = hooks::body_bytes(worker, &opening.landscape().snapshot, route);
-    let read = match wanted {
-        (0, _) => None,
-        (bytes, strict) => {
+    let wanted = hooks::wanted(worker, &opening.landscape().snapshot, route);
+    let read = match looked_at(wanted, Http1View::new(head, input).body_bytes())? {
+        None => None,
+        Some(bytes) => {
             let body = read_http1(worker, downstream, head, input, bytes).await?;
-            Some(allowed(body, strict)?)
+            Some(allowed(body, wanted)?)
         }
     };
     let view = Http1View::new(head, input);
@@ -69,10 +71,10 @@ pub(super) async fn govern_http2(
     respond: &mut SendResponse<Bytes>,
 ) -> Result<(), Unasked> {
     let Some(route) = call::hooked(worker, opening, head) else { return Ok(()) };
-    let wanted = hooks::body_bytes(worker, &opening.landscape().snapshot, route);
-    let read = match wanted {
-        (0, _) => None,
-        (bytes, strict) => {
+    let wanted = hooks::wanted(worker, &opening.landscape().snapshot, route);
+    let read = match looked_at(wanted, head.body_bytes())? {
+        None => None,
+        Some(bytes) => {
             let body = match source {
                 Source::Http2(source) => {
                     if head.headers.contains_key(http::header::EXPECT) {
@@ -92,7 +94,7 @@ pub(super) async fn govern_http2(
                 Source::Empty | Source::Http1(_) => (Bytes::new(), Whole::Yes),
             };
             let (body, whole) = body;
-            Some(allowed((cut(body, bytes), whole), strict)?)
+            Some(allowed((cut(body, bytes), whole), wanted)?)
         }
     };
     let body = read.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
@@ -104,12 +106,24 @@ fn cut(body: Bytes, most: usize) -> Bytes {
     if body.len() > most { body.slice(..most) } else { body }
 }
 
-fn allowed(read: (Bytes, Whole), strict: bool) -> Result<(Bytes, Whole), Unasked> {
-    if strict && read.1 == Whole::No {
-        let detail = "the body is longer than what governance is to see of it";
-        return Err(Unasked::Refuse(Refusal::new(Reason::BodyTooLarge, detail)));
+/// How much of a body of this declared length is read; `None` where nobody looks at it.
+///
+/// # Errors
+/// It is longer than one of them takes: that is known before any of it is read.
+fn looked_at(wanted: Wanted, declared: Option<u64>) -> Result<Option<usize>, Unasked> {
+    match wanted.refuses(declared) {
+        true => Err(too_long()),
+        false => Ok((wanted.bytes > 0).then_some(wanted.bytes)),
     }
-    Ok(read)
+}
+
+fn allowed(read: (Bytes, Whole), wanted: Wanted) -> Result<(Bytes, Whole), Unasked> {
+    if wanted.strict && read.1 == Whole::No { Err(too_long()) } else { Ok(read) }
+}
+
+fn too_long() -> Unasked {
+    let detail = "the body is longer than what governance is to see of it";
+    Unasked::Refuse(Refusal::new(Reason::BodyTooLarge, detail))
 }
 
 /// Reads until so much content is there, or all of it.
@@ -129,10 +143,10 @@ async fn read_http1(
         downstream.watch.disarm();
         sent.map_err(|_| Unasked::Gone)?;
     }
+    let mut seen = Seen::new(worker.body_limits, head, input);
     loop {
-        let (content, whole) = content(worker, head, input, most)?;
-        if whole == Whole::Yes || content.len() >= most {
-            return Ok((cut(content, most), whole));
+        if let Some(whole) = seen.follow(input, most)? {
+            return Ok((cut(seen.content.into(), most), whole));
         }
         let mut buffer = std::mem::take(input);
         buffer.reserve(HEAD_BYTES);
@@ -153,34 +167,112 @@ async fn read_http1(
     }
 }
 
-/// The content among the bytes that are here, more than `most` at most, and whether that is all of
-/// the body. Decoded from its start each time: it is short, and the relay decodes it again.
-fn content(
-    worker: &Worker,
-    head: &RequestHead,
-    input: &[u8],
-    most: usize,
-) -> Result<(Bytes, Whole), Unasked> {
-    if head.framing == Framing::None {
-        return Ok((Bytes::new(), Whole::Yes));
+/// What was read of a body so far. It goes on where the bytes ended that came before; the relay
+/// decodes them once more.
+struct Seen {
+    decoder: Decoder,
+    /// How far the decoder has come in the input.
+    at: usize,
+    content: Vec<u8>,
+    /// Its length, where the head says so.
+    declared: Option<u64>,
+}
+
+impl Seen {
+    /// Nothing yet, behind this head.
+    fn new(limits: BodyLimits, head: &RequestHead, input: &[u8]) -> Self {
+        let decoder = Decoder::behind(head.framing, limits, input, &head.fields);
+        let declared = Http1View::new(head, input).body_bytes();
+        Self { decoder, at: head.len, content: Vec::new(), declared }
     }
-    let mut decoder = Decoder::behind(head.framing, worker.body_limits, input, &head.fields);
-    let (mut at, mut content) = (head.len, Vec::new());
-    loop {
-        let rest = input.get(at..).unwrap_or_default();
-        let found = decoder.next(rest);
-        let (used, event) = found.map_err(|fault| Unasked::Refuse(refusal_of(fault)))?;
-        at += used;
-        match event {
-            Event::Data(range) => content.extend_from_slice(rest.get(range).unwrap_or_default()),
-            Event::End => {
-                let whole = if content.len() > most { Whole::No } else { Whole::Yes };
-                return Ok((content.into(), whole));
+
+    /// Takes what has come since. Whether more than `most` bytes of content follow, or that was all
+    /// of it; `None` while neither is known.
+    fn follow(&mut self, input: &[u8], most: usize) -> Result<Option<Whole>, Unasked> {
+        if self.declared == Some(0) {
+            return Ok(Some(Whole::Yes));
+        }
+        let longer = self.declared.is_some_and(|declared| declared > most as u64);
+        loop {
+            // Of a body that is known to be longer not one byte more is waited for.
+            if self.content.len() > most || longer && self.content.len() == most {
+                return Ok(Some(Whole::No));
             }
-            Event::NeedMore => return Ok((content.into(), Whole::No)),
+            let rest = input.get(self.at..).unwrap_or_default();
+            let found = self.decoder.next(rest);
+            let (used, event) = found.map_err(|fault| Unasked::Refuse(refusal_of(fault)))?;
+            self.at += used;
+            match event {
+                Event::Data(range) => {
+                    self.content.extend_from_slice(rest.get(range).unwrap_or_default());
+                }
+                Event::End => return Ok(Some(Whole::Yes)),
+                Event::NeedMore => return Ok(None),
+            }
         }
-        if content.len() > most {
-            return Ok((content.into(), Whole::No));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::{Cursor, HeadLimits, Parsed, request};
+
+    const LENGTH: usize = 6;
+
+    /// What is known of a body that comes in these pieces: whether it is whole, how much of it was
+    /// looked at, and how many bytes it took to know that.
+    fn seen(framing: &str, pieces: &[&[u8]]) -> Option<(Whole, usize, usize)> {
+        let mut input = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n").into_bytes();
+        let mut head = RequestHead::default();
+        let parsed =
+            request::parse(&input, &HeadLimits::default(), &mut Cursor::default(), &mut head);
+        assert!(matches!(parsed, Parsed::Complete(_)), "{framing}");
+        let mut seen = Seen::new(BodyLimits::default(), &head, &input);
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            let found = seen.follow(&input, LENGTH);
+            if let Some(whole) = found.unwrap_or_else(|_| panic!("it is well formed")) {
+                return Some((whole, seen.content.len().min(LENGTH), input.len() - head.len));
+            }
+            assert_eq!(seen.at, input.len(), "what has come is not decoded anew");
         }
+        None
+    }
+
+    /// The same for pieces of this length each.
+    fn all(framing: &str, body: &str, piece: usize) -> Option<(Whole, usize)> {
+        let pieces: Vec<&[u8]> = body.as_bytes().chunks(piece).collect();
+        seen(framing, &pieces).map(|(whole, length, _)| (whole, length))
+    }
+
+    #[test]
+    fn a_body_is_whole_up_to_its_length_and_no_further_however_it_comes() {
+        const CHUNKED: &str = "Transfer-Encoding: chunked";
+        for (length, expected) in [
+            (LENGTH - 1, (Whole::Yes, LENGTH - 1)),
+            (LENGTH, (Whole::Yes, LENGTH)),
+            (LENGTH + 1, (Whole::No, LENGTH)),
+        ] {
+            let content = "x".repeat(length);
+            let one = format!("{length:x}\r\n{content}\r\n0\r\n\r\n");
+            let many = format!("{}0\r\nx-trailer: 1\r\n\r\n", "1;a=b\r\nx\r\n".repeat(length));
+            for piece in 1..=one.len().max(many.len()) {
+                let sized = format!("Content-Length: {length}");
+                assert_eq!(all(&sized, &content, piece), Some(expected), "{length} {piece}");
+                assert_eq!(all(CHUNKED, &one, piece), Some(expected), "{length} {piece}");
+                assert_eq!(all(CHUNKED, &many, piece), Some(expected), "{length} {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_body_that_is_said_to_be_longer_no_byte_more_is_waited_for() {
+        let exact = [&b"abc"[..], b"def", b"g"];
+        let longer = format!("Content-Length: {}", LENGTH + 1);
+        assert_eq!(seen(&longer, &exact), Some((Whole::No, LENGTH, LENGTH)));
+        let chunked = [&b"6\r\nabcdef\r\n"[..], b"1\r\ng\r\n"];
+        let found = seen("Transfer-Encoding: chunked", &chunked);
+        assert_eq!(found, Some((Whole::No, LENGTH, chunked.concat().len())), "nobody said so");
     }
 }

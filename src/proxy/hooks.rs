@@ -17,8 +17,10 @@ use crate::exchange::refusal::{Reason, Refusal};
 use crate::governance::answer::{self, Answer, Changes, Nonsense, Terms, Verdict};
 use crate::governance::breaker::Breaker;
 use crate::governance::cache::{Cache, Kept, Key};
+use crate::governance::framing;
 use crate::governance::http::{self, Received};
 use crate::governance::question::{Described, Question};
+use crate::governance::wanted::Wanted;
 use crate::io::clock::monotonic_ns;
 use crate::snapshot::{RouteId, Snapshot};
 use crate::wire::limits::{HOOK_CACHED_BYTES_MAX, HOOK_CALLS_MAX};
@@ -29,7 +31,6 @@ use std::rc::Rc;
 pub struct Hooks {
     states: Vec<State>,
     pool: Pool,
-    in_flight: Cell<usize>,
 }
 
 /// What a worker remembers of one hook.
@@ -37,6 +38,8 @@ struct State {
     cache: RefCell<Cache>,
     breaker: RefCell<Breaker>,
     turn: Cell<usize>,
+    /// Calls to this hook alone: one that is slow takes no other's places.
+    in_flight: Cell<usize>,
 }
 
 /// A call to a hook that is counted as long as it lives.
@@ -57,6 +60,7 @@ impl Hooks {
             cache: RefCell::default(),
             breaker: RefCell::default(),
             turn: Cell::new(0),
+            in_flight: Cell::new(0),
         });
         let pool = Pool::new(PoolLimits {
             connect_ms: slowest,
@@ -64,7 +68,7 @@ impl Hooks {
             open_max: HOOK_CALLS_MAX,
             idle_max: settings.limits.upstream_idle_per_endpoint_max,
         });
-        Some(Self { states: states.collect(), pool, in_flight: Cell::new(0) })
+        Some(Self { states: states.collect(), pool })
     }
 
     /// Connections to hooks.
@@ -75,7 +79,10 @@ impl Hooks {
     fn state(&self, place: usize) -> Option<&State> {
         self.states.get(place)
     }
+}
 
+impl State {
+    /// A place for one call, unless all of them are taken.
     fn enter(&self) -> Option<InFlight<'_>> {
         let before = self.in_flight.get();
         (before < HOOK_CALLS_MAX).then(|| {
@@ -83,9 +90,7 @@ impl Hooks {
             InFlight(&self.in_flight)
         })
     }
-}
 
-impl State {
     fn endpoint(&self, hook: &Hook, pool: &Pool) -> Option<Rc<Endpoint>> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -102,16 +107,11 @@ fn known<'w>(worker: &'w Worker, snapshot: &Snapshot, number: u16) -> Option<(us
     hooks.find(|(_, hook)| hook.id == id)
 }
 
-/// The bytes of a request's body that the hooks of a route are sent: at most, and whether one of
-/// them refuses more.
-pub fn body_bytes(worker: &Worker, snapshot: &Snapshot, route: RouteId) -> (usize, bool) {
-    use crate::config::hook::LongerBody;
+/// How much of a request's body the hooks of a route are to see.
+pub fn wanted(worker: &Worker, snapshot: &Snapshot, route: RouteId) -> Wanted {
     let hooks = snapshot.hooks(route).iter();
     let hooks = hooks.filter_map(|number| known(worker, snapshot, *number));
-    hooks.fold((0, false), |(most, refuses), (_, hook)| {
-        let strict = hook.body_bytes > 0 && hook.longer_body == LongerBody::Refuse;
-        (most.max(hook.body_bytes), refuses || strict)
-    })
+    Wanted::of(hooks.map(|(_, hook)| hook))
 }
 
 /// What came of asking one hook.
@@ -120,14 +120,16 @@ struct Reply {
     answer: Result<Answer, NoAnswer>,
 }
 
-/// Asks the hooks of a route in order, until one refuses.
+/// Asks the hooks of a route in order, until one refuses. `before` is what the request loses
+/// whatever they say: its credentials, where they were for the gateway alone.
 pub async fn ask(
     worker: &Rc<Worker>,
-    snapshot: &Snapshot,
-    version: u64,
+    (snapshot, version): (&Snapshot, u64),
     route: RouteId,
     described: &Described<'_>,
+    before: Option<&Amendments>,
 ) -> Governed {
+    let is_withheld = |name: &str| before.is_some_and(|it| it.withholds(name.as_bytes()));
     let mut governed = Governed {
         route,
         asked: Vec::new(),
@@ -140,6 +142,10 @@ pub async fn ask(
         let reply = ask_one(worker, snapshot, version, *number, described).await;
         let mut asked = reply.asked;
         governed.refusal = take((&mut governed, &mut changes), reply, worker, snapshot);
+        if governed.refusal.is_none() && hands_on(&changes, described, is_withheld) {
+            let detail = "a hook hands a credential on that is for the gateway alone";
+            governed.refusal = Some(unavailable(detail));
+        }
         if governed.refusal.is_some() && asked.came.passes() {
             // Sensible by itself, and too much beside the others.
             asked.came = Came::Unavailable;
@@ -149,8 +155,26 @@ pub async fn ask(
             break;
         }
     }
-    governed.amendments = amendments(&changes, |name| described.fields.value(name));
+    // What is withheld is gone before a hook speaks.
+    let found = |name: &str| described.fields.value(name).filter(|_| !is_withheld(name));
+    governed.amendments = amendments(&changes, found);
     governed
+}
+
+/// Whether a field for the service has in it what the caller said under its name, and what is
+/// withheld from services. A hook may say there what it likes, such as a token of its own; the
+/// caller's own it may have no more than anybody.
+fn hands_on(
+    changes: &Changes,
+    described: &Described<'_>,
+    is_withheld: impl Fn(&str) -> bool,
+) -> bool {
+    changes.service.iter().filter(|change| is_withheld(&change.name)).any(|change| {
+        let own = described.fields.value(&change.name);
+        // With or without the word before it that says what it is.
+        let own = own.and_then(|own| own.split(' ').next_back());
+        own.is_some_and(|own| !own.is_empty() && change.value.contains(own))
+    })
 }
 
 /// Takes one hook's word; the refusal, where it is one.
@@ -259,7 +283,7 @@ async fn question(
     described: &Described<'_>,
     asked: &mut Asked,
 ) -> Result<(Answer, usize), NoAnswer> {
-    let Some(_counted) = hooks.enter() else { return Err(NoAnswer::Gone) };
+    let Some(_counted) = state.enter() else { return Err(NoAnswer::Gone) };
     if !state.breaker.borrow_mut().admit(worker.clock.now_ms()) {
         return Err(NoAnswer::Gone);
     }
@@ -294,7 +318,7 @@ async fn over(
             let call = HookCall::new(hook, Question::grpc(hook, described));
             let body = call.grpc(worker, endpoint).await?;
             asked.digest = answer::digest(&[&body]);
-            let message = answer::message(&body);
+            let message = framing::message(&body);
             let message = message.map_err(|Nonsense(what)| NoAnswer::Nonsense(what))?;
             let answer = sensible(answer::interpret(message, &terms))?;
             Ok((answer, body.len()))
@@ -319,5 +343,26 @@ async fn over(
             let answer = sensible(http::interpret(&received, &terms))?;
             Ok((answer, size))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governance::answer::tests::hook;
+
+    #[test]
+    fn one_hook_whose_calls_all_wait_takes_no_place_of_another() {
+        let mut settings = Settings::default();
+        assert!(Hooks::new(&settings).is_none(), "there are none");
+        settings.hooks.all =
+            ["slow", "quick"].map(|id| Hook { id: id.to_owned(), ..hook() }).into();
+        let hooks = Hooks::new(&settings).unwrap();
+        let (slow, quick) = (hooks.state(0).unwrap(), hooks.state(1).unwrap());
+        let mut waiting: Vec<_> = (0..HOOK_CALLS_MAX).map(|_| slow.enter().unwrap()).collect();
+        assert!(slow.enter().is_none(), "it has all its places taken");
+        assert!(quick.enter().is_some());
+        waiting.pop();
+        assert!(slow.enter().is_some(), "one was given back");
     }
 }

@@ -350,8 +350,8 @@ pub const HOOK_CHANGES_MAX: usize = 64;
 pub const HOOK_CHANGES_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the answer that a hook may want a refused caller to read.
 pub const HOOK_DENIAL_BYTES_MAX: usize = 32 * 1024;
-/// Calls to hooks in flight in one worker; beyond it hooks count as unavailable. At 200 ms each
-/// these are 5 000 calls a second that all wait for the longest time.
+/// Calls to one hook in flight in one worker; beyond it that hook counts as unavailable, and no
+/// other does. At 200 ms each these are 5 000 calls a second that all wait for the longest time.
 pub const HOOK_CALLS_MAX: usize = 1024;
 /// Failures in a row after which a hook is left alone for a while: a dead hook costs its timeout
 /// this often, and then nothing.

@@ -11,6 +11,8 @@
 
 #[path = "hooks/after.rs"]
 mod after;
+#[path = "hooks/bodies.rs"]
+mod bodies;
 #[path = "hooks/changing.rs"]
 mod changing;
 #[path = "hooks/hook.rs"]
@@ -18,6 +20,8 @@ mod hook;
 mod support;
 #[path = "hooks/wire.rs"]
 mod wire;
+#[path = "hooks/withheld.rs"]
+mod withheld;
 
 use caio::audit::asked::{Asked, Came};
 use caio::audit::record::{self, Ending, Record};
@@ -274,6 +278,9 @@ async fn an_allowing_hook_changes_fields_and_states_facts_that_decide() {
     assert_eq!(wire::described_header(&question, ":path").as_deref(), Some("/change/vault"));
     assert_eq!(wire::text(&question, &[1, 1, 4]), "anonymous", "source.principal");
     assert_eq!(wire::text(&question, &[1, 1, 1, 1, 2]), "127.0.0.1", "source.address");
+    assert_eq!(wire::text(&question, &[1, 2, 1, 1, 2]), "127.0.0.1", "destination.address");
+    let port = world.gateway.address.port().to_string();
+    assert_eq!(wire::text(&question, &[1, 2, 1, 1, 3]), port, "of the listener");
     let told = world.told();
     assert!(told.came().iter().all(|came| came == &[Came::Allow]), "{told:?}");
     assert!(told.0.iter().all(|decided| decided.asked[0].digest != [0; 16]));

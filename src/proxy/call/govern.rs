@@ -65,7 +65,7 @@ pub async fn govern(
             let mut all =
                 opening.amendments.take().map_or_else(Amendments::default, Rc::unwrap_or_clone);
             // Also where they change nothing: that they had a say is an amendment.
-            all.join_behind(&governed.amendments);
+            all.join_governed(&governed.amendments);
             opening.amendments = Some(Rc::new(all));
             opening.governed = Some(Box::new(governed));
             return;
@@ -87,23 +87,6 @@ fn unasked(route: RouteId, refusal: Refusal) -> Governed {
     Governed { route, asked, facts, amendments, refusal: Some(refusal) }
 }
 
-/// Whether so much was read of a body that hooks see as much as they are to, and that none is
-/// longer than one of them takes; `declared` is its length, where that is known.
-fn is_enough(
-    (wanted, strict): (usize, bool),
-    body: Option<(&[u8], Whole)>,
-    declared: Option<u64>,
-) -> bool {
-    let (read, whole) = body.map_or((0, None), |(bytes, whole)| (bytes.len(), Some(whole)));
-    let ends = match (whole, declared) {
-        (Some(Whole::No), _) | (None, None) => false,
-        (_, Some(declared)) => declared <= read as u64,
-        (Some(Whole::Yes), None) => true,
-    };
-    let is_all = ends && read <= wanted;
-    wanted == 0 || is_all || (!strict && read >= wanted)
-}
-
 /// Asks the hooks of a route under the landscape that is pinned.
 ///
 /// # Errors
@@ -116,8 +99,8 @@ async fn ask(
     (route, body): (RouteId, Option<(&[u8], Whole)>),
 ) -> Result<Governed, Refusal> {
     let landscape = Rc::clone(&opening.landscape);
-    let wanted = hooks::body_bytes(worker, &landscape.snapshot, route);
-    if !is_enough(wanted, body, view.body_bytes()) {
+    let wanted = hooks::wanted(worker, &landscape.snapshot, route);
+    if !wanted.is_met(body, view.body_bytes()) {
         let detail = "governance is to see another part of the body than is there for it";
         return Err(Refusal::new(Reason::GovernanceUnavailable, detail));
     }
@@ -143,16 +126,17 @@ async fn ask(
         },
         bytes: view.body_bytes(),
         peer: Some(ingress.peer),
+        local: ingress.local,
         principal: principal.as_deref().unwrap_or_default(),
         scheme: if secure.is_some() { "https" } else { "http" },
         certificate: secure.and_then(|secure| secure.certificate.as_deref()),
         sni: secure.and_then(|secure| secure.name.as_deref()),
         fields: &fields,
         body,
-        ..Described::default()
     };
     let Landscape { snapshot, version, .. } = &*landscape;
-    Ok(hooks::ask(worker, snapshot, *version, route, &described).await)
+    let before = opening.amendments.as_deref();
+    Ok(hooks::ask(worker, (snapshot, *version), route, &described, before).await)
 }
 
 /// The fields as the service would get them, had nobody changed them: what only the gateway may say
@@ -174,29 +158,4 @@ fn described_fields(opening: &Opening, view: &impl Inbound) -> Result<Fields, Re
         return Err(Refusal::new(Reason::HeaderInvalid, detail));
     }
     Ok(fields)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hooks_see_as_much_of_a_body_as_they_want_or_are_not_asked() {
-        let (no, yes) = (Whole::No, Whole::Yes);
-        let enough = |wanted, body: Option<(&str, Whole)>, declared| {
-            let body = body.map(|(text, whole)| (text.as_bytes(), whole));
-            [false, true].map(|strict| is_enough((wanted, strict), body, declared))
-        };
-        assert_eq!(enough(0, None, None), [true, true], "nobody wants it");
-        assert_eq!(enough(4, None, Some(0)), [true, true], "there is none");
-        assert_eq!(enough(4, None, Some(1)), [false, false]);
-        assert_eq!(enough(4, None, None), [false, false], "nobody knows");
-        assert_eq!(enough(4, Some(("abc", yes)), None), [true, true]);
-        assert_eq!(enough(4, Some(("abcd", yes)), Some(4)), [true, true]);
-        assert_eq!(enough(4, Some(("abc", no)), None), [false, false]);
-        assert_eq!(enough(4, Some(("abc", yes)), Some(9)), [false, false], "it is said to be all");
-        assert_eq!(enough(4, Some(("abcd", no)), None), [true, false]);
-        assert_eq!(enough(4, Some(("abcde", yes)), None), [true, false]);
-        assert_eq!(enough(4, Some(("abcde", no)), Some(9)), [true, false]);
-    }
 }

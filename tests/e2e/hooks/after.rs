@@ -49,7 +49,7 @@ fn start(config: &str) -> Gateway {
 
 const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:0\"\n\n";
 
-fn verified(trail: &Path) {
+pub(crate) fn verified(trail: &Path) {
     let check = Command::new(env!("CARGO_BIN_EXE_caio-check")).arg(trail).output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));

@@ -51,6 +51,9 @@ impl Hook {
     }
 }
 
+/// The header of a credential that the listener withholds, in the tests that have one.
+const KEY: &str = "x-api-key";
+
 fn grpc(body: Content) -> Response<Content> {
     Response::builder().header("content-type", "application/grpc").body(body).unwrap()
 }
@@ -83,6 +86,15 @@ async fn answer(message: &[u8], gate: &Semaphore) -> Response<Content> {
             ]
             .concat(),
         ),
+        "exchanged" => fine(&[status(0), ok(&[header(2, KEY, "internal")])].concat()),
+        "appended" => fine(&[status(0), ok(&[wire::header_as(2, KEY, "internal", 0)])].concat()),
+        "absent" => fine(&[status(0), ok(&[wire::header_as(2, KEY, "internal", 1)])].concat()),
+        "present" => fine(&[status(0), ok(&[wire::header_as(2, KEY, "internal", 3)])].concat()),
+        "echoed" | "wrapped" => {
+            let seen = wire::described_header(message, KEY).expect("hooks see credentials");
+            let said = if word == "echoed" { seen } else { format!("Key {seen}") };
+            fine(&[status(0), ok(&[header(2, KEY, &said)])].concat())
+        }
         "low" => fine(&[status(0), metadata("clearance", "1")].concat()),
         "badfact" => fine(&[status(0), metadata("clearance", "high")].concat()),
         "deny" => fine(

@@ -34,6 +34,14 @@ pub(crate) fn header(tag: u8, name: &str, value: &str) -> Vec<u8> {
     field(tag, &field(1, &header))
 }
 
+/// The same with an `append_action`; 0, which is to append, is said in the older way, because in
+/// these messages a field that says nothing else overwrites.
+pub(crate) fn header_as(tag: u8, name: &str, value: &str, action: u8) -> Vec<u8> {
+    let header = field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+    let how = if action == 0 { field(2, &number(1, 1)) } else { number(3, action) };
+    field(tag, &[header, how].concat())
+}
+
 /// `CheckResponse.ok_response`.
 pub(crate) fn ok(parts: &[Vec<u8>]) -> Vec<u8> {
     field(3, &parts.concat())
