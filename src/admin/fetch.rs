@@ -71,6 +71,11 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
 /// A whole file, unless it is too long.
 pub(super) fn file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let shown = path.display();
+    // Opening a pipe would wait for a writer, so the kind is asked first.
+    let found = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+    if !found.is_file() {
+        return Err(format!("{shown}: it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path)
