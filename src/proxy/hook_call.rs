@@ -246,7 +246,7 @@ async fn exchange(
             Ok(answer)
         }
         Ok((answer, false)) => Ok(answer),
-        Err(NoAnswer::Gone) if late => Err(NoAnswer::Silent),
+        Err(_) if late => Err(NoAnswer::Silent),
         Err(why) => Err(why),
     }
 }
@@ -282,7 +282,7 @@ async fn answer(
         }
         let (back, ended) = more(connection, buffer).await?;
         if ended {
-            return Err(NoAnswer::Gone);
+            return nonsense(BROKEN_OFF);
         }
         buffer = back;
     }
@@ -318,7 +318,7 @@ async fn answer(
                     break;
                 }
                 if ended {
-                    return Err(NoAnswer::Gone);
+                    return nonsense(BROKEN_OFF);
                 }
             }
         }
@@ -339,6 +339,10 @@ async fn more(connection: &Connection, mut buffer: Vec<u8>) -> Result<(Vec<u8>, 
     match result {
         Ok(1..) => Ok((buffer, false)),
         Ok(0) => Ok((buffer, true)),
-        Err(_) => Err(NoAnswer::Gone),
+        Err(_) => nonsense(BROKEN_OFF),
     }
 }
+
+/// Said of a hook that began to answer. It was there and is not asked again, as one may be that had
+/// closed its connection before.
+const BROKEN_OFF: &str = "its answer breaks off";
