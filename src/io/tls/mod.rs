@@ -15,9 +15,12 @@ pub mod keys;
 pub mod server;
 pub(in crate::io) mod session;
 
+use super::clock::wall_ms;
 use rustls::Error;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use std::io;
+use std::time::Duration;
 
 /// ALPN's names (RFC 7301 6, RFC 9113 3.1).
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
@@ -59,6 +62,17 @@ pub struct Secured {
     pub asks_for_certificates: bool,
     /// The peer's own certificate in DER, if it showed one; it was verified.
     pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// The wall clock that the rest of the process goes by. One that is set before 1970 says 1970, when
+/// no certificate was valid; rustls's own would panic.
+#[derive(Debug)]
+struct Wall;
+
+impl TimeProvider for Wall {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(wall_ms())))
+    }
 }
 
 /// What ALPN agreed on.

@@ -1,7 +1,7 @@
 //! What a listener shows its callers, and what it wants to see of them.
 
 use super::keys::{Authorities, Identity, provider};
-use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion};
+use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion, Wall};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
@@ -60,6 +60,7 @@ pub fn configure(
     };
     let mut config = builder.with_cert_resolver(Arc::new(Names::new(identities, known_names_only)));
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    config.time_provider = Arc::new(Wall);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // A replayed first flight would be a request that is made twice (RFC 8446 8).
     config.max_early_data_size = 0;
