@@ -13,6 +13,7 @@ use super::identify::{Caller, identify};
 use super::landscape::Landscape;
 use super::limits::Taken;
 use super::pool::{Connection, Endpoint, NoConnection};
+use super::shown::UNTRUSTED;
 use super::worker::Worker;
 use crate::audit::asked::Asked;
 use crate::audit::lane::{Keeping, LaneFull, Recorded};
@@ -477,6 +478,11 @@ struct Chosen {
 fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), Refusal> {
     if worker.is_short_of_memory() {
         return Err(Refusal::new(Reason::MemoryShort, "try again in a moment"));
+    }
+    if !ingress.is_trusted(worker) {
+        // Not 421, which says that the same would do on another connection, nor a bare close, which
+        // leaves no record and has the request made again.
+        return Err(Refusal::new(Reason::CredentialInvalid, UNTRUSTED));
     }
     if view.method() == "TRACE" {
         // It would echo what the gateway adds (RFC 9110 9.3.8).

@@ -46,6 +46,7 @@ pub mod recovery;
 pub mod reply;
 pub mod retention;
 pub mod secure;
+mod shown;
 pub mod tally;
 pub mod timed;
 pub mod trail;

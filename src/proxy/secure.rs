@@ -11,7 +11,7 @@ use crate::config::tls::{
 };
 use crate::io::clock::wall_ms;
 use crate::io::tls::keys::{Authorities, Expiry, Identity, IdentityFiles, Stamp};
-use crate::io::tls::server::{ClientAuth, Tickets};
+use crate::io::tls::server::{ClientAuth, Judge, Tickets};
 use crate::io::tls::{Agreed, MinVersion, Secured, client, server};
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
@@ -33,18 +33,59 @@ pub struct Guard {
     name: String,
     tls: ListenerTls,
     tickets: Tickets,
-    current: ArcSwap<Configured<ServerConfig>>,
+    current: ArcSwap<Listening>,
+    /// The number of what is current.
+    newest: AtomicU64,
+}
+
+/// What a listener is secured with since its files were read last.
+pub struct Listening {
+    configured: Configured<ServerConfig>,
+    /// By what callers' certificates are found good, where they are asked for.
+    judge: Option<Judge>,
+    number: u64,
+}
+
+impl Listening {
+    /// For handshakes.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.configured.config)
+    }
+
+    /// Tells it from what there was before and will be.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// By what callers' certificates are found good, where they are asked for.
+    pub fn judge(&self) -> Option<&Judge> {
+        self.judge.as_ref()
+    }
 }
 
 impl Guard {
-    /// For the next handshake.
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().config)
+    /// For the next handshake, and for what was found good by another before.
+    pub fn current(&self) -> Arc<Listening> {
+        self.current.load_full()
+    }
+
+    /// The number of what is current.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
     }
 
     /// Whether callers' certificates are looked at.
     pub fn asks_for_certificates(&self) -> bool {
         self.tls.client.mode != ClientMode::None
+    }
+
+    /// Reads the files again; a line about how that went. One thread alone does this.
+    fn refresh(&self) -> String {
+        let number = self.newest().saturating_add(1);
+        let read = read_listener(&self.tls, &self.tickets, number);
+        let told = replace(&self.current, read, &format!("listener `{}`", self.name));
+        self.newest.store(self.current.load().number, Ordering::Release);
+        told
     }
 }
 
@@ -160,7 +201,7 @@ impl Security {
     pub fn expiries(&self, upstreams: &Upstreams) -> Vec<Expiry> {
         let mut all = Vec::new();
         for guard in self.guards.iter().flatten() {
-            all.extend(guard.current.load().expiries.iter().cloned());
+            all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
         for towards in upstreams.0.values() {
             all.extend(towards.current.load().expiries.iter().cloned());
@@ -183,9 +224,7 @@ impl Security {
         let is_changed = |files: Vec<&Path>| files.iter().any(|file| changed.contains(*file));
         for guard in self.guards.iter().flatten() {
             if is_changed(listener_files(&guard.tls)) || all {
-                let read = read_listener(&guard.tls, &guard.tickets);
-                let what = format!("listener `{}`", guard.name);
-                told.push(replace(&guard.current, read, &what));
+                told.push(guard.refresh());
             }
         }
         for towards in upstreams.0.values() {
@@ -199,14 +238,10 @@ impl Security {
     }
 }
 
-fn replace<C>(
-    current: &ArcSwap<Configured<C>>,
-    read: Result<Configured<C>, String>,
-    what: &str,
-) -> String {
+fn replace<T>(current: &ArcSwap<T>, read: Result<T, String>, what: &str) -> String {
     match read {
-        Ok(configured) => {
-            current.store(Arc::new(configured));
+        Ok(next) => {
+            current.store(Arc::new(next));
             format!("{what}: its certificates were read again")
         }
         Err(why) => format!("{what}: {why}; the certificates before stay in use"),
@@ -258,13 +293,17 @@ fn guard(listener: &Listener, shared: &mut Option<Tickets>) -> Result<Option<Arc
         Some(tickets) => tickets.clone(),
         None => shared.insert(Tickets::new()?).clone(),
     };
-    let read = read_listener(tls, &tickets);
-    let configured = read.map_err(|why| format!("listener `{}`: {why}", listener.name))?;
-    let current = ArcSwap::from_pointee(configured);
-    Ok(Some(Arc::new(Guard { name: listener.name.clone(), tls: tls.clone(), tickets, current })))
+    let read = read_listener(tls, &tickets, FIRST);
+    let listening = read.map_err(|why| format!("listener `{}`: {why}", listener.name))?;
+    let (name, tls) = (listener.name.clone(), tls.clone());
+    let (current, newest) = (ArcSwap::from_pointee(listening), AtomicU64::new(FIRST));
+    Ok(Some(Arc::new(Guard { name, tls, tickets, current, newest })))
 }
 
-fn read_listener(tls: &ListenerTls, tickets: &Tickets) -> Result<Configured<ServerConfig>, String> {
+/// The number of what a listener starts with.
+const FIRST: u64 = 1;
+
+fn read_listener(tls: &ListenerTls, tickets: &Tickets, number: u64) -> Result<Listening, String> {
     let read = tls.certificates.iter().map(|files| Identity::read(&identity_files(files)));
     let identities = read.collect::<Result<Vec<_>, _>>()?;
     let mut expiries: Vec<_> = identities.iter().map(|identity| identity.expiry.clone()).collect();
@@ -280,8 +319,9 @@ fn read_listener(tls: &ListenerTls, tickets: &Tickets) -> Result<Configured<Serv
         }
     };
     let (only, version) = (tls.known_names_only, min_version(tls.min_version));
-    let config = server::configure(&identities, only, &auth, version, tickets)?;
-    Ok(Configured { config, expiries })
+    let judge = Judge::new(&auth)?;
+    let config = server::configure(&identities, only, judge.as_ref(), version, tickets)?;
+    Ok(Listening { configured: Configured { config, expiries }, judge, number })
 }
 
 fn read_service(tls: &ServiceTls, http2: bool) -> Result<Configured<ClientConfig>, String> {

@@ -226,7 +226,7 @@ impl Worker {
     /// From now on: no new connections, idle ones end, the rest end after what is in flight.
     pub fn begin_drain(&self) {
         self.draining.set(true);
-        self.pool.clear();
+        self.pool.clear(self.clock.now_ms());
     }
 }
 

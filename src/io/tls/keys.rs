@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
 /// The one provider of algorithms, with the post-quantum hybrid key exchange first.
@@ -163,6 +164,17 @@ pub fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
         _ => None,
     });
     uris.collect()
+}
+
+/// The last second in which a certificate is good, since 1970.
+pub fn expires_s(certificate: &CertificateDer<'_>) -> Option<u64> {
+    parse(certificate).map(|parsed| u64::try_from(expiry(&parsed)).unwrap_or(0))
+}
+
+/// When a revocation list becomes overdue, in seconds since 1970; `None` where it does not say.
+pub fn overdue_s(list: &CertificateRevocationListDer<'_>) -> Option<u64> {
+    let (_, parsed) = CertificateRevocationList::from_der(list.as_ref()).ok()?;
+    parsed.next_update().map(|due| u64::try_from(due.timestamp()).unwrap_or(0))
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
