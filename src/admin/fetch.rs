@@ -4,7 +4,7 @@
 //! asked, only with a certificate for that name, and it is not followed to another place. No proxy
 //! of the environment is used: what the environment says, no configuration shows.
 
-use crate::io::tls::keys::SYSTEM_AUTHORITIES;
+use crate::io::tls::keys::system_authorities;
 use crate::wire::limits::{JWKS_BYTES_MAX, JWKS_FETCH_MS};
 use std::fs::File;
 use std::io::Read as _;
@@ -47,9 +47,8 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
     let pem = match authorities {
         Some(path) => file(path, AUTHORITIES_BYTES_MAX)?,
         None => {
-            let mut found = SYSTEM_AUTHORITIES.iter().map(Path::new);
-            let path = found.find(|path| path.exists());
-            file(path.ok_or("this system has no file of authorities")?, AUTHORITIES_BYTES_MAX)?
+            let path = system_authorities().ok_or("this system has no file of authorities")?;
+            file(&path, AUTHORITIES_BYTES_MAX)?
         }
     };
     let certificates: Vec<Certificate<'static>> = parse_pem(&pem)

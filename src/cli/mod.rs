@@ -9,6 +9,8 @@ pub mod demo;
 pub mod disk;
 pub mod explain;
 pub mod loading;
+#[cfg(feature = "serve")]
+mod opened;
 pub mod progress;
 #[cfg(feature = "serve")]
 mod reloading;

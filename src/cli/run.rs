@@ -148,7 +148,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
 }
 
 /// What signs what services are told of callers, where that is wanted.
-fn asserter(settings: &Settings) -> Result<Option<Asserter>, String> {
+pub(super) fn asserter(settings: &Settings) -> Result<Option<Asserter>, String> {
     let Some(assertion) = &settings.assertion else { return Ok(None) };
     let shown = assertion.key.display();
     let pem = std::fs::read(&assertion.key);

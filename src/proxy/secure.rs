@@ -342,7 +342,8 @@ fn read_service(tls: &ServiceTls, http2: bool) -> Result<Configured<ClientConfig
     Ok(Configured { config, expiries })
 }
 
-fn identity_files(files: &CertificateFiles) -> IdentityFiles {
+/// Where a certificate with its key is.
+pub fn identity_files(files: &CertificateFiles) -> IdentityFiles {
     IdentityFiles {
         certificate: files.certificate.clone(),
         key: files.key.clone(),

@@ -11,17 +11,24 @@
 
 #[path = "tls/attacks.rs"]
 mod attacks;
+#[path = "tls/checked.rs"]
+mod checked;
 #[path = "tls/live.rs"]
 mod live;
+#[path = "tls/offers.rs"]
+mod offers;
 #[path = "tls/peers.rs"]
 mod peers;
 #[path = "tls/record.rs"]
 mod record;
+#[path = "tls/services.rs"]
+mod services;
 mod support;
 
 use peers::{Authority, Leaf, Python, curl, s_client};
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::client::WantsClientCert;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
@@ -74,11 +81,20 @@ fn client(folder: &Path) -> Arc<ClientConfig> {
 
 /// Trusts `AUTHORITY.pem`.
 fn trusting(folder: &Path, authority: &str) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    trusting_with(provider, folder, authority)
+}
+
+/// The same with these algorithms.
+fn trusting_with(
+    provider: CryptoProvider,
+    folder: &Path,
+    authority: &str,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     let pem = folder.join(format!("{authority}.pem"));
     roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     builder.with_root_certificates(roots)
 }

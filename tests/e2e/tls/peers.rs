@@ -116,6 +116,20 @@ impl Authority {
         scratch.write(&format!("{name}.pem"), &certificate.pem());
     }
 
+    /// Writes `NAME.ocsp`, as OpenSSL's responder has it: `NAME.pem`, whose serial is 7, is good.
+    pub(crate) fn respond(&self, scratch: &Scratch, name: &str) {
+        scratch.write("responder.pem", &self.pem);
+        scratch.write("responder.key", &self.issuer.key().serialize_pem());
+        scratch.write("index.txt", "V\t40000101000000Z\t\t07\tunknown\t/CN=leaf 7\n");
+        let (pem, response) = (format!("{name}.pem"), format!("{name}.ocsp"));
+        let mut command = Command::new("openssl");
+        command.args(["ocsp", "-index", "index.txt", "-CA", "responder.pem", "-ndays", "30"]);
+        command.args(["-rsigner", "responder.pem", "-rkey", "responder.key", "-noverify"]);
+        command.args(["-issuer", "responder.pem", "-cert", &pem, "-respout", &response]);
+        let (done, said) = output(command, scratch.path(), b"");
+        assert!(done && scratch.path().join(response).is_file(), "{said}");
+    }
+
     /// Writes `NAME.crl`, which is due in this year and revokes these.
     pub(crate) fn revoke(&self, scratch: &Scratch, name: &str, due_year: i32, serials: &[u64]) {
         let revoked = |serial: &u64| RevokedCertParams {
