@@ -49,5 +49,6 @@ pub mod secure;
 pub mod tally;
 pub mod timed;
 pub mod trail;
+pub mod unary;
 pub mod worker;
 pub mod writer;

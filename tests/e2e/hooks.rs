@@ -11,12 +11,19 @@
 
 #[path = "hooks/after.rs"]
 mod after;
+#[path = "tls/peers.rs"]
+#[allow(dead_code, reason = "certificates and Python's server are used here, and no more")]
+mod authorities;
 #[path = "hooks/bodies.rs"]
 mod bodies;
 #[path = "hooks/changing.rs"]
 mod changing;
 #[path = "hooks/hook.rs"]
 mod hook;
+#[path = "hooks/secure.rs"]
+mod secure;
+#[path = "hooks/slow.rs"]
+mod slow;
 mod support;
 #[path = "hooks/wire.rs"]
 mod wire;

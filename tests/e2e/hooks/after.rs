@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-fn config(origin: SocketAddr, trail: &Path, more: &str) -> String {
+pub(crate) fn config(origin: SocketAddr, trail: &Path, more: &str) -> String {
     format!(
         r#"config = "caio/1"
 vocabulary = "vocabulary.toml"
@@ -38,7 +38,7 @@ endpoints = ["{origin}"]
     )
 }
 
-fn start(config: &str) -> Gateway {
+pub(crate) fn start(config: &str) -> Gateway {
     Gateway::start_on(&[
         ("caio.toml", config),
         ("vocabulary.toml", VOCABULARY),
@@ -55,7 +55,7 @@ pub(crate) fn verified(trail: &Path) {
     assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));
 }
 
-fn get(gateway: &Gateway, path: &str) -> Option<u16> {
+pub(crate) fn get(gateway: &Gateway, path: &str) -> Option<u16> {
     let asked = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     exchange(gateway.address, asked.as_bytes(), usize::MAX).status()
 }
