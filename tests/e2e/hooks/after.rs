@@ -53,6 +53,11 @@ pub(crate) fn verified(trail: &Path) {
     let check = Command::new(env!("CARGO_BIN_EXE_caio-check")).arg(trail).output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));
+    // And by the other verifier, which shares nothing with it.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tamper/naive_check.py");
+    let check = Command::new("python3").arg("-B").arg(script).arg(trail).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));
 }
 
 pub(crate) fn get(gateway: &Gateway, path: &str) -> Option<u16> {

@@ -169,9 +169,8 @@ async fn companions_are_told_over_tls_and_only_if_they_are_certainly_the_ones_me
     let http = Python::start(served.path(), "hook", "-");
     let scratch = signed(&authority);
     stranger.write(&scratch, "stranger");
-    let tls = format!(
-        "tls = {{ ca = [\"ca.pem\"], name = \"{NAME}\", certificate = \"me.pem\", key = \"me.key\" }}"
-    );
+    let shown = "certificate = \"me.pem\", key = \"me.key\"";
+    let tls = format!("tls = {{ ca = [\"ca.pem\"], name = \"{NAME}\", {shown} }}");
     let companion = |id: &str, kind: &str, at: SocketAddr, tls: &str| {
         format!("[[companions]]\nid = \"{id}\"\nkind = \"{kind}\"\nendpoint = \"{at}\"\n{tls}\n")
     };

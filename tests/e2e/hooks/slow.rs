@@ -108,7 +108,7 @@ async fn a_companion_that_fails_again_and_again_is_told_nothing_twice_that_it_to
     let config = config(origin.address, &trail, &told(companion.address, "grpc", "10s"));
     let gateway = start(&config);
     call(&gateway, 30);
-    // Each failure costs the first pause, 100 ms, and not one that doubles: 15 of those are an hour.
+    // Each failure costs the first pause, 100 ms, and not one that doubles.
     eventually("every decision was told", || taken.lock().unwrap().len() == 30);
     end(gateway, &trail);
     assert!(taken.lock().unwrap().values().all(|times| *times == 1), "{taken:?}");
