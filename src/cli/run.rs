@@ -130,7 +130,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
     let companions = match &files.settings().audit.directory {
-        Some(trail) => Some(companion::start(&files.settings().companions, trail)?),
+        Some(trail) => {
+            let towards = |place| gateway.towards_companion(place);
+            Some(companion::start(&files.settings().companions, trail, towards)?)
+        }
         None => None,
     };
     out.writer.flush()?;

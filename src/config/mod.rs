@@ -77,6 +77,9 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .iter_mut()
         .filter_map(|it| it.tls.as_mut())
         .for_each(|tls| tls.resolve(&base));
+    let hooks = settings.hooks.all.iter_mut().map(|hook| &mut hook.tls);
+    let companions = settings.companions.iter_mut().map(|companion| &mut companion.tls);
+    hooks.chain(companions).flatten().for_each(|tls| tls.resolve(&base));
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,

@@ -6,7 +6,7 @@ use super::durable::Durability;
 use super::identify::Identities;
 use super::landscape::Published;
 use super::metrics::Metrics;
-use super::secure::{Security, Stamps, warnings};
+use super::secure::{Security, Stamps, Towards, warnings};
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
@@ -205,6 +205,11 @@ impl Gateway {
     pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
         let upstreams = self.published().upstreams;
         self.shared.security.refresh(&upstreams, &mut self.stamps.borrow_mut(), all)
+    }
+
+    /// How the companion at this place in the settings is reached, where that is over TLS.
+    pub fn towards_companion(&self, place: usize) -> Option<Arc<Towards>> {
+        self.shared.security.companion(place)
     }
 
     /// One line for each certificate that expires soon, or has.

@@ -50,5 +50,6 @@ mod shown;
 pub mod tally;
 pub mod timed;
 pub mod trail;
+pub mod unary;
 pub mod worker;
 pub mod writer;

@@ -4,6 +4,7 @@
 //! Files are read at the start and by [`Security::refresh`], never by a worker. Whatever replaces a
 //! configuration is whole and sound; what is not, leaves the one before in its place.
 
+use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
 use crate::config::settings::{Listener, Settings};
 use crate::config::tls::{
@@ -89,17 +90,30 @@ impl Guard {
     }
 }
 
-/// A service that is reached over TLS.
+/// A service, a hook or a companion that is reached over TLS.
 pub struct Towards {
     /// Tells it from every other, also from one of the same name before.
     pub number: u64,
-    service: String,
+    /// What it is, for the operator.
+    what: String,
     tls: ServiceTls,
     http2: bool,
     current: ArcSwap<Configured<ClientConfig>>,
 }
 
 impl Towards {
+    /// Reads what is needed to reach it.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    fn read(what: String, tls: &ServiceTls, http2: bool) -> Result<Arc<Self>, String> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let configured = read_service(tls, http2).map_err(|why| format!("{what}: {why}"))?;
+        let current = ArcSwap::from_pointee(configured);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Self { number, what, tls: tls.clone(), http2, current }))
+    }
+
     /// For the next handshake.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current.load().config)
@@ -132,7 +146,6 @@ impl Upstreams {
     /// # Errors
     /// Each service that cannot be reached, and why.
     pub fn read(services: &[Service], before: Option<&Self>) -> Result<Self, Vec<String>> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
         for service in services {
             let Some(tls) = &service.tls else { continue };
@@ -143,18 +156,11 @@ impl Upstreams {
                 found.insert(id.clone(), Arc::clone(same));
                 continue;
             }
-            match read_service(tls, http2) {
-                Ok(configured) => {
-                    let towards = Towards {
-                        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-                        service: id.clone(),
-                        tls: tls.clone(),
-                        http2,
-                        current: ArcSwap::from_pointee(configured),
-                    };
-                    found.insert(id.clone(), Arc::new(towards));
+            match Towards::read(format!("service `{id}`"), tls, http2) {
+                Ok(towards) => {
+                    found.insert(id.clone(), towards);
                 }
-                Err(why) => faults.push(format!("service `{id}`: {why}")),
+                Err(why) => faults.push(why),
             }
         }
         if faults.is_empty() { Ok(Self(found)) } else { Err(faults) }
@@ -172,29 +178,62 @@ impl Upstreams {
     }
 }
 
-/// The listeners of a process that speak TLS.
+/// The listeners of a process that speak TLS, and the hooks and companions that do.
 pub struct Security {
     /// In the order of the configuration; `None` is a plain listener.
     guards: Vec<Option<Arc<Guard>>>,
+    /// Likewise.
+    hooks: Vec<Option<Arc<Towards>>>,
+    /// Likewise.
+    companions: Vec<Option<Arc<Towards>>>,
 }
 
 impl Security {
-    /// Reads what the listeners need.
+    /// Reads what the listeners, hooks and companions need.
     ///
     /// # Errors
-    /// The first listener that cannot be secured, and why.
+    /// The first of them that cannot be secured, and why.
     pub fn read(settings: &Settings) -> Result<Self, String> {
         let mut tickets = None;
         let mut guards = Vec::with_capacity(settings.listeners.len());
         for listener in &settings.listeners {
             guards.push(guard(listener, &mut tickets)?);
         }
-        Ok(Self { guards })
+        let towards = |what: String, tls: &Option<ServiceTls>, kind| {
+            let tls = tls.as_ref();
+            tls.map(|tls| Towards::read(what, tls, kind == HookKind::Grpc)).transpose()
+        };
+        let hooks = settings.hooks.all.iter();
+        let hooks = hooks.map(|it| towards(format!("hook `{}`", it.id), &it.tls, it.kind));
+        let companions = settings.companions.iter();
+        let companions =
+            companions.map(|it| towards(format!("companion `{}`", it.id), &it.tls, it.kind));
+        Ok(Self {
+            guards,
+            hooks: hooks.collect::<Result<_, _>>()?,
+            companions: companions.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The guard of the listener at this place.
     pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
         self.guards.get(place).cloned().flatten()
+    }
+
+    /// How the hook at this place is reached, where that is over TLS.
+    pub fn hook(&self, place: usize) -> Option<Arc<Towards>> {
+        self.hooks.get(place).cloned().flatten()
+    }
+
+    /// The same of a companion.
+    pub fn companion(&self, place: usize) -> Option<Arc<Towards>> {
+        self.companions.get(place).cloned().flatten()
+    }
+
+    /// Everything that is reached over TLS.
+    fn reached<'s>(&'s self, upstreams: &'s Upstreams) -> impl Iterator<Item = &'s Arc<Towards>> {
+        let own = self.hooks.iter().chain(&self.companions).flatten();
+        upstreams.0.values().chain(own)
     }
 
     /// When what is in use expires, by file.
@@ -203,7 +242,7 @@ impl Security {
         for guard in self.guards.iter().flatten() {
             all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
-        for towards in upstreams.0.values() {
+        for towards in self.reached(upstreams) {
             all.extend(towards.current.load().expiries.iter().cloned());
         }
         all.sort_by(|a, b| a.file.cmp(&b.file));
@@ -212,12 +251,12 @@ impl Security {
     }
 
     /// Reads files again that changed since `known` was filled, or all of them; one line for each
-    /// listener and service whose files changed, and whether they are in use now.
+    /// listener, service, hook and companion whose files changed, and whether they are in use now.
     pub fn refresh(&self, upstreams: &Upstreams, known: &mut Stamps, all: bool) -> Vec<String> {
         let mut told = Vec::new();
         let guards = self.guards.iter().flatten();
         let files = guards.flat_map(|guard| listener_files(&guard.tls));
-        let services = upstreams.0.values();
+        let services = self.reached(upstreams);
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
@@ -227,11 +266,10 @@ impl Security {
                 told.push(guard.refresh());
             }
         }
-        for towards in upstreams.0.values() {
+        for towards in self.reached(upstreams) {
             if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
-                let what = format!("service `{}`", towards.service);
-                told.push(replace(&towards.current, read, &what));
+                told.push(replace(&towards.current, read, &towards.what));
             }
         }
         told

@@ -114,7 +114,7 @@ impl Worker {
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
-        let hooks = Hooks::new(&settings);
+        let hooks = Hooks::new(&settings, &shared.security);
         let clock = Clock::new();
         let seed = [clock.random(), clock.random()];
         let identifier = Identifier::new(&shared.identities, seed);
