@@ -8,6 +8,8 @@ pub mod companion;
 pub mod demo;
 pub mod disk;
 pub mod explain;
+#[cfg(feature = "serve")]
+mod keeping;
 pub mod loading;
 #[cfg(feature = "serve")]
 mod opened;

@@ -98,6 +98,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
     let mut relations = set.relations;
     relations.policies.fallback = fallback;
     quota::relate(&settings.quotas, &relations.policies, &relations.origins.rules, faults);
+    identity::relate_rules(&settings, &relations.policies, &relations.origins.rules, faults);
     let digest = Sha256::digest(source.text()).into();
     assemble((digest, settings), vocabulary?, relations)
 }

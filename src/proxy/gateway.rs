@@ -3,7 +3,6 @@
 use super::accept;
 use super::counters::Counters;
 use super::durable::Durability;
-use super::identify::Identities;
 use super::landscape::Published;
 use super::metrics::Metrics;
 use super::secure::{Security, Stamps, Towards, warnings};
@@ -40,8 +39,6 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// The process's number in the trail, where one is written.
     pub boot: Option<u64>,
-    /// What callers are known by.
-    pub identities: Identities,
 }
 
 /// Why the gateway did not start, or did not end well.
@@ -94,7 +91,6 @@ impl Gateway {
         settings: Settings,
         process_file: [u8; 32],
         published: Published,
-        identities: Identities,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
@@ -120,7 +116,6 @@ impl Gateway {
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
-            identities,
         });
         let mut workers = Vec::with_capacity(count);
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
