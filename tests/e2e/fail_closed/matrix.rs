@@ -56,7 +56,7 @@ all! {
     Failure {
         /// It is not there: nobody listens, no file, a clock that begins in 1970.
         Absent = "absent",
-        /// It does not answer in time: silence, a pipe, a disk that waits, a clock two hours behind.
+        /// It does not answer yet: silence, a pipe, a disk that waits; a clock two hours behind.
         Slow = "slow",
         /// It answers with nonsense: garbage, an error, a clock two hours ahead.
         Wrong = "wrong",

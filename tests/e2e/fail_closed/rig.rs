@@ -113,7 +113,8 @@ fn issued() -> (String, String) {
 fn corp(keys: &str, keep: &str) -> String {
     format!(
         "[[identities]]\nname = \"corp\"\nkind = \"jwt\"\nissuer = \"https://id.test\"\n\
-         audience = [\"caio\"]\nalgorithms = [\"ES256\"]\nkeys = \"{keys}\"\nleeway = \"0s\"\n{keep}"
+         audience = [\"caio\"]\nalgorithms = [\"ES256\"]\nkeys = \"{keys}\"\n\
+         leeway = \"0s\"\n{keep}"
     )
 }
 

@@ -176,7 +176,8 @@ impl Gateway {
         Self::attempt(scratch, file, surroundings).unwrap_or_else(|(_, why)| panic!("{why}"))
     }
 
-    /// Starts `caio run` on files that may be wrong; else how it ended, if it did, and what it said.
+    /// Starts `caio run` on files that may be wrong; else its exit code, if it ended, and what it
+    /// said.
     pub fn attempt(
         scratch: Scratch,
         file: &Path,
