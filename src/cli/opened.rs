@@ -8,7 +8,7 @@ use super::run::asserter;
 use crate::config::api_keys;
 use crate::config::identity::{KeyPlace, Kind};
 use crate::config::model::Configuration;
-use crate::config::tls::{ClientMode, ServiceCa};
+use crate::config::tls::{ClientMode, ServiceCa, ServiceTls};
 use crate::identity::JwkSet;
 use crate::io::clock::wall_ms;
 use crate::io::tls::keys::{self, Authorities, Blamed, Expiry, Identity};
@@ -42,20 +42,14 @@ pub(super) fn open(path: &Path, configuration: &Configuration) -> Result<Vec<Str
             opened.authorities(&tls.client.ca, &tls.client.crl, &whom);
         }
     }
-    for service in &configuration.services {
-        let Some(tls) = &service.tls else { continue };
-        let whom = format!("service `{}`", service.contract.service);
-        match &tls.ca {
-            ServiceCa::Files(files) => opened.authorities(files, &[], &whom),
-            ServiceCa::System => {
-                if let Err(why) = Authorities::system() {
-                    let mend = "install the authorities, or write `ca = [\"ca.pem\"]`";
-                    opened.fault(path, &why, &whom, mend);
-                }
-            }
-        }
-        if let Some(files) = &tls.identity {
-            opened.identity(files, &whom);
+    let services = configuration.services.iter();
+    let services = services.map(|it| (format!("service `{}`", it.contract.service), &it.tls));
+    let hooks = settings.hooks.all.iter().map(|it| (format!("hook `{}`", it.id), &it.tls));
+    let companions = settings.companions.iter();
+    let companions = companions.map(|it| (format!("companion `{}`", it.id), &it.tls));
+    for (whom, tls) in services.chain(hooks).chain(companions) {
+        if let Some(tls) = tls {
+            opened.towards(path, tls, &whom);
         }
     }
     for identity in &settings.identities {
@@ -103,6 +97,22 @@ impl Opened {
                     "fetch the response again in DER, or take `ocsp` out"
                 }
             }),
+        }
+    }
+
+    /// What is needed to reach somebody over TLS.
+    fn towards(&mut self, path: &Path, tls: &ServiceTls, whom: &str) {
+        match &tls.ca {
+            ServiceCa::Files(files) => self.authorities(files, &[], whom),
+            ServiceCa::System => {
+                if let Err(why) = Authorities::system() {
+                    let mend = "install the authorities, or write `ca = [\"ca.pem\"]`";
+                    self.fault(path, &why, whom, mend);
+                }
+            }
+        }
+        if let Some(files) = &tls.identity {
+            self.identity(files, whom);
         }
     }
 

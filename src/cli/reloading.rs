@@ -88,6 +88,8 @@ pub(super) struct Files {
     configuration: Configuration,
     /// What its identities are kept fresh by.
     keeping: Keeping,
+    /// The same of identities whose landscape is not adopted yet.
+    coming: Option<Keeping>,
     looks: u32,
 }
 
@@ -95,7 +97,7 @@ impl Files {
     /// Those that were read from this process file.
     pub(super) fn new(path: PathBuf, configuration: Configuration, keeping: Keeping) -> Self {
         let settings = configuration.settings.clone();
-        Self { path, settings, configuration, keeping, looks: 0 }
+        Self { path, settings, configuration, keeping, coming: None, looks: 0 }
     }
 
     /// The settings that the process runs with.
@@ -108,10 +110,8 @@ impl Files {
         self.looks = self.looks.wrapping_add(1);
         self.keeping.tell(err)?;
         // One landscape after the other: the one before must be recorded first.
-        if gateway.is_publishing() {
-            return Ok(());
-        }
-        let asked = process::reload_asked();
+        let publishing = gateway.is_publishing();
+        let asked = !publishing && process::reload_asked();
         if asked || self.looks.is_multiple_of(CERTIFICATE_LOOKS) {
             let told = gateway.refresh_certificates(asked);
             if !told.is_empty() {
@@ -119,6 +119,12 @@ impl Files {
                     writeln!(err.writer, "caio: {line}")?;
                 }
             }
+        }
+        if publishing {
+            return Ok(());
+        }
+        if let Some(coming) = self.coming.take() {
+            self.keeping = coming;
         }
         if asked {
             return self.read(gateway, err);
@@ -162,7 +168,7 @@ impl Files {
         };
         let identities = match self.identities(&loaded.configuration, &before, err)? {
             Known::Anew(identities, keeping) => {
-                self.keeping = keeping;
+                self.coming = Some(keeping);
                 identities
             }
             Known::AsBefore => Arc::clone(&before.identities),
@@ -190,14 +196,17 @@ impl Files {
         before: &Published,
         err: &mut Output<'_>,
     ) -> io::Result<Known> {
+        if self.settings.assertion != next.settings.assertion {
+            // The rules that were read with it may set the header that is still signed.
+            let what = "`[assertion]` has changed, which only a restart can do";
+            writeln!(err.writer, "caio: {what}")?;
+            return Ok(Known::Impossible);
+        }
         if identifies_alike(&self.configuration, next) {
             return Ok(Known::AsBefore);
         }
-        let addresses = |settings: &Settings| {
-            settings.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>()
-        };
-        if addresses(&self.settings) != addresses(&next.settings) {
-            // Which of the listeners that there are would accept what, nobody can tell.
+        if fixed(&self.settings).listeners != fixed(&next.settings).listeners {
+            // What asked callers for certificates may do so no more, or not yet.
             let what = "listeners and whom they identify have changed at once: restart for both";
             writeln!(err.writer, "caio: {what}")?;
             return Ok(Known::Impossible);

@@ -89,13 +89,16 @@ impl Providers {
         self.identities.is_empty()
     }
 
-    /// The numbers of those that others have too, defined alike: here and there.
+    /// Whose keys others can go on with: the number there, and the one here. The keys of tokens
+    /// depend on nothing but where they come from; a table of API keys on all that there is.
     pub fn kept_by<'a>(&'a self, others: &'a Self) -> impl Iterator<Item = (u16, u16)> + 'a {
         let same = self.vocabulary == others.vocabulary;
-        let here = (0..).zip(&self.identities).filter(move |_| same);
-        here.filter_map(|(number, identity)| {
-            let there = others.identities.iter().position(|other| other == identity)?;
-            Some((number, u16::try_from(there).ok()?))
+        (0..).zip(&others.identities).filter_map(move |(there, other)| {
+            let here = self.identities.iter().position(|own| match (&own.kind, &other.kind) {
+                (Kind::Jwt(own), Kind::Jwt(other)) => own.keys == other.keys,
+                _ => same && own == other,
+            })?;
+            Some((u16::try_from(here).ok()?, there))
         })
     }
 

@@ -238,13 +238,14 @@ async fn shake_hands(
     }
     let place = Shaking::begin(worker);
     let listening = guard.current();
+    // Before the certificate is looked at: what ends while the handshake goes on is judged again.
+    let now_s = worker.clock.wall_ms() / 1000;
     let shaken = stream.secure(listening.config(), hello).await;
     drop(place);
     match shaken {
         Ok(secured) => {
             let how = if secured.resumed { Handshake::Resumed } else { Handshake::Full };
             counters.handshakes.add(how, 1);
-            let now_s = worker.clock.wall_ms() / 1000;
             let shown = Shown::new(guard, &listening, &secured, now_s);
             let asks_for_certificates = guard.asks_for_certificates();
             Shaken::Secured(Secured { asks_for_certificates, ..secured }, shown)

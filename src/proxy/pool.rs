@@ -95,6 +95,8 @@ impl Idle {
             return;
         }
         connection.watch.arm(now_ms.saturating_add(GOODBYE_MS), Overdue::StopBoth);
+        // Nobody drives it any more, and what it may have begun to send would be waited for.
+        drop(connection.ahead.take());
         monoio::spawn(async move {
             // Whole: its place is free when it is closed.
             let connection = connection;

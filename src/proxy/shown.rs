@@ -34,7 +34,8 @@ struct Judged {
 }
 
 impl Shown {
-    /// What a handshake by `listening` has found good just now; `None` where nothing was shown.
+    /// What a handshake by `listening` that began at `now_s` has found good; `None` where nothing
+    /// was shown.
     pub fn new(
         guard: &Arc<Guard>,
         listening: &Listening,

@@ -73,9 +73,9 @@ impl Judge {
 
     /// The first second after this one at which time alone may change that.
     pub fn holds_until_s(&self, chain: &[CertificateDer<'_>], now_s: u64) -> u64 {
-        let ends = chain.iter().filter_map(expires_s).chain(self.overdue_s.iter().copied());
         // A certificate is good in its last second, a list is not.
-        let ends = ends.map(|end_s| end_s.saturating_add(1));
+        let ends = chain.iter().filter_map(expires_s).map(|end_s| end_s.saturating_add(1));
+        let ends = ends.chain(self.overdue_s.iter().copied());
         ends.filter(|end_s| *end_s > now_s).min().unwrap_or(u64::MAX)
     }
 }
