@@ -128,6 +128,17 @@ impl Fields {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The values of a field under this name, or under one with `_` for `-`: some origins take the
+    /// two for one.
+    pub fn twins<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let folded = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        let twins = self.0.iter().filter(move |(known, _)| {
+            known.len() == name.len()
+                && known.bytes().zip(name.bytes()).all(|(a, b)| folded(a) == folded(b))
+        });
+        twins.map(|(_, value)| value.as_str())
+    }
+
     /// Those with these names; all where `None`. What only the gateway tells hooks no caller does.
     fn listed(&self, names: Option<&[String]>) -> BTreeMap<String, String> {
         let mut listed = match names {

@@ -57,30 +57,37 @@ impl<'a> HookCall<'a> {
         endpoint: &Rc<Endpoint>,
     ) -> Result<Bytes, NoAnswer> {
         let (limit, begun_ms) = (self.hook.timeout_ms, worker.clock.now_ms());
-        let sent = within_ms(limit, self.unary(worker, endpoint)).await;
-        let (response, ticket) = sent.unwrap_or(Err(NoAnswer::Silent))?;
-        let left = limit.saturating_sub(worker.clock.now_ms().saturating_sub(begun_ms)).max(1);
-        let answered =
-            within_ms(left, unary::receive(response)).await.unwrap_or(Err(NoAnswer::Silent));
-        if matches!(answered, Err(NoAnswer::Gone | NoAnswer::Silent)) {
-            // It may be dead without a word: the next question goes by another connection.
+        let mut taken = None;
+        let sent = within_ms(limit, self.unary(worker, endpoint, &mut taken)).await;
+        let answered = match sent.unwrap_or(Err(NoAnswer::Silent)) {
+            Ok(response) => {
+                let past = worker.clock.now_ms().saturating_sub(begun_ms);
+                let left = limit.saturating_sub(past).max(1);
+                within_ms(left, unary::receive(response)).await.unwrap_or(Err(NoAnswer::Silent))
+            }
+            Err(why) => Err(why),
+        };
+        if let (Err(NoAnswer::Gone | NoAnswer::Silent), Some(ticket)) = (&answered, &taken) {
+            // It may be dead without a word, or take no question: the next goes by another connection.
             ticket.retire();
         }
         answered
     }
 
+    /// Sends the question over a connection, which is left in `taken`.
     async fn unary(
         self,
         worker: &Rc<Worker>,
         endpoint: &Rc<Endpoint>,
-    ) -> Result<(ResponseFuture, Ticket), NoAnswer> {
+        taken: &mut Option<Ticket>,
+    ) -> Result<ResponseFuture, NoAnswer> {
         let (authority, timeout_ms) = (self.authority(endpoint), self.hook.timeout_ms);
         let secure = endpoint.is_secure();
         let request = unary::head(Called { authority: &authority, secure, timeout_ms })?;
         let mut refused = false;
         loop {
             let ticket = http2_client::ticket(worker, endpoint).await;
-            let mut ticket = ticket.map_err(|_| NoAnswer::Gone)?;
+            let ticket = taken.insert(ticket.map_err(|_| NoAnswer::Gone)?);
             let sender = &mut ticket.sender;
             let ready = poll_fn(|cx| sender.poll_ready(cx)).await;
             let sent = ready.and_then(|()| ticket.sender.send_request(request.clone(), false));
@@ -88,7 +95,7 @@ impl<'a> HookCall<'a> {
                 Ok((response, mut stream)) => {
                     let question = Bytes::from(self.question.into_bytes());
                     unary::send_all(&mut stream, question).await?;
-                    return Ok((response, ticket));
+                    return Ok(response);
                 }
                 // It is going away, and has not begun with this: one more connection is tried.
                 Err(_) if !refused => {

@@ -145,7 +145,7 @@ pub async fn ask(
     };
     let mut changes = Changes::default();
     for number in snapshot.hooks(route) {
-        let reply = ask_one(worker, snapshot, version, *number, described).await;
+        let reply = ask_one(worker, (snapshot, version), *number, described, &is_withheld).await;
         let mut asked = reply.asked;
         governed.refusal = take((&mut governed, &mut changes), reply, worker, snapshot);
         if governed.refusal.is_none() && hands_on(&changes, described, is_withheld) {
@@ -176,10 +176,11 @@ fn hands_on(
     is_withheld: impl Fn(&str) -> bool,
 ) -> bool {
     changes.service.iter().filter(|change| is_withheld(&change.name)).any(|change| {
-        let own = described.fields.value(&change.name);
-        // With or without the word before it that says what it is.
-        let own = own.and_then(|own| own.split(' ').next_back());
-        own.is_some_and(|own| !own.is_empty() && change.value.contains(own))
+        described.fields.twins(&change.name).any(|own| {
+            // With or without the word before it that says what it is.
+            let own = own.split(' ').next_back().unwrap_or(own);
+            !own.is_empty() && change.value.contains(own)
+        })
     })
 }
 
@@ -222,10 +223,10 @@ fn unavailable(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 /// Asks one hook, or remembers what it said.
 async fn ask_one(
     worker: &Rc<Worker>,
-    snapshot: &Snapshot,
-    version: u64,
+    (snapshot, version): (&Snapshot, u64),
     number: u16,
     described: &Described<'_>,
+    is_withheld: &impl Fn(&str) -> bool,
 ) -> Reply {
     let mut asked =
         Asked { hook: number, came: Came::Unavailable, cached: false, digest: [0; 16], took_ns: 0 };
@@ -257,6 +258,7 @@ async fn ask_one(
             asked.came = came(answer);
             if let Some((terms, key)) = key
                 && *bytes <= HOOK_CACHED_BYTES_MAX
+                && !names_any(answer, is_withheld)
             {
                 let kept = Kept { answer: answer.clone(), digest: asked.digest };
                 let now_ms = worker.clock.now_ms();
@@ -271,6 +273,13 @@ async fn ask_one(
         }
     }
     Reply { asked, answer: answer.map(|(answer, _)| answer) }
+}
+
+/// Whether an answer speaks of a field that is withheld from services. Whether it may depends on the
+/// very request, so such an answer is never kept for another.
+fn names_any(answer: &Answer, is_withheld: &impl Fn(&str) -> bool) -> bool {
+    let Verdict::Allow(changes) = &answer.verdict else { return false };
+    changes.service.iter().any(|change| is_withheld(&change.name))
 }
 
 fn came(answer: &Answer) -> Came {

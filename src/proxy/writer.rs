@@ -56,7 +56,7 @@ pub struct Writer {
     /// Bytes of the segment's openings.
     opened: u64,
     /// A segment whose end is not to be relied upon, and how much of it is.
-    abandoned: Option<(String, u64)>,
+    abandoned: Option<Segment>,
     tree: Tree,
     tiles: Vec<Tile>,
     /// The partial tiles of the last checkpoint.
@@ -280,8 +280,11 @@ impl Writer {
         if self.frame.is_empty() {
             return self.store_tiles();
         }
-        if let Some((name, bytes)) = &self.abandoned {
-            self.directory.cut(name, *bytes)?;
+        if let Some(Segment { name, file, bytes, .. }) = &self.abandoned {
+            // Another file that stands there is somebody's, and what was acknowledged is in ours.
+            self.directory.is_named(name, file)?;
+            file.set_len(*bytes)?;
+            file.sync_all()?;
             self.abandoned = None;
         }
         let segment = self.segment.take().filter(|segment| self.has_room(segment));
@@ -292,7 +295,7 @@ impl Writer {
         let digest = self.frame.seal();
         self.sealed = true;
         if let Err(error) = self.append(&segment) {
-            self.abandoned = Some((segment.name, segment.bytes));
+            self.abandoned = Some(segment);
             return Err(error);
         }
         segment.bytes += self.frame.bytes().len() as u64;
