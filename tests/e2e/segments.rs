@@ -153,6 +153,34 @@ fn probes_say_when_nothing_can_be_recorded() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
+/// A restore into the live trail puts another file where the writer's own was: nobody's calls are
+/// served until the own one is back, and the other one is left as it is.
+#[test]
+fn another_file_in_the_place_of_a_segment_is_not_written_to() {
+    let kept = Scratch::new();
+    let origin = Origin::echo();
+    let more = audited(kept.path(), "commit = \"sync\"");
+    let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
+    assert_eq!(get(gateway.address, "/").status(), Some(200));
+    let name = kept.path().join("segments").join(&segments(kept.path())[0]);
+    let aside = kept.path().join("aside");
+    let before = std::fs::read(&name).unwrap();
+    std::fs::rename(&name, &aside).unwrap();
+    let foreign = [&before[..], b"and what the copy has besides"].concat();
+    std::fs::write(&name, &foreign).unwrap();
+
+    for _ in 0..4 {
+        assert_eq!(get(gateway.address, "/").status(), Some(503), "the trail is another file's");
+    }
+    assert_eq!(std::fs::read(&name).unwrap(), foreign, "nobody touched it");
+    std::fs::rename(&aside, &name).unwrap();
+    eventually("calls are served again", || get(gateway.address, "/").status() == Some(200));
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let (code, said) = check(kept.path());
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// Where its probes are answered.
 fn probes(gateway: &Gateway) -> SocketAddr {
     let said = || {
