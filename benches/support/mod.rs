@@ -82,6 +82,19 @@ pub(crate) fn routed_contracts(
     build(&services, &routes, Governed::default())
 }
 
+/// A service of [`contracts`], as one that changes.
+pub(crate) fn service(capability: usize, candidate: usize, high: i64) -> Service {
+    let (mut services, _) = parts(1, 1, World::Satisfiable, 0);
+    let mut service = services.remove(0);
+    service.contract.service = format!("service-{capability:05}-{candidate:05}");
+    for offer in &mut service.contract.offers {
+        offer.capability = format!("capability{capability:05}/1");
+        offer.interface = Interface::Grpc(format!("bench.C{capability}"));
+        offer.demands = vec![condition(vec![atom(0, 0, high)])];
+    }
+    service
+}
+
 fn parts(
     capabilities: usize,
     candidates: usize,

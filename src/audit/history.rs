@@ -5,8 +5,7 @@ use super::record::{
     self, CRASHED_MAX, HEADER_BYTES, Place, Record, STATE_OPEN_MAX, WRITER_LANE, decision_bytes,
     is_read,
 };
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The last process of a trail, as far as its frames were followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +16,13 @@ pub struct History {
     kept: u64,
     /// The writer's next record.
     sequence: u64,
-    /// By number, with the snapshot each was recorded under.
+    /// By number, with the version of the snapshot each was recorded under.
     versions: BTreeMap<u32, Version>,
-    /// The newest snapshot.
-    snapshot: Option<Arc<Vec<u8>>>,
+    /// The newest snapshot is the last; before it those that a state must say, so that all can be
+    /// made from the first.
+    snapshots: VecDeque<Snapshot>,
+    /// A record `L`, whose snapshot comes next.
+    delta: Vec<u8>,
     /// Records of a state's beginning that are still to come.
     stating: u32,
     /// The lane whose open decisions go on in its next state.
@@ -35,11 +37,19 @@ struct Boot {
     lanes: u16,
 }
 
-/// Both as their records are.
+/// As its record is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version {
-    snapshot: Arc<Vec<u8>>,
+    since: u32,
     epoch: Vec<u8>,
+}
+
+/// As its record is, behind that of what it differs in from the one before, where there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Snapshot {
+    since: u32,
+    is_whole: bool,
+    records: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,16 +150,22 @@ impl History {
                 lane.open.extend(open.iter());
                 self.unfinished = more.then_some(place.lane);
             }
-            Record::Snapshot { .. } => {
+            // A state's are written with another sequence; they are kept as a state has them.
+            Record::Delta { .. } => {
                 self.stating = self.stating.saturating_sub(1);
-                // A state's are written with another sequence; they are kept as a state has them.
-                self.snapshot = Some(Arc::new(with_sequence_0(bytes)));
+                self.delta = with_sequence_0(bytes);
+            }
+            Record::Snapshot { landscape, .. } => {
+                self.stating = self.stating.saturating_sub(1);
+                let mut records = std::mem::take(&mut self.delta);
+                let is_whole = records.is_empty();
+                records.extend(with_sequence_0(bytes));
+                self.snapshots.push_back(Snapshot { since: *landscape, is_whole, records });
             }
             Record::Epoch { landscape, .. } => {
                 self.stating = self.stating.saturating_sub(1);
-                if let Some(snapshot) = &self.snapshot {
-                    let snapshot = Arc::clone(snapshot);
-                    let version = Version { snapshot, epoch: with_sequence_0(bytes) };
+                if let Some(Snapshot { since, .. }) = self.snapshots.back() {
+                    let version = Version { since: *since, epoch: with_sequence_0(bytes) };
                     self.versions.insert(*landscape, version);
                 }
                 self.forget();
@@ -186,14 +202,34 @@ impl History {
         }
     }
 
-    /// Versions by which no lane will decide any more.
+    /// Versions by which no lane will decide any more, and snapshots that none needs.
     fn forget(&mut self) {
         let newest = self.versions.last_key_value().map_or(0, |(number, _)| *number);
-        let lanes = self.lanes.values().filter(|lane| !lane.closed);
-        let lowest = lanes.map(|lane| lane.adopted).min().unwrap_or(newest).min(newest);
+        let lowest = self.lowest().min(newest);
         if self.versions.first_key_value().is_some_and(|(number, _)| *number < lowest) {
             self.versions = self.versions.split_off(&lowest);
         }
+        // While a state is read it is not known yet who has adopted what.
+        if self.stating == 0 {
+            let begun = self.begun();
+            self.snapshots.drain(..begun);
+        }
+    }
+
+    /// The lowest version that an open lane has adopted; the newest, where all are closed.
+    fn lowest(&self) -> u32 {
+        let newest = self.versions.last_key_value().map_or(0, |(number, _)| *number);
+        let lanes = self.lanes.values().filter(|lane| !lane.closed);
+        lanes.map(|lane| lane.adopted).min().unwrap_or(newest)
+    }
+
+    /// The place of the snapshot that a state says first: the last whole one that is not newer than
+    /// that of the lowest version, or the newest where there is none.
+    fn begun(&self) -> usize {
+        let first = self.versions.range(self.lowest()..).next();
+        let since = first.map_or(u32::MAX, |(_, version)| version.since);
+        let old = self.snapshots.iter().take_while(|snapshot| snapshot.since <= since);
+        old.enumerate().filter(|(_, it)| it.is_whole).last().map_or(0, |(place, _)| place)
     }
 
     /// The number of the next process.
@@ -224,24 +260,14 @@ impl History {
         };
         let mut versions = Vec::new();
         let mut follow: u32 = 0;
-        let mut before: Option<&Arc<Vec<u8>>> = None;
-        let adopted = self.lanes.values().filter(|lane| !lane.closed).map(|lane| lane.adopted);
-        let newest = self.versions.last_key_value().map_or(0, |(number, _)| *number);
-        let lowest = adopted.min().unwrap_or(newest);
-        for Version { snapshot, epoch } in self.versions.range(lowest..).map(|(_, it)| it) {
-            if !before.is_some_and(|before| Arc::ptr_eq(before, snapshot)) {
-                versions.extend_from_slice(snapshot);
+        let mut kept = self.versions.range(self.lowest()..).map(|(_, it)| it).peekable();
+        for Snapshot { since, is_whole, records } in self.snapshots.iter().skip(self.begun()) {
+            versions.extend_from_slice(records);
+            follow += if *is_whole { 1 } else { 2 };
+            while let Some(version) = kept.next_if(|version| version.since == *since) {
+                versions.extend_from_slice(&version.epoch);
                 follow += 1;
             }
-            versions.extend_from_slice(epoch);
-            follow += 1;
-            before = Some(snapshot);
-        }
-        if let Some(pending) = &self.snapshot
-            && !before.is_some_and(|before| Arc::ptr_eq(before, pending))
-        {
-            versions.extend_from_slice(pending);
-            follow += 1;
         }
         let place = Place { lane: WRITER_LANE, sequence: self.sequence };
         let state = Record::State { boot: number, wall_ms, lanes, kept: self.kept, follow };

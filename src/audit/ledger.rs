@@ -65,6 +65,7 @@ impl Ledger {
             Record::Crash { boot, open } => return self.crash(*boot, lane, open),
             Record::Close { .. } if lane == WRITER_LANE => return self.end(),
             Record::Key(_)
+            | Record::Delta { .. }
             | Record::Epoch { .. }
             | Record::Adoption { .. }
             | Record::Dictionary { .. } => return Ok(()),

@@ -4,7 +4,7 @@
 use super::asked::{Asked, Came};
 use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
-    SegmentKey, VERSION, Verdict, WRITER_LANE, is_read,
+    SegmentKey, VERSION, Verdict, WRITER_LANE, is_read, long,
 };
 use std::borrow::Cow;
 
@@ -69,13 +69,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
     if !is_read(kind, version) || zero != 0 {
         return None;
     }
-    let length = match (kind, length) {
-        (b'E', 0) => {
-            let services = cursor.0.get(8..12)?.try_into().ok().map(u32::from_le_bytes)?;
-            HEADER_BYTES + 12 + usize::try_from(services).ok()?
-        }
-        (_, length) => length,
-    };
+    let length = if length == 0 { long(kind, bytes)? } else { length };
     let body = bytes.get(HEADER_BYTES..length)?;
     let mut cursor = Cursor(body);
     let record = body_of((kind, version), lane, &mut cursor)?;
@@ -130,6 +124,11 @@ fn body_of<'a>(
             text: cursor.text()?,
         },
         b'S' => Record::Snapshot { landscape: cursor.u32()?, digest: cursor.array()? },
+        b'L' => {
+            let base = cursor.array()?;
+            let length = usize::try_from(cursor.u32()?).ok()?;
+            Record::Delta { base, text: Cow::Borrowed(cursor.take(length)?) }
+        }
         b'E' => {
             let (landscape, number) = (cursor.u32()?, cursor.u32()?);
             let services = usize::try_from(cursor.u32()?).ok()?;
@@ -348,6 +347,7 @@ mod tests {
             (payload, 24 + 4 + 10),
             (boot, 100 + 10),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
+            (Record::Delta { base: [8; 32], text: text() }, 52 + 10),
             (Record::Epoch { landscape: 1, number: 2, states: vec![0, 8, 31].into() }, 31),
             (Record::Adoption { landscape: 1 }, 20),
             (Record::Dictionary { id: 1, landscape: 1, text: text() }, 26 + 10),
@@ -401,16 +401,18 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_too_long_for_its_length_is_read_by_its_services() {
-        let states = vec![1u8; 70_000];
-        let record = Record::Epoch { landscape: 1, number: 1, states: states.into() };
-        let mut bytes = Vec::new();
-        let place = Place { lane: WRITER_LANE, sequence: 2 };
-        record.encode(&mut bytes, place);
-        assert_eq!(bytes[2..4], [0, 0]);
-        let mut rest = &bytes[..];
-        assert_eq!(take(&mut rest), Some((place, record)));
-        assert!(rest.is_empty());
+    fn what_is_too_long_for_its_length_is_read_by_what_it_counts() {
+        let many = || vec![1u8; 70_000].into();
+        let epoch = Record::Epoch { landscape: 1, number: 1, states: many() };
+        for record in [epoch, Record::Delta { base: [1; 32], text: many() }] {
+            let mut bytes = Vec::new();
+            let place = Place { lane: WRITER_LANE, sequence: 2 };
+            record.encode(&mut bytes, place);
+            assert_eq!(bytes[2..4], [0, 0]);
+            let mut rest = &bytes[..];
+            assert_eq!(take(&mut rest), Some((place, record)));
+            assert!(rest.is_empty());
+        }
     }
 
     #[test]

@@ -275,6 +275,13 @@ pub enum Record<'a> {
         /// The snapshot's name.
         digest: [u8; 32],
     },
+    /// `L`: the snapshot that follows is the one of this digest but for these sections.
+    Delta {
+        /// The name of the snapshot before.
+        base: [u8; 32],
+        /// Canonical lines: see [`crate::snapshot::Snapshot::delta`].
+        text: Cow<'a, [u8]>,
+    },
     /// `E`: an epoch is part of this landscape.
     Epoch {
         /// The landscape's version.
@@ -374,9 +381,20 @@ pub fn decision_bytes(version: u8) -> usize {
     if version == VERSION { FIRST_DECISION_BYTES } else { DECISION_BYTES }
 }
 
+/// How long a record is whose length says 0, by what its last field counts.
+pub(super) fn long(kind: u8, bytes: &[u8]) -> Option<usize> {
+    let counted = match kind {
+        b'E' => HEADER_BYTES + 8,
+        b'L' => HEADER_BYTES + 32,
+        _ => return None,
+    };
+    let count = bytes.get(counted..counted + 4)?.try_into().ok().map(u32::from_le_bytes)?;
+    usize::try_from(count).ok()?.checked_add(counted + 4)
+}
+
 pub(super) fn begin(out: &mut Vec<u8>, kind: u8, length: usize, place: Place) {
     out.extend_from_slice(&[kind, version_of(kind)]);
-    // The one record that may be longer, an epoch of more than 65 507 services, says 0.
+    // Those that may be longer, epochs and deltas, say 0 then: see `long`.
     out.extend_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&place.lane.to_le_bytes());
     out.extend_from_slice(&[0, 0]);
@@ -584,6 +602,12 @@ impl Record<'_> {
                 begin(out, b'S', SNAPSHOT_BYTES, place);
                 out.extend_from_slice(&landscape.to_le_bytes());
                 out.extend_from_slice(digest);
+            }
+            Self::Delta { base, text } => {
+                begin(out, b'L', HEADER_BYTES + 36 + text.len(), place);
+                out.extend_from_slice(base);
+                out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
+                out.extend_from_slice(text);
             }
             Self::Epoch { landscape, number, states } => {
                 begin(out, b'E', HEADER_BYTES + 12 + states.len(), place);

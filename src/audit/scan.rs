@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   segment ──next──▶ frame ──▶ header · D: time, caller, service …    at fixed offsets
-//!                               header · B V S E A R C  ──▶ Context: what numbers mean here
+//!                               header · B V L S E A R C  ──▶ Context: what numbers mean here
 //! ```
 //! [`Context`] follows what the decisions of one process refer to. A segment begins with all of it,
 //! so that reading can begin at any segment.
@@ -11,7 +11,8 @@
 use super::frame::{self, HEAD_BYTES, MAGIC};
 use super::reading;
 use super::record::{
-    HEADER_BYTES, Hash, NONE, Place, Record, VERSION, Verdict, WRITER_LANE, decision_bytes, is_read,
+    HEADER_BYTES, Hash, NONE, Place, Record, VERSION, Verdict, WRITER_LANE, decision_bytes,
+    is_read, long,
 };
 use crate::wire::limits::FRAME_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -92,7 +93,7 @@ impl<'a> Raw<'a> {
             return None;
         }
         let length = match usize::from(u16::from_le_bytes([l0, l1])) {
-            0 if kind == b'E' => long_epoch(bytes)?,
+            0 => long(kind, bytes)?,
             length if length >= HEADER_BYTES => length,
             _ => return None,
         };
@@ -108,11 +109,6 @@ impl<'a> Raw<'a> {
         let mut bytes = self.bytes;
         reading::take(&mut bytes).map(|(_, record)| record).filter(|_| bytes.is_empty())
     }
-}
-
-fn long_epoch(bytes: &[u8]) -> Option<usize> {
-    let services = bytes.get(HEADER_BYTES + 8..HEADER_BYTES + 12)?.try_into().ok()?;
-    usize::try_from(u32::from_le_bytes(services)).ok()?.checked_add(HEADER_BYTES + 12)
 }
 
 /// A decision of which single fields are read, each where the format has it.
@@ -288,6 +284,7 @@ impl Context {
                 self.adopted.remove(&place.lane);
             }
             Record::Close { .. }
+            | Record::Delta { .. }
             | Record::Decision(_)
             | Record::Outcome(_)
             | Record::Gap { .. }

@@ -45,11 +45,11 @@ pub(crate) fn follows(
     if decision.attempt > 0 {
         return Ok(());
     }
-    let required = landscape.hooks(decision.route);
+    let required = landscape.common.hooks(decision.route);
     let numbers: Vec<u16> = asked.iter().map(|asked| asked.hook).collect();
     must!(required.starts_with(&numbers), "hooks were asked that its route does not name");
     for it in asked.iter().filter(|it| it.came == OPEN) {
-        must!(landscape.opens(it.hook), "hook {} failed, and opened", it.hook);
+        must!(landscape.common.opens(it.hook), "hook {} failed, and opened", it.hook);
     }
     let all = numbers.len() == required.len();
     let passed = asked.iter().all(Asked::passes);
@@ -74,7 +74,7 @@ pub(crate) fn follows(
 mod tests {
     use super::*;
 
-    const TEXT: &str = "caio-landscape/1 caio-sem/1\n\
+    const TEXT: &str = "caio-landscape/2 caio-sem/1\n\
         route \"a\" host \"*\" operation \"GET /a\" capability \"x/1\" body default\n\
         hooks \"h\" \"i\"\n\
         route \"b\" host \"*\" operation \"GET /b\" capability \"x/1\" body default\n\

@@ -1,23 +1,40 @@
-//! A landscape out of its canonical text, arranged by capability, texts already ranked.
+//! A landscape out of its canonical text, or out of another and of what changed, arranged by
+//! capability, texts already ranked.
+//!
+//! Beside a gateway whose services come and go a landscape follows another many times a second: only
+//! capabilities that some changed service offers are laid out anew.
 
 use super::condition::{self, Columns, Condition};
+use super::limits::SERVICES_MAX;
 use super::policy::{Here, Policies};
 use super::quota::Quotas;
 use super::record::NONE;
+use super::report::must;
+use super::sections::{Kind, Row, SEMANTICS, Sections, Split};
 use super::set::Set;
 use super::text::{Cnf, Cursor, Need};
-use sha2::{Digest, Sha256};
+use super::tree::{Hash, hash};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Everything a decision may depend on but the epoch.
+#[derive(Default)]
 pub(crate) struct Landscape {
-    /// Numbers are their order.
-    pub(crate) services: Vec<Service>,
-    /// The ids of services.
-    pub(crate) ids: Vec<String>,
+    /// By number; whoever went has left an empty place.
+    pub(crate) services: Row<Option<Rc<Service>>>,
     /// In the order of their names.
-    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) capabilities: Row<Rc<Capability>>,
+    /// What no service has a part in.
+    pub(crate) common: Rc<Common>,
+    sections: Sections,
+    /// Callers whose needs were found to be bound.
+    pub(crate) bound: RefCell<Bound>,
+}
+
+/// What stands before all services.
+#[derive(Default)]
+pub(crate) struct Common {
     /// The explicit routes, in the order of their ids; behind them, where some rule or quota names
     /// routes, those that follow from contracts.
     pub(crate) routes: Vec<Route>,
@@ -31,8 +48,6 @@ pub(crate) struct Landscape {
     opens: Vec<bool>,
     /// The hooks that are asked where a route says nothing.
     asked: Vec<u16>,
-    /// Callers whose needs were found to be bound.
-    pub(crate) bound: RefCell<Bound>,
 }
 
 /// By route, capability and number of the needs.
@@ -47,10 +62,13 @@ pub(crate) struct Requirement {
 
 /// What orders a service among the eligible.
 pub(crate) struct Service {
+    pub(crate) id: Rc<str>,
     pub(crate) tier: u8,
     pub(crate) weight: u64,
     /// How many endpoints it has.
     pub(crate) endpoints: usize,
+    /// By capability.
+    offers: BTreeMap<Rc<str>, Rc<Written>>,
 }
 
 /// A route.
@@ -66,10 +84,12 @@ pub(crate) struct Route {
 
 /// A capability and its offers.
 pub(crate) struct Capability {
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
+    /// In the order of tier and service.
     pub(crate) offers: Vec<Offer>,
+    written: Vec<Placed>,
     /// By number.
-    pub(crate) needs: Vec<Vec<Need>>,
+    pub(crate) needs: Rc<Vec<Vec<Need>>>,
     /// The attributes that some offer constrains, with the ends that their texts are ranked by.
     pub(crate) columns: Columns,
     /// The rules that speak of it.
@@ -86,9 +106,12 @@ pub(crate) struct Offer {
     pub(crate) rules: Vec<u32>,
 }
 
+/// An offer as it is written, of a service with this tier and number.
+type Placed = ((u8, u32), Rc<Written>);
+
 /// An offer as it is written.
+#[derive(Default)]
 struct Written {
-    service: u32,
     demands: Cnf,
     modes: Vec<(Cnf, Vec<(u16, Set)>)>,
 }
@@ -99,47 +122,324 @@ impl Written {
         [&self.demands].into_iter().chain(self.modes.iter().map(|(when, _)| when))
     }
 
-    fn laid_out(self, columns: &Columns) -> Offer {
-        let modes = self.modes.into_iter();
+    fn laid_out(&self, service: u32, columns: &Columns) -> Offer {
+        let modes = self.modes.iter();
+        let modes = modes.map(|(when, then)| (Condition::new(when, columns), then.clone()));
         Offer {
-            service: self.service,
+            service,
             demands: Condition::new(&self.demands, columns),
-            modes: modes.map(|(when, then)| (Condition::new(&when, columns), then)).collect(),
+            modes: modes.collect(),
             rules: Vec::new(),
         }
     }
 }
 
 impl Landscape {
-    /// Reads the text; the number of the line that is none and why.
+    /// Reads a whole text; why that cannot be.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
-        let mut reading = Reading::default();
-        for (number, line) in (1..).zip(text.lines()) {
-            let Some((word, rest)) = line.split_once(' ') else {
-                return Err(format!("its line {number} is one word"));
-            };
-            let mut cursor = Cursor(rest.as_bytes());
-            let known = match number {
-                1 => (line == "caio-landscape/1 caio-sem/1").then_some(()),
-                _ => reading.line(word, line, &mut cursor),
-            };
-            known.ok_or_else(|| format!("its line {number} is not canonical: `{line:.80}`"))?;
-        }
-        reading.finish()
+        must!(text.starts_with(SEMANTICS), "it does not begin with `{SEMANTICS}`");
+        Self::default().with(text)
     }
+
+    /// What names it.
+    pub(crate) fn digest(&self) -> Hash {
+        self.sections.digest()
+    }
+
+    /// The landscape that this one becomes by these sections.
+    pub(crate) fn with(&self, text: &str) -> Result<Self, String> {
+        let split = Split::new(text)?;
+        let sections = self.sections.with(&split)?;
+        let mut next = Next {
+            services: self.services.clone(),
+            changed: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            needs: BTreeMap::new(),
+        };
+        // First those that go or take another number, so that whoever comes finds theirs free.
+        for key in split.gone.iter().filter(|key| key.0 == Kind::Service) {
+            next.vacate(self.sections.number(key))?;
+        }
+        for (key, (number, _)) in &split.put {
+            let known = self.sections.number(key).filter(|known| known != number);
+            if key.0 == Kind::Service && known.is_some() {
+                next.vacate(known)?;
+            }
+        }
+        for ((kind, name), (number, lines)) in &split.put {
+            match kind {
+                Kind::Service => next.put(*number, service(name, lines)?)?,
+                Kind::Capability => {
+                    next.needs.insert(Rc::clone(name), Some(Rc::new(needs(lines)?)));
+                }
+            }
+        }
+        let gone = split.gone.iter().filter(|key| key.0 == Kind::Capability);
+        next.needs.extend(gone.map(|(_, name)| (Rc::clone(name), None)));
+        next.trim();
+        let common = match split.common {
+            Some(lines) => Rc::new(common(lines)?),
+            None => Rc::clone(&self.common),
+        };
+        let capabilities = next.capabilities(self, &common, split.common.is_some())?;
+        let (services, bound) = (next.services, RefCell::default());
+        Ok(Self { services, capabilities, common, sections, bound })
+    }
+
+    /// The place of a capability.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.capabilities.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let there = self.capabilities.get(middle).map_or("", |it| &*it.name);
+            match there.cmp(name) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Ok(middle),
+            }
+        }
+        Err(low)
+    }
+}
+
+/// A landscape on its way.
+struct Next {
+    services: Row<Option<Rc<Service>>>,
+    /// The numbers of services that are others now.
+    changed: BTreeSet<u32>,
+    /// The capabilities that they offered or offer, with what they offer of them now.
+    touched: BTreeMap<Rc<str>, Vec<Placed>>,
+    /// Capabilities with other needs, or none.
+    needs: BTreeMap<Rc<str>, Option<Rc<Vec<Vec<Need>>>>>,
+}
+
+impl Next {
+    /// Whoever stood at a number is another now, or gone.
+    fn forget(&mut self, number: u32) {
+        let known = self.services.get(number as usize).and_then(Option::as_ref);
+        for name in known.iter().flat_map(|known| known.offers.keys()) {
+            self.touched.entry(Rc::clone(name)).or_default();
+        }
+        self.changed.insert(number);
+    }
+
+    fn vacate(&mut self, number: Option<u32>) -> Result<(), String> {
+        let number = number.ok_or("a service is gone that was not there")?;
+        self.forget(number);
+        self.services.put(number as usize, None);
+        Ok(())
+    }
+
+    fn put(&mut self, number: u32, service: Service) -> Result<(), String> {
+        let place = number as usize;
+        must!(place < SERVICES_MAX, "service {number} is one of too many");
+        let other = self.services.get(place).and_then(Option::as_ref);
+        let own = other.is_none_or(|other| other.id == service.id);
+        must!(own, "two services have the number {number}");
+        self.forget(number);
+        for (name, offer) in &service.offers {
+            let offers = self.touched.entry(Rc::clone(name)).or_default();
+            offers.push(((service.tier, number), Rc::clone(offer)));
+        }
+        while self.services.len() < place {
+            self.services.put(self.services.len(), None);
+        }
+        self.services.put(place, Some(Rc::new(service)));
+        Ok(())
+    }
+
+    /// Numbers behind the last service are none.
+    fn trim(&mut self) {
+        while let Some(last) = self.services.len().checked_sub(1)
+            && self.services.get(last).is_some_and(Option::is_none)
+        {
+            self.services.pop();
+        }
+    }
+
+    /// All capabilities, those that were touched laid out anew.
+    fn capabilities(
+        &mut self,
+        before: &Landscape,
+        common: &Common,
+        all: bool,
+    ) -> Result<Row<Rc<Capability>>, String> {
+        for name in self.needs.keys() {
+            self.touched.entry(Rc::clone(name)).or_default();
+        }
+        if all {
+            for capability in before.capabilities.iter() {
+                self.touched.entry(Rc::clone(&capability.name)).or_default();
+            }
+        }
+        let mut same = true;
+        let mut made: Vec<(Rc<str>, Result<usize, usize>, Option<Rc<Capability>>)> = Vec::new();
+        for (name, new) in std::mem::take(&mut self.touched) {
+            let place = before.place(&name);
+            let known = place.ok().and_then(|at| before.capabilities.get(at));
+            let staying = known.iter().flat_map(|it| &it.written);
+            let staying = staying.filter(|((_, number), _)| !self.changed.contains(number));
+            let mut written: Vec<Placed> = staying.cloned().chain(new).collect();
+            written.sort_by_key(|(order, _)| *order);
+            let own = known.map(|it| Rc::clone(&it.needs));
+            let needs = self.needs.remove(&name).unwrap_or(own);
+            must!(
+                needs.is_some() != written.is_empty(),
+                "`{name}` is not both offered and told of"
+            );
+            let capability =
+                needs.map(|needs| Rc::new(self.capability(&name, written, needs, common)));
+            same &= place.is_ok() && capability.is_some();
+            made.push((name, place, capability));
+        }
+        let mut capabilities = before.capabilities.clone();
+        if same {
+            for (_, place, capability) in made {
+                if let (Ok(place), Some(capability)) = (place, capability) {
+                    capabilities.put(place, capability);
+                }
+            }
+            return Ok(capabilities);
+        }
+        let known = capabilities.iter().map(|it| (Rc::clone(&it.name), Rc::clone(it)));
+        let mut all: BTreeMap<Rc<str>, Rc<Capability>> = known.collect();
+        for (name, _, capability) in made {
+            match capability {
+                Some(capability) => all.insert(name, capability),
+                None => all.remove(&name),
+            };
+        }
+        Ok(Row::of(all.into_values().collect()))
+    }
+
+    fn capability(
+        &self,
+        name: &Rc<str>,
+        written: Vec<Placed>,
+        needs: Rc<Vec<Vec<Need>>>,
+        common: &Common,
+    ) -> Capability {
+        let conditions = written.iter().flat_map(|(_, written)| written.conditions());
+        let columns = condition::columns(conditions.chain(common.policies.conditions(name)));
+        let offers = written.iter().map(|((_, number), it)| it.laid_out(*number, &columns));
+        let (offers, rules) = (offers.collect(), Vec::new());
+        let name = Rc::clone(name);
+        let mut capability = Capability { name, offers, written, needs, columns, rules };
+        let id = |number: u32| {
+            let service = self.services.get(number as usize).and_then(Option::as_ref);
+            service.map_or("", |service| &*service.id)
+        };
+        common.policies.lay_out(&mut capability, &id);
+        capability
+    }
+}
+
+/// Shows each line but the first to `read`: its first word and what follows.
+fn lines(
+    text: &str,
+    mut read: impl FnMut(&str, &str, &mut Cursor<'_>) -> Option<()>,
+) -> Result<(), String> {
+    for line in text.lines().skip(1) {
+        let (word, rest) = line.split_once(' ').ok_or("one of its lines is one word")?;
+        let known = read(word, line, &mut Cursor(rest.as_bytes()));
+        known.ok_or_else(|| format!("its line `{line:.80}` is not canonical"))?;
+    }
+    Ok(())
+}
+
+/// The needs of a capability, by their numbers.
+fn needs(text: &str) -> Result<Vec<Vec<Need>>, String> {
+    let mut needs: Vec<Vec<Need>> = Vec::new();
+    lines(text, |word, line, from| {
+        match word {
+            "needs" => {
+                (from.number::<usize>()? == needs.len()).then_some(())?;
+                needs.push(Vec::new());
+            }
+            "need" => {
+                let need = Need { line: line.to_owned(), cnf: from.condition()?.1 };
+                needs.last_mut()?.push(need);
+            }
+            _ => return None,
+        }
+        from.0.is_empty().then_some(())
+    })?;
+    Ok(needs)
+}
+
+/// A service, whose first line has this name.
+fn service(name: &Rc<str>, text: &str) -> Result<Service, String> {
+    let first = text.lines().next().unwrap_or_default();
+    let tier = tier(first).ok_or_else(|| format!("its line `{first:.80}` is not canonical"))?;
+    let [w0, w1, w2, w3, w4, w5, w6, w7, ..] = hash(&[name.as_bytes()]);
+    let weight = u64::from_be_bytes([w0, w1, w2, w3, w4, w5, w6, w7]);
+    let (mut endpoints, mut all) = (0, Vec::new());
+    let mut offering: Option<(Rc<str>, Written)> = None;
+    lines(text, |word, _, from| {
+        match word {
+            "offer" => {
+                let next = (Rc::from(from.quoted()?), Written::default());
+                all.extend(offering.replace(next));
+            }
+            "demand" => {
+                let cnf = from.condition()?.1;
+                offering.as_mut()?.1.demands.extend(cnf);
+            }
+            "promise" => {
+                from.eat("when ")?;
+                let when = from.cnf()?;
+                from.eat(" then ")?;
+                let then = from.promises()?;
+                offering.as_mut()?.1.modes.push((when, then));
+            }
+            // Addresses are not decided on; an outcome counts them.
+            "endpoint" => {
+                endpoints += 1;
+                return offering.is_none().then_some(());
+            }
+            // What decisions do not depend on: spelled by whoever wrote it.
+            "tls" => return offering.is_none().then_some(()),
+            "grpc" | "http" => return offering.as_ref().map(|_| ()),
+            _ => return None,
+        }
+        from.0.is_empty().then_some(())
+    })?;
+    all.extend(offering);
+    let count = all.len();
+    let offers: BTreeMap<_, _> = all.into_iter().map(|(name, it)| (name, Rc::new(it))).collect();
+    must!(offers.len() == count, "`{name}` offers a capability twice");
+    Ok(Service { id: Rc::clone(name), tier, weight, endpoints, offers })
+}
+
+/// The tier on a service's first line.
+fn tier(line: &str) -> Option<u8> {
+    let mut from = Cursor(line.as_bytes());
+    from.eat("service ")?;
+    from.number::<u32>()?;
+    from.eat(" ")?;
+    from.quoted()?;
+    from.eat(" version ")?;
+    from.quoted()?;
+    from.eat(" contract sha256:")?;
+    from.word();
+    from.eat(" tier ")?;
+    let tier = from.number()?;
+    from.eat(" protocol http1").or_else(|| from.eat(" protocol http2"))?;
+    from.0.is_empty().then_some(tier)
+}
+
+fn common(text: &str) -> Result<Common, String> {
+    let mut reading = Reading::default();
+    lines(text, |word, line, from| reading.line(word, line, from))?;
+    reading.finish()
 }
 
 #[derive(Default)]
 struct Reading {
-    ids: Vec<String>,
-    services: Vec<Service>,
-    offers: BTreeMap<String, Vec<Written>>,
     routes: Vec<Route>,
     policies: Policies,
     quotas: Quotas,
     requirements: Vec<Requirement>,
-    needs: Vec<(String, usize, Vec<Need>)>,
-    offering: Option<String>,
     /// Hooks by number, and whether the failure of each opens.
     hooks: Vec<(String, bool)>,
     /// The hooks that routes name, by id.
@@ -155,34 +455,11 @@ enum Owner {
     Nobody,
     Route,
     Requirement,
-    Numbered,
 }
 
 impl Reading {
     fn line(&mut self, word: &str, line: &str, from: &mut Cursor<'_>) -> Option<()> {
         match word {
-            "service" => return self.service(from),
-            "offer" => {
-                let service = u32::try_from(self.services.len()).ok()?.checked_sub(1)?;
-                let name = from.quoted()?;
-                let offers = self.offers.entry(name.clone()).or_default();
-                if offers.last().is_some_and(|last| last.service == service) {
-                    return None;
-                }
-                offers.push(Written { service, demands: Vec::new(), modes: Vec::new() });
-                self.offering = Some(name);
-            }
-            "demand" => {
-                let cnf = from.condition()?.1;
-                self.offer()?.demands.extend(cnf);
-            }
-            "promise" => {
-                from.eat("when ")?;
-                let when = from.cnf()?;
-                from.eat(" then ")?;
-                let then = from.promises()?;
-                self.offer()?.modes.push((when, then));
-            }
             "route" => {
                 let id = from.quoted()?;
                 from.eat(" host ")?;
@@ -206,19 +483,12 @@ impl Reading {
                 self.owner = Owner::Requirement;
                 return Some(());
             }
-            "needs" => {
-                let name = from.quoted()?;
-                from.eat(" ")?;
-                self.needs.push((name, from.number()?, Vec::new()));
-                self.owner = Owner::Numbered;
-            }
             "need" => {
                 let need = Need { line: line.to_owned(), cnf: from.condition()?.1 };
                 match self.owner {
                     Owner::Nobody => return None,
                     Owner::Route => self.routes.last_mut()?.needs.push(need),
                     Owner::Requirement => self.requirements.last_mut()?.needs.push(need),
-                    Owner::Numbered => self.needs.last_mut()?.2.push(need),
                 }
             }
             "follows" => {
@@ -235,12 +505,6 @@ impl Reading {
                 return self.policies.line(word, from);
             }
             "quota" | "counts" => return self.quotas.line(word, from),
-            // Addresses are not decided on; an outcome counts them.
-            "endpoint" => {
-                let own = self.offering.is_none();
-                self.services.last_mut().filter(|_| own)?.endpoints += 1;
-                return Some(());
-            }
             "hooks" => {
                 let place = self.routes.len().checked_sub(1)?;
                 let named = match from.eat("none") {
@@ -263,37 +527,11 @@ impl Reading {
             }
             "governance" => self.asked = from.quoted_list()?,
             // What decisions do not depend on: spelled by whoever wrote it.
-            "tls" if self.offering.is_none() && !self.services.is_empty() => return Some(()),
-            "vocabulary" | "declared" | "attribute" | "grpc" | "http" | "header" | "caller"
-            | "network" | "fact" | "seed" => return Some(()),
+            "vocabulary" | "declared" | "attribute" | "header" | "caller" | "network" | "fact"
+            | "seed" => return Some(()),
             _ => return None,
         }
         from.0.is_empty().then_some(())
-    }
-
-    fn service(&mut self, from: &mut Cursor<'_>) -> Option<()> {
-        let id = from.quoted()?;
-        from.eat(" version ")?;
-        from.quoted()?;
-        from.eat(" contract sha256:")?;
-        from.word();
-        from.eat(" tier ")?;
-        let tier = from.number()?;
-        from.eat(" protocol http1").or_else(|| from.eat(" protocol http2"))?;
-        let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
-        let weight = digest.first_chunk().map(|first| u64::from_be_bytes(*first))?;
-        // Numbers are places in this order, so the order must be the only possible one.
-        if self.ids.last().is_some_and(|last| *last >= id) {
-            return None;
-        }
-        self.ids.push(id);
-        self.services.push(Service { tier, weight, endpoints: 0 });
-        self.offering = None;
-        from.0.is_empty().then_some(())
-    }
-
-    fn offer(&mut self) -> Option<&mut Written> {
-        self.offers.get_mut(self.offering.as_ref()?)?.last_mut()
     }
 
     /// The numbers of these hooks.
@@ -306,7 +544,7 @@ impl Reading {
         ids.iter().map(number).collect()
     }
 
-    fn finish(mut self) -> Result<Landscape, String> {
+    fn finish(mut self) -> Result<Common, String> {
         let asked = self.numbers(&self.asked)?;
         for (place, named) in std::mem::take(&mut self.named) {
             let numbers = self.numbers(&named)?;
@@ -314,48 +552,18 @@ impl Reading {
                 route.hooks = Some(numbers);
             }
         }
-        let mut needs = self.needs.into_iter().peekable();
-        let mut capabilities = Vec::new();
-        for (name, mut offers) in self.offers {
-            let tier = |offer: &Written| {
-                let place = usize::try_from(offer.service).unwrap_or(usize::MAX);
-                self.services.get(place).map(|service| service.tier)
-            };
-            offers.sort_by_key(|offer| (tier(offer), offer.service));
-            let mut own = Vec::new();
-            while let Some((_, number, needs)) = needs.next_if(|(of, _, _)| *of == name) {
-                if number != own.len() {
-                    return Err(format!("the needs of `{name}` are not numbered in order"));
-                }
-                own.push(needs);
-            }
-            let conditions = offers.iter().flat_map(Written::conditions);
-            let columns = condition::columns(conditions.chain(self.policies.conditions(&name)));
-            let offers = offers.into_iter().map(|offer| offer.laid_out(&columns)).collect();
-            let rules = Vec::new();
-            let mut capability = Capability { name, offers, needs: own, columns, rules };
-            self.policies.lay_out(&mut capability, &self.ids);
-            capabilities.push(capability);
-        }
-        match needs.next() {
-            Some((name, _, _)) => Err(format!("needs of `{name}` stand out of order")),
-            None => Ok(Landscape {
-                services: self.services,
-                capabilities,
-                routes: self.routes,
-                ids: self.ids,
-                policies: self.policies,
-                quotas: self.quotas,
-                requirements: self.requirements,
-                opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
-                asked,
-                bound: RefCell::default(),
-            }),
-        }
+        Ok(Common {
+            routes: self.routes,
+            policies: self.policies,
+            quotas: self.quotas,
+            requirements: self.requirements,
+            opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
+            asked,
+        })
     }
 }
 
-impl Landscape {
+impl Common {
     /// The hooks that are asked on a route; on no route none is.
     pub(crate) fn hooks(&self, route: u32) -> &[u16] {
         if route == NONE {

@@ -10,7 +10,6 @@ use super::report::must;
 use super::state::{LaneSaid, Stated};
 use super::text::{self, Need};
 use super::trail::Counts;
-use super::tree::Hash;
 use super::{outcome, policy, quota};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -20,9 +19,8 @@ pub(crate) struct Version {
     pub(crate) number: u32,
     /// The epoch's own number.
     pub(crate) epoch: u32,
-    /// The snapshot, and the version since which it is the landscape.
+    /// The version since which its snapshot is the landscape.
     pub(crate) since: u32,
-    pub(crate) digest: Hash,
     pub(crate) landscape: Rc<Landscape>,
     /// A byte per service.
     pub(crate) states: Vec<u8>,
@@ -408,7 +406,7 @@ impl Lane {
 
     fn judge(&self, it: &Decision, version: &Version) -> Result<(), String> {
         let landscape: &Landscape = &version.landscape;
-        let capability = landscape.capabilities.get(it.capability as usize);
+        let capability = landscape.capabilities.get(it.capability as usize).map(|it| &**it);
         must!(capability.is_some() || it.capability == NONE, "there is no such capability");
         let factless = it.facts.is_empty() && it.committed.is_empty();
         let bare = it.needs == 0 && it.dictionary == 0 && factless;
@@ -436,15 +434,15 @@ impl Lane {
         must!(ruled || it.rules == [NONE; 2], "no rule decided that");
         let quota = match it.verdict {
             2 if !quota::is_reason(it.reason) => return Ok(()),
-            2 => Some(landscape.quotas.of(it)?),
+            2 => Some(landscape.common.quotas.of(it)?),
             _ => None,
         };
         must!(!it.caller.is_empty(), "nobody called");
         if let Some(capability) = capability {
             self::bound(landscape, it, capability, bound)?;
         }
-        let route = landscape.routes.get(it.route as usize);
-        let known = capability.is_none() || policy::knows(&landscape.policies, route);
+        let route = landscape.common.routes.get(it.route as usize);
+        let known = capability.is_none() || policy::knows(&landscape.common.policies, route);
         must!(known, "there is no such route");
         let question = Question {
             landscape,
@@ -573,10 +571,10 @@ fn bound(
         return Ok(());
     }
     must!(it.route != NONE, "no route led there");
-    let route = landscape.routes.get(it.route as usize);
-    let leads = route.is_none_or(|route| route.capability == capability.name);
+    let route = landscape.common.routes.get(it.route as usize);
+    let leads = route.is_none_or(|route| *route.capability == *capability.name);
     must!(leads, "the route leads elsewhere");
-    let binds = landscape.binds(it.route, needs, &it.caller);
+    let binds = landscape.common.binds(it.route, needs, &it.caller);
     must!(binds, "other needs are bound to this route and this caller");
     if known.len() >= BOUND_KEPT_MAX {
         known.clear();

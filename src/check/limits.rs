@@ -4,6 +4,8 @@
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 /// A landscape of 100 000 services is some 60 MB of text; what is far above is not a landscape.
 pub(crate) const LANDSCAPE_BYTES_MAX: u64 = 1 << 30;
+/// Numbers of services, empty ones too: an epoch has a byte for each.
+pub(crate) const SERVICES_MAX: usize = 1 << 22;
 /// Key and checkpoint are a few lines.
 pub(crate) const NOTE_BYTES_MAX: u64 = 64 << 10;
 /// Failed attempts of a lane that may still be repeated. A repeat comes within milliseconds of the

@@ -19,6 +19,7 @@ mod quota;
 mod reading;
 mod record;
 mod report;
+mod sections;
 mod segment;
 mod set;
 mod state;

@@ -99,6 +99,7 @@ pub(crate) fn appraise(question: &Question<'_>, offer: &Offer) -> (usize, Key) {
 /// What orders an offer among the eligible; no fact matters to it.
 pub(crate) fn key(question: &Question<'_>, offer: &Offer) -> Key {
     let service = question.landscape.services.get(offer.service as usize);
+    let service = service.and_then(Option::as_ref);
     let (tier, weight) = service.map_or((u8::MAX, 0), |it| (it.tier, it.weight));
     let bucket = state(question, offer) & BUCKET;
     (tier, bucket, rendezvous(question.seed, weight), offer.service)

@@ -53,6 +53,7 @@ pub(crate) fn follows(it: &Outcome, known: &Known) -> Result<(), String> {
         return Ok(());
     };
     let service = version.landscape.services.get(decision.service as usize);
+    let service = service.and_then(Option::as_ref);
     let endpoints = service.map_or(0, |service| service.endpoints);
     must!(usize::from(it.endpoint) < endpoints, "the service has {endpoints} endpoints");
     Ok(())

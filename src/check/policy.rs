@@ -152,7 +152,7 @@ impl Policies {
 
     /// Lays out for a capability those that speak of it, and for each of its offers which those
     /// are that its service's name and its unconditional promises leave.
-    pub(crate) fn lay_out(&self, capability: &mut Capability, ids: &[String]) {
+    pub(crate) fn lay_out<'a>(&self, capability: &mut Capability, id: &dyn Fn(u32) -> &'a str) {
         let columns = &capability.columns;
         let here = self.of(&capability.name).map(|(number, rule)| Here {
             number,
@@ -160,7 +160,7 @@ impl Policies {
         });
         capability.rules = here.collect();
         for offer in &mut capability.offers {
-            let id = ids.get(offer.service as usize).map_or("", String::as_str);
+            let id = id(offer.service);
             let left = capability.rules.iter().zip(0..).filter(|(here, _)| {
                 let Some(rule) = self.rules.get(here.number) else { return false };
                 let promises = rule.promises.as_ref().map(|cnf| entail(offer, &[], [cnf]));
@@ -225,7 +225,7 @@ fn shadowed(question: &Question<'_>) -> bool {
 
 /// What is said to an offer now, and what were all rules enforced everywhere.
 pub(crate) fn weigh(question: &Question<'_>, offer: &Offer) -> [Said; 2] {
-    let policies = &question.landscape.policies;
+    let policies = &question.landscape.common.policies;
     if !policies.speak() {
         return [Ok(NONE); 2];
     }
@@ -261,7 +261,7 @@ pub(crate) fn possible(
     offer: &Offer,
     [rule, shadow]: [u32; 2],
 ) -> Result<(), String> {
-    let policies = &question.landscape.policies;
+    let policies = &question.landscape.common.policies;
     let told = shadowed(question);
     let speaks = |number: u32, fits: &dyn Fn(&Rule) -> bool| {
         let mut speaking = policies.speaking(question, offer);
@@ -280,7 +280,7 @@ pub(crate) fn possible(
 /// Whether some permit that applies holds a call of an offer to this quota; `known` is whether all
 /// facts are, and where they are not, any that may apply does.
 pub(crate) fn holds_to(question: &Question<'_>, offer: &Offer, quota: &str, known: bool) -> bool {
-    let mut speaking = question.landscape.policies.speaking(question, offer);
+    let mut speaking = question.landscape.common.policies.speaking(question, offer);
     !shadowed(question)
         && speaking.any(|(rule, here)| {
             let holds = || here.facts.as_ref().is_none_or(|facts| facts.holds(question.facts));

@@ -121,8 +121,8 @@ impl Quota {
 
     /// Whether a call to what an offer's service does counts towards it, as far as that is known.
     fn counts_offer(&self, question: &Question<'_>, offer: &Offer, known: bool) -> bool {
-        let services = &question.landscape.ids;
-        let service = services.get(offer.service as usize).map_or("", String::as_str);
+        let service = question.landscape.services.get(offer.service as usize);
+        let service = service.and_then(Option::as_ref).map_or("", |service| &*service.id);
         let names = || policy::holds_to(question, offer, &self.id, known);
         self.counts(SERVICES, service.as_bytes()) && (!self.named || names())
     }

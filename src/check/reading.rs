@@ -11,7 +11,7 @@ use super::record::{self, Body, Record};
 use super::report::{Fault, Report, must};
 use super::segment::{self, Frame, Next, Segment};
 use super::trail::{Load, Trail};
-use super::tree::{Hash, Tree, hash};
+use super::tree::{Hash, Tree};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
@@ -284,8 +284,8 @@ pub(crate) fn landscape(directory: &Path, digest: &Hash) -> Result<Landscape, St
     let mut text = String::new();
     let read = file.take(LANDSCAPE_BYTES_MAX).read_to_string(&mut text);
     read.map_err(|_| format!("the snapshot {name} is no text"))?;
-    if hash(&[text.as_bytes()]) != *digest {
-        return Err(format!("the snapshot {name} has another text"));
-    }
-    Landscape::read(&text).map_err(|reason| format!("the snapshot {name}: {reason}"))
+    let landscape = Landscape::read(&text);
+    let landscape = landscape.map_err(|reason| format!("the snapshot {name}: {reason}"))?;
+    must!(landscape.digest() == *digest, "the snapshot {name} has another text");
+    Ok(landscape)
 }

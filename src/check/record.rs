@@ -39,6 +39,8 @@ pub(crate) enum Body<'a> {
     Boot { wall_ms: u64, number: u64, lanes: u16 },
     /// S: from this version on, the landscape is the one of this digest.
     Snapshot { version: u32, digest: Hash },
+    /// L: the landscape of the snapshot that follows is the one of this digest with these sections.
+    Delta { base: Hash, text: &'a str },
     /// E: the states of all services under a version, a byte each.
     Epoch { version: u32, number: u32, states: &'a [u8] },
     /// A: the lane decides under this version from here on.
@@ -166,11 +168,12 @@ pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Record<'a>> {
     let (kind, format) = (header.u8()?, header.u8()?);
     let mut length = usize::from(header.u16()?);
     let (lane, zero, sequence) = (header.u16()?, header.u16()?, header.u64()?);
-    if kind == b'E' && length == 0 {
-        // Its states are more than a u16 can count: the third number says how many.
+    if matches!(kind, b'E' | b'L') && length == 0 {
+        // It is longer than a u16 can say: what its last field counts says how long.
+        let before = if kind == b'E' { 8 } else { 32 };
         let mut ahead = header;
-        ahead.bytes(8)?;
-        length = usize::try_from(ahead.u32()?).ok()?.checked_add(28)?;
+        ahead.bytes(before)?;
+        length = usize::try_from(ahead.u32()?).ok()?.checked_add(20 + before)?;
         if length <= usize::from(u16::MAX) {
             return None;
         }
@@ -202,6 +205,11 @@ fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Optio
             Body::Boot { wall_ms, number, lanes }
         }
         b'S' => Body::Snapshot { version: from.u32()?, digest: from.array()? },
+        b'L' => {
+            let (base, length) = (from.array()?, from.u32()?);
+            let text = from.bytes(usize::try_from(length).ok()?)?;
+            Body::Delta { base, text: std::str::from_utf8(text).ok()? }
+        }
         b'E' => {
             let (version, number, services) = (from.u32()?, from.u32()?, from.u32()?);
             let states = from.bytes(usize::try_from(services).ok()?)?;

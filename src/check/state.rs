@@ -16,9 +16,10 @@ pub(crate) struct State {
     pub(crate) lanes: Vec<LaneSaid>,
 }
 
-/// A snapshot or an epoch as it was recorded.
+/// A snapshot, what it differs in from the one before, or an epoch as it was recorded.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Line {
+    Delta { base: Hash, text: Rc<str> },
     Snapshot { version: u32, digest: Hash },
     Epoch { version: u32, number: u32, states: Vec<u8> },
 }
@@ -59,6 +60,7 @@ impl Coming {
         if said.landscapes.len() < said.writer.landscapes as usize {
             must!((lane, sequence) == (WRITER, 0), "the state's landscapes are cut off");
             said.landscapes.push(match body {
+                Body::Delta { base, text } => Line::Delta { base, text: text.into() },
                 Body::Snapshot { version, digest } => Line::Snapshot { version, digest },
                 Body::Epoch { version, number, states } => {
                     Line::Epoch { version, number, states: states.to_vec() }

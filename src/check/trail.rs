@@ -11,6 +11,9 @@ use super::tree::Hash;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
+/// Landscapes whose names are remembered beside those that some version still has.
+const LANDSCAPES_KEPT: usize = 64;
+
 /// Where a landscape comes from by its digest; the text was verified.
 pub(crate) type Load<'a> = &'a dyn Fn(&Hash) -> Result<Landscape, String>;
 
@@ -72,19 +75,29 @@ struct Boot {
     wall_ms: u64,
     lanes: Vec<Lane>,
     written: u64,
-    snapshot: Option<Snapshot>,
+    /// The newest is the last; before it those that a state must say, so that all can be made from
+    /// the first.
+    snapshots: VecDeque<Snapshot>,
+    /// Of a snapshot that must come next.
+    delta: Option<Delta>,
     versions: Versions,
     newest: Option<u32>,
     /// How many frames the close counted.
     closed: Option<u64>,
 }
 
-/// The newest snapshot and from which version on.
+/// A snapshot and from which version on it is the landscape.
 struct Snapshot {
     since: u32,
     digest: Hash,
     landscape: Rc<Landscape>,
+    /// What it differs in from the one before, where it is recorded so; else its whole text is
+    /// stored.
+    delta: Option<Delta>,
 }
+
+/// The sections in which a landscape differs from the one of this digest.
+type Delta = (Hash, Rc<str>);
 
 impl<'a> Trail<'a> {
     /// Nothing was read yet; reading begins with this frame.
@@ -145,6 +158,8 @@ impl<'a> Trail<'a> {
     /// After the last record of a frame; there are so many frames then.
     pub(crate) fn end_frame(&self, frames: u64) -> Result<(), String> {
         must!(self.crashed.is_empty(), "the record X of a crashed lane is missing");
+        let delta = self.boot.as_ref().and_then(|boot| boot.delta.as_ref());
+        must!(delta.is_none(), "no snapshot follows what it differs in");
         let claimed = self.boot.as_ref().and_then(|boot| boot.closed);
         must!(claimed.is_none_or(|it| it == frames), "the close counts other than {frames} frames");
         Ok(())
@@ -182,7 +197,13 @@ impl<'a> Trail<'a> {
         }
         must!(sequence == boot.written, "the writer's record {} is missing", boot.written);
         boot.written += 1;
+        let follows = boot.delta.is_none() || matches!(body, Body::Snapshot { .. });
+        must!(follows, "no snapshot follows what it differs in");
         match body {
+            Body::Delta { base, text } => {
+                boot.delta = Some((base, text.into()));
+                Ok(())
+            }
             Body::Snapshot { version, digest } => {
                 self.counts.snapshots += 1;
                 self.snapshot(version, digest)
@@ -190,7 +211,9 @@ impl<'a> Trail<'a> {
             Body::Epoch { version, number, states } => {
                 self.counts.epochs += 1;
                 boot.has_epoch(version)?;
-                boot.epoch(version, number, states)
+                boot.epoch(version, number, states)?;
+                boot.forget();
+                Ok(())
             }
             Body::Retention { kept } => {
                 let begins = begun.binary_search(&kept).is_ok();
@@ -282,15 +305,26 @@ impl<'a> Trail<'a> {
     /// A snapshot is the landscape from this version on.
     fn snapshot(&mut self, version: u32, digest: Hash) -> Result<(), String> {
         let known = self.landscapes.get(&digest).and_then(Weak::upgrade);
-        let landscape = match known {
-            Some(known) => known,
-            None => Rc::new((self.load)(&digest)?),
+        let boot = self.boot.as_mut().ok_or("a snapshot of no boot")?;
+        must!(boot.newest < Some(version), "version {version} is not new");
+        let delta = boot.delta.take();
+        let landscape = match (&delta, known) {
+            (Some((base, text)), known) => {
+                let before = boot.snapshots.back().filter(|before| before.digest == *base);
+                let before = before.ok_or("a landscape follows another than the one before")?;
+                let next = before.landscape.with(text);
+                let next = next.map_err(|reason| format!("version {version}: {reason}"))?;
+                must!(next.digest() == digest, "version {version} is another landscape");
+                known.unwrap_or_else(|| Rc::new(next))
+            }
+            (None, Some(known)) => known,
+            (None, None) => Rc::new((self.load)(&digest)?),
         };
         self.landscapes.insert(digest, Rc::downgrade(&landscape));
-        if let Some(boot) = &mut self.boot {
-            must!(boot.newest < Some(version), "version {version} is not new");
-            boot.snapshot = Some(Snapshot { since: version, digest, landscape });
+        if self.landscapes.len() > 2 * LANDSCAPES_KEPT {
+            self.landscapes.retain(|_, landscape| landscape.strong_count() > 0);
         }
+        boot.snapshots.push_back(Snapshot { since: version, digest, landscape, delta });
         Ok(())
     }
 
@@ -320,6 +354,10 @@ impl<'a> Trail<'a> {
         self.boot = Some(Boot::new(boot, wall_ms, Vec::new(), state.written));
         for line in &state.landscapes {
             match line {
+                Line::Delta { base, text } => {
+                    let boot = self.boot.as_mut().ok_or("there is no boot")?;
+                    boot.delta = Some((*base, Rc::clone(text)));
+                }
                 Line::Snapshot { version, digest } => self.snapshot(*version, *digest)?,
                 Line::Epoch { version, number, states } => {
                     let boot = self.boot.as_mut().ok_or("there is no boot")?;
@@ -337,13 +375,22 @@ impl<'a> Trail<'a> {
 
 impl Boot {
     fn new(number: u64, wall_ms: u64, lanes: Vec<Lane>, written: u64) -> Self {
-        let (versions, newest) = (Versions::new(), None);
-        Self { number, wall_ms, lanes, written, snapshot: None, versions, newest, closed: None }
+        Self {
+            number,
+            wall_ms,
+            lanes,
+            written,
+            snapshots: VecDeque::new(),
+            delta: None,
+            versions: Versions::new(),
+            newest: None,
+            closed: None,
+        }
     }
 
     /// A snapshot's own version must have an epoch, or nobody can decide by it.
     fn has_epoch(&self, version: u32) -> Result<(), String> {
-        let since = self.snapshot.as_ref().map(|snapshot| snapshot.since);
+        let since = self.snapshots.back().map(|snapshot| snapshot.since);
         let fresh = self.newest < since;
         must!(!fresh || Some(version) == since, "version {since:?} has no epoch");
         Ok(())
@@ -351,7 +398,7 @@ impl Boot {
 
     fn epoch(&mut self, version: u32, number: u32, states: &[u8]) -> Result<(), String> {
         must!(self.newest < Some(version), "version {version} is not new");
-        let Some(Snapshot { since, digest, landscape }) = &self.snapshot else {
+        let Some(Snapshot { since, landscape, .. }) = self.snapshots.back() else {
             return Err("an epoch comes before any snapshot".to_owned());
         };
         must!(*since <= version, "version {version} is older than its snapshot");
@@ -366,7 +413,6 @@ impl Boot {
             number: version,
             epoch: number,
             since: *since,
-            digest: *digest,
             landscape: Rc::clone(landscape),
             states: states.to_vec(),
         };
@@ -386,8 +432,11 @@ impl Boot {
         let Some(lane) = self.lanes.get_mut(usize::from(number)) else {
             return Err(format!("lane {number} of {lanes}"));
         };
+        let moves = matches!(body, Body::Adoption { .. } | Body::Close { .. });
         lane.record(sequence, body, &self.versions, counts)?;
-        self.forget();
+        if moves {
+            self.forget();
+        }
         Ok(())
     }
 
@@ -401,34 +450,41 @@ impl Boot {
     /// Versions that no lane will decide by any more: lanes only go forward. What is still open
     /// holds its own.
     fn forget(&mut self) {
-        if self.versions.len() < 2 {
-            return;
+        if self.versions.len() > 1 {
+            let lowest = self.lowest();
+            while let Some(first) = self.versions.first_entry()
+                && *first.key() < lowest
+            {
+                first.remove();
+            }
         }
-        let lowest = self.lowest();
-        while let Some(first) = self.versions.first_entry()
-            && *first.key() < lowest
-        {
-            first.remove();
-        }
+        let begun = self.begun();
+        self.snapshots.drain(..begun);
+    }
+
+    /// The place of the snapshot that a state says first: the last whole one that is not newer than
+    /// that of the lowest version, or the newest where there is none.
+    fn begun(&self) -> usize {
+        let first = self.versions.range(self.lowest()..).next();
+        let since = first.map_or(u32::MAX, |(_, version)| version.since);
+        let old = self.snapshots.iter().take_while(|snapshot| snapshot.since <= since);
+        old.enumerate().filter(|(_, it)| it.delta.is_none()).last().map_or(0, |(place, _)| place)
     }
 
     /// What a state must say.
     fn state(&self, kept: u64) -> State {
         let mut landscapes = Vec::new();
-        let mut under = None;
-        for (number, version) in self.versions.range(self.lowest()..) {
-            if under != Some(version.since) {
-                let (version, digest) = (version.since, version.digest);
-                landscapes.push(Line::Snapshot { version, digest });
+        for snapshot in self.snapshots.iter().skip(self.begun()) {
+            let Snapshot { since, digest, delta, .. } = snapshot;
+            if let Some((base, text)) = delta {
+                landscapes.push(Line::Delta { base: *base, text: Rc::clone(text) });
             }
-            under = Some(version.since);
-            let states = version.states.clone();
-            landscapes.push(Line::Epoch { version: *number, number: version.epoch, states });
-        }
-        if let Some(Snapshot { since, digest, .. }) = &self.snapshot
-            && self.newest < Some(*since)
-        {
             landscapes.push(Line::Snapshot { version: *since, digest: *digest });
+            let under = self.versions.range(self.lowest()..);
+            for (number, version) in under.filter(|(_, version)| version.since == *since) {
+                let states = version.states.clone();
+                landscapes.push(Line::Epoch { version: *number, number: version.epoch, states });
+            }
         }
         let writer = WriterState {
             boot: self.number,

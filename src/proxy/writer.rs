@@ -26,9 +26,10 @@ use crate::config::settings::Audit;
 use crate::io::clock::{monotonic_ns, wall_ms};
 use crate::io::files::{Access, Directory};
 use crate::io::journal::Journal;
-use crate::snapshot::ServiceId;
-use crate::wire::limits::SEGMENT_MS_MAX;
+use crate::snapshot::{ServiceId, Snapshot};
+use crate::wire::limits::{DELTAS_BYTES_MAX, DELTAS_BYTES_MIN, DELTAS_PART, SEGMENT_MS_MAX};
 use std::io;
+use std::sync::Arc;
 
 /// See the module's text.
 pub struct Writer {
@@ -52,6 +53,8 @@ pub struct Writer {
     sequence: u64,
     /// The newest version of the landscape that was published while it ran and is in a frame.
     recorded: u32,
+    /// Its landscape, and how many bytes of deltas were said since a whole one.
+    last: Option<(Arc<Snapshot>, usize)>,
     segment: Option<Segment>,
     /// Bytes of the segment's openings.
     opened: u64,
@@ -114,6 +117,7 @@ impl Writer {
             number,
             sequence: 0,
             recorded: 0,
+            last: None,
             segment: None,
             opened: 0,
             abandoned: None,
@@ -153,7 +157,7 @@ impl Writer {
         });
         let history = &self.history;
         self.frame.fill(|out| history.crashed(out));
-        self.own_landscape(published, version);
+        self.own_landscape(published, version, None);
         let kept = self.history.kept();
         if kept > 0 {
             // A start reads no further back than to where the last process began.
@@ -171,11 +175,14 @@ impl Writer {
     /// As the disk's.
     pub fn publish(&mut self, published: &Published, version: u32) -> io::Result<()> {
         self.directory.is_there()?;
-        self.store_landscape(published)?;
         // A frame that a failed commit has left goes first.
         self.commit()?;
         if self.recorded < version {
-            self.own_landscape(published, version);
+            let delta = self.delta(published);
+            if delta.is_none() {
+                self.store_landscape(published)?;
+            }
+            self.own_landscape(published, version, delta);
             self.recorded = version;
         }
         self.commit()
@@ -185,17 +192,40 @@ impl Writer {
     fn store_landscape(&self, published: &Published) -> io::Result<()> {
         let snapshot = &published.snapshot;
         let name = format!("snapshots/{}.landscape", snapshot.digest_text());
-        let canonical = snapshot.canonical().as_bytes();
+        let canonical = snapshot.canonical();
+        let canonical = canonical.as_bytes();
         if self.directory.read(&name)?.as_deref() != Some(canonical) {
             self.directory.replace(&name, canonical, Access::Shared)?;
         }
         Ok(())
     }
 
-    fn own_landscape(&mut self, published: &Published, version: u32) {
+    /// What a landscape differs in from the one recorded last; `None` where its whole text is to be
+    /// stored. Every segment says again what was said since that: so it is bounded, by a part of the
+    /// text, which is as much as all of its changes then.
+    fn delta(&self, published: &Published) -> Option<(Hash, String)> {
+        let (before, said) = self.last.as_ref()?;
+        let delta = published.snapshot.delta(before);
+        let most = published.snapshot.canonical_bytes() / DELTAS_PART;
+        let most = most.clamp(DELTAS_BYTES_MIN, DELTAS_BYTES_MAX);
+        (said + delta.len() <= most).then_some((*before.digest(), delta))
+    }
+
+    fn own_landscape(
+        &mut self,
+        published: &Published,
+        version: u32,
+        delta: Option<(Hash, String)>,
+    ) {
         let snapshot = &published.snapshot;
+        let said = self.last.as_ref().filter(|_| delta.is_some()).map_or(0, |(_, said)| *said);
+        let said = said + delta.as_ref().map_or(0, |(_, delta)| delta.len());
+        self.last = Some((Arc::clone(snapshot), said));
+        if let Some((base, delta)) = delta {
+            self.own(&Record::Delta { base, text: delta.into_bytes().into() });
+        }
         self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
-        let services = (0..).map(ServiceId).take(snapshot.services().len());
+        let services = (0..).map(ServiceId).take(snapshot.service_places());
         let states: Vec<u8> =
             services.map(|service| published.epoch.state(service).to_byte()).collect();
         let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);

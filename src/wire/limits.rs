@@ -15,6 +15,17 @@ pub const MODES_MAX: usize = 16;
 pub const REQUIRE_CLAUSES_MAX: usize = 8;
 /// See [`REQUIRE_CLAUSES_MAX`].
 pub const REQUIRE_BYTES_MAX: usize = 1024;
+/// Bytes of changes that are recorded behind a landscape whose text is stored whole, as a part of
+/// that text: then the next is stored whole. So storing costs as much as recording what changes, a
+/// few times, and what a segment says again of it stays small.
+pub const DELTAS_PART: usize = 4;
+/// However small the text is: some thousand changes.
+pub const DELTAS_BYTES_MIN: usize = 1 << 20;
+/// However large it is: a quarter of a segment.
+pub const DELTAS_BYTES_MAX: usize = 16 << 20;
+/// Numbers of services, those included that stand empty: the states of all of them are a byte each
+/// in a frame of the trail.
+pub const SERVICES_MAX: usize = 1 << 22;
 /// Candidates of one capability: the worst-case denial scans them all, and stays below 1.5 µs.
 pub const CANDIDATES_MAX: usize = 65_536;
 /// Monadic attributes in one vocabulary, after sets of symbols and tails are spread out.

@@ -67,7 +67,7 @@ impl Pen {
 pub(crate) fn record(kind: u8, lane: u16, sequence: u64, body: &[u8]) -> Vec<u8> {
     let length = 16 + body.len();
     let length = u16::try_from(length).unwrap_or(0);
-    assert!(length > 0 || kind == b'E');
+    assert!(length > 0 || matches!(kind, b'E' | b'L'));
     let mut record = vec![kind, if kind == b'D' { 2 } else { 1 }];
     record.extend(length.to_le_bytes());
     record.extend(lane.to_le_bytes());
@@ -155,6 +155,42 @@ pub(crate) fn snapshot(sequence: u64, version: u32, digest: &Hash) -> Vec<u8> {
     let mut body = version.to_le_bytes().to_vec();
     body.extend(digest);
     record(b'S', WRITER, sequence, &body)
+}
+
+/// What the next snapshot differs in from the one of this digest.
+pub(crate) fn delta(sequence: u64, base: &Hash, text: &str) -> Vec<u8> {
+    let mut body = base.to_vec();
+    body.extend((text.len() as u32).to_le_bytes());
+    body.extend(text.as_bytes());
+    record(b'L', WRITER, sequence, &body)
+}
+
+/// The digest of a landscape's text, as the format says: of a root, of shards, of sections.
+pub(crate) fn landscape(text: &str) -> Hash {
+    let hex = |hash: Hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // Kind and name of each section, and its lines; the first is the common one.
+    let mut sections = vec![(String::new(), String::new(), String::new())];
+    for line in text.split_inclusive('\n') {
+        let mut quoted = line.split('"');
+        let word = quoted.next().unwrap().split(' ').next().unwrap();
+        if let (true, Some(name)) = (["capability", "service"].contains(&word), quoted.next()) {
+            sections.push((word.to_owned(), name.to_owned(), String::new()));
+        }
+        sections.last_mut().unwrap().2.push_str(line);
+    }
+    let common = sha(sections.remove(0).2.as_bytes());
+    sections.sort();
+    let mut shards: BTreeMap<u8, String> = BTreeMap::new();
+    for (kind, name, lines) in sections {
+        let line = format!("{kind} \"{name}\" {}\n", hex(sha(lines.as_bytes())));
+        shards.entry(sha(name.as_bytes())[0]).or_default().push_str(&line);
+    }
+    let first = text.lines().next().unwrap_or_default();
+    let mut root = format!("{first}\ncommon {}\n", hex(common));
+    for (number, lines) in shards {
+        root.push_str(&format!("shard {number:02x} {}\n", hex(sha(lines.as_bytes()))));
+    }
+    sha(root.as_bytes())
 }
 
 pub(crate) fn epoch(sequence: u64, version: u32, number: u32, states: &[u8]) -> Vec<u8> {

@@ -355,21 +355,84 @@ def speaks_of(rule, side, name):
     )
 
 
+SEMANTICS = "caio-landscape/2 caio-sem/1"
+
+
+def split(text):
+    """What is common, if it is said, the keys of sections that are gone, and those that are put."""
+    must(text.endswith("\n") or not text, "a text is cut off")
+    common, gone, put, here = None, [], {}, None
+    for line in text.split("\n")[:-1]:
+        words = Text(line)
+        if words.eat("gone "):
+            must(here is None, "what is gone stands behind what is not")
+            gone.append((words.match("(capability|service)"), words.need(" ") or words.quoted()))
+            words.end()
+        elif words.eat("capability "):
+            here = ("capability", words.quoted())
+            words.end()
+            must(here not in put, "a section is there twice")
+            put[here] = (0, [line])
+        elif words.eat("service "):
+            number = int(words.match("[0-9]+"))
+            words.need(" ")
+            here = ("service", words.quoted())
+            must(here not in put, "a section is there twice")
+            must(number < 1 << 22, "a service of too many")
+            put[here] = (number, [line])
+        elif here is not None:
+            put[here][1].append(line)
+        else:
+            must(not gone, "a line of no section")
+            common = (common or []) + [line]
+    must(common is None or common[0] == SEMANTICS, "another semantics")
+    must(len(gone) == len(set(gone)) and not set(gone) & set(put), "a section is gone and there")
+    return common, gone, put
+
+
+def name_of(common, sections):
+    """The digest of sections: a shard's number is the first byte of the hash of a name."""
+    shards = {}
+    text = lambda lines: "".join(line + "\n" for line in lines).encode()
+    for kind, name in sorted(sections):
+        number, lines = sections[kind, name]
+        words = Text(lines[0])
+        words.need(kind + " " if kind == "capability" else "service %d " % number)
+        start = words.at
+        words.quoted()
+        line = "%s %s %s" % (kind, lines[0][start : words.at], sha(text(lines)).hex())
+        shards.setdefault(sha(name)[0], []).append(line)
+    root = [SEMANTICS, "common " + sha(text(common)).hex()]
+    root += ["shard %02x %s" % (at, sha(text(shards[at])).hex()) for at in sorted(shards)]
+    return sha(text(root))
+
+
 class Landscape:
-    def __init__(self, text):
-        lines = text.split("\n")
-        must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
+    def __init__(self, text, before=None):
+        """Of a whole text, or of that of another and of what it differs in."""
+        common, gone, put = split(text)
+        self.common, self.sections = (before.common, dict(before.sections)) if before else (None, {})
+        if common is not None:
+            self.common = common
+        must(self.common is not None, "another semantics")
+        for key in gone:
+            must(self.sections.pop(key, None), "what was not there is gone")
+        self.sections.update(put)
+        self.digest = name_of(self.common, self.sections)
+        told = sorted((kind, number, name) for (kind, name), (number, _) in self.sections.items())
+        lines = sum([self.sections[kind, name][1] for kind, _, name in told], list(self.common))
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
         self.rules, self.deny, self.quotas = [], False, []
         hooks, named, asked, self.opens = [], {}, [], []
-        order = []
-        for line in lines[1:] if lines[-1] else lines[1:-1]:
+        for line in lines[1:]:
             word, space, _ = line.partition(" ")
             must(space, "a line of one word")
             it = Text(line)
             it.eat(word + " ")
             if word == "service":
+                number = int(it.match("[0-9]+"))
+                it.need(" ")
                 name = it.quoted()
                 it.need(" version ")
                 it.quoted()
@@ -380,7 +443,10 @@ class Landscape:
                 must(tier < 256, "a tier is too high")
                 it.match(" protocol http[12]")
                 it.end()
-                must(not self.services or self.services[-1][0] < name, "services are out of order")
+                must(len(self.services) <= number, "two services have one number")
+                # Whoever had a number and went has left it empty.
+                self.endpoints += [0] * (number - len(self.services))
+                self.services += [None] * (number - len(self.services))
                 weight = int.from_bytes(sha(name)[:8], "big")
                 self.services.append((name, tier, weight))
                 self.endpoints.append(0)
@@ -501,22 +567,20 @@ class Landscape:
                 operation = None if it.eat("none") else it.quoted()
                 target = []
                 self.requirements.append((caller, operation, target))
+            elif word == "capability":
+                known = self.needs.setdefault(it.quoted(), [])
             elif word == "needs":
-                name = it.quoted()
-                it.need(" ")
                 target = []
-                known = self.needs.setdefault(name, [])
                 must(int(it.match("[0-9]+")) == len(known), "needs are out of order")
                 it.end()
-                order.append(name)
                 known.append(target)
             elif word == "need":
                 target.append((line, it.condition()))
                 it.end()
             else:
-                known = "vocabulary declared attribute grpc http header caller network fact seed"
-                must(word in known.split(), "a line of no meaning")
-        must(order == sorted(order) and set(order) <= set(offers), "needs are out of order")
+                words = "vocabulary declared attribute tls grpc http header caller network fact seed"
+                must(word in words.split(), "a line of no meaning")
+        must(set(self.needs) == set(offers), "a capability is not both offered and told of")
         must(all(set(ids) <= set(hooks) for ids in named.values()), "there is no such hook")
         numbers = {at: [hooks.index(one) for one in ids] for at, ids in named.items()}
         asked = numbers.get(None, [])
@@ -818,7 +882,7 @@ class Trail:
         )
         self.closed, self.state, self.opened, self.unseen = None, None, False, None
         self.kept = 0 if first == 0 else None
-        self.openings = {}
+        self.openings, self.chain, self.delta = {}, [], None
 
     def segment(self, first):
         self.end_segment()
@@ -949,7 +1013,7 @@ class Trail:
     def add(self, kind, lane, sequence, body):
         state = self.state
         if len(state["landscapes"]) < state["due"]:
-            must(lane == WRITER and sequence == 0 and kind in b"SE", "a state's landscapes")
+            must(lane == WRITER and sequence == 0 and kind in b"LSE", "a state's landscapes")
             state["landscapes"].append((chr(kind), body))
         elif state["entries"]:
             must(kind == ord("R") and lane == len(state["lanes"]) - 1, "a state's requirements")
@@ -992,22 +1056,27 @@ class Trail:
     def landscapes(self):
         known = [lane.version or 0 for lane in self.lanes if not lane.closed]
         lowest = min(known, default=self.newest)
-        found, under = [], None
-        for number, (digest, states, own, since) in sorted(self.versions.items()):
-            if number >= lowest:
-                if under != since:
-                    found.append(("S", struct.pack("<I32s", since, digest)))
-                found.append(("E", struct.pack("<III", number, own, len(states)) + states))
-                under = since
-        if self.snapshot is not None and self.snapshot[0] > self.newest:
-            found.append(("S", struct.pack("<I32s", *self.snapshot)))
+        kept = [(number, it) for number, it in sorted(self.versions.items()) if number >= lowest]
+        # From the last whole one on that is not newer than that of the lowest version.
+        oldest = kept[0][1][3] if kept else 1 << 32
+        whole = [at for at, it in enumerate(self.chain) if it[2] is None and it[0] <= oldest]
+        found = []
+        for version, digest, delta in self.chain[whole[-1] if whole else 0 :]:
+            if delta is not None:
+                found.append(("L", delta))
+            found.append(("S", struct.pack("<I32s", version, digest)))
+            for number, (_, states, own, since) in kept:
+                if since == version:
+                    found.append(("E", struct.pack("<III", number, own, len(states)) + states))
         return found
 
     def take(self, state):
         self.written, self.boot, self.wall, _, _ = state["writer"]
         self.versions, self.snapshot, self.newest, self.lanes = {}, None, -1, []
+        self.chain, self.delta = [], None
+        takes = {"L": self.take_delta, "S": self.take_snapshot, "E": self.take_epoch}
         for kind, body in state["landscapes"]:
-            self.take_snapshot(body) if kind == "S" else self.take_epoch(body)
+            takes[kind](body)
         for following, fields, open_ones, entries in state["lanes"]:
             lane = Lane()
             lane.next = lane.begun = following
@@ -1042,6 +1111,7 @@ class Trail:
         self.boot, self.closed, self.written = number, None, 1
         self.lanes = [Lane() for _ in range(lanes)]
         self.versions, self.snapshot, self.newest = {}, None, -1
+        self.chain, self.delta = [], None
 
     def crash(self, lane, sequence, body):
         boot, count = struct.unpack("<QI", body[:12])
@@ -1061,16 +1131,29 @@ class Trail:
         if not due[2]:
             del self.left[0]
 
+    def take_delta(self, body):
+        (size,) = struct.unpack("<I", body[32:36])
+        must(size == len(body) - 36, "a record's length differs")
+        self.delta = body
+
     def take_snapshot(self, body):
         version, digest = struct.unpack("<I32s", body)
         must(version > self.newest, "a version is not new")
-        if digest not in self.snapshots:
+        delta, self.delta = self.delta, None
+        if delta is not None:
+            base = self.snapshot and self.snapshot[1]
+            must(base == delta[:32], "a landscape follows another than the one before")
+            landscape = Landscape(delta[36:].decode(), self.snapshots[base])
+            must(landscape.digest == digest, "a snapshot has another text")
+            self.snapshots.setdefault(digest, landscape)
+        elif digest not in self.snapshots:
             path = os.path.join(self.directory, "snapshots", digest.hex() + ".landscape")
             with open(path, "rb") as file:
-                text = file.read()
-            must(sha(text) == digest, "a snapshot has another text")
-            self.snapshots[digest] = Landscape(text.decode())
+                landscape = Landscape(file.read().decode())
+            must(landscape.digest == digest, "a snapshot has another text")
+            self.snapshots[digest] = landscape
         self.snapshot = (version, digest)
+        self.chain.append((version, digest, delta))
 
     def take_epoch(self, body):
         version, number, services = struct.unpack("<III", body[:12])
@@ -1085,7 +1168,10 @@ class Trail:
         self.newest = version
 
     def writer(self, kind, body, begun):
-        if kind == ord("S"):
+        must(self.delta is None or kind == ord("S"), "no snapshot follows what it differs in")
+        if kind == ord("L"):
+            self.take_delta(body)
+        elif kind == ord("S"):
             self.take_snapshot(body)
         elif kind == ord("E"):
             since = self.snapshot[0] if self.snapshot else 0
@@ -1205,7 +1291,7 @@ class Trail:
         must(size == len(caller), "a record's length differs")
         it["known"], it["caller"] = dict(facts), caller
         it["known"].update(dict.fromkeys(hidden))
-        version, early = lane.version, False
+        version, early, parent = lane.version, False, None
         if it["attempt"] == 0:
             must(it["parent"] == NO_PARENT and not it["tried"], "a first attempt has a parent")
         else:
@@ -1224,7 +1310,8 @@ class Trail:
                 parent["spent"] = True
         must(it["version"] == version, "decided by another version")
         self.counts[["routes", "denials", "refusals"][it["verdict"]]] += 1
-        known = version in self.versions
+        known = parent["seen"] if parent is not None and not early else self.holds(lane, version)
+        it["seen"] = known
         asked, lane.asked = lane.asked, []
         if known:
             governed(self.snapshots[self.versions[version][0]], it, asked)
@@ -1235,6 +1322,14 @@ class Trail:
         it["stated"] = self.stated(lane, it)
         lane.open[sequence] = it
         lane.next += 1
+
+    def holds(self, lane, version):
+        """Whether a version is known that some lane may decide by, or that one of this lane keeps."""
+        kept = [one for one in [*lane.open.values(), *lane.done.values()] if one["ns"]]
+        kept = [one["version"] for one in kept if one["seen"]] + [lane.version]
+        lanes = [one.version or 0 for one in self.lanes if not one.closed]
+        held = version in kept or version >= min(lanes, default=self.newest)
+        return held and version in self.versions
 
     def stated(self, lane, it):
         """The text that a header stood for; its number may mean another later."""
@@ -1330,8 +1425,10 @@ def read_records(trail, chain, leaves, begins, data, count):
     for place in range(count):
         must(at + 16 <= len(data), "a record is cut off")
         length = struct.unpack("<H", data[at + 2 : at + 4])[0]
-        if data[at] == ord("E") and length == 0:
-            length = 28 + struct.unpack("<I", data[at + 24 : at + 28])[0]
+        if data[at] in b"EL" and length == 0:
+            # It is longer than its length can say: what its last field counts says how long.
+            counted = at + (24 if data[at] == ord("E") else 48)
+            length = counted - at + 4 + struct.unpack("<I", data[counted : counted + 4])[0]
             must(length > 65535, "a record's length has two spellings")
         must(16 <= length <= len(data) - at, "a record is cut off")
         record = data[at : at + length]
@@ -1385,6 +1482,7 @@ def read_all(directory, names, size, root, trail, chain, leaves, gaps):
             read_records(trail, chain, leaves, at == 0, records, count)
             must(not trail.left, "the record X of a lane is missing")
             must(trail.closed in (None, number + 1), "the close counts other frames")
+            must(trail.delta is None, "no snapshot follows what it differs in")
             leaves.append(sha(b"\0", data[at + whole - 32 : at + whole]))
             at += whole
             if len(leaves) == size:

@@ -5,7 +5,7 @@ use super::limits::{self, Limiter};
 use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
 use super::world::World;
 use caio::balance::epoch::{Epoch, State};
-use caio::compiler::compile_with;
+use caio::compiler::{compile_with, update};
 use caio::config::model::Condition;
 use caio::config::quota::{Decided, Subject};
 use caio::contract::logic::{Cnf, Facts};
@@ -190,6 +190,8 @@ struct Epochs {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) states: u64,
+    /// Landscapes told by what they differ in from the one before.
+    pub(crate) deltas: u64,
     pub(crate) payloads: u64,
     pub(crate) commitments: u64,
     /// Decisions that rest on a commitment.
@@ -204,6 +206,7 @@ impl Told {
     /// Both together.
     pub(crate) fn and(mut self, other: &Self) -> Self {
         self.states += other.states;
+        self.deltas += other.deltas;
         self.payloads += other.payloads;
         self.commitments += other.commitments;
         self.committed += other.committed;
@@ -228,6 +231,8 @@ pub(crate) struct Story {
     epochs: Vec<Epochs>,
     /// A snapshot that no epoch followed yet.
     fresh: Option<(u32, log::Hash)>,
+    /// All snapshots of this boot, and the record of what some differ in from the one before.
+    chain: Vec<(u32, log::Hash, Option<Vec<u8>>)>,
     kept: u64,
     pub(crate) told: Told,
     pub(crate) verdicts: [u64; 3],
@@ -252,6 +257,7 @@ impl Story {
             boot: 0,
             epochs: Vec::new(),
             fresh: None,
+            chain: Vec::new(),
             kept: 0,
             told: Told::default(),
             verdicts: [0; 3],
@@ -324,16 +330,20 @@ impl Story {
         let lowest = self.lanes.iter().filter(|lane| !lane.closed).map(adopted).min();
         let newest = self.epochs.last().map_or(0, |epoch| epoch.version);
         let from = lowest.unwrap_or(newest);
-        let (mut records, mut under) = (Vec::new(), None);
-        for epoch in self.epochs.iter().filter(|epoch| epoch.version >= from) {
-            if under != Some(epoch.since) {
-                records.push(log::snapshot(0, epoch.since, &epoch.digest));
-                under = Some(epoch.since);
+        let kept = || self.epochs.iter().filter(|epoch| epoch.version >= from);
+        let oldest = kept().next().map_or(u32::MAX, |epoch| epoch.since);
+        // From the last whole one on that all that is kept can be made from.
+        let whole = |(version, _, delta): &(_, _, Option<_>)| *version <= oldest && delta.is_none();
+        let begun = self.chain.iter().rposition(whole).unwrap_or(0);
+        let mut records = Vec::new();
+        for (version, digest, delta) in self.chain.iter().skip(begun) {
+            records.extend(delta.clone());
+            records.push(log::snapshot(0, *version, digest));
+            for epoch in kept().filter(|epoch| epoch.since == *version) {
+                records.push(log::epoch(0, epoch.version, epoch.version, &epoch.states));
             }
-            records.push(log::epoch(0, epoch.version, epoch.version, &epoch.states));
         }
-        let fresh = self.fresh.map(|(version, digest)| log::snapshot(0, version, &digest));
-        records.into_iter().chain(fresh).collect()
+        records
     }
 
     fn boot(
@@ -351,6 +361,7 @@ impl Story {
         self.log.frames.push(Frame { records, begins: true, openings: Vec::new() });
         (self.written, self.boot) = (1, number);
         self.epochs.clear();
+        self.chain.clear();
         self.lanes = (0..lanes).map(|_| Lane::default()).collect();
         self.landscape = None;
         self.publish(true);
@@ -434,10 +445,30 @@ impl Story {
     fn publish(&mut self, fresh: bool) {
         self.versions += self.rng.u32(1..3);
         let version = self.versions;
-        let known = self.landscape.as_ref().filter(|_| !fresh);
-        let mut packed = known.is_some_and(|known| known.packed);
+        let before = self.landscape.clone();
+        let known = before.as_ref().filter(|_| !fresh);
+        let mut packed = before.as_ref().is_some_and(|known| known.packed);
+        let changed = before.as_ref().filter(|_| fresh && self.rng.u8(..3) > 0);
+        let changed = changed.and_then(|before| {
+            let (world, changes) = before.world.changed(&mut self.rng);
+            let snapshot = update(&before.snapshot, &changes).ok()?;
+            (snapshot.capability_count() > 0).then_some((before, world, snapshot))
+        });
         let (world, snapshot) = match known {
             Some(known) => (Rc::clone(&known.world), Rc::clone(&known.snapshot)),
+            None if let Some((before, world, snapshot)) = changed => {
+                let (base, digest) = (*before.snapshot.digest(), *snapshot.digest());
+                let delta = snapshot.delta(&before.snapshot);
+                self.write(|sequence| log::delta(sequence, &base, &delta));
+                // Both stand in one frame.
+                let record = log::snapshot(self.written, version, &digest);
+                self.log.frames.last_mut().unwrap().records.push(record);
+                self.written += 1;
+                self.chain.push((version, digest, Some(log::delta(0, &base, &delta))));
+                self.fresh = Some((version, digest));
+                self.told.deltas += 1;
+                (Rc::new(world), Rc::new(snapshot))
+            }
             None => {
                 let mut world = loop {
                     let world = match self.plot.crowded && self.rng.u8(..4) == 0 {
@@ -459,15 +490,16 @@ impl Story {
                 self.rng.shuffle(&mut registered.services);
                 let snapshot = compile_with(&registered.parts(), layout).unwrap();
                 let digest = *snapshot.digest();
-                let text = snapshot.canonical().to_owned();
+                let text = snapshot.canonical();
                 self.log.snapshots.insert(snapshot.digest_text(), text);
                 self.write(|sequence| log::snapshot(sequence, version, &digest));
+                self.chain.push((version, digest, None));
                 self.fresh = Some((version, digest));
                 (Rc::new(world), Rc::new(snapshot))
             }
         };
         let bad = self.rng.usize(..4);
-        let states = snapshot.services().iter().map(|_| {
+        let states = (0..snapshot.service_places()).map(|_| {
             let rng = &mut self.rng;
             (rng.usize(..8) < bad, rng.usize(..8) < bad, rng.u8(..3))
         });
@@ -550,7 +582,7 @@ impl Story {
         if explicit > 0 && rng.bool() {
             call.host = ["h0", "h1", "h2"][rng.usize(..explicit)];
         } else {
-            let capabilities = snapshot.capabilities().len();
+            let capabilities = snapshot.capability_count();
             (call.host, call.path) = ("z", format!("/c{}", rng.usize(..capabilities)));
             call.method = if rng.u8(..20) == 0 { "GET" } else { "POST" };
         }

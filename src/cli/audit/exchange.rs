@@ -2,6 +2,7 @@
 //! mean.
 
 use super::id::Id;
+use super::landscapes::Chain;
 use super::trail::{Met, Seen, Trail};
 use crate::audit::asked::Asked;
 use crate::audit::names::openings_name;
@@ -244,11 +245,15 @@ pub fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(escape).collect()
 }
 
-/// The stored snapshots of a trail, rebuilt once each.
+/// The snapshots of a trail, rebuilt from what is stored and recorded of them.
 #[derive(Default)]
 pub struct Snapshots {
     known: BTreeMap<Hash, Result<Rc<Snapshot>, String>>,
+    recorded: Chain,
 }
+
+/// Snapshots kept: those of a few landscapes at once are asked for.
+const SNAPSHOTS_KEPT: usize = 64;
 
 impl Snapshots {
     /// The snapshot of this digest.
@@ -256,7 +261,19 @@ impl Snapshots {
     /// # Errors
     /// Why it is not to be had.
     pub fn take(&mut self, trail: &Trail, digest: &Hash) -> Result<Rc<Snapshot>, String> {
-        self.known.entry(*digest).or_insert_with(|| rebuilt(trail, digest).map(Rc::new)).clone()
+        if let Some(known) = self.known.get(digest) {
+            return known.clone();
+        }
+        if self.known.len() >= SNAPSHOTS_KEPT {
+            self.known.retain(|_, known| known.is_err());
+        }
+        let made = match stored_text(trail, digest) {
+            Ok(Some(text)) => rebuilt(digest, &text).map(Rc::new),
+            Ok(None) => self.recorded.find(trail, digest),
+            Err(what) => Err(what),
+        };
+        self.known.insert(*digest, made.clone());
+        made
     }
 
     /// Why some are not to be had.
@@ -278,11 +295,20 @@ impl Snapshots {
     }
 }
 
-fn rebuilt(trail: &Trail, digest: &Hash) -> Result<Snapshot, String> {
-    let name = format!("snapshots/{}.landscape", hex(digest));
-    let text = trail.file(&name)?.ok_or_else(|| format!("{name} is missing"))?;
-    let text = String::from_utf8(text).map_err(|_| format!("{name} is no text"))?;
-    let snapshot = stored::snapshot(&text).map_err(|what| format!("{name}: {what}"))?;
+/// The name of the file that holds the whole text of a snapshot.
+pub(super) fn file_name(digest: &Hash) -> String {
+    format!("snapshots/{}.landscape", hex(digest))
+}
+
+pub(super) fn stored_text(trail: &Trail, digest: &Hash) -> Result<Option<String>, String> {
+    let name = file_name(digest);
+    let text = trail.file(&name)?.map(String::from_utf8).transpose();
+    text.map_err(|_| format!("{name} is no text"))
+}
+
+pub(super) fn rebuilt(digest: &Hash, text: &str) -> Result<Snapshot, String> {
+    let name = file_name(digest);
+    let snapshot = stored::snapshot(text).map_err(|what| format!("{name}: {what}"))?;
     let same = snapshot.digest() == digest;
     if same { Ok(snapshot) } else { Err(format!("{name} is not the text that its name says")) }
 }

@@ -11,6 +11,7 @@ pub mod export;
 pub mod filter;
 pub mod gather;
 pub mod id;
+mod landscapes;
 pub mod options;
 pub mod policy;
 pub mod prove;

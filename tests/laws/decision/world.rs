@@ -1,7 +1,7 @@
 //! Random worlds: small alphabets, so that everything meets everything.
 
 use caio::balance::epoch::{Epoch, State};
-use caio::compiler::{Governed, Parts};
+use caio::compiler::{Changed, Governed, Parts};
 use caio::config::model::{
     Caller, Condition, Contract, HostPattern, Interface, Offer, Operation, PathPattern, Protocol,
     Requirement, Route, Service,
@@ -411,6 +411,56 @@ impl World {
         }
     }
 
+    /// The world after some services came, changed or went, and these changes.
+    pub(crate) fn changed(&self, rng: &mut Rng) -> (Self, Vec<Changed>) {
+        let mut next = self.clone();
+        let mut changes = Vec::new();
+        for _ in 0..rng.usize(1..4) {
+            if rng.u8(..3) == 0 && next.services.len() > 1 {
+                let at = rng.usize(..next.services.len());
+                changes.push(Changed::Removed(next.services.remove(at).contract.service));
+                continue;
+            }
+            let service = next.another(rng);
+            let id = &service.contract.service;
+            next.services.retain(|it| it.contract.service != *id);
+            next.services.push(service.clone());
+            changes.push(Changed::Put(Arc::new(service)));
+        }
+        if rng.u8(..8) == 0 {
+            changes.push(Changed::Removed("nobody".to_owned()));
+        }
+        (next, changes)
+    }
+
+    /// A service that is new or another than it was. Now and then it can be called otherwise, or
+    /// offers what nobody else does.
+    fn another(&self, rng: &mut Rng) -> Service {
+        let id = match rng.bool() {
+            true => rng.choice(&self.services).unwrap().contract.service.clone(),
+            false => format!("s{:03}", rng.u8(..60)),
+        };
+        let strange = rng.u8(..6) == 0;
+        let most = if strange { 5 } else { 3 };
+        let chosen: BTreeSet<usize> = (0..rng.usize(1..3)).map(|_| rng.usize(..most)).collect();
+        let known = |at: &usize| {
+            let name = format!("c{at}");
+            let mut offers = self.services.iter().flat_map(|it| &it.contract.offers);
+            strange || offers.any(|offer| offer.capability == name)
+        };
+        let chosen: Vec<usize> = chosen.into_iter().filter(known).collect();
+        let mut offers: Vec<_> = chosen.into_iter().map(|at| self.offer(rng, at)).collect();
+        if rng.u8(..12) == 0
+            && let Some(Interface::Http(operations)) =
+                offers.first_mut().map(|offer| &mut offer.interface)
+        {
+            operations.push(operation(None, path(&format!("/x{}", rng.u8(..3)))));
+        }
+        let mut service = service(id, offers, rng.u8(..3));
+        service.contract.version = format!("1.0.{}", rng.u8(..9));
+        service
+    }
+
     pub(crate) fn parts(&self) -> Parts<'_> {
         Parts {
             services: &self.services,
@@ -758,8 +808,7 @@ impl World {
 
 /// An epoch with the services' states as a faulty engine reads them.
 pub(crate) fn misread(snapshot: &Snapshot, epoch: &Epoch, read: fn(State) -> State) -> Epoch {
-    let services = (0..).zip(snapshot.services());
-    let states: Vec<State> =
-        services.map(|(number, _)| read(epoch.state(ServiceId(number)))).collect();
+    let places = (0..).map(ServiceId).take(snapshot.service_places());
+    let states: Vec<State> = places.map(|service| read(epoch.state(service))).collect();
     Epoch::new(epoch.number(), states)
 }
