@@ -2,7 +2,7 @@
 
 mod callers;
 pub mod canonical;
-mod paths;
+pub(crate) mod paths;
 mod policies;
 mod routes;
 mod rows;
@@ -192,6 +192,7 @@ pub fn compile_with(parts: &Parts<'_>, layout: Layout) -> Result<Snapshot, Vec<P
         blocks,
         flat,
         table: RouteTable::build(&routes.rules, &routes.entries),
+        rules: routes.rules,
         routes: routes.entries,
         bound: routes.bound,
         requirements: requirements.iter().map(|r| (r.id.clone(), r.needs.clone())).collect(),

@@ -173,6 +173,8 @@ pub struct Snapshot {
     /// All offers again, for the re-check.
     pub(crate) flat: Flat,
     pub(crate) routes: Vec<RouteEntry>,
+    /// What each route matches, by [`RouteId`].
+    pub(crate) rules: Vec<table::Rule>,
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
     pub(crate) requirements: BTreeMap<String, Vec<Condition>>,
