@@ -13,6 +13,7 @@
 //!     governance   what hooks are asked before a decision, and what their answers mean
 //!  4  balance      the epoch: load view, health, drain
 //!     decide       which services are eligible, which one, why; why not the others
+//!     prover       what holds of a whole landscape, and a counter-example where it does not
 //!  3  compiler     config + contracts → snapshot, or every reason why not
 //!     snapshot     the immutable landscape, and its lookups
 //!  2  config       what an operator writes, typed; every fault at once
@@ -45,5 +46,6 @@ pub mod http2;
 pub mod identity;
 #[cfg(feature = "serve")]
 pub mod io;
+pub mod prover;
 pub mod snapshot;
 pub mod wire;

@@ -3,6 +3,7 @@
 use super::disk::Disk;
 use super::loading::{Loaded, load};
 use super::progress::while_it_takes;
+use super::proving::{Place, Proof, Weight, tell};
 use super::style::Output;
 use crate::snapshot::Snapshot;
 use crate::wire::fault::{Fault, quoted};
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 pub const HELP: &str = "\
 Read a configuration with all its contracts and the files it names, and report everything that is
 wrong with it. Certificates, keys, authorities, revocation lists, OCSP responses, key sets and API
-keys are opened as a start would open them; nothing is fetched.
+keys are opened as a start would open them; nothing is fetched. What is read is proved
+as it is at a start: that contracts can be kept, and what `[[prove]]` states.
 
 Usage: caio check -c FILE [--no-files]
 
@@ -74,7 +76,15 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     });
     match checked {
         Ok((loaded, warnings)) => {
+            let proof = while_it_takes("proving", || Proof::of(&loaded));
+            let place = Place::of(&path, &loaded.configuration, &[]);
+            if proof.is_refused() {
+                tell(&proof, &place, Weight::Binding, err)?;
+                return Ok(WRONG);
+            }
             summary(&path, &loaded, &warnings, out)?;
+            tell(&proof, &place, Weight::Advisory, out)?;
+            writeln!(out.writer, "  {}", proof.cost())?;
             Ok(FINE)
         }
         Err(faults) => {

@@ -6,6 +6,7 @@ pub mod check;
 pub mod companion;
 #[cfg(feature = "serve")]
 pub mod demo;
+pub mod diff;
 pub mod disk;
 pub mod explain;
 #[cfg(feature = "serve")]
@@ -14,11 +15,15 @@ pub mod loading;
 #[cfg(feature = "serve")]
 mod opened;
 pub mod progress;
+pub mod prove;
+mod proving;
 #[cfg(feature = "serve")]
 mod reloading;
 #[cfg(feature = "serve")]
 pub mod run;
+pub mod second;
 pub mod style;
+pub mod upgrade;
 
 use crate::wire::fault::quoted;
 use check::{FINE, USAGE, WRONG};
@@ -34,6 +39,9 @@ Verbs:
   demo      example services and a gateway in front of them, to try with curl
   run       serve: route each call by contract
   check     read a configuration and report everything that is wrong with it
+  prove     what holds of a landscape, and a request that shows what does not
+  diff      which calls may come where after a change, and could not before
+  upgrade   whether a new contract may take the place of an old one
   explain   why a request is routed as it is, or was, and why not otherwise
   policy    what each policy rule did, from the trail
   audit     read the trail of decisions: tail, query, show, verify, prove, replay, export
@@ -51,6 +59,9 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
     };
     let written = match verb {
         "check" => return check::run(rest, out, err),
+        "prove" => return prove::run(rest, out, err),
+        "diff" => return diff::run(rest, out, err),
+        "upgrade" => return upgrade::run(rest, out, err),
         "audit" => return audit::run(rest, out, err),
         "policy" => return audit::policy::run(rest, out, err),
         "explain" => return explain::run(rest, out, err),

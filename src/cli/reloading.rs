@@ -4,6 +4,7 @@ use super::check::{notices, report};
 use super::disk::Disk;
 use super::keeping::Keeping;
 use super::loading::{Loaded, compile_at, load};
+use super::proving::{Place, Proof, Weight, tell};
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
@@ -77,6 +78,15 @@ enum Known {
     Impossible,
 }
 
+/// What a landscape must not lack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusing {
+    /// Whatever does not hold is only told.
+    Nothing,
+    /// What is not known to hold refuses it.
+    Unproved,
+}
+
 /// Certificates are looked at once in so many looks, which is about once a second.
 const CERTIFICATE_LOOKS: u32 = 10;
 
@@ -133,7 +143,8 @@ impl Files {
         if gateway.published().snapshot.next_expiry().is_some_and(|end_s| end_s <= now_s) {
             // From what is known: an override ends whether or not the files can be read just then.
             return match compile_at(self.configuration.clone(), &self.path, now_s) {
-                Ok(loaded) => self.adopt(loaded, gateway, err),
+                // What an override let through ends, whatever has to hold besides.
+                Ok(loaded) => self.adopt(loaded, Refusing::Nothing, gateway, err),
                 Err(faults) => report(&faults, err),
             };
         }
@@ -152,11 +163,23 @@ impl Files {
             let what = "the settings of the process have changed, and hold from its next start";
             writeln!(err.writer, "caio: {what}")?;
         }
-        self.adopt(loaded, gateway, err)
+        self.adopt(loaded, Refusing::Unproved, gateway, err)
     }
 
-    fn adopt(&mut self, loaded: Loaded, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
+    fn adopt(
+        &mut self,
+        loaded: Loaded,
+        refusing: Refusing,
+        gateway: &Gateway,
+        err: &mut Output<'_>,
+    ) -> io::Result<()> {
         let named = loaded.snapshot.digest_text();
+        let proof = Proof::of(&loaded);
+        let place = Place::of(&self.path, &loaded.configuration, gateway.addresses());
+        tell(&proof, &place, Weight::Binding, err)?;
+        if proof.is_refused() && refusing == Refusing::Unproved {
+            return writeln!(err.writer, "caio: nothing was changed");
+        }
         let before = gateway.published();
         let services = &loaded.configuration.services;
         let upstreams = match Upstreams::read(services, Some(&before.upstreams)) {
@@ -181,12 +204,15 @@ impl Files {
             return writeln!(err.writer, "caio: read again, snapshot {named} as before");
         }
         let services = loaded.snapshot.service_count();
+        let place = Place::of(&self.path, &self.configuration, gateway.addresses());
+        tell(&proof, &place, Weight::Advisory, err)?;
         for notice in notices(&loaded.snapshot) {
             writeln!(err.writer, "caio: {notice}")?;
         }
+        let cost = proof.cost();
         let quotas = before.quotas.followed_by(loaded.snapshot.quotas());
         gateway.publish(published(loaded.snapshot, upstreams, quotas, identities));
-        writeln!(err.writer, "caio: {services} services, snapshot {named} from now on")
+        writeln!(err.writer, "caio: {services} services, snapshot {named} from now on, {cost}")
     }
 
     /// What the files make of how callers are known; told why, where that cannot be.

@@ -6,6 +6,7 @@ use super::disk::Disk;
 use super::keeping::Keeping;
 use super::loading::load;
 use super::progress::while_it_takes;
+use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::{Files, first, tell_insecure};
 use super::style::Output;
 use crate::admin;
@@ -64,6 +65,13 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
+    let proof = while_it_takes("proving", || Proof::of(&loaded));
+    let place = Place::of(&path, &loaded.configuration, &[]);
+    if proof.is_refused() {
+        tell(&proof, &place, Weight::Binding, err)?;
+        return Ok(WRONG);
+    }
+    tell(&proof, &place, Weight::Advisory, err)?;
     process::catch_termination()?;
     process::catch_reload()?;
     process::raise_descriptor_limit();
@@ -107,7 +115,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     for warning in gateway.certificate_warnings() {
         writeln!(err.writer, "caio: {warning}")?;
     }
-    writeln!(out.writer, "caio: {services} services, snapshot {named}")?;
+    writeln!(out.writer, "caio: {services} services, snapshot {named}, {}", proof.cost())?;
     for notice in notices {
         writeln!(out.writer, "caio: {notice}")?;
     }

@@ -11,7 +11,7 @@ mod build;
 mod callers;
 pub mod canonical;
 mod offers;
-mod paths;
+pub(crate) mod paths;
 mod policies;
 mod routes;
 mod rows;

@@ -4,13 +4,13 @@ use crate::config::model::{HostPattern, Operation, PathPattern};
 use crate::snapshot::pattern::path_matches;
 
 /// Whether every call of `inner` is one of `outer`.
-pub(super) fn covers(outer: &Operation, inner: &Operation) -> bool {
+pub(crate) fn covers(outer: &Operation, inner: &Operation) -> bool {
     (outer.method.is_none() || outer.method == inner.method)
         && path_covers(&outer.path, &inner.path)
 }
 
 /// Whether some call is one of both.
-pub(super) fn meets(a: &Operation, b: &Operation) -> bool {
+pub(crate) fn meets(a: &Operation, b: &Operation) -> bool {
     (a.method.is_none() || b.method.is_none() || a.method == b.method)
         && path_meets(&a.path, &b.path)
 }
@@ -72,7 +72,7 @@ fn meets_segment(a: Option<&str>, b: Option<&str>) -> bool {
 }
 
 /// The whole segments of a prefix: `/a/b/` has `a` and `b`, `/` none.
-fn segments(prefix: &str) -> Vec<&str> {
+pub(crate) fn segments(prefix: &str) -> Vec<&str> {
     let inner = prefix.strip_prefix('/').unwrap_or(prefix);
     match inner.strip_suffix('/') {
         Some(inner) => inner.split('/').collect(),
@@ -81,7 +81,7 @@ fn segments(prefix: &str) -> Vec<&str> {
 }
 
 /// A path of the pattern, for people.
-pub(super) fn sample_path(path: &PathPattern) -> String {
+pub(crate) fn sample_path(path: &PathPattern) -> String {
     match path {
         PathPattern::Exact(path) => path.clone(),
         PathPattern::Prefix(prefix) => format!("{prefix}x"),
@@ -93,7 +93,7 @@ pub(super) fn sample_path(path: &PathPattern) -> String {
 }
 
 /// A host of the pattern, for people.
-pub(super) fn sample_host(host: Option<&HostPattern>) -> String {
+pub(crate) fn sample_host(host: Option<&HostPattern>) -> String {
     match host {
         None => "any.example".to_owned(),
         Some(HostPattern::Exact(name)) => name.clone(),

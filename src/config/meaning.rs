@@ -35,6 +35,16 @@ impl Meaning<'_> {
         self.condition(Scope::Promises, name, text, faults)
     }
 
+    /// An expression over request and caller, and over what services promise as `service.…`.
+    pub(super) fn claim(
+        &self,
+        name: &str,
+        text: Text<'_>,
+        faults: &mut Faults,
+    ) -> Option<Condition> {
+        self.condition(Scope::Everything, name.to_owned(), text, faults)
+    }
+
     /// The negation of an expression over request and caller.
     pub(super) fn no_demand(
         &self,

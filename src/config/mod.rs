@@ -21,6 +21,7 @@ mod meaning;
 pub mod model;
 mod pattern;
 pub mod policy;
+pub mod prove;
 pub mod quota;
 mod relations;
 pub mod settings;
@@ -36,7 +37,7 @@ use crate::wire::document::{Source, Table, Text};
 use crate::wire::fault::{Fault, Faults};
 use files::{Reader, resolve};
 use meaning::Meaning;
-use model::Configuration;
+use model::{Configuration, Contract};
 use relations::{Relations, Seen};
 use settings::Settings;
 use sha2::{Digest, Sha256};
@@ -53,6 +54,43 @@ pub fn load(files: &dyn FileSource, path: &Path) -> Result<Configuration, Vec<Fa
     let loaded = load_into(files, path, &mut faults);
     match loaded {
         Some(configuration) if faults.is_empty() => Ok(configuration),
+        _ => Err(faults.into_sorted()),
+    }
+}
+
+/// Reads one contract by itself, in the terms of a vocabulary.
+///
+/// # Errors
+/// Every fault of it.
+pub fn load_contract(
+    files: &dyn FileSource,
+    path: &Path,
+    vocabulary: &Vocabulary,
+) -> Result<Contract, Vec<Fault>> {
+    let mut faults = Faults::new();
+    let source = Reader::new(files).read_first(path, &mut faults);
+    let document = source.as_ref().and_then(|source| relations::parse(source, &mut faults));
+    let meaning = Meaning(Some(vocabulary));
+    let read = document.as_ref().and_then(|document| {
+        contracts::read(document.root(), contracts::Form::File, &meaning, &mut faults)
+    });
+    match read {
+        Some((_, contract)) if faults.is_empty() => Ok(contract),
+        _ => Err(faults.into_sorted()),
+    }
+}
+
+/// Reads one vocabulary by itself.
+///
+/// # Errors
+/// Every fault of it.
+pub fn load_vocabulary(files: &dyn FileSource, path: &Path) -> Result<Vocabulary, Vec<Fault>> {
+    let mut faults = Faults::new();
+    let source = Reader::new(files).read_first(path, &mut faults);
+    let document = source.as_ref().and_then(|source| relations::parse(source, &mut faults));
+    let read = document.as_ref().and_then(|it| Vocabulary::read(it.root(), &mut faults));
+    match read {
+        Some(vocabulary) if faults.is_empty() => Ok(vocabulary),
         _ => Err(faults.into_sorted()),
     }
 }
@@ -108,8 +146,16 @@ fn assemble(
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
-    let Relations { services, routes, requirements, callers, policies, origins, hooks: _ } =
-        relations;
+    let Relations {
+        services,
+        routes,
+        requirements,
+        callers,
+        policies,
+        invariants,
+        origins,
+        hooks: _,
+    } = relations;
     settings.hooks.deciding = hook::deciding_fields(&vocabulary, &routes, &settings.routing);
     Some(Configuration {
         digest,
@@ -120,6 +166,7 @@ fn assemble(
         requirements,
         callers,
         policies,
+        invariants,
         origins,
     })
 }

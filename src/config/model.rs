@@ -2,6 +2,7 @@
 
 use super::depth::Depth;
 use super::policy::{Policies, Stance};
+use super::prove::Invariant;
 use super::settings::Settings;
 use super::tls::ServiceTls;
 use crate::contract::logic::{Cnf, Mode};
@@ -180,6 +181,8 @@ pub struct Configuration {
     pub callers: Vec<Caller>,
     /// Who may call what.
     pub policies: Policies,
+    /// What has to hold of the landscape; their ids are unique.
+    pub invariants: Vec<Invariant>,
     /// Where each of these was written, for faults that are found later.
     pub origins: Origins,
 }
@@ -208,4 +211,6 @@ pub struct Origins {
     pub callers: BTreeMap<String, Origin>,
     /// By id of a policy or an override.
     pub rules: BTreeMap<String, Origin>,
+    /// By id of an invariant.
+    pub invariants: BTreeMap<String, Origin>,
 }

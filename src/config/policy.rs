@@ -304,50 +304,71 @@ fn read_override<'d>(
     Some((id, over))
 }
 
-fn read_id<'d>(table: &mut Table<'d>, noun: &str, faults: &mut Faults) -> Option<Text<'d>> {
+pub(super) fn read_id<'d>(
+    table: &mut Table<'d>,
+    noun: &str,
+    faults: &mut Faults,
+) -> Option<Text<'d>> {
     let id = table.required_string("id", faults)?;
     pattern::name(id, noun, faults).map(|_| id)
 }
 
 fn read_scope(table: &mut Table<'_>, faults: &mut Faults) -> Scope {
-    let mut patterns = |key: &'static str, check: fn(Text<'_>, &mut Faults)| {
-        let before = faults.count();
-        let texts = table.strings(key, faults);
-        let place = table.place_of(key)?;
-        if texts.is_empty() && faults.count() == before {
-            let what = format!("`{key}` is empty, so the rule speaks of nothing");
-            faults.push(place.fault(what, format!("name some, or drop `{key}` for all")));
-        }
-        if texts.len() > POLICY_PATTERNS_MAX {
-            let what = format!("{} `{key}` are more than {POLICY_PATTERNS_MAX}", texts.len());
-            faults.push(place.fault(what, "use a prefix, `\"team/*\"`, or split the rule"));
-            return Some(Vec::new());
-        }
-        let mut seen = BTreeMap::new();
-        let mut patterns = Vec::with_capacity(texts.len());
-        for text in texts {
-            check(text, faults);
-            if unique(&mut seen, text.value.to_owned(), text, "pattern", faults) {
-                patterns.push(IdPattern::of(text.value));
-            }
-        }
-        patterns.sort();
-        Some(patterns)
-    };
     Scope {
-        callers: patterns("callers", |text, faults| {
-            check_caller_id(text, faults);
-            check_stars(text, text.value, faults);
-        }),
-        capabilities: patterns("capabilities", check_pattern),
-        services: patterns("services", check_pattern),
+        callers: read_callers(table, faults),
+        capabilities: read_patterns(table, "capabilities", check_pattern, faults),
+        services: read_patterns(table, "services", check_pattern, faults),
         // An operation may begin with the star that is any method.
-        routes: patterns("routes", |text, faults| {
-            let path = text.value.strip_prefix("* ").unwrap_or(text.value);
-            check_id(text, faults);
-            check_stars(text, path, faults);
-        }),
+        routes: read_patterns(
+            table,
+            "routes",
+            |text, faults| {
+                let path = text.value.strip_prefix("* ").unwrap_or(text.value);
+                check_id(text, faults);
+                check_stars(text, path, faults);
+            },
+            faults,
+        ),
     }
+}
+
+/// The callers that something speaks of.
+pub(super) fn read_callers(table: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<IdPattern>> {
+    let check = |text: Text<'_>, faults: &mut Faults| {
+        check_caller_id(text, faults);
+        check_stars(text, text.value, faults);
+    };
+    read_patterns(table, "callers", check, faults)
+}
+
+fn read_patterns(
+    table: &mut Table<'_>,
+    key: &'static str,
+    check: fn(Text<'_>, &mut Faults),
+    faults: &mut Faults,
+) -> Option<Vec<IdPattern>> {
+    let before = faults.count();
+    let texts = table.strings(key, faults);
+    let place = table.place_of(key)?;
+    if texts.is_empty() && faults.count() == before {
+        let what = format!("`{key}` is empty, so the rule speaks of nothing");
+        faults.push(place.fault(what, format!("name some, or drop `{key}` for all")));
+    }
+    if texts.len() > POLICY_PATTERNS_MAX {
+        let what = format!("{} `{key}` are more than {POLICY_PATTERNS_MAX}", texts.len());
+        faults.push(place.fault(what, "use a prefix, `\"team/*\"`, or split the rule"));
+        return Some(Vec::new());
+    }
+    let mut seen = BTreeMap::new();
+    let mut patterns = Vec::with_capacity(texts.len());
+    for text in texts {
+        check(text, faults);
+        if unique(&mut seen, text.value.to_owned(), text, "pattern", faults) {
+            patterns.push(IdPattern::of(text.value));
+        }
+    }
+    patterns.sort();
+    Some(patterns)
 }
 
 fn check_pattern(text: Text<'_>, faults: &mut Faults) {

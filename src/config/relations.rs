@@ -11,6 +11,7 @@ use super::model::{
 };
 use super::pattern;
 use super::policy::{self, Policies, Stance};
+use super::prove::{self, Invariant};
 use super::settings::{choice, read_milliseconds, unique};
 use super::tls;
 use crate::wire::document::{Document, Item, Source, Table, Text};
@@ -33,6 +34,7 @@ pub(super) struct Seen {
     requirements: BTreeMap<String, String>,
     callers: BTreeMap<String, String>,
     rules: BTreeMap<String, String>,
+    invariants: BTreeMap<String, String>,
     networks: BTreeMap<String, String>,
 }
 
@@ -44,6 +46,7 @@ pub(super) struct Relations {
     pub(super) requirements: Vec<Requirement>,
     pub(super) callers: Vec<Caller>,
     pub(super) policies: Policies,
+    pub(super) invariants: Vec<Invariant>,
     pub(super) origins: Origins,
     /// What there is to be asked; from the process file.
     pub(super) hooks: Hooks,
@@ -87,8 +90,10 @@ impl Relations {
                 self.callers.push(caller);
             }
         }
-        let Self { policies, origins, .. } = self;
+        let Self { policies, invariants, origins, .. } = self;
         policy::read_lists(root, meaning, &mut seen.rules, policies, &mut origins.rules, faults);
+        let known = &mut origins.invariants;
+        prove::read(root, meaning, &mut seen.invariants, (invariants, known), faults);
     }
 }
 

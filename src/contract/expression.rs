@@ -24,6 +24,9 @@ pub enum Scope {
     Facts,
     /// Those that services promise: requirements.
     Promises,
+    /// All: those of request and caller as they are called, and those that services promise behind
+    /// `service.`, for what is said of a whole landscape.
+    Everything,
 }
 
 /// One predicate of one attribute, with its place in the text.
@@ -53,6 +56,9 @@ pub enum Tree {
 /// The methods, which no attribute name may end in.
 pub(super) const METHODS: [&str; 7] =
     ["within", "matches_version", "startsWith", "endsWith", "containsAll", "subsetOf", "disjoint"];
+
+/// What stands before an attribute that services promise where facts are spoken of too.
+const PROMISED: &str = "service.";
 
 const UNCLOSED: &str = "the bracket is not closed";
 
@@ -343,7 +349,7 @@ impl Parser<'_> {
             return self.give_up(start, arithmetic(sign));
         }
         if let Some(version) = name.strip_suffix(".pre")
-            && self.vocabulary.find(version).is_some_and(|d| d.kind == Kind::Version)
+            && self.vocabulary.find(self.bare(version)).is_some_and(|d| d.kind == Kind::Version)
         {
             return self.test(start, version, |_| Ok(Predicate::Prerelease));
         }
@@ -402,7 +408,8 @@ impl Parser<'_> {
 
     /// `name(`: a tail's bound, or a function that does not exist.
     fn called(&mut self, start: (usize, usize), name: &str) -> Tree {
-        let tail = self.vocabulary.find(name).is_some_and(|d| matches!(d.kind, Kind::Tail(_)));
+        let declared = self.vocabulary.find(self.bare(name));
+        let tail = declared.is_some_and(|d| matches!(d.kind, Kind::Tail(_)));
         if !tail {
             let objection = self.no_such_call(name);
             return self.give_up(start, objection);
@@ -500,7 +507,7 @@ impl Parser<'_> {
     }
 
     fn not_a_constant(&self, name: &str) -> Objection {
-        if self.vocabulary.find(name).is_some() {
+        if self.vocabulary.find(self.bare(name)).is_some() {
             (
                 format!(
                     "{} is an attribute, and attributes compare only to constants",
@@ -561,24 +568,44 @@ impl Parser<'_> {
         }
     }
 
+    /// The name in the vocabulary.
+    fn bare<'n>(&self, name: &'n str) -> &'n str {
+        let everything = self.scope == Scope::Everything;
+        name.strip_prefix(PROMISED).filter(|_| everything).unwrap_or(name)
+    }
+
     fn resolve(&self, name: &str) -> Result<(usize, &Declared), Objection> {
-        let fits = |side: Side| (side == Side::Promise) == (self.scope == Scope::Promises);
+        let promised = match self.scope {
+            Scope::Facts => false,
+            Scope::Promises => true,
+            Scope::Everything => name.starts_with(PROMISED),
+        };
+        let fits = |side: Side| (side == Side::Promise) == promised;
+        let bare = self.bare(name);
         let declared = self.vocabulary.declared();
-        let Some(index) = self.vocabulary.index(name) else {
+        let Some(index) = self.vocabulary.index(bare) else {
             let names =
                 declared.iter().filter(|declared| fits(declared.side)).map(|d| d.name.as_str());
             return Err((
-                format!("there is no attribute {}", quoted(name)),
-                suggest(name, names, || "declare it in the vocabulary".into()),
+                format!("there is no attribute {}", quoted(bare)),
+                suggest(bare, names, || "declare it in the vocabulary".into()),
             ));
         };
-        match declared.get(index) {
-            Some(found) if fits(found.side) => Ok((index, found)),
-            _ if self.scope == Scope::Promises => Err((
+        match (declared.get(index), self.scope) {
+            (Some(found), _) if fits(found.side) => Ok((index, found)),
+            (_, Scope::Everything) if promised => Err((
+                format!("{} is a fact of request or caller", quoted(bare)),
+                format!("write {} without `{PROMISED}`", quoted(bare)),
+            )),
+            (_, Scope::Everything) => Err((
+                format!("{} is promised by services", quoted(bare)),
+                format!("write `{PROMISED}{}`", bare.escape_debug()),
+            )),
+            (_, Scope::Promises) => Err((
                 format!("{} is a fact of request or caller", quoted(name)),
                 "a requirement speaks of what services promise; put this into a demand".into(),
             )),
-            _ => Err((
+            (_, Scope::Facts) => Err((
                 format!("{} is promised by services", quoted(name)),
                 "a demand speaks of request and caller; put this into a requirement".into(),
             )),

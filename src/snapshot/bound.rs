@@ -101,7 +101,7 @@ fn meet(met: Option<&Set>, set: &Set) -> Set {
 }
 
 /// The minimal sets of modes that entail a clause.
-fn sufficient(offer: &Offer, clause: &Clause) -> Vec<Modes> {
+pub(crate) fn sufficient(offer: &Offer, clause: &Clause) -> Vec<Modes> {
     let each = clause.atoms.iter().flat_map(|Atom { attribute, set }| {
         minimal_sets(offer, *attribute, |met| met.is_subset(set))
     });

@@ -116,6 +116,13 @@ impl Classes {
         found.map_or(self.other, |prefix| prefix.class)
     }
 
+    /// Each kind of id that the patterns tell apart, with its class.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Member, u16)> {
+        let exact = self.exact.iter().map(|(id, class)| (Member::Id(id.to_string()), *class));
+        let begun = self.prefixes.iter().map(|it| (Member::Prefix(it.text.to_string()), it.class));
+        exact.chain(begun).chain([(Member::Other, self.other)])
+    }
+
     /// The longest prefix of an id.
     fn longest(&self, id: &str) -> Option<usize> {
         let behind = self.prefixes.partition_point(|prefix| *prefix.text <= *id);

@@ -183,6 +183,8 @@ pub struct SeedRule {
 #[derive(Debug)]
 pub(crate) struct Routing {
     pub(crate) routes: Vec<RouteEntry>,
+    /// What each route matches, by [`RouteId`].
+    pub(crate) rules: Vec<table::Rule>,
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
 }

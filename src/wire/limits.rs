@@ -299,6 +299,24 @@ pub const REASON_BYTES_MAX: usize = 500;
 /// Seconds that an override may be ahead of its end: what is needed for longer is a policy.
 pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
 
+/// Invariants of one landscape: each is held against every service before every change.
+pub const INVARIANTS_MAX: usize = 256;
+/// Services that an invariant may ask for: replicas that someone counts by hand.
+pub const INVARIANT_SERVICES_MAX: usize = 64;
+/// Steps for one question about a landscape, a microsecond each: what takes more than a second is
+/// not known in time, and refused.
+pub const PROOF_STEPS_MAX: usize = 500_000;
+/// Kinds of way, route and caller together, that are looked at one by one for one service; beyond
+/// them nothing is known of it.
+pub const PROOF_WAYS_MAX: usize = 4096;
+/// Points that are looked at for one question before it is given up: each but the last was not what
+/// it seemed.
+pub const PROOF_ROUNDS_MAX: usize = 256;
+/// Changes that a comparison of two landscapes lists: more than anyone reviews.
+pub const DIFFERENCES_MAX: usize = 1000;
+/// Findings that are told of at most, of each kind: more help nobody.
+pub const PROOF_FINDINGS_MAX: usize = 20;
+
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds for one of its requests, as much as probes commonly wait.

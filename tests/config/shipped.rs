@@ -8,6 +8,7 @@ use caio::config::hook::{HookKind, Hooks, LongerBody, OnFailure};
 use caio::config::load;
 use caio::config::model::{Interface, PathPattern, Protocol};
 use caio::config::settings::Settings;
+use caio::prover::{Question, prove};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -66,6 +67,10 @@ id = "o"
 reason = "r"
 owner = "o"
 expires = "2026-12-01T00:00:00Z"
+x = 1
+[[prove]]
+id = "v"
+covered = true
 x = 1
 [[hooks]]
 id = "h"
@@ -152,7 +157,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 33, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 34, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
@@ -227,6 +232,25 @@ fn every_setting_of_the_reference_has_its_reason() {
         before = line;
     }
     assert!(count >= 40, "{count}");
+}
+
+/// What the reference states holds of it, whether or not its override has ended.
+#[test]
+fn the_reference_is_proved() {
+    for now_s in [1_795_000_000, 1_900_000_000] {
+        let loaded = loading::load_at(&Disk, &root("config/reference.toml"), now_s).unwrap();
+        let report = prove(&Question {
+            snapshot: &loaded.snapshot,
+            invariants: &loaded.configuration.invariants,
+            strangers: false,
+            only: None,
+        });
+        assert!(!report.is_refused(), "{report:#?}");
+        let stated: Vec<_> = report.rows.iter().filter(|row| row.stated).collect();
+        assert_eq!(stated.len(), 3);
+        let held = stated.iter().filter(|row| row.failures.is_empty()).count();
+        assert_eq!(held, if now_s == 1_795_000_000 { 3 } else { 1 }, "{report:#?}");
+    }
 }
 
 #[test]

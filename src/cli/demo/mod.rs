@@ -7,6 +7,7 @@ mod tour;
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
+use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::first;
 use super::run::watch;
 use super::style::Output;
@@ -74,6 +75,13 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
+    let proof = Proof::of(&loaded);
+    if proof.is_refused() {
+        let file = folder.process_file();
+        let place = Place::of(&file, &loaded.configuration, &[]);
+        tell(&proof, &place, Weight::Binding, err)?;
+        return Ok(WRONG);
+    }
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
     let identities = Arc::new(Identities::new(&settings, &vocabulary, None));
     let published = first(loaded.snapshot, Upstreams::default(), identities);

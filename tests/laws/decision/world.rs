@@ -527,7 +527,7 @@ impl World {
         Cnf { clauses: clauses.collect() }
     }
 
-    fn condition(&self, rng: &mut Rng, ids: &[AttributeId]) -> Condition {
+    pub(crate) fn condition(&self, rng: &mut Rng, ids: &[AttributeId]) -> Condition {
         let clauses = rng.usize(1..3);
         let name = format!("n{}", rng.u32(..));
         Condition { text: name.clone(), name, cnf: self.cnf(rng, ids, clauses) }
@@ -551,7 +551,7 @@ impl World {
             .collect()
     }
 
-    fn offer(&self, rng: &mut Rng, capability: usize) -> Offer {
+    pub(crate) fn offer(&self, rng: &mut Rng, capability: usize) -> Offer {
         let (facts, promised) = (self.ids(false), self.ids(true));
         let demands = (0..rng.usize(..3)).map(|_| self.condition(rng, &facts)).collect();
         let promises = (0..rng.usize(..6)).map(|_| {

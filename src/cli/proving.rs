@@ -1,0 +1,162 @@
+//! Proving what was loaded, before anything is decided by it.
+
+use super::loading::Loaded;
+use super::second::{Compared, Heard};
+use super::style::Output;
+use crate::config::model::{Configuration, Origins};
+use crate::config::settings::{Listener, Serves, Settings};
+use crate::prover::{Failure, Question, Report, Row, prove, prove_aloud};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What was found, and how long it took.
+pub(super) struct Proof {
+    pub(super) report: Report,
+    took: Duration,
+}
+
+impl Proof {
+    /// Proves what was loaded.
+    pub(super) fn of(loaded: &Loaded) -> Self {
+        let began = Instant::now();
+        let report = prove(&question(loaded));
+        Self { report, took: began.elapsed() }
+    }
+
+    /// Proves what was loaded, and asks a command the same.
+    pub(super) fn beside(loaded: &Loaded, command: &str) -> io::Result<(Self, Compared)> {
+        let began = Instant::now();
+        let heard = Heard::default();
+        let report = prove_aloud(&question(loaded), &|problem, settled| {
+            heard.hear(problem, settled);
+        });
+        let proof = Self { report, took: began.elapsed() };
+        Ok((proof, heard.ask(command)?))
+    }
+
+    /// Whether the landscape must not be adopted.
+    pub(super) fn is_refused(&self) -> bool {
+        self.report.is_refused()
+    }
+
+    /// `proved in 3 ms: 2 invariants, 7 problems`
+    pub(super) fn cost(&self) -> String {
+        let invariants = self.report.rows.iter().filter(|row| row.stated).count();
+        format!(
+            "proved in {} ms: {invariants} invariants, {} problems solved",
+            self.took.as_millis(),
+            self.report.problems
+        )
+    }
+}
+
+/// What is asked of a configuration.
+pub(super) fn question(loaded: &Loaded) -> Question<'_> {
+    Question {
+        snapshot: &loaded.snapshot,
+        invariants: &loaded.configuration.invariants,
+        strangers: strangers(&loaded.configuration.settings),
+        only: None,
+    }
+}
+
+/// Whether callers come under ids that nobody configured.
+pub(super) fn strangers(settings: &Settings) -> bool {
+    let described = |listener: &Listener| listener.serves == Serves::ExtAuthz;
+    !settings.identities.is_empty() || settings.listeners.iter().any(described)
+}
+
+/// Where callers reach a gateway, for commands that are printed: the first listener of theirs, at
+/// the address it is bound to where that is known.
+pub(super) fn base(settings: &Settings, bound: &[SocketAddr]) -> String {
+    let listeners = settings.listeners.iter().enumerate();
+    let mut callers = listeners.filter(|(_, listener)| listener.serves == Serves::Callers);
+    let Some((number, listener)) = callers.next() else { return "http://127.0.0.1".to_owned() };
+    let scheme = if listener.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", bound.get(number).unwrap_or(&listener.address))
+}
+
+/// What makes findings readable: where things are written, and where requests are sent.
+pub(super) struct Place<'a> {
+    pub(super) path: &'a Path,
+    pub(super) origins: &'a Origins,
+    pub(super) base: String,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(
+        path: &'a Path,
+        configuration: &'a Configuration,
+        bound: &[SocketAddr],
+    ) -> Self {
+        let base = base(&configuration.settings, bound);
+        Self { path, origins: &configuration.origins, base }
+    }
+
+    /// `caio.toml:12:6:`
+    fn shown(&self, subject: &str) -> String {
+        let kinds = [
+            ("service", &self.origins.services),
+            ("route", &self.origins.routes),
+            ("invariant", &self.origins.invariants),
+        ];
+        let origin = kinds.into_iter().find_map(|(kind, origins)| {
+            let id = subject.strip_prefix(kind)?.strip_prefix(" `")?.strip_suffix('`')?;
+            origins.get(id)
+        });
+        match origin {
+            Some(at) => format!("{}:{}:{}:", at.file, at.line, at.column),
+            None => format!("{}:", self.path.display()),
+        }
+    }
+
+    /// One finding as a line, and the request that shows it on another.
+    pub(super) fn lines(&self, row: &Row, failure: &Failure, out: &Output<'_>) -> String {
+        let Failure { subject, what, unknown, .. } = failure;
+        let paint = out.paint;
+        let verdict = match (row.stated, *unknown) {
+            (true, false) => " does not hold",
+            (true, true) => " is not known to hold",
+            (false, _) => "",
+        };
+        let weight = if row.binding { "" } else { "warning: " };
+        let place = paint.bold(&self.shown(subject));
+        let mut text = format!("{place} {}{subject}{verdict}: {what}\n", paint.yellow(weight));
+        if let Some(request) = &failure.request {
+            let line = request.curl(&self.base);
+            text += &format!("  {}\n", if row.binding { line } else { paint.dim(&line) });
+        }
+        text
+    }
+}
+
+/// Tells what is wrong; of what only warns, the first of each kind.
+pub(super) fn tell(
+    proof: &Proof,
+    place: &Place<'_>,
+    weight: Weight,
+    out: &mut Output<'_>,
+) -> io::Result<()> {
+    for row in &proof.report.rows {
+        let wanted = match weight {
+            Weight::Binding => row.binding,
+            Weight::Advisory => !row.binding,
+        };
+        for failure in row.failures.iter().filter(|_| wanted) {
+            let lines = place.lines(row, failure, out);
+            write!(out.writer, "{lines}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Which findings are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// What refuses a landscape.
+    Binding,
+    /// What only warns.
+    Advisory,
+}

@@ -1,0 +1,308 @@
+//! Random landscapes: what is said to hold is looked for in vain, and what is shown really happens,
+//! by the slow obvious decision.
+
+use crate::world::World;
+use caio::balance::epoch::Epoch;
+use caio::compiler::compile;
+use caio::config::model::Condition;
+use caio::config::prove::{Claim, Invariant};
+use caio::contract::entailment::{effective, holds};
+use caio::contract::logic::{Cnf, Facts, PromiseBox};
+use caio::contract::reference::representatives;
+use caio::contract::set::Value;
+use caio::decide::reference::{Asked, Judgement, decide};
+use caio::prover::{Question, Request, prove};
+use caio::snapshot::request::Principal;
+use caio::snapshot::{RouteMatch, Snapshot};
+use fastrand::Rng;
+
+/// A statement over facts and promises.
+fn statement(rng: &mut Rng, world: &World) -> Condition {
+    let (facts, promises) = (world.condition(rng, &world.ids(false)), world.need(rng));
+    let clauses = match rng.u8(..4) {
+        0 => promises.cnf.clauses,
+        1 => facts.cnf.clauses,
+        _ => facts.cnf.clauses.into_iter().chain(promises.cnf.clauses).collect(),
+    };
+    Condition { cnf: Cnf { clauses }, ..promises }
+}
+
+fn ask(snapshot: &Snapshot, claim: Claim) -> Vec<caio::prover::Failure> {
+    let invariant =
+        Invariant { id: "it".to_owned(), claim, operation: None, callers: None, advisory: false };
+    let invariants = [invariant];
+    let report =
+        prove(&Question { snapshot, invariants: &invariants, strangers: true, only: None });
+    report.rows.into_iter().find(|row| row.stated).unwrap().failures
+}
+
+pub(crate) const CALLERS: [&str; 6] = ["team/a", "team/b", "team/zz", "else", "anonymous", "who"];
+
+/// Some request by its facts: whoever is configured has its clearance, whoever is anonymous none.
+pub(crate) fn facts(rng: &mut Rng, world: &World, caller: &str) -> Facts {
+    let mut facts = world.facts(rng);
+    facts.retain(|id, value| world.vocabulary.attribute(*id).unwrap().domain.contains(value));
+    for declared in world.vocabulary.declared() {
+        // A text and its end are known as one.
+        let known = declared.ids.clone().map(caio::contract::logic::AttributeId);
+        let known: Vec<_> = known.collect();
+        if known.len() > 1 {
+            let text = facts.get(&known[0]).cloned();
+            known.iter().for_each(|id| drop(facts.remove(id)));
+            if let Some(Value::Text(text)) = text {
+                facts.extend(declared.facts(&text).unwrap());
+            }
+        }
+    }
+    let clearance = world.vocabulary.find("caller.clearance").unwrap().id();
+    match caller {
+        "team/a" | "team/b" | "else" => drop(facts.insert(clearance, Value::Number(3))),
+        "anonymous" => drop(facts.remove(&clearance)),
+        _ => {}
+    }
+    facts
+}
+
+/// A random way, by a request without facts.
+fn way(rng: &mut Rng, world: &World, snapshot: &Snapshot) -> Option<RouteMatch> {
+    snapshot.route(&somewhere(rng, world)).ok()
+}
+
+/// A request without facts.
+pub(crate) fn somewhere(rng: &mut Rng, world: &World) -> Request {
+    let host = match rng.bool() {
+        true => format!("h{}", rng.u8(..4)),
+        false => "x".to_owned(),
+    };
+    let path = format!("/{}", world.capability(rng).trim_end_matches("/1"));
+    Request { method: "POST".to_owned(), host, path, ..Request::default() }
+}
+
+pub(crate) fn judge(
+    snapshot: &Snapshot,
+    matched: &RouteMatch,
+    principal: &Principal,
+    facts: &Facts,
+) -> Judgement {
+    let capability = snapshot.capability_entry(matched.capability).unwrap();
+    let needs = snapshot.needs(matched, principal.class).unwrap();
+    let asked = Asked {
+        capability: matched.capability,
+        route: matched.route,
+        caller: &principal.id,
+        needs: capability.needs[needs.0 as usize].iter().collect(),
+        facts,
+        seed: 0,
+        tried: &[],
+    };
+    decide(snapshot, &Epoch::default(), &asked)
+}
+
+/// Whether something that the box allows makes the statement true.
+fn possible(world: &World, promised: &PromiseBox, facts: &Facts, condition: &Condition) -> bool {
+    let ids = world.ids(true);
+    let mut points = vec![facts.clone()];
+    for id in ids {
+        let sets = condition.cnf.clauses.iter().flat_map(|clause| &clause.atoms);
+        let sets: Vec<_> = sets.filter(|it| it.attribute == id).map(|it| &it.set).collect();
+        if sets.is_empty() {
+            continue;
+        }
+        let domain = &world.vocabulary.attribute(id).unwrap().domain;
+        let all = representatives(domain, sets.into_iter().chain(promised.get(&id)));
+        let allowed =
+            all.into_iter().filter(|it| promised.get(&id).is_none_or(|set| set.contains(it)));
+        let allowed: Vec<_> = allowed.collect();
+        points = points
+            .iter()
+            .flat_map(|point| {
+                allowed.iter().map(move |value| {
+                    let mut point = point.clone();
+                    point.insert(id, value.clone());
+                    point
+                })
+            })
+            .take(4096)
+            .collect();
+    }
+    points.iter().any(|point| holds(point, &condition.cnf))
+}
+
+/// The facts of a request as offers read them, and whatever else the vocabulary reads.
+pub(crate) fn read(world: &World, snapshot: &Snapshot, request: &Request) -> Facts {
+    let principal = snapshot.principal_of(&request.caller, request.facts.clone());
+    let header = |wanted: &str| {
+        let found = request.headers.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.clone())
+    };
+    let mut facts = Facts::new();
+    for declared in world.vocabulary.declared() {
+        let text = match declared.name.as_str() {
+            "request.bytes" => request.body_bytes.map(|bytes| bytes.to_string()),
+            "caller.clearance" => principal.facts.first().map(|(_, value)| value.clone()),
+            "data.class" => header("x-class"),
+            "tenant" => header("x-tenant"),
+            _ => None,
+        };
+        facts.extend(text.and_then(|text| declared.facts(&text).ok()).into_iter().flatten());
+    }
+    facts
+}
+
+#[test]
+fn nothing_that_is_proved_never_to_happen_is_found_and_what_is_shown_happens() {
+    let mut rng = Rng::with_seed(31);
+    let (mut held, mut shown, mut open, mut met) = (0, 0, 0, 0);
+    for _ in 0..300 {
+        let world = World::random(&mut rng);
+        let Ok(snapshot) = compile(&world.parts()) else { continue };
+        for _ in 0..3 {
+            let condition = statement(&mut rng, &world);
+            let failures = ask(&snapshot, Claim::Never(condition.clone()));
+            match failures.first() {
+                None => held += 1,
+                Some(failure) if failure.unknown => {
+                    open += 1;
+                    continue;
+                }
+                Some(failure) => {
+                    shown += 1;
+                    let request = failure.request.as_ref().unwrap();
+                    let principal = snapshot.principal_of(&request.caller, request.facts.clone());
+                    let found = match request.headers.iter().find(|it| it.0 == "caio-capability") {
+                        Some((_, name)) => snapshot.route_to(name, &**request),
+                        None => snapshot.route(&**request),
+                    };
+                    let facts = read(&world, &snapshot, request);
+                    let judged = judge(&snapshot, &found.unwrap(), &principal, &facts);
+                    let service = failure.service.as_deref().unwrap();
+                    let one = judged
+                        .appraisals
+                        .iter()
+                        .find(|one| &*snapshot.service(one.service).unwrap().id == service);
+                    assert_eq!(one.unwrap().failure, None, "{request:?} {service}");
+                    let capability =
+                        snapshot.capability_entry(found_capability(&snapshot, request)).unwrap();
+                    let offer = capability
+                        .candidates
+                        .iter()
+                        .find(|it| &*snapshot.service(it.service).unwrap().id == service);
+                    let promised = effective(&offer.unwrap().offer.promises, &facts).unwrap();
+                    assert!(possible(&world, &promised, &facts, &condition), "{request:?}");
+                    continue;
+                }
+            }
+            for _ in 0..60 {
+                let caller = rng.choice(CALLERS).unwrap();
+                let Some(matched) = way(&mut rng, &world, &snapshot) else { continue };
+                let facts = facts(&mut rng, &world, caller);
+                let principal = snapshot.principal_of(caller, Vec::new());
+                let judged = judge(&snapshot, &matched, &principal, &facts);
+                let capability = snapshot.capability_entry(matched.capability).unwrap();
+                let pairs = judged.appraisals.iter().zip(capability.candidates.iter());
+                for (_, candidate) in pairs.filter(|(one, _)| one.failure.is_none()) {
+                    met += 1;
+                    let promised = effective(&candidate.offer.promises, &facts).unwrap();
+                    assert!(
+                        !possible(&world, &promised, &facts, &condition),
+                        "{condition:?} of {caller} with {facts:?} by {candidate:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(held > 100 && shown > 200 && met > 3000, "{held} {shown} {open} {met}");
+    assert!(open < (held + shown) / 50, "{held} {shown} {open}");
+}
+
+fn found_capability(snapshot: &Snapshot, request: &Request) -> caio::snapshot::CapabilityId {
+    match request.headers.iter().find(|it| it.0 == "caio-capability") {
+        Some((_, name)) => snapshot.route_to(name, request).unwrap().capability,
+        None => snapshot.route(request).unwrap().capability,
+    }
+}
+
+#[test]
+fn no_request_of_a_proved_class_has_too_few_services_and_what_is_shown_has() {
+    let mut rng = Rng::with_seed(37);
+    let (mut held, mut shown, mut open, mut met) = (0, 0, 0, 0);
+    for _ in 0..1000 {
+        let mut world = World::random(&mut rng);
+        // Every path has a route, or nothing is ever covered.
+        world.routes.clear();
+        for policy in &mut world.policies.rules {
+            policy.scope.routes = None;
+        }
+        for over in &mut world.policies.overrides {
+            over.scope.routes = None;
+        }
+        let number = rng.usize(1..4);
+        let Some(class) = easy(&mut rng, &world) else { continue };
+        let Ok(snapshot) = compile(&world.parts()) else { continue };
+        let capability = world.services[0].contract.offers[0].capability.clone();
+        let invariants = [Invariant {
+            id: "it".to_owned(),
+            claim: Claim::Services(number, Some(class.clone())),
+            operation: Some(caio::config::model::Operation {
+                method: Some("POST".to_owned()),
+                path: caio::config::model::PathPattern::Exact(format!("/{capability}")),
+            }),
+            callers: None,
+            advisory: false,
+        }];
+        let question =
+            Question { snapshot: &snapshot, invariants: &invariants, strangers: true, only: None };
+        let report = prove(&question);
+        let row = report.rows.into_iter().find(|row| row.stated).unwrap();
+        let count = |judged: &Judgement| {
+            judged.appraisals.iter().filter(|one| one.failure.is_none()).count()
+        };
+        match row.failures.first() {
+            None => held += 1,
+            Some(failure) if failure.unknown => {
+                open += 1;
+                continue;
+            }
+            Some(failure) => {
+                shown += 1;
+                let request = failure.request.as_ref().unwrap();
+                let principal = snapshot.principal_of(&request.caller, request.facts.clone());
+                let found = snapshot.route(&**request).unwrap();
+                let facts = read(&world, &snapshot, request);
+                assert!(holds(&facts, &class.cnf), "{request:?}");
+                let judged = judge(&snapshot, &found, &principal, &facts);
+                assert!(count(&judged) < number, "{request:?}");
+                continue;
+            }
+        }
+        for _ in 0..200 {
+            let caller = rng.choice(CALLERS).unwrap();
+            let path = format!("/{capability}");
+            let request = Request { method: "POST".to_owned(), path, ..Request::default() };
+            let matched = snapshot.route(&request).unwrap();
+            let facts = facts(&mut rng, &world, caller);
+            if !holds(&facts, &class.cnf) {
+                continue;
+            }
+            met += 1;
+            let principal = snapshot.principal_of(caller, Vec::new());
+            let judged = judge(&snapshot, &matched, &principal, &facts);
+            assert!(count(&judged) >= number, "{class:?} of {caller} with {facts:?}");
+        }
+    }
+    assert!(held > 80 && shown > 60 && met > 50, "{held} {shown} {open} {met}");
+    assert!(open < (held + shown) / 50, "{held} {shown} {open}");
+}
+
+/// A class that says much, so that something can hold of it.
+fn easy(rng: &mut Rng, world: &World) -> Option<Condition> {
+    let mut all = world.condition(rng, &world.ids(false));
+    for id in world.ids(false) {
+        if rng.u8(..4) == 0 {
+            continue;
+        }
+        all.cnf.clauses.extend(world.condition(rng, &[id]).cnf.clauses);
+    }
+    let facts = (0..300).map(|_| world.facts(rng)).filter(|it| holds(it, &all.cnf)).count();
+    (facts > 0).then_some(all)
+}
