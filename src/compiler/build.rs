@@ -214,7 +214,7 @@ impl Building<'_> {
         self.edits.extend(gone.map(|it| Edit::Gone(Kind::Capability, Arc::clone(&it.name))));
         let sections = self.sections(&common, &compiled.entries, &drafts);
         let table = RouteTable::build(&compiled.rules, &compiled.entries);
-        let Compiled { rules, entries: routes, bound, .. } = compiled;
+        let routes::Compiled { rules, entries: routes, bound, .. } = compiled;
         let routing = Routing { routes, rules, table, bound };
         let places = (0..).zip(self.services.iter());
         let free = places.filter(|(_, place)| place.is_none()).map(|(number, _)| number).collect();

@@ -113,7 +113,7 @@ pub fn difference(
     };
     let mut found = Difference::default();
     let names = |side: &Half<'_>| -> BTreeSet<Arc<str>> {
-        side.snapshot.capabilities().iter().map(|it| Arc::clone(&it.name)).collect()
+        side.snapshot.capabilities().map(|it| Arc::clone(&it.name)).collect()
     };
     let pairs = comparing.pairs();
     for name in names(&comparing.old).union(&names(&comparing.new)) {

@@ -142,7 +142,7 @@ impl<'a> Land<'a> {
             snapshot,
             strangers,
             only,
-            sites: vec![Vec::new(); snapshot.capabilities().len()],
+            sites: vec![Vec::new(); snapshot.capabilities().count()],
             cases: cases(snapshot, strangers, None),
             problems: Cell::new(0),
             heard: None,
