@@ -36,7 +36,7 @@ impl Set {
         let mut rng = fastrand::Rng::with_seed(11);
         let facts = (0..64).map(|_| facts(&snapshot, &mut rng)).collect();
         let states: Vec<State> =
-            snapshot.services().iter().map(|_| State::new(true, false, rng.u8(..8))).collect();
+            snapshot.services().map(|_| State::new(true, false, rng.u8(..8))).collect();
         let epoch = Epoch::new(1, states).leveled(&snapshot);
         let order = (0..1 << 16).map(|_| rng.u32(..capabilities as u32)).collect();
         Self { snapshot, epoch, facts, order }
@@ -151,7 +151,7 @@ impl Whole {
             let snapshot = routed_contracts(1_000, 10, World::Satisfiable, ROUTES);
             let mut rng = fastrand::Rng::with_seed(5);
             let states: Vec<State> =
-                snapshot.services().iter().map(|_| State::new(true, false, rng.u8(..8))).collect();
+                snapshot.services().map(|_| State::new(true, false, rng.u8(..8))).collect();
             Self { snapshot, epoch: Epoch::new(1, states) }
         })
     }

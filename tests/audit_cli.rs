@@ -333,7 +333,7 @@ fn answered(decision: &Decision<'_>) -> Outcome {
 /// lane 0 hides its class, the fourth is of a caller of its own.
 fn story(directory: &Path) -> Maker {
     let snapshot = snapshot();
-    let states = vec![0; snapshot.services().len()];
+    let states = vec![0; snapshot.service_places()];
     let mut maker = Maker::new(directory);
     maker.boot(0, &snapshot, &states);
     calls(&mut maker, &snapshot, &states, 0..10);
@@ -429,9 +429,9 @@ fn lines(args: &[&str]) -> Vec<Json> {
 fn every_snapshot_comes_back_out_of_its_own_text() {
     use caio::compiler::stored;
     let snapshot = snapshot();
-    let again = stored::snapshot(snapshot.canonical()).unwrap();
+    let again = stored::snapshot(&snapshot.canonical()).unwrap();
     assert_eq!(again.digest(), snapshot.digest());
-    assert_eq!(again.services().len(), snapshot.services().len());
+    assert_eq!(again.service_places(), snapshot.service_places());
     // A line that means something else, one too many, and what is no line at all.
     for (from, to) in [("tier 0", "tier 1"), ("seed affinity", "seed  affinity"), ("need ", "nee ")]
     {
@@ -560,7 +560,7 @@ fn a_torn_end_is_waited_for_only_beyond_the_checkpoint() {
     let mut maker = story(&kept.0);
     let signed = std::fs::read(kept.0.join("checkpoint")).unwrap();
     let snapshot = snapshot();
-    calls(&mut maker, &snapshot, &vec![0; snapshot.services().len()], 5..9);
+    calls(&mut maker, &snapshot, &vec![0; snapshot.service_places()], 5..9);
     maker.sign();
     std::fs::write(kept.0.join("checkpoint"), &signed).unwrap();
     let last = kept.0.join(format!("segments/{:020}.trail", maker.first));
@@ -661,7 +661,7 @@ fn replay_tells_the_one_decision_that_does_not_follow() {
     let told = object(&["audit", "replay", "--json", "-t", kept.text()]);
     assert_eq!((&told["replayed"], &told["differ"]), (&26.into(), &0.into()), "{told:#}");
     let snapshot = snapshot();
-    let mut wrong = decided(&snapshot, &vec![0; snapshot.services().len()], 5, 0);
+    let mut wrong = decided(&snapshot, &vec![0; snapshot.service_places()], 5, 0);
     wrong.monotonic_ns = 6_000_000_000;
     wrong.rendezvous ^= 1;
     let outcome = answered(&wrong);
@@ -766,7 +766,7 @@ fn query_over_a_million_records_answers_in_under_a_second() {
     let count: u64 = if few { 20_000 } else { 500_000 };
     let kept = named.as_ref().map_or_else(Scratch::new, |path| Scratch(path.into()));
     let snapshot = snapshot();
-    let states = vec![0; snapshot.services().len()];
+    let states = vec![0; snapshot.service_places()];
     let mut maker = Maker::new(&kept.0);
     maker.boot(0, &snapshot, &states);
     let decision = decided(&snapshot, &states, 1, 0);

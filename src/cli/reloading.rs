@@ -174,7 +174,7 @@ impl Files {
         if same && *before.snapshot.digest() == *loaded.snapshot.digest() {
             return writeln!(err.writer, "caio: read again, snapshot {named} as before");
         }
-        let services = loaded.snapshot.services().len();
+        let services = loaded.snapshot.service_count();
         for notice in notices(&loaded.snapshot) {
             writeln!(err.writer, "caio: {notice}")?;
         }

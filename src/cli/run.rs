@@ -69,7 +69,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::raise_descriptor_limit();
     process::ignore_file_limit_signal();
     let named = loaded.snapshot.digest_text();
-    let services = loaded.snapshot.services().len();
+    let services = loaded.snapshot.service_count();
     let notices = notices(&loaded.snapshot);
     let upstreams = match Upstreams::read(&loaded.configuration.services, None) {
         Ok(upstreams) => upstreams,

@@ -4,7 +4,7 @@
 use super::{Parts, Problems, named, unique};
 use crate::config::model::Caller;
 use crate::config::policy::IdPattern;
-use crate::snapshot::caller::{ANONYMOUS, Callers, Classes, Member};
+use crate::snapshot::caller::{ANONYMOUS, Callers, Class, Classes};
 use crate::snapshot::policy::Rule;
 use crate::snapshot::request::{CallerClass, Principal};
 use crate::snapshot::{address_bits, network_of};
@@ -21,16 +21,6 @@ pub(super) struct Compiled {
     pub(super) classes: Vec<Class>,
     /// The sets of ids of caller-bound requirements that apply to some class.
     pub(super) bound: Vec<BTreeSet<String>>,
-}
-
-/// A class of callers.
-pub(super) struct Class {
-    /// Which of the sets of requirements is bound to it.
-    pub(super) needs: u16,
-    /// The rules that name callers, these among them.
-    pub(super) rules: Vec<u32>,
-    /// One kind of caller in it.
-    pub(super) member: Member,
 }
 
 pub(super) fn compile(parts: &Parts<'_>, rules: &[Rule], problems: &mut Problems) -> Compiled {

@@ -1,9 +1,11 @@
-//! The landscape as canonical lines: the text whose SHA-256 is the snapshot's name.
+//! The landscape as canonical lines, in sections: see [`crate::snapshot::section`] for how its name
+//! follows from them.
 //!
 //! One fact a line, words separated by spaces, everything a person wrote between double quotes and
 //! escaped to ASCII, lists sorted: a third party can write a reader in an afternoon.
 
-use super::Parts;
+use super::offers::Draft;
+use super::{Parts, parts};
 use crate::config::depth::{BodyDepth, Depth};
 use crate::config::hook::OnFailure;
 use crate::config::model::{Caller, Condition, Interface, Requirement, Route, Service};
@@ -14,14 +16,11 @@ use crate::contract::logic::{AttributeId, Cnf, PromiseBox};
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Vocabulary;
 use crate::snapshot::pattern::{host_text, operation_text};
-use crate::snapshot::policy::{Policies, Rule, RuleKind};
-use crate::snapshot::{Capability, Governance, RouteEntry};
+use crate::snapshot::policy::{Rule, RuleKind};
+use crate::snapshot::section::{Hash, SEMANTICS, hex, quoted};
+use crate::snapshot::{Common, Governance, RouteEntry};
 use crate::wire::date::utc;
-use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write};
-
-/// What the words of the text mean, and how a decision follows from them.
-pub(super) const SEMANTICS: &str = "caio-landscape/1 caio-sem/1";
 
 struct Lines(String);
 
@@ -32,31 +31,20 @@ impl Lines {
     }
 }
 
-/// What is written in the order of its ids.
-pub(super) struct Written<'a> {
-    pub(super) services: &'a [&'a Service],
-    pub(super) requirements: &'a [&'a Requirement],
-}
-
-pub(super) fn text(
-    parts: &Parts<'_>,
-    Written { services, requirements }: &Written<'_>,
-    quotas: &[&Quota],
-    (capabilities, routes): (&[Capability], &[RouteEntry]),
-    policies: &Policies,
-) -> String {
+/// What stands before all sections of capabilities and services.
+pub(super) fn common_text(common: &Common, routes: &[RouteEntry], drafts: &[Draft]) -> String {
+    let parts = &parts(&common.source);
     let mut lines = Lines(String::new());
     lines.line(SEMANTICS);
     vocabulary_lines(&parts.vocabulary, &mut lines);
-    for service in *services {
-        service_lines(service, &mut lines);
-    }
     let mut explicit: Vec<&Route> = parts.routes.iter().collect();
     explicit.sort_by(|a, b| a.id.cmp(&b.id));
     for route in explicit {
         route_lines(route, &mut lines);
     }
-    for requirement in *requirements {
+    let mut requirements: Vec<&Requirement> = parts.requirements.iter().collect();
+    requirements.sort_by(|a, b| a.id.cmp(&b.id));
+    for requirement in requirements {
         lines.line(format_args!(
             "requirement {} caller {} operation {}",
             quoted(&requirement.id),
@@ -73,40 +61,44 @@ pub(super) fn text(
     for caller in callers {
         caller_lines(caller, &mut lines);
     }
-    policies_lines(parts, policies, &mut lines);
-    quotas.iter().for_each(|quota| quota_lines(quota, &mut lines));
+    policies_lines(parts, &common.rules, &mut lines);
+    parts.quotas.iter().for_each(|quota| quota_lines(quota, &mut lines));
     governance_lines(&parts.governance, &mut lines);
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
-    derived(capabilities, &mut lines);
-    let names_routes = policies.rules().iter().any(|rule| rule.scope.routes.is_some())
-        || quotas.iter().any(|quota| !quota.routes.is_empty());
-    if names_routes {
-        following(capabilities, (parts.routes.len(), routes), &mut lines);
+    if names_routes(common) {
+        following(drafts, (parts.routes.len(), routes), &mut lines);
     }
     lines.0
 }
 
-/// What follows from the lines before, written out because records of decisions name it by number:
-/// the sets of requirements that routes and callers bind, by capability.
-fn derived(capabilities: &[Capability], lines: &mut Lines) {
-    for capability in capabilities {
-        for (number, needs) in capability.needs.iter().enumerate() {
-            lines.line(format_args!("needs {} {number}", quoted(&capability.name)));
-            conditions("need", needs, lines);
-        }
+/// Whether some rule or quota names routes.
+pub(super) fn names_routes(common: &Common) -> bool {
+    common.rules.iter().any(|rule| rule.scope.routes.is_some())
+        || common.source.quotas.iter().any(|quota| !quota.routes.is_empty())
+}
+
+/// The section of a capability: what follows from the lines of routes and requirements, written out
+/// because records of decisions name it by number.
+pub(super) fn capability_text(name: &str, needs: &[Vec<Condition>]) -> String {
+    let mut lines = Lines(String::new());
+    lines.line(format_args!("capability {}", quoted(name)));
+    for (number, needs) in needs.iter().enumerate() {
+        lines.line(format_args!("needs {number}"));
+        conditions("need", needs, &mut lines);
     }
+    lines.0
 }
 
 /// Where some rule or quota names routes: those that follow from contracts, by their numbers in
 /// records.
 fn following(
-    capabilities: &[Capability],
+    drafts: &[Draft],
     (explicit, routes): (usize, &[RouteEntry]),
     lines: &mut Lines,
 ) {
     for (number, route) in routes.iter().enumerate().skip(explicit) {
-        let capability = capabilities.get(route.capability.0 as usize).map_or("", |it| &it.name);
+        let capability = drafts.get(route.capability.0 as usize).map_or("", |it| &it.name);
         let id = quoted(&route.id);
         lines.line(format_args!("follows {number} {id} capability {}", quoted(capability)));
     }
@@ -114,13 +106,13 @@ fn following(
 
 /// Who may call what: rules by their numbers. The conditions of forbids are their negations, as
 /// they are decided by.
-fn policies_lines(parts: &Parts<'_>, policies: &Policies, lines: &mut Lines) {
+fn policies_lines(parts: &Parts<'_>, rules: &[Rule], lines: &mut Lines) {
     match parts.policy.policies.fallback {
         Some(Fallback::Deny) => lines.line("policies deny"),
         Some(Fallback::Open) => lines.line("policies open"),
         None => {}
     }
-    for rule in policies.rules() {
+    for rule in rules {
         rule_lines(rule, lines);
     }
 }
@@ -206,10 +198,6 @@ pub fn need_lines(needs: &[Condition]) -> String {
     lines.0
 }
 
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.escape_default())
-}
-
 fn vocabulary_lines(vocabulary: &Vocabulary, lines: &mut Lines) {
     lines.line(format_args!("vocabulary {}", quoted(vocabulary.version())));
     for declared in vocabulary.declared() {
@@ -231,16 +219,17 @@ fn vocabulary_lines(vocabulary: &Vocabulary, lines: &mut Lines) {
     }
 }
 
-fn service_lines(service: &Service, lines: &mut Lines) {
+/// The section of a service under its number; its contract's document has this digest.
+pub(super) fn service_text(number: u32, service: &Service, contract: &Hash) -> String {
+    let mut all = Lines(String::new());
+    let (lines, digest) = (&mut all, hex(contract));
     let contract = &service.contract;
-    let digest = Sha256::digest(contract.text.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let protocol = match service.protocol {
         crate::config::model::Protocol::Http1 => "http1",
         crate::config::model::Protocol::Http2 => "http2",
     };
     lines.line(format_args!(
-        "service {} version {} contract sha256:{digest} tier {} protocol {protocol}",
+        "service {number} {} version {} contract sha256:{digest} tier {} protocol {protocol}",
         quoted(&contract.service),
         quoted(&contract.version),
         service.tier
@@ -280,6 +269,7 @@ fn service_lines(service: &Service, lines: &mut Lines) {
             ));
         }
     }
+    all.0
 }
 
 fn route_lines(route: &Route, lines: &mut Lines) {

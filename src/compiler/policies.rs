@@ -1,30 +1,33 @@
 //! Policies become programs and the re-check's rows of bits, or every reason why not.
 
-use super::callers::Class;
+use super::build::Places;
+use super::offers::Draft;
 use super::rows;
 use super::{Parts, Problems, named, unique};
 use crate::config::policy::{Effect, Fallback, IdPattern, Obligations, Policies as Written};
 use crate::config::policy::{Scope, Stance, speaks_of};
 use crate::contract::entailment::{effective, entails};
 use crate::contract::logic::{Cnf, Facts, PromiseBox};
-use crate::snapshot::caller::Classes;
+use crate::snapshot::caller::{Class, Classes};
 use crate::snapshot::policy::{
-    ALWAYS, BY_ROUTE, Policies, Program, Rule, RuleId, RuleKind, Span, Step, Table, Test,
+    ALWAYS, BY_ROUTE, Policies, Program, RouteClasses, RouteKind, Rule, RuleId, RuleKind, Span,
+    Step, Table, Test,
 };
 use crate::snapshot::vector::Columns;
-use crate::snapshot::{Candidate, Capability, RouteEntry, ServiceEntry};
+use crate::snapshot::{Candidate, CapabilityId, RouteEntry};
 use crate::wire::date::utc;
 use crate::wire::limits::{
     OBLIGING_MAX, OVERRIDE_SECONDS_MAX, POLICY_CELLS_MAX, POLICY_CONDITIONS_MAX, POLICY_STEPS_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The rules of a landscape in the order of their numbers, and what is to be told of those left
 /// out.
 pub(super) struct Numbered {
     pub(super) rules: Vec<Rule>,
     pub(super) notices: Vec<String>,
-    next_expiry_s: Option<u64>,
+    pub(super) next_expiry_s: Option<u64>,
 }
 
 /// Numbers the rules; overrides that have ended are left out.
@@ -98,48 +101,105 @@ fn sorted(scope: &Scope) -> Scope {
     scope
 }
 
+/// A capability as rules are made for it.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub(super) name: &'a str,
+    pub(super) candidates: &'a [Candidate],
+    pub(super) columns: &'a Columns,
+}
+
+impl<'a> Side<'a> {
+    pub(super) fn of(draft: &'a Draft) -> Self {
+        let Draft { name, candidates, columns, .. } = draft;
+        Self { name, candidates, columns }
+    }
+}
+
 /// What the programs are made from.
 pub(super) struct Input<'a> {
     pub(super) parts: &'a Parts<'a>,
-    pub(super) numbered: Numbered,
-    pub(super) services: &'a [ServiceEntry],
-    pub(super) capabilities: &'a [Capability],
+    pub(super) rules: &'a Arc<[Rule]>,
+    pub(super) services: &'a Places,
+    pub(super) capabilities: &'a [Side<'a>],
     pub(super) routes: &'a [RouteEntry],
     pub(super) classes: &'a [Class],
 }
 
-pub(super) fn compile(input: Input<'_>, problems: &mut Problems) -> Policies {
-    let Input { parts, numbered, services, capabilities, routes, classes } = input;
-    let Numbered { rules, next_expiry_s, .. } = numbered;
+pub(super) fn compile(input: &Input<'_>, problems: &mut Problems) -> Policies {
+    let Input { parts, rules, services, capabilities, routes, classes } = *input;
     let written = parts.policy.policies;
-    refuse_contradictions(parts, &rules, problems);
-    refuse_unknown(&rules, services, capabilities, routes, problems);
-    let mut policies = defaults(written, &rules);
-    policies.next_expiry_s = next_expiry_s;
+    refuse_contradictions(parts, rules, problems);
+    if rules.iter().any(|rule| rule.scope != Scope::default()) {
+        let services = services.iter().flatten().map(|it| &*it.entry.id);
+        let services: BTreeSet<&str> = services.collect();
+        let routes: BTreeSet<&str> = routes.iter().map(|it| &*it.id).collect();
+        let known = |side: &str, id: &str| match side {
+            "service" => services.contains(id),
+            "route" => routes.contains(id),
+            _ => capabilities.binary_search_by(|it| it.name.cmp(id)).is_ok(),
+        };
+        refuse_unknown(rules, known, problems);
+    }
+    let mut policies = defaults(written, rules);
     if !policies.speaks {
         return policies;
     }
-    let of_routes = route_classes(&rules, routes);
-    let mut builder = Builder::new((&rules, services), classes, &mut policies, problems);
-    builder.routes.clone_from(&of_routes.rules);
-    for (number, capability) in capabilities.iter().enumerate() {
-        let mine = routes.iter().zip(&of_routes.classes);
-        let mine = mine.filter(|(route, _)| route.capability.0 as usize == number);
-        let kinds: BTreeSet<RouteKind> = mine.map(|(_, kind)| *kind).collect();
-        if !builder.capability(capability, &kinds) {
+    let of_routes = route_classes(rules, routes);
+    policies.routes = vec![u32::MAX; routes.len()];
+    let mut of_capability: Vec<Vec<u32>> = vec![Vec::new(); capabilities.len()];
+    for (route, number) in routes.iter().zip(0u32..) {
+        if let Some(of) = of_capability.get_mut(route.capability.0 as usize) {
+            of.push(number);
+        }
+    }
+    let mut builder =
+        Builder::new((rules, services), (classes, &of_routes), &mut policies, problems);
+    for ((number, capability), routes) in (0..).zip(capabilities).zip(&of_capability) {
+        if !builder.capability(CapabilityId(number), *capability, routes) {
             break;
         }
     }
-    let tables = std::mem::take(&mut builder.tables);
-    let table_of = |route: &RouteEntry, kind: &RouteKind| {
-        tables.get(&(route.capability.0, *kind)).copied().unwrap_or(u32::MAX)
-    };
-    policies.routes =
-        routes.iter().zip(&of_routes.classes).map(|(route, kind)| table_of(route, kind)).collect();
+    policies.of_routes = Arc::new(of_routes);
     let sides = rows::Sides { services, capabilities, routes, classes };
-    policies.book = rows::book(&rules, &sides);
-    policies.rules = rules;
+    policies.book = rows::book(rules, &sides);
+    policies.rules = Arc::clone(rules);
+    policies.laid_bytes = policies.bytes();
     policies
+}
+
+/// The policies of a landscape that differs from the one before in these capabilities, whose
+/// routes and their numbers are as before, and in these services. What no call uses any more stays
+/// where it is; `None` where that would become too much, or a bound is reached: then all of it is
+/// to be compiled.
+pub(super) fn touched(
+    before: &Policies,
+    input: &Input<'_>,
+    (capabilities, services): (&[(CapabilityId, Side<'_>)], &BTreeSet<u32>),
+) -> Option<Policies> {
+    if before.bytes() > 2 * before.laid_bytes + WASTE_BYTES_MAX {
+        return None;
+    }
+    let mut policies = before.clone();
+    let of_routes = Arc::clone(&before.of_routes);
+    let mut problems = Problems::default();
+    let mut builder = Builder::new(
+        (input.rules, input.services),
+        (input.classes, &of_routes),
+        &mut policies,
+        &mut problems,
+    );
+    for (number, capability) in capabilities {
+        let routes = input.routes.iter().zip(0u32..);
+        let routes = routes.filter(|(route, _)| route.capability == *number);
+        let routes: Vec<u32> = routes.map(|(_, number)| number).collect();
+        if !builder.capability(*number, *capability, &routes) {
+            return None;
+        }
+    }
+    rows::touch(&mut policies.book, input.rules, (capabilities, services), input.services);
+    problems.none().ok()?;
+    Some(policies)
 }
 
 /// What holds where no rule speaks, now and if all rules were enforced.
@@ -183,27 +243,19 @@ fn refuse_contradictions(parts: &Parts<'_>, rules: &[Rule], problems: &mut Probl
     }
 }
 
-/// Whoever forbids what nobody offers has mistyped it, and forbids nothing.
-fn refuse_unknown(
+/// Whoever forbids what nobody offers has mistyped it, and forbids nothing. `known` says whether
+/// there is a capability, a service or a route of an id.
+pub(super) fn refuse_unknown(
     rules: &[Rule],
-    services: &[ServiceEntry],
-    capabilities: &[Capability],
-    routes: &[RouteEntry],
+    known: impl Fn(&str, &str) -> bool,
     problems: &mut Problems,
 ) {
-    if rules.iter().all(|rule| rule.scope == Scope::default()) {
-        return;
-    }
-    let services: BTreeSet<&str> = services.iter().map(|it| &*it.id).collect();
-    let capabilities: BTreeSet<&str> = capabilities.iter().map(|it| &*it.name).collect();
-    let routes: BTreeSet<&str> = routes.iter().map(|it| &*it.id).collect();
     for rule in rules {
         let Scope { callers: _, capabilities: c, services: s, routes: r } = &rule.scope;
-        let sides = [("capability", c, &capabilities), ("service", s, &services)];
-        for (kind, patterns, known) in sides.into_iter().chain([("route", r, &routes)]) {
+        for (kind, patterns) in [("capability", c), ("service", s), ("route", r)] {
             for pattern in patterns.iter().flatten() {
                 if let IdPattern::Exact(id) = pattern
-                    && !known.contains(id.as_str())
+                    && !known(kind, id)
                 {
                     problems.add(
                         named("rule", &rule.id),
@@ -214,16 +266,6 @@ fn refuse_unknown(
             }
         }
     }
-}
-
-/// A class of routes: that of its id, and whether policy is only told of there.
-type RouteKind = (u16, bool);
-
-struct RouteClasses {
-    /// By route.
-    classes: Vec<RouteKind>,
-    /// By class of ids: the rules that name routes, these among them.
-    rules: Vec<Vec<u32>>,
 }
 
 fn route_classes(rules: &[Rule], routes: &[RouteEntry]) -> RouteClasses {
@@ -252,21 +294,21 @@ struct Concerned {
 
 struct Builder<'a> {
     rules: &'a [Rule],
-    services: &'a [ServiceEntry],
+    services: &'a Places,
     /// By rule that names callers: the classes it speaks of.
     classes_of: Vec<Vec<u16>>,
-    routes: Vec<Vec<u32>>,
+    of_routes: &'a RouteClasses,
     out: &'a mut Policies,
     problems: &'a mut Problems,
-    tables: BTreeMap<(u32, RouteKind), u32>,
     /// How many classes of callers there are.
     count: usize,
-    /// Kinds of calls so far.
-    cells: usize,
     /// What stands in the arrays already: equal parts of programs are one, whoever they are for.
     known: Known,
 }
 
+/// So much of what no call uses any more may stand among what calls use, beside twice of that: to
+/// compile all rules anew takes as long as thousands of changes.
+const WASTE_BYTES_MAX: usize = 4 << 20;
 /// Of so many classes one must be listed for a table of all.
 const DENSE_PART: usize = 4;
 /// So many are found in a list as fast.
@@ -293,8 +335,8 @@ fn shared<T: Clone + Ord>(
 
 impl<'a> Builder<'a> {
     fn new(
-        (rules, services): (&'a [Rule], &'a [ServiceEntry]),
-        classes: &'a [Class],
+        (rules, services): (&'a [Rule], &'a Places),
+        (classes, of_routes): (&'a [Class], &'a RouteClasses),
         out: &'a mut Policies,
         problems: &'a mut Problems,
     ) -> Self {
@@ -306,14 +348,17 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        let (routes, tables, count) = (Vec::new(), BTreeMap::new(), classes.len());
-        let (cells, known) = (0, Known::default());
-        Self { rules, services, classes_of, routes, out, problems, tables, count, cells, known }
+        let (count, known) = (classes.len(), Known::default());
+        Self { rules, services, classes_of, of_routes, out, problems, count, known }
     }
 
-    /// Makes the programs of the next capability; false where they are too many.
-    fn capability(&mut self, capability: &Capability, kinds: &BTreeSet<RouteKind>) -> bool {
-        let number = u32::try_from(self.out.capabilities.len()).unwrap_or(u32::MAX);
+    /// Makes the programs of a capability, the next one or one that was there, with these routes;
+    /// false where they are too many.
+    fn capability(&mut self, number: CapabilityId, capability: Side<'_>, routes: &[u32]) -> bool {
+        let of_routes = self.of_routes;
+        let kind = |route: &u32| of_routes.classes.get(*route as usize).copied();
+        let kinds: BTreeSet<RouteKind> = routes.iter().filter_map(kind).collect();
+        let mut tables: BTreeMap<RouteKind, u32> = BTreeMap::new();
         let masks = Masks { words: capability.candidates.len().div_ceil(64) };
         let mut conditions = Conditions::default();
         let mut concerned = Vec::new();
@@ -323,10 +368,10 @@ impl<'a> Builder<'a> {
             .map(|it| effective(&it.offer.promises, &Facts::new()).ok())
             .collect();
         for (rule, at) in self.rules.iter().zip(0u32..) {
-            if !speaks_of(rule.scope.capabilities.as_deref(), &capability.name) {
+            if !speaks_of(rule.scope.capabilities.as_deref(), capability.name) {
                 continue;
             }
-            let mask = mask(rule, &capability.candidates, &promised, self.services);
+            let mask = mask(rule, capability.candidates, &promised, self.services);
             if mask.iter().all(|word| *word == 0) {
                 continue;
             }
@@ -338,21 +383,32 @@ impl<'a> Builder<'a> {
             let obliges = !rule.obligations.is_empty();
             concerned.push(Concerned { rule: at, mask, condition, obliges });
         }
-        let spans = conditions.spans(&capability.columns, &mut self.known.tests, self.out);
+        let spans = conditions.spans(capability.columns, &mut self.known.tests, self.out);
         let mut work = Work { capability, concerned, spans, masks, programs: BTreeMap::new() };
         let one = kinds.len() < 2;
-        for kind in kinds {
+        for kind in &kinds {
             let Some(table) = self.table(&mut work, *kind) else { return false };
-            self.tables.insert((number, *kind), table);
+            tables.insert(*kind, table);
         }
-        let first = kinds.first().and_then(|kind| self.tables.get(&(number, *kind)));
+        for route in routes {
+            let table = kind(route).and_then(|kind| tables.get(&kind).copied());
+            if let Some(slot) = self.out.routes.get_mut(*route as usize) {
+                *slot = table.unwrap_or(u32::MAX);
+            }
+        }
+        let first = tables.first_key_value().map(|(_, table)| *table);
         // Without a route nobody gets there.
-        self.out.capabilities.push(if one { first.copied().unwrap_or(BY_ROUTE) } else { BY_ROUTE });
+        let table = if one { first.unwrap_or(BY_ROUTE) } else { BY_ROUTE };
+        match self.out.capabilities.get_mut(number.0 as usize) {
+            Some(slot) => *slot = table,
+            None => self.out.capabilities.push(table),
+        }
         true
     }
+
     /// The table of a class of routes; `None` where there is too much of it.
     fn table(&mut self, work: &mut Work<'_>, (routes, shadowed): RouteKind) -> Option<u32> {
-        let on_route = self.routes.get(usize::from(routes)).map_or(&[][..], Vec::as_slice);
+        let on_route = self.of_routes.rules.get(usize::from(routes)).map_or(&[][..], Vec::as_slice);
         let mut everyone: Vec<u32> = Vec::new();
         let mut special: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
         for (concerned, at) in work.concerned.iter().zip(0u32..) {
@@ -378,8 +434,8 @@ impl<'a> Builder<'a> {
                 classes.push((class, program));
             }
         }
-        self.cells += classes.len();
-        if self.cells > POLICY_CELLS_MAX {
+        self.out.cells += classes.len();
+        if self.out.cells > POLICY_CELLS_MAX {
             let what = format!("tell apart more than {POLICY_CELLS_MAX} kinds of calls");
             return self.too_much(&what);
         }
@@ -486,7 +542,7 @@ impl<'a> Builder<'a> {
                 "{count} conditions of rules on one call of it, more than {POLICY_CONDITIONS_MAX}"
             );
             let mend = "name callers, routes or services in rules that have conditions";
-            self.problems.add(named("capability", &work.capability.name), what, mend);
+            self.problems.add(named("capability", work.capability.name), what, mend);
         }
         if obliging.len() <= OBLIGING_MAX {
             return;
@@ -501,14 +557,14 @@ impl<'a> Builder<'a> {
         if most > OBLIGING_MAX {
             let what = format!("{most} rules oblige one call of it, more than {OBLIGING_MAX}");
             let mend = "join their obligations into fewer rules";
-            self.problems.add(named("capability", &work.capability.name), what, mend);
+            self.problems.add(named("capability", work.capability.name), what, mend);
         }
     }
 }
 
 /// A capability while its programs are made.
 struct Work<'a> {
-    capability: &'a Capability,
+    capability: Side<'a>,
     concerned: Vec<Concerned>,
     /// By condition: its tests.
     spans: Vec<Span>,
@@ -544,11 +600,12 @@ fn mask(
     rule: &Rule,
     candidates: &[Candidate],
     promised: &[Option<PromiseBox>],
-    services: &[ServiceEntry],
+    services: &Places,
 ) -> Vec<u64> {
     let mut mask = vec![0u64; candidates.len().div_ceil(64)];
     for (at, (candidate, promised)) in candidates.iter().zip(promised).enumerate() {
-        let id = services.get(candidate.service.0 as usize).map_or("", |it| &it.id);
+        let known = services.get(candidate.service.0 as usize).and_then(Option::as_ref);
+        let id = known.map_or("", |it| &it.entry.id);
         let entailed = |cnf: &Cnf| promised.as_ref().is_some_and(|promised| entails(promised, cnf));
         let promises = rule.promises.as_ref().map(|condition| entailed(&condition.cnf));
         let concerned = match rule.kind {

@@ -2,15 +2,17 @@
 //! two of them tie.
 
 use super::paths::{covers, meets, sample_host, sample_path};
-use super::{NeedsNumbers, Parts, Problems, named};
+use super::offers::Draft;
+use super::{Parts, Problems, named};
 use crate::config::model::{
-    Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route, Service,
+    Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route,
 };
 use crate::config::policy::Stance;
+use crate::contract::logic::Cnf;
 use crate::snapshot::cut::shape;
 use crate::snapshot::pattern::{host_text, operation_text};
 use crate::snapshot::table::Rule;
-use crate::snapshot::{Capability, CapabilityId, NeedsId, RouteEntry, RouteId};
+use crate::snapshot::{CapabilityId, NeedsId, RouteEntry, RouteId};
 use crate::wire::limits::{
     HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX,
 };
@@ -19,7 +21,8 @@ use std::sync::Arc;
 
 pub(super) struct Input<'a> {
     pub(super) parts: &'a Parts<'a>,
-    pub(super) services: &'a [&'a Service],
+    /// The capabilities, in the order of their names.
+    pub(super) drafts: &'a [Draft],
     pub(super) requirements: &'a [&'a Requirement],
     pub(super) classes: &'a [BTreeSet<String>],
 }
@@ -29,28 +32,33 @@ pub(super) struct Compiled {
     pub(super) entries: Vec<RouteEntry>,
     pub(super) rules: Vec<Rule>,
     pub(super) bound: Vec<NeedsId>,
+    /// By capability: the sets of requirements that some route binds, by their numbers.
+    pub(super) needs: Vec<Vec<Vec<Condition>>>,
 }
 
 /// The blocks of [`NeedsId`] already written, and what numbers them.
 #[derive(Default)]
 struct Binder {
     needs: NeedsNumbers,
+    /// By capability.
+    lists: Vec<Vec<Vec<Condition>>>,
     blocks: BTreeMap<Vec<NeedsId>, u32>,
 }
 
 pub(super) fn compile(
     input: &Input<'_>,
-    capabilities: &mut [Capability],
     problems: &mut Problems,
 ) -> Compiled {
     let mut compiled = Compiled::default();
-    let mut binder = Binder::default();
+    // The first set is the empty one.
+    let lists = input.drafts.iter().map(|_| vec![Vec::new()]).collect();
+    let mut binder = Binder { lists, ..Binder::default() };
     let mut explicit: Vec<&Route> = input.parts.routes.iter().collect();
     explicit.sort_by(|a, b| a.id.cmp(&b.id));
     super::unique(explicit.iter().map(|route| route.id.as_str()), "route", problems);
     for route in explicit {
         check_pattern(route, problems);
-        let found = capabilities.iter().position(|known| *known.name == *route.capability);
+        let found = input.drafts.binary_search_by(|it| (*it.name).cmp(&route.capability)).ok();
         let Some(capability) = found.and_then(|at| u32::try_from(at).ok()).map(CapabilityId) else {
             problems.add(
                 named("route", &route.id),
@@ -65,8 +73,7 @@ pub(super) fn compile(
             operation: &route.operation,
             needs: &route.needs,
         };
-        let mut entry =
-            bind(input, &bound, capabilities, &mut binder, &mut compiled.bound, problems);
+        let mut entry = bind(input, &bound, &mut binder, &mut compiled.bound, problems);
         entry.body_bytes_max = route.body_bytes_max;
         entry.timeout_ms = route.timeout_ms;
         entry.depth = route.depth.clone().map(Arc::new);
@@ -78,18 +85,18 @@ pub(super) fn compile(
         headers.sort();
         compiled.file(entry, route.host.clone(), &route.operation, headers, true);
     }
-    for (operation, offering) in operations(input.services, capabilities) {
+    for (operation, offering) in offered(input.drafts) {
         for capability in offering {
             let id = operation_text(&operation);
             check_path(&id, &operation.path, problems);
             let bound = Bindable { id: &id, capability, operation: &operation, needs: &[] };
-            let entry =
-                bind(input, &bound, capabilities, &mut binder, &mut compiled.bound, problems);
+            let entry = bind(input, &bound, &mut binder, &mut compiled.bound, problems);
             compiled.file(entry, None, &operation, Vec::new(), false);
         }
     }
     check_shapes(&compiled.rules, problems);
     refuse_ties(&compiled, problems);
+    compiled.needs = binder.lists;
     compiled
 }
 
@@ -109,27 +116,54 @@ impl Compiled {
     }
 }
 
+/// The operations that an offer of this interface can be called under.
+pub(super) fn operations(interface: &Interface) -> Vec<Operation> {
+    match interface {
+        Interface::Http(operations) => operations.clone(),
+        Interface::Grpc(service) => vec![Operation {
+            method: Some("POST".to_owned()),
+            path: PathPattern::Prefix(format!("/{service}/")),
+        }],
+    }
+}
+
 /// The operations of all contracts, each with the capabilities that are offered under it.
-fn operations(
-    services: &[&Service],
-    capabilities: &[Capability],
-) -> BTreeMap<Operation, BTreeSet<CapabilityId>> {
+fn offered(drafts: &[Draft]) -> BTreeMap<Operation, BTreeSet<CapabilityId>> {
     let mut found: BTreeMap<Operation, BTreeSet<CapabilityId>> = BTreeMap::new();
-    for offer in services.iter().flat_map(|service| &service.contract.offers) {
-        let at = capabilities.binary_search_by(|known| (*known.name).cmp(&offer.capability));
-        let Some(number) = at.ok().and_then(|at| u32::try_from(at).ok()) else { continue };
-        let operations = match &offer.interface {
-            Interface::Http(operations) => operations.clone(),
-            Interface::Grpc(service) => vec![Operation {
-                method: Some("POST".to_owned()),
-                path: PathPattern::Prefix(format!("/{service}/")),
-            }],
-        };
-        for operation in operations {
-            found.entry(operation).or_default().insert(CapabilityId(number));
+    for (number, draft) in (0..).zip(drafts) {
+        for operation in draft.operations.iter() {
+            found.entry(operation.clone()).or_default().insert(CapabilityId(number));
         }
     }
     found
+}
+
+/// The number of a set of conditions within its capability; equal sets share one.
+#[derive(Debug, Default)]
+struct NeedsNumbers(BTreeMap<(CapabilityId, Vec<NeedsKey>), NeedsId>);
+
+/// Name, text and meaning of one condition.
+type NeedsKey = (String, String, Cnf);
+
+impl NeedsNumbers {
+    fn number(
+        &mut self,
+        lists: &mut [Vec<Vec<Condition>>],
+        capability: CapabilityId,
+        conditions: &[&Condition],
+    ) -> NeedsId {
+        if conditions.is_empty() {
+            return NeedsId(0);
+        }
+        let key: Vec<_> =
+            conditions.iter().map(|c| (c.name.clone(), c.text.clone(), c.cnf.clone())).collect();
+        let fresh = || {
+            let Some(list) = lists.get_mut(capability.0 as usize) else { return NeedsId(0) };
+            list.push(conditions.iter().map(|&condition| condition.clone()).collect());
+            NeedsId(u32::try_from(list.len() - 1).unwrap_or(u32::MAX))
+        };
+        *self.0.entry((capability, key)).or_insert_with(fresh)
+    }
 }
 
 fn check_path(id: &str, path: &PathPattern, problems: &mut Problems) {
@@ -196,7 +230,6 @@ struct Bindable<'a> {
 fn bind(
     input: &Input<'_>,
     route: &Bindable<'_>,
-    capabilities: &mut [Capability],
     binder: &mut Binder,
     bound: &mut Vec<NeedsId>,
     problems: &mut Problems,
@@ -228,7 +261,8 @@ fn bind(
                     conditions.extend(&requirement.needs);
                 }
             }
-            block.push(binder.needs.number(capabilities, route.capability, &conditions));
+            let Binder { needs, lists, .. } = &mut *binder;
+            block.push(needs.number(lists, route.capability, &conditions));
         }
     }
     let start = *binder.blocks.entry(block).or_insert_with_key(|block| {

@@ -2,15 +2,17 @@
 //! again when nobody has the configuration any more.
 //!
 //! ```text
-//!   snapshots/<hex>.landscape ──lines──▶ Parts ──compile──▶ Snapshot ──canonical──▶ the same text?
+//!   snapshots/<hex>.landscape ──lines──▶ Source, services ──build──▶ Snapshot ──▶ the same text?
+//!   Snapshot, delta ──lines──▶ services put, removed ──update──▶ Snapshot ──▶ the same delta?
 //! ```
 //! The text is not trusted to be read rightly: what was read is compiled, and the text of *that*
-//! must be the stored one, letter by letter. One thing the text names and does not hold, the
-//! digests of the contract documents, and they are left out of the comparison.
+//! must be the stored one, letter by letter.
 
 mod quotas;
 
-use super::{Governed, Parts, compile};
+use super::build::{Given, whole};
+use super::update::{Change, changed};
+use super::{Problem, Problems};
 use crate::config::depth::{BodyDepth, Depth};
 use crate::config::hook::OnFailure;
 use crate::config::model::{
@@ -26,10 +28,12 @@ use crate::contract::logic::{Atom, AttributeId, Clause, Cnf, Mode, PromiseBox};
 use crate::contract::region::{Region, Regions};
 use crate::contract::set::{Numbers, Set, Texts};
 use crate::contract::vocabulary::{Declaration, Kind, Side, Source, Unit, Vocabulary};
+use crate::snapshot::cell::Layout;
+use crate::snapshot::section::{Hash, SEMANTICS};
+use crate::snapshot::source;
 use crate::snapshot::{Governance, SeedRule, Snapshot};
 use crate::wire::date::parse_utc;
 use crate::wire::limits::{ATTRIBUTES_MAX, REGION_DEPTH_MAX};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Rebuilds the snapshot of a canonical text.
@@ -38,41 +42,107 @@ use std::sync::Arc;
 /// Which line is not canonical, or why what was read is not what is written.
 pub fn snapshot(text: &str) -> Result<Snapshot, String> {
     let mut reading = Reading::default();
-    for (number, line) in (1..).zip(text.lines()) {
-        let known = match number {
-            1 => (line == super::canonical::SEMANTICS).then_some(()),
-            _ => reading.line(line),
-        };
-        known.ok_or_else(|| format!("line {number} of the landscape is not canonical"))?;
+    reading.all(text)?;
+    let services = std::mem::take(&mut reading.services);
+    let given = services.iter().map(Numbered::given).collect();
+    let source = reading.source()?;
+    let built = whole(source, given, Layout::Sized, Problems::default()).map_err(first)?;
+    same(&built.canonical(), text)?;
+    Ok(built)
+}
+
+/// The snapshot that another becomes by a delta of canonical lines.
+///
+/// # Errors
+/// As [`snapshot`].
+pub fn applied(before: &Snapshot, delta: &str) -> Result<Snapshot, String> {
+    if delta.starts_with(SEMANTICS) {
+        return snapshot(&edited(&before.canonical(), delta)?);
     }
-    let vocabulary = Vocabulary::build(&reading.version, reading.declarations);
-    let vocabulary = vocabulary.map_err(|_| "its vocabulary is not sound".to_owned())?;
-    let parts = Parts {
-        services: &reading.services,
-        routes: &reading.routes,
-        requirements: &reading.requirements,
-        callers: &reading.callers,
-        vocabulary: Arc::new(vocabulary),
-        seed: SeedRule { affinity_header: reading.affinity },
-        policy: Governed { policies: &reading.policies, ..Governed::default() },
-        governance: Governance::of(reading.hooks, &reading.asked),
-        quotas: &reading.quotas,
-    };
-    let mut snapshot = compile(&parts).map_err(|problems| {
-        let first = problems.first().map(ToString::to_string);
-        format!("it does not compile: {}", first.unwrap_or_default())
-    })?;
-    let ours = snapshot.canonical.lines().map(without_contract);
-    let theirs = text.lines().map(without_contract);
-    if let Some((number, _)) = (1..).zip(ours.zip(theirs)).find(|(_, (a, b))| a != b) {
+    let mut reading = Reading::default();
+    reading.all(delta)?;
+    let put = reading.services.iter().map(|it| (it.service.contract.service.clone(), it));
+    let mut changes: Vec<(String, Change<'_>)> =
+        put.map(|(id, it)| (id, Change::Stored(it.given()))).collect();
+    changes.extend(reading.gone.iter().map(|id| (id.clone(), Change::Removed)));
+    let after = changed(before, changes.into_iter().collect()).map_err(first)?;
+    same(&after.delta(before), delta)?;
+    Ok(after)
+}
+
+fn first(problems: Vec<Problem>) -> String {
+    let first = problems.first().map(ToString::to_string);
+    format!("it does not compile: {}", first.unwrap_or_default())
+}
+
+fn same(ours: &str, theirs: &str) -> Result<(), String> {
+    let lines = ours.lines().zip(theirs.lines());
+    if let Some((number, _)) = (1..).zip(lines).find(|(_, (a, b))| a != b) {
         return Err(format!("line {number} of the landscape means something else to this program"));
     }
-    if snapshot.canonical.lines().count() != text.lines().count() || !text.ends_with('\n') {
+    if ours != theirs {
         return Err("the landscape is longer or shorter than what it means".to_owned());
     }
-    snapshot.digest = Sha256::digest(text.as_bytes()).into();
-    text.clone_into(&mut snapshot.canonical);
-    Ok(snapshot)
+    Ok(())
+}
+
+/// A line's place among sections: what is common, a capability's name, a service's; `None` where it
+/// goes on with the section before.
+fn heads(line: &str) -> Option<(u8, String)> {
+    let (word, rest) = line.split_once(' ')?;
+    let mut from = Cursor(rest);
+    match word {
+        "capability" => Some((1, from.quoted()?)),
+        "service" => {
+            from.number::<u32>()?;
+            from.eat(" ")?;
+            Some((2, from.quoted()?))
+        }
+        _ => None,
+    }
+}
+
+/// The sections of a text.
+fn sections(text: &str) -> Vec<((u8, String), String)> {
+    let mut all = vec![((0, String::new()), String::new())];
+    for line in text.split_inclusive('\n') {
+        if let Some(head) = heads(line.trim_end_matches('\n')) {
+            all.push((head, String::new()));
+        }
+        if let Some((_, lines)) = all.last_mut() {
+            lines.push_str(line);
+        }
+    }
+    all
+}
+
+/// A text whose common section a delta changes, too.
+fn edited(before: &str, delta: &str) -> Result<String, String> {
+    let mut all: std::collections::BTreeMap<_, _> = sections(before).into_iter().collect();
+    let mut delta = sections(delta).into_iter();
+    let (_, common) = delta.next().unwrap_or_default();
+    let (mut kept, mut gone) = (String::new(), Vec::new());
+    for line in common.split_inclusive('\n') {
+        match line.strip_prefix("gone ") {
+            None => kept.push_str(line),
+            Some(rest) => gone.push(rest.trim_end_matches('\n').to_owned()),
+        }
+    }
+    for line in gone {
+        let (word, rest) = line.split_once(' ').unwrap_or_default();
+        let name = Cursor(rest).quoted().ok_or("a line of the landscape is not canonical")?;
+        all.remove(&(if word == "service" { 2 } else { 1 }, name));
+    }
+    all.insert((0, String::new()), kept);
+    all.extend(delta);
+    let mut ordered: Vec<_> = all.into_iter().collect();
+    // In the text services stand in the order of their numbers.
+    let number = |text: &str| {
+        let (number, _) = text.strip_prefix("service ")?.split_once(' ')?;
+        number.parse::<u32>().ok()
+    };
+    ordered.sort_by_key(|((kind, _), text)| (*kind, number(text)));
+    Ok(ordered.into_iter().map(|(_, text)| text).collect())
 }
 
 /// The conditions of `need …` lines, as records carry what a `CAIO-Require` header stood for.
@@ -85,18 +155,27 @@ pub fn needs(text: &str) -> Option<Vec<Condition>> {
     lines.collect()
 }
 
-/// A line without the digest of its contract's document, where it has one.
-fn without_contract(line: &str) -> (&str, &str) {
-    let service = line.starts_with("service ");
-    let cut = line.rsplit_once(" contract sha256:").filter(|_| service);
-    cut.map_or((line, ""), |(before, after)| (before, after.get(64..).unwrap_or(after)))
+/// A service under its number.
+struct Numbered {
+    number: u32,
+    service: Service,
+    /// The digest of its contract's document, which the text does not hold.
+    contract: Hash,
+}
+
+impl Numbered {
+    fn given(&self) -> Given<'_> {
+        Given { number: self.number, service: &self.service, contract: self.contract }
+    }
 }
 
 #[derive(Default)]
 struct Reading {
     version: String,
     declarations: Vec<Declaration>,
-    services: Vec<Service>,
+    services: Vec<Numbered>,
+    /// Services that a delta takes away.
+    gone: Vec<String>,
     routes: Vec<Route>,
     requirements: Vec<Requirement>,
     callers: Vec<Caller>,
@@ -123,6 +202,34 @@ enum Owner {
 }
 
 impl Reading {
+    fn all(&mut self, text: &str) -> Result<(), String> {
+        for (number, line) in (1..).zip(text.lines()) {
+            let known = match number {
+                1 if line == SEMANTICS => Some(()),
+                _ => self.line(line),
+            };
+            known.ok_or_else(|| format!("line {number} of the landscape is not canonical"))?;
+        }
+        Ok(())
+    }
+
+    fn source(self) -> Result<source::Source, String> {
+        let vocabulary = Vocabulary::build(&self.version, self.declarations);
+        let vocabulary = vocabulary.map_err(|_| "its vocabulary is not sound".to_owned())?;
+        Ok(source::Source {
+            routes: self.routes,
+            requirements: self.requirements,
+            callers: self.callers,
+            vocabulary: Arc::new(vocabulary),
+            seed: SeedRule { affinity_header: self.affinity },
+            policies: self.policies,
+            now_s: None,
+            identified: false,
+            governance: Governance::of(self.hooks, &self.asked),
+            quotas: self.quotas,
+        })
+    }
+
     fn line(&mut self, line: &str) -> Option<()> {
         let (word, rest) = line.split_once(' ')?;
         let mut from = Cursor(rest);
@@ -143,18 +250,18 @@ impl Reading {
                     Expected::Name(from.quoted()?)
                 };
                 let tls = ServiceTls { expected, ..ServiceTls::default() };
-                self.services.last_mut()?.tls = Some(tls);
+                self.services.last_mut()?.service.tls = Some(tls);
             }
             "endpoint" => {
                 let endpoint = from.rest().parse().ok()?;
-                self.services.last_mut()?.endpoints.push(endpoint);
+                self.services.last_mut()?.service.endpoints.push(endpoint);
             }
             "offer" => {
                 let capability = from.quoted()?;
                 let interface = Interface::Http(Vec::new());
                 let (demands, promises) = (Vec::new(), Vec::new());
                 let offer = Offer { capability, interface, demands, promises };
-                self.services.last_mut()?.contract.offers.push(offer);
+                self.services.last_mut()?.service.contract.offers.push(offer);
             }
             "grpc" => self.offer()?.interface = Interface::Grpc(from.quoted()?),
             "http" => {
@@ -187,9 +294,18 @@ impl Reading {
                 self.requirements.push(requirement(from)?);
                 self.owner = Owner::Requirement;
             }
-            "needs" => {
+            // Follows from routes and requirements.
+            "capability" | "needs" => {
                 self.owner = Owner::Derived;
                 return Some(());
+            }
+            "gone" => {
+                if from.eat("service ").is_some() {
+                    self.gone.push(from.quoted()?);
+                } else {
+                    from.eat("capability ")?;
+                    from.quoted()?;
+                }
             }
             "need" => {
                 let condition = from.condition()?;
@@ -325,16 +441,23 @@ impl Reading {
     }
 
     fn offer(&mut self) -> Option<&mut Offer> {
-        self.services.last_mut()?.contract.offers.last_mut()
+        self.services.last_mut()?.service.contract.offers.last_mut()
     }
 }
 
-fn service(from: &mut Cursor<'_>) -> Option<Service> {
+fn service(from: &mut Cursor<'_>) -> Option<Numbered> {
+    let number = from.number()?;
+    from.eat(" ")?;
     let service = from.quoted()?;
     from.eat(" version ")?;
     let version = from.quoted()?;
     from.eat(" contract sha256:")?;
-    from.word();
+    let mut digest = [0; 32];
+    for byte in &mut digest {
+        let (digits, rest) = from.0.split_at_checked(2)?;
+        from.0 = rest;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
     from.eat(" tier ")?;
     let tier = from.number()?;
     from.eat(" protocol ")?;
@@ -344,7 +467,8 @@ fn service(from: &mut Cursor<'_>) -> Option<Service> {
         _ => return None,
     };
     let contract = Contract { service, version, offers: Vec::new(), text: String::new() };
-    Some(Service { contract, endpoints: Vec::new(), protocol, tls: None, tier })
+    let service = Service { contract, endpoints: Vec::new(), protocol, tls: None, tier };
+    Some(Numbered { number, service, contract: digest })
 }
 
 fn route(from: &mut Cursor<'_>) -> Option<Route> {
@@ -570,12 +694,6 @@ impl<'a> Cursor<'a> {
 
     fn rest(&mut self) -> &'a str {
         std::mem::take(&mut self.0)
-    }
-
-    /// Skips up to the next space.
-    fn word(&mut self) {
-        let end = self.0.find(' ').unwrap_or(self.0.len());
-        self.0 = self.0.get(end..).unwrap_or_default();
     }
 
     fn number<T: std::str::FromStr>(&mut self) -> Option<T> {

@@ -185,7 +185,8 @@ impl Writer {
     fn store_landscape(&self, published: &Published) -> io::Result<()> {
         let snapshot = &published.snapshot;
         let name = format!("snapshots/{}.landscape", snapshot.digest_text());
-        let canonical = snapshot.canonical().as_bytes();
+        let canonical = snapshot.canonical();
+        let canonical = canonical.as_bytes();
         if self.directory.read(&name)?.as_deref() != Some(canonical) {
             self.directory.replace(&name, canonical, Access::Shared)?;
         }
@@ -195,7 +196,7 @@ impl Writer {
     fn own_landscape(&mut self, published: &Published, version: u32) {
         let snapshot = &published.snapshot;
         self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
-        let services = (0..).map(ServiceId).take(snapshot.services().len());
+        let services = (0..).map(ServiceId).take(snapshot.service_places());
         let states: Vec<u8> =
             services.map(|service| published.epoch.state(service).to_byte()).collect();
         let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);

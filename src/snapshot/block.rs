@@ -1,6 +1,6 @@
 //! Small cells, packed: what a decision reads of a capability with at most 64 candidates stands in
-//! a few adjacent cache lines of one array, so that deciding about one of 100 000 services waits
-//! for memory once and not once per question.
+//! a few adjacent cache lines, so that deciding about one of 100 000 services waits for memory once
+//! and not once per question.
 //!
 //! ```text
 //! word 0      candidates u8 | log2 of a row's bits u8 | slot columns u16 | sets of needs u32
@@ -16,8 +16,10 @@
 //! from the beginning of the block.
 
 use super::cell::{Cell, SlotColumn};
+use super::shelf::Shelf;
 use super::vector::FactVector;
 use super::{CapabilityId, NeedsId, ServiceId};
+use std::sync::Arc;
 
 /// Words of a cache line; every block begins with one.
 const LINE: usize = 8;
@@ -25,15 +27,9 @@ const HEAD: usize = 3;
 /// Lines that a decision asks for at once: those of some twenty candidates.
 const LINES_TOUCHED: usize = 24;
 
-/// The packed cells of one landscape.
+/// The packed cells of one landscape, by capability; none when its cell is too large to pack.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Blocks {
-    words: Vec<u64>,
-    /// By capability: where its block stands; empty when its cell is too large to pack.
-    places: Vec<(u32, u32)>,
-    /// Words before the first full cache line.
-    offset: usize,
-}
+pub(crate) struct Blocks(Shelf<Option<Arc<[u64]>>>);
 
 /// One packed cell.
 #[derive(Clone, Copy, Debug)]
@@ -91,36 +87,44 @@ fn pack(cell: &Cell) -> Vec<u64> {
     words
 }
 
+/// Words before the first full cache line. That they are never moved is why they are packed here.
+#[inline]
+fn before_line(words: &[u64]) -> usize {
+    (words.as_ptr() as usize / 8).wrapping_neg() % LINE
+}
+
+/// A cell's words, packed if that is possible, where a cache line begins.
+pub(crate) fn packed(cell: &Cell) -> Option<Arc<[u64]>> {
+    let block = cell.packs().then(|| pack(cell))?;
+    let mut words: Arc<[u64]> = std::iter::repeat_n(0, block.len() + LINE - 1).collect();
+    let begin = before_line(&words);
+    let to = Arc::get_mut(&mut words)?.get_mut(begin..begin + block.len())?;
+    to.copy_from_slice(&block);
+    Some(words)
+}
+
 impl Blocks {
-    /// Files the cell of the next capability: packed if that is possible.
-    pub(crate) fn push(&mut self, cell: &Cell) {
-        let start = self.words.len();
-        if cell.packs() {
-            self.words.extend(pack(cell));
-        }
-        let length = self.words.len() - start;
-        let whole = u32::try_from(start + length).is_ok();
-        let place = |at: usize| u32::try_from(at).unwrap_or(0);
-        self.places.push(if whole { (place(start), place(length)) } else { (0, 0) });
-        self.words.resize(self.words.len().next_multiple_of(LINE), 0);
+    /// Those of all capabilities.
+    pub(crate) fn new(blocks: impl IntoIterator<Item = Option<Arc<[u64]>>>) -> Self {
+        Self(blocks.into_iter().collect())
     }
 
-    /// Moves everything so that blocks begin where cache lines do.
-    pub(crate) fn finish(&mut self) {
-        let mut words = Vec::with_capacity(self.words.len() + LINE);
-        let bytes = (words.as_ptr() as usize) % 64;
-        self.offset = ((64 - bytes) % 64) / 8;
-        words.resize(self.offset, 0);
-        words.append(&mut self.words);
-        self.words = words;
+    /// Puts another in the place of a capability's.
+    pub(crate) fn put(&mut self, capability: CapabilityId, words: Option<Arc<[u64]>>) {
+        self.0.put(capability.0 as usize, words);
+    }
+
+    /// The words of a capability's, to be shared.
+    pub(crate) fn words(&self, capability: CapabilityId) -> Option<Arc<[u64]>> {
+        self.0.get(capability.0 as usize)?.clone()
     }
 
     /// The packed cell of a capability, if it has one.
     #[inline]
     pub(crate) fn get(&self, capability: CapabilityId) -> Option<Block<'_>> {
-        let &(start, length) = self.places.get(capability.0 as usize)?;
-        let start = self.offset + start as usize;
-        let words = self.words.get(start..start + length as usize)?;
+        let words = self.0.get(capability.0 as usize)?.as_deref()?;
+        let begin = before_line(words);
+        let words = words.get(begin..begin + words.len().checked_sub(LINE - 1)?)?;
         Some(Block { head: *words.first()?, words })
     }
 }

@@ -39,6 +39,17 @@ pub(crate) enum Member {
     Other,
 }
 
+/// A class of callers.
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    /// Which of the sets of requirements is bound to it.
+    pub(crate) needs: u16,
+    /// The rules that name callers, these among them.
+    pub(crate) rules: Vec<u32>,
+    /// One kind of caller in it.
+    pub(crate) member: Member,
+}
+
 impl Member {
     /// Whether a pattern speaks of it.
     pub(crate) fn is_of(&self, pattern: &IdPattern) -> bool {

@@ -1,18 +1,21 @@
 //! Contracts as flat lines, built straight from the offers: what the re-check reads. Nothing of
 //! the decision's cells enters here, so a fault in those cannot hide in these.
 //!
-//! All lines of a landscape stand in one array and those of an offer next to each other, so that
+//! All lines of a capability stand in one array and those of an offer next to each other, so that
 //! re-checking one of 100 000 services waits for one stretch of memory and not for a dozen places:
 //! ```text
+//! a Place for each offer, then of each:
 //! Offer, its demands' Tests, { Mode, its condition's Tests, what it promises: Atoms }…, Shared…
 //! ```
 
+use super::shelf::Shelf;
 use super::vector::{Columns, FactVector};
 use super::{CapabilityId, NeedsId, ServiceId};
 use crate::config::model::{Condition, Offer};
 use crate::contract::logic::{Atom, AttributeId, Cnf};
 use crate::contract::set::Set;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// An attribute and a set of its values.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,8 @@ pub struct Offering {
 /// One line of an offer.
 #[derive(Clone, Copy, Debug)]
 enum Line {
+    /// Where the lines of an offer stand.
+    Place { start: u32, end: u32 },
     /// Its head: the tests of its demands follow.
     Offer(Offering),
     /// `low <= fact <= high`, one literal of a clause.
@@ -57,35 +62,45 @@ enum Line {
 // A cache line holds two of them and a half.
 const _: () = assert!(size_of::<Line>() == 24);
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn of<T>(self, items: &[T]) -> &[T] {
-        items.get(self.start as usize..self.end as usize).unwrap_or(&[])
-    }
-}
-
 fn place(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// The offers and needs of one landscape.
+/// The offers and needs of one capability.
+#[derive(Clone, Debug)]
+pub(crate) struct Sheet {
+    lines: Arc<[Line]>,
+    sets: Arc<[Set]>,
+    needs: NeedsList,
+}
+
+/// The needs of a capability, by their numbers.
+pub(crate) type NeedsList = Arc<[Arc<FlatNeeds>]>;
+
+/// The offers and needs of one landscape, by capability.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flat {
-    lines: Vec<Line>,
-    atoms: Vec<FlatAtom>,
-    sets: Vec<Set>,
-    /// Where the lines of each offer end; those of the first begin at 0.
-    offers: Vec<u32>,
-    /// By capability: the number of its first offer, and its needs in `needs`.
-    capabilities: Vec<(u32, Span)>,
-    /// Where the atoms of needs stand; equal needs share theirs, whoever they are bound for.
-    needs: Vec<Span>,
-    known_needs: BTreeMap<Vec<Cnf>, Span>,
+pub(crate) struct Flat(Shelf<Sheet>);
+
+/// Needs that were laid out before: equal ones share theirs, whoever they are bound for, so that
+/// they are in the caches when a request needs them.
+#[derive(Debug, Default)]
+pub(crate) struct KnownNeeds {
+    needs: BTreeMap<Vec<Cnf>, (u32, Arc<FlatNeeds>)>,
+    lists: BTreeMap<Vec<u32>, NeedsList>,
+}
+
+impl KnownNeeds {
+    /// The needs of a capability, laid out.
+    pub(crate) fn list(&mut self, needs: &[Vec<Condition>]) -> NeedsList {
+        let each = needs.iter().map(|conditions| {
+            let key: Vec<Cnf> = conditions.iter().map(|condition| condition.cnf.clone()).collect();
+            let number = place(self.needs.len());
+            let fresh = || (number, Arc::new(FlatNeeds::new(conditions)));
+            self.needs.entry(key).or_insert_with(fresh).clone()
+        });
+        let (numbers, flat): (Vec<u32>, Vec<Arc<FlatNeeds>>) = each.unzip();
+        Arc::clone(self.lists.entry(numbers).or_insert_with(|| flat.into()))
+    }
 }
 
 /// Requirements as one line of literals, clause after clause.
@@ -175,15 +190,15 @@ impl<'a> Needs<'a> {
     }
 }
 
-impl Flat {
-    /// Begins the next capability; its offers and needs follow.
-    pub(crate) fn begin_capability(&mut self) {
-        let needs = place(self.needs.len());
-        self.capabilities.push((place(self.offers.len()), Span { start: needs, end: needs }));
-    }
+/// What becomes a sheet.
+#[derive(Default)]
+struct Draft {
+    lines: Vec<Line>,
+    sets: Vec<Set>,
+}
 
-    /// Files an offer of the capability begun last.
-    pub(crate) fn push_offer(&mut self, columns: &Columns, offering: Offering, offer: &Offer) {
+impl Draft {
+    fn offer(&mut self, columns: &Columns, offering: Offering, offer: &Offer) {
         self.lines.push(Line::Offer(offering));
         for demand in &offer.demands {
             self.push_tests(columns, &demand.cnf);
@@ -203,7 +218,6 @@ impl Flat {
             }
         }
         self.lines.extend(shared.into_iter().map(Line::Shared));
-        self.offers.push(place(self.lines.len()));
     }
 
     /// Flattens a normal form; attributes without a column are never known.
@@ -229,55 +243,66 @@ impl Flat {
             }
         }
     }
+}
 
-    /// Files the next needs of the capability begun last.
-    pub(crate) fn push_needs(&mut self, conditions: &[Condition]) {
-        let key: Vec<Cnf> = conditions.iter().map(|condition| condition.cnf.clone()).collect();
-        let span = match self.known_needs.get(&key) {
-            Some(known) => *known,
-            None => {
-                let start = place(self.atoms.len());
-                needs_atoms(&key, &mut self.atoms, &mut self.sets);
-                let span = Span { start, end: place(self.atoms.len()) };
-                self.known_needs.insert(key, span);
-                span
+impl Sheet {
+    /// Lays out offers, each with what it is known by, and needs.
+    pub(crate) fn new<'a>(
+        columns: &Columns,
+        offers: impl ExactSizeIterator<Item = (Offering, &'a Offer)>,
+        needs: NeedsList,
+    ) -> Self {
+        let mut draft = Draft::default();
+        draft.lines.resize(offers.len(), Line::Place { start: 0, end: 0 });
+        for (number, (offering, offer)) in offers.enumerate() {
+            let start = place(draft.lines.len());
+            draft.offer(columns, offering, offer);
+            let end = place(draft.lines.len());
+            if let Some(line) = draft.lines.get_mut(number) {
+                *line = Line::Place { start, end };
             }
-        };
-        self.needs.push(span);
-        if let Some((_, needs)) = self.capabilities.last_mut() {
-            needs.end += 1;
         }
+        Self { lines: draft.lines.into(), sets: draft.sets.into(), needs }
     }
 
-    /// Forgets what only building needs.
-    pub(crate) fn finish(&mut self) {
-        self.known_needs = BTreeMap::new();
-        self.lines.shrink_to_fit();
+    /// Its needs, to be shared.
+    pub(crate) fn needs(&self) -> NeedsList {
+        Arc::clone(&self.needs)
+    }
+}
+
+impl Flat {
+    /// The sheets of all capabilities.
+    pub(crate) fn new(sheets: impl IntoIterator<Item = Sheet>) -> Self {
+        Self(sheets.into_iter().collect())
+    }
+
+    /// Puts another in the place of a capability's.
+    pub(crate) fn put(&mut self, capability: CapabilityId, sheet: Sheet) {
+        self.0.put(capability.0 as usize, sheet);
+    }
+
+    /// The sheet of a capability.
+    #[inline]
+    pub(crate) fn sheet(&self, capability: CapabilityId) -> Option<&Sheet> {
+        self.0.get(capability.0 as usize)
     }
 
     /// One offer of a capability.
     #[inline]
     pub(crate) fn offer(&self, capability: CapabilityId, number: u32) -> Option<FlatOffer<'_>> {
-        let at = capability.0 as usize;
-        let (first, _) = self.capabilities.get(at)?;
-        let number = first.checked_add(number)?;
-        // The first offer of the next capability is none of this one.
-        if self.capabilities.get(at + 1).is_some_and(|(next, _)| number >= *next) {
-            return None;
-        }
-        let end = *self.offers.get(number as usize)?;
-        let before = number.checked_sub(1).and_then(|it| self.offers.get(it as usize).copied());
-        let lines = Span { start: before.unwrap_or(0), end }.of(&self.lines);
+        let Sheet { lines, sets, .. } = self.sheet(capability)?;
+        // Behind the places stand the offers: none of their lines is a place.
+        let Line::Place { start, end } = *lines.get(number as usize)? else { return None };
+        let lines = lines.get(start as usize..end as usize)?;
         let (Line::Offer(offering), lines) = lines.split_first()? else { return None };
-        Some(FlatOffer { offering: *offering, lines, sets: &self.sets })
+        Some(FlatOffer { offering: *offering, lines, sets })
     }
 
     /// One set of bound needs of a capability.
     #[inline]
     pub(crate) fn needs(&self, capability: CapabilityId, needs: NeedsId) -> Option<Needs<'_>> {
-        let (_, all) = self.capabilities.get(capability.0 as usize)?;
-        let span = all.of(&self.needs).get(needs.0 as usize)?;
-        Some(Needs { atoms: span.of(&self.atoms), sets: &self.sets })
+        self.sheet(capability)?.needs.get(needs.0 as usize).map(|needs| needs.needs())
     }
 }
 

@@ -16,6 +16,9 @@ pub mod policy;
 mod reading;
 pub mod request;
 pub mod rulebook;
+pub(crate) mod section;
+pub(crate) mod shelf;
+pub mod source;
 pub mod table;
 pub mod vector;
 
@@ -25,18 +28,23 @@ use crate::config::quota::Quota;
 use crate::config::tls::Expected;
 use crate::contract::vocabulary::Vocabulary;
 use block::Blocks;
-use caller::Callers;
+use caller::{Callers, Class};
+use cell::Layout;
 use flat::Flat;
 pub use governance::Governance;
-use policy::Policies;
+use policy::{Policies, Rule};
 use request::{BadFact, CallerClass, Principal, RequestView};
-use std::collections::BTreeMap;
+use section::{Kind, Sections};
+use shelf::Shelf;
+use source::Source;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use table::RouteTable;
 use vector::{Columns, FactVector};
 
-/// A service's place in the landscape; services are numbered in the order of their ids.
+/// A service's place in the landscape. It keeps its number while it is there; one that comes takes
+/// the lowest that nobody has, so numbers of services that went stand empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u32);
 
@@ -81,9 +89,17 @@ pub struct Candidate {
     /// The service's rendezvous weight.
     pub weight: u64,
     /// The offer as its contract states it.
-    pub offer: Offer,
+    pub offer: Arc<Offer>,
     /// Minimal sets of its promises that contradict each other.
     pub(crate) contradictions: Box<[bound::Modes]>,
+}
+
+/// A service as a landscape has it, and as the next one needs it.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) entry: ServiceEntry,
+    /// The capabilities that it offers.
+    pub(crate) offered: Box<[Arc<str>]>,
 }
 
 /// A capability and everyone who offers it, in the order of (tier, service).
@@ -92,11 +108,13 @@ pub struct Capability {
     /// `embed.text/1`
     pub name: Arc<str>,
     /// The offers.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Arc<[Candidate]>,
     /// The attributes that the offers constrain.
     pub columns: Columns,
     /// The distinct sets of requirements that some route binds.
-    pub needs: Vec<Vec<Condition>>,
+    pub needs: Arc<[Vec<Condition>]>,
+    /// The operations that some offer can be called under, in order.
+    pub(crate) operations: Arc<BTreeSet<Operation>>,
     /// The candidates as the decision reads them.
     pub(crate) cell: cell::Cell,
 }
@@ -161,62 +179,96 @@ pub struct SeedRule {
     pub affinity_header: Option<String>,
 }
 
-/// The frozen contracts, routes, requirements and callers.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    pub(crate) digest: [u8; 32],
-    pub(crate) canonical: String,
-    pub(crate) services: Vec<ServiceEntry>,
-    pub(crate) capabilities: Vec<Capability>,
-    /// The cells of capabilities with few candidates.
-    pub(crate) blocks: Blocks,
-    /// All offers again, for the re-check.
-    pub(crate) flat: Flat,
+/// Where requests lead.
+#[derive(Debug)]
+pub(crate) struct Routing {
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
+}
+
+/// What no service has a part in.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) source: Source,
     pub(crate) requirements: BTreeMap<String, Vec<Condition>>,
     pub(crate) callers: Callers,
     /// By class of callers: which of the classes that requirements tell apart it lies in.
     pub(crate) needs_classes: Vec<u16>,
-    pub(crate) policies: Policies,
+    /// The classes of callers.
+    pub(crate) classes: Vec<Class>,
+    /// The sets of ids of caller-bound requirements that apply to some class.
+    pub(crate) bound: Vec<BTreeSet<String>>,
+    /// The rules, and when the first override ends, in seconds since 1970.
+    pub(crate) rules: Arc<[Rule]>,
+    pub(crate) next_expiry_s: Option<u64>,
     /// What an operator is to be told of what was left out.
     pub(crate) notices: Vec<String>,
     pub(crate) networks: Vec<(u8, BTreeMap<u128, Arc<Principal>>)>,
-    pub(crate) seed: SeedRule,
-    pub(crate) vocabulary: Arc<Vocabulary>,
-    pub(crate) governance: Governance,
-    pub(crate) quotas: Vec<Quota>,
+}
+
+/// The frozen contracts, routes, requirements and callers. A landscape made from another shares
+/// with it whatever is the same.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) sections: Sections,
+    /// By number; whoever went has left an empty place.
+    pub(crate) services: Shelf<Option<Arc<Registered>>>,
+    /// Numbers below the last that nobody has.
+    pub(crate) free: BTreeSet<u32>,
+    pub(crate) capabilities: Shelf<Arc<Capability>>,
+    /// The cells of capabilities with few candidates.
+    pub(crate) blocks: Blocks,
+    /// All offers again, for the re-check.
+    pub(crate) flat: Flat,
+    pub(crate) routing: Arc<Routing>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) common: Arc<Common>,
+    /// How cells are laid out.
+    pub(crate) layout: Layout,
 }
 
 impl Snapshot {
-    /// The content address: SHA-256 of [`Self::canonical`].
+    /// The content address: see [`Self::canonical`].
     pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
+        self.sections.digest()
     }
 
     /// The content address in hexadecimal.
     pub fn digest_text(&self) -> String {
-        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        section::hex(self.digest())
     }
 
-    /// The whole landscape as canonical lines, whatever order it was registered in.
-    pub fn canonical(&self) -> &str {
-        &self.canonical
+    /// The whole landscape as canonical lines, whatever order it was registered in. Two with one
+    /// text are one landscape; its digest is of the digests of its sections.
+    pub fn canonical(&self) -> String {
+        self.sections.text()
+    }
+
+    /// How many bytes the canonical text has.
+    pub fn canonical_bytes(&self) -> usize {
+        self.sections.bytes()
+    }
+
+    /// What makes this landscape's canonical text of that of another: lines of the sections that
+    /// are new or others, and of those that are gone.
+    pub fn delta(&self, before: &Self) -> String {
+        self.sections.delta(&before.sections)
     }
 
     /// The vocabulary that every attribute here belongs to.
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
+        &self.common.source.vocabulary
     }
 
     /// The attributes whose values the trail hides, by the numbers that facts have in its records,
     /// in order.
     pub fn sensitive(&self) -> &[u16] {
-        self.vocabulary.sensitive()
+        self.vocabulary().sensitive()
     }
 
     /// Who may call what.
+    #[inline]
     pub fn policies(&self) -> &Policies {
         &self.policies
     }
@@ -224,63 +276,94 @@ impl Snapshot {
     /// How many calls there may be: quotas in the order of their ids, which is the order they are
     /// asked in, and numbered by.
     pub fn quotas(&self) -> &[Quota] {
-        &self.quotas
+        &self.common.source.quotas
     }
 
     /// When the first override ends, in seconds since 1970: then this landscape is not the right
     /// one any more, and another is to be compiled.
     pub fn next_expiry(&self) -> Option<u64> {
-        self.policies.next_expiry_s
+        self.common.next_expiry_s
     }
 
     /// What an operator is to be told of what was left out of this landscape.
     pub fn notices(&self) -> &[String] {
-        &self.notices
+        &self.common.notices
     }
 
-    /// All services, by [`ServiceId`].
-    pub fn services(&self) -> &[ServiceEntry] {
-        &self.services
+    /// All services that are there, in the order of their numbers.
+    pub fn services(&self) -> impl Iterator<Item = (ServiceId, &ServiceEntry)> {
+        let places = (0..).map(ServiceId).zip(self.services.iter());
+        places.filter_map(|(id, place)| Some((id, &place.as_ref()?.entry)))
+    }
+
+    /// How many services are there.
+    pub fn service_count(&self) -> usize {
+        self.services.len() - self.free.len()
+    }
+
+    /// How many numbers of services there are, those that nobody has among them: so many states
+    /// has an epoch of this landscape.
+    pub fn service_places(&self) -> usize {
+        self.services.len()
     }
 
     /// One service; `None` for an id of another snapshot.
     #[inline]
     pub fn service(&self, id: ServiceId) -> Option<&ServiceEntry> {
-        self.services.get(id.0 as usize)
+        self.services.get(id.0 as usize)?.as_ref().map(|registered| &registered.entry)
     }
 
-    /// All capabilities, by [`CapabilityId`].
-    pub fn capabilities(&self) -> &[Capability] {
-        &self.capabilities
+    /// The number of the service of this id.
+    pub fn service_named(&self, id: &str) -> Option<ServiceId> {
+        self.sections.find(Kind::Service, id).map(|section| ServiceId(section.number))
+    }
+
+    /// All capabilities, in the order of their names, by [`CapabilityId`].
+    pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
+        self.capabilities.iter().map(|capability| &**capability)
+    }
+
+    /// How many capabilities there are.
+    pub fn capability_count(&self) -> usize {
+        self.capabilities.len()
     }
 
     /// One capability; `None` for an id of another snapshot.
     #[inline]
     pub fn capability_entry(&self, id: CapabilityId) -> Option<&Capability> {
-        self.capabilities.get(id.0 as usize)
+        self.capabilities.get(id.0 as usize).map(|capability| &**capability)
     }
 
     /// The capability of this name, as `CAIO-Capability` gives it.
     pub fn capability(&self, name: &str) -> Option<CapabilityId> {
-        let at = self.capabilities.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
-        Some(CapabilityId(u32::try_from(at).ok()?))
+        // By halving: they stand in the order of their names.
+        let (mut low, mut high) = (0, self.capabilities.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match (*self.capabilities.get(middle)?.name).cmp(name) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return u32::try_from(middle).ok().map(CapabilityId),
+            }
+        }
+        None
     }
 
     /// Whether the capability's operations are gRPC calls.
     pub fn speaks_grpc(&self, id: CapabilityId) -> bool {
-        let offers = self.capability_entry(id).map_or(&[][..], |entry| &entry.candidates);
+        let offers = self.capability_entry(id).map_or(&[][..], |entry| &*entry.candidates);
         offers.first().is_some_and(|first| matches!(first.offer.interface, Interface::Grpc(_)))
     }
 
     /// One route; `None` for an id of another snapshot.
     #[inline]
     pub fn route_entry(&self, id: RouteId) -> Option<&RouteEntry> {
-        self.routes.get(id.0 as usize)
+        self.routing.routes.get(id.0 as usize)
     }
 
     /// The hooks that there are.
     pub fn governance(&self) -> &Governance {
-        &self.governance
+        &self.common.source.governance
     }
 
     /// The numbers of the hooks that are asked on a route before a decision, in order.
@@ -291,35 +374,36 @@ impl Snapshot {
 
     /// The named requirement, as `CAIO-Require` may give it.
     pub fn requirement(&self, id: &str) -> Option<&[Condition]> {
-        self.requirements.get(id).map(Vec::as_slice)
+        self.common.requirements.get(id).map(Vec::as_slice)
     }
 
     /// The principal that calls from an address: the entry with the longest network around it.
     pub fn principal(&self, address: IpAddr) -> &Arc<Principal> {
         let bits = address_bits(address);
-        self.networks
+        self.common
+            .networks
             .iter()
             .find_map(|(length, networks)| networks.get(&network_of(bits, *length)))
-            .unwrap_or(&self.callers.anonymous)
+            .unwrap_or(&self.common.callers.anonymous)
     }
 
     /// The configured principal of this id, or the anonymous one.
     pub fn principal_named(&self, id: &str) -> Option<&Arc<Principal>> {
         if id == caller::ANONYMOUS {
-            return Some(&self.callers.anonymous);
+            return Some(&self.common.callers.anonymous);
         }
-        self.callers.known.get(id)
+        self.common.callers.known.get(id)
     }
 
     /// The class of any principal's id, configured or not.
     pub fn class_of(&self, id: &str) -> CallerClass {
-        self.callers.class_of(id)
+        self.common.callers.class_of(id)
     }
 
     /// The principal of an id that came with these facts. Where a caller of that id is configured,
     /// it has the configured facts too, and where both speak of one attribute, those alone.
     pub fn principal_of(&self, id: &str, facts: Vec<(String, String)>) -> Principal {
-        self.callers.principal(id, facts)
+        self.common.callers.principal(id, facts)
     }
 
     /// The most specific route of a request: see [`table`] for the order.
@@ -352,8 +436,8 @@ impl Snapshot {
         selector: Option<CapabilityId>,
         view: &impl RequestView,
     ) -> Result<RouteMatch, NoRoute> {
-        let Some(found) = self.table.find(selector, view) else {
-            let allowed = self.table.allowed(selector, view);
+        let Some(found) = self.routing.table.find(selector, view) else {
+            let allowed = self.routing.table.allowed(selector, view);
             return Err(match allowed.is_empty() {
                 true => NoRoute::Unknown,
                 false => NoRoute::Method { allowed },
@@ -375,9 +459,9 @@ impl Snapshot {
     #[inline]
     pub fn needs(&self, matched: &RouteMatch, class: CallerClass) -> Option<NeedsId> {
         let subsets = 1u32.checked_shl(matched.overlays.into())?;
-        let class = *self.needs_classes.get(usize::from(class.0))?;
+        let class = *self.common.needs_classes.get(usize::from(class.0))?;
         let at = matched.bound + u32::from(class) * subsets + matched.under;
-        self.bound.get(at as usize).copied()
+        self.routing.bound.get(at as usize).copied()
     }
 
     /// Reads those facts of a request that the offers of a capability constrain.
@@ -402,7 +486,8 @@ impl Snapshot {
     /// The seed of a request: of the affinity header when there is one, else of method, path,
     /// caller and request id, each with its length.
     pub fn seed(&self, view: &impl RequestView, principal: &Principal, request_id: &[u8]) -> u64 {
-        let affinity = self.seed.affinity_header.as_deref().and_then(|name| view.header(name));
+        let seed = &self.common.source.seed;
+        let affinity = seed.affinity_header.as_deref().and_then(|name| view.header(name));
         if let Some(value) = affinity {
             return hash::bytes(1, value.as_bytes());
         }

@@ -183,17 +183,27 @@ pub(crate) struct Table {
 /// A capability whose routes fall into several classes: the route says which table.
 pub(crate) const BY_ROUTE: u32 = u32::MAX;
 
+/// A class of routes: that of its id, and whether policy is only told of there.
+pub(crate) type RouteKind = (u16, bool);
+
+/// Routes as rules tell them apart.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouteClasses {
+    /// By route.
+    pub(crate) classes: Vec<RouteKind>,
+    /// By class of ids: the rules that name routes, these among them.
+    pub(crate) rules: Vec<Vec<u32>>,
+}
+
 /// All rules of a landscape, and what they come to.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Arc<[Rule]>,
     /// Whether anything is decided at all.
     pub(crate) speaks: bool,
     /// Whether whoever no rule permits is refused, and would be if all rules were enforced.
     pub(crate) denies: bool,
     pub(crate) would_deny: bool,
-    /// When the first override ends, in seconds since 1970.
-    pub(crate) next_expiry_s: Option<u64>,
     /// By capability: its table, or [`BY_ROUTE`].
     pub(crate) capabilities: Vec<u32>,
     pub(crate) routes: Vec<u32>,
@@ -209,6 +219,12 @@ pub struct Policies {
     pub(crate) masks: Vec<u64>,
     /// All rules again, for the re-check.
     pub(crate) book: Rulebook,
+    pub(crate) of_routes: Arc<RouteClasses>,
+    /// Kinds of calls that tables tell apart.
+    pub(crate) cells: usize,
+    /// How many bytes the arrays had when all of them were compiled: what was made for one
+    /// capability since stands behind.
+    pub(crate) laid_bytes: usize,
 }
 
 impl Policies {
@@ -236,6 +252,19 @@ impl Policies {
     /// Whether whoever no rule permits would be refused if all rules were enforced.
     pub fn would_deny(&self) -> bool {
         self.would_deny
+    }
+
+    /// How many bytes the arrays have that grow with each change of a capability.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.tables)
+            + size_of_val(&*self.classes)
+            + size_of_val(&*self.dense)
+            + size_of_val(&*self.programs)
+            + size_of_val(&*self.steps)
+            + size_of_val(&*self.conditions)
+            + size_of_val(&*self.tests)
+            + size_of_val(&*self.masks)
+            + self.book.bytes()
     }
 
     /// The program of a call.

@@ -11,6 +11,7 @@ use super::request::CallerClass;
 use super::vector::FactVector;
 use super::{CapabilityId, RouteId, ServiceId};
 use crate::wire::limits::{OBLIGING_MAX, POLICIES_MAX};
+use std::sync::Arc;
 
 /// A rule as the re-check reads it.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Line {
 /// Rows of bits and the lines they stand for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rulebook {
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Arc<[Line]>,
     /// Words of a row.
     pub(crate) words: usize,
     pub(crate) rows: Vec<u64>,
@@ -89,6 +90,11 @@ pub(crate) struct Finding {
 }
 
 impl Rulebook {
+    /// How many bytes the arrays have that grow with each change.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.rows) + size_of_val(&*self.conditions) + size_of_val(&*self.tests)
+    }
+
     fn row(&self, starts: &[u32], number: u32) -> Option<&[u64]> {
         let start = *starts.get(number as usize)? as usize;
         self.rows.get(start..start + self.words)

@@ -15,6 +15,9 @@ pub const MODES_MAX: usize = 16;
 pub const REQUIRE_CLAUSES_MAX: usize = 8;
 /// See [`REQUIRE_CLAUSES_MAX`].
 pub const REQUIRE_BYTES_MAX: usize = 1024;
+/// Numbers of services, those included that stand empty: the states of all of them are a byte each
+/// in a frame of the trail.
+pub const SERVICES_MAX: usize = 1 << 22;
 /// Candidates of one capability: the worst-case denial scans them all, and stays below 1.5 µs.
 pub const CANDIDATES_MAX: usize = 65_536;
 /// Monadic attributes in one vocabulary, after sets of symbols and tails are spread out.

@@ -17,6 +17,8 @@ mod mutants;
 mod policies;
 #[path = "decision/tables.rs"]
 mod tables;
+#[path = "decision/update.rs"]
+mod update;
 #[path = "decision/world.rs"]
 mod world;
 
@@ -60,13 +62,13 @@ struct Asked {
 
 impl Asked {
     fn random(rng: &mut Rng, world: &World, snapshot: &Snapshot) -> Self {
-        let number = rng.u32(..snapshot.capabilities().len() as u32);
+        let number = rng.u32(..snapshot.capability_count() as u32);
         let capability = CapabilityId(number);
         let entry = snapshot.capability_entry(capability).unwrap();
         let header = rng
             .bool()
             .then(|| HeaderNeeds::new((0..rng.usize(..3)).map(|_| world.need(rng)).collect()));
-        let services = snapshot.services().len() as u32;
+        let services = snapshot.service_places() as u32;
         let routes = (0..).map(RouteId).map_while(|id| Some((id, snapshot.route_entry(id)?)));
         let routes = routes.filter(|(_, route)| route.capability == capability);
         let callers = ["team/a", "team/b", "else", "anonymous", "stranger", "team/zz", "t"];
@@ -118,9 +120,7 @@ impl Asked {
 
 fn random_epoch(rng: &mut Rng, snapshot: &Snapshot) -> Epoch {
     let bad = rng.usize(..4);
-    let states: Vec<State> = snapshot
-        .services()
-        .iter()
+    let states: Vec<State> = (0..snapshot.service_places())
         .map(|_| State::new(rng.usize(..8) >= bad, rng.usize(..8) < bad, rng.u8(..3)))
         .collect();
     Epoch::new(rng.u64(..), states)
@@ -260,7 +260,7 @@ fn corruptions_are_refused(
     for (field, wrong) in wrong.iter().enumerate() {
         assert!(certify(snapshot, epoch, question, wrong).is_err(), "field {field} of {choice:?}");
     }
-    let capability = CapabilityId(snapshot.capabilities().len() as u32);
+    let capability = CapabilityId(snapshot.capability_count() as u32);
     let other = Question { capability, ..*question };
     assert!(certify(snapshot, epoch, &other, &choice).is_err());
     let other = Question { needs: NeedsId(u32::MAX), ..*question };
@@ -326,7 +326,7 @@ fn less_known_less_promised_or_more_required_never_makes_anyone_eligible() {
             narrower(seed, "a clause", &before, &eligible(&required.judge(&snapshot, &epoch)));
 
             let unhealthy: Vec<State> =
-                snapshot.services().iter().map(|_| State::new(rng.bool(), false, 0)).collect();
+                snapshot.services().map(|_| State::new(rng.bool(), false, 0)).collect();
             let sick = eligible(&required.judge(&snapshot, &Epoch::new(1, unhealthy)));
             narrower(seed, "an illness", &before, &sick);
             engine_narrower(seed, &asked, &required, &snapshot);
@@ -381,7 +381,7 @@ fn dropping_a_promise_never_makes_anyone_eligible_who_does_not_contradict_himsel
         offer.promises.remove(rng.usize(..offer.promises.len()));
         let (rich, poor) = (compile(&world.parts()).unwrap(), compile(&poorer.parts()).unwrap());
         let contradicts = |offer: &Offer| effective(&offer.promises, &Facts::new()).is_err();
-        if rich.capabilities().iter().flat_map(|it| &it.candidates).any(|it| contradicts(&it.offer))
+        if rich.capabilities().flat_map(|it| it.candidates.iter()).any(|it| contradicts(&it.offer))
         {
             continue;
         }
@@ -616,7 +616,7 @@ fn facts_read_from_a_request_are_the_ranks_of_its_values() {
         for _ in 0..20 {
             let sender = Sender::random(&mut rng);
             let principal = snapshot.principal("10.1.2.3".parse().unwrap());
-            let capability = CapabilityId(rng.u32(..snapshot.capabilities().len() as u32));
+            let capability = CapabilityId(rng.u32(..snapshot.capability_count() as u32));
             let columns = &snapshot.capability_entry(capability).unwrap().columns;
             let mut facts = FactVector::default();
             let answer = snapshot.facts(capability, &sender, principal, &mut facts);
@@ -702,7 +702,7 @@ fn a_landscape_out_of_its_own_text_decides_alike_by_what_is_on_record() {
         let mut rng = Rng::with_seed(seed);
         let world = World::random(&mut rng);
         let Ok(snapshot) = compile(&world.parts()) else { continue };
-        let again = stored::snapshot(snapshot.canonical());
+        let again = stored::snapshot(&snapshot.canonical());
         let again = again.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
         assert_eq!(again.digest(), snapshot.digest(), "seed {seed}");
         assert_eq!(again.canonical(), snapshot.canonical(), "seed {seed}");

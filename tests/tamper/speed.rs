@@ -23,7 +23,7 @@ const FRAME_RECORDS: usize = 2048;
 fn speed_over_ten_thousand_services() {
     let snapshot = support::contracts(1000, 10, support::World::Satisfiable);
     let mut rng = fastrand::Rng::with_seed(11);
-    let bytes: Vec<u8> = snapshot.services().iter().map(|_| rng.u8(..8)).collect();
+    let bytes: Vec<u8> = snapshot.services().map(|_| rng.u8(..8)).collect();
     let states: Vec<State> = bytes.iter().map(|bucket| State::new(true, false, *bucket)).collect();
     let epoch = Epoch::new(1, states).leveled(&snapshot);
     let mut records = vec![

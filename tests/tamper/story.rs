@@ -459,7 +459,7 @@ impl Story {
                 self.rng.shuffle(&mut registered.services);
                 let snapshot = compile_with(&registered.parts(), layout).unwrap();
                 let digest = *snapshot.digest();
-                let text = snapshot.canonical().to_owned();
+                let text = snapshot.canonical();
                 self.log.snapshots.insert(snapshot.digest_text(), text);
                 self.write(|sequence| log::snapshot(sequence, version, &digest));
                 self.fresh = Some((version, digest));
@@ -467,7 +467,7 @@ impl Story {
             }
         };
         let bad = self.rng.usize(..4);
-        let states = snapshot.services().iter().map(|_| {
+        let states = (0..snapshot.service_places()).map(|_| {
             let rng = &mut self.rng;
             (rng.usize(..8) < bad, rng.usize(..8) < bad, rng.u8(..3))
         });
@@ -550,7 +550,7 @@ impl Story {
         if explicit > 0 && rng.bool() {
             call.host = ["h0", "h1", "h2"][rng.usize(..explicit)];
         } else {
-            let capabilities = snapshot.capabilities().len();
+            let capabilities = snapshot.capability_count();
             (call.host, call.path) = ("z", format!("/c{}", rng.usize(..capabilities)));
             call.method = if rng.u8(..20) == 0 { "GET" } else { "POST" };
         }

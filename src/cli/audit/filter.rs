@@ -174,10 +174,11 @@ impl Filter {
         }
         let numbers = match snapshots.take(trail, &landscape.snapshot) {
             Ok(snapshot) => Numbers {
-                service: self.service.as_deref().and_then(|id| {
-                    let place = snapshot.services().iter().position(|service| *service.id == *id);
-                    u32::try_from(place?).ok()
-                }),
+                service: self
+                    .service
+                    .as_deref()
+                    .and_then(|id| snapshot.service_named(id))
+                    .map(|id| id.0),
                 capability: self
                     .capability
                     .as_deref()

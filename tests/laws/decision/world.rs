@@ -174,7 +174,7 @@ fn random_path(rng: &mut Rng) -> PathPattern {
     }
 }
 
-fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
+pub(crate) fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
     let contract = Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
     let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
     Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier }
@@ -501,7 +501,7 @@ impl World {
             .collect()
     }
 
-    fn offer(&self, rng: &mut Rng, capability: usize) -> Offer {
+    pub(crate) fn offer(&self, rng: &mut Rng, capability: usize) -> Offer {
         let (facts, promised) = (self.ids(false), self.ids(true));
         let demands = (0..rng.usize(..3)).map(|_| self.condition(rng, &facts)).collect();
         let promises = (0..rng.usize(..6)).map(|_| {
@@ -758,8 +758,7 @@ impl World {
 
 /// An epoch with the services' states as a faulty engine reads them.
 pub(crate) fn misread(snapshot: &Snapshot, epoch: &Epoch, read: fn(State) -> State) -> Epoch {
-    let services = (0..).zip(snapshot.services());
-    let states: Vec<State> =
-        services.map(|(number, _)| read(epoch.state(ServiceId(number)))).collect();
+    let places = (0..).map(ServiceId).take(snapshot.service_places());
+    let states: Vec<State> = places.map(|service| read(epoch.state(service))).collect();
     Epoch::new(epoch.number(), states)
 }
