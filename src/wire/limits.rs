@@ -291,6 +291,37 @@ pub const REASON_BYTES_MAX: usize = 500;
 /// Seconds that an override may be ahead of its end: what is needed for longer is a policy.
 pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
 
+/// Bytes of the path of a UNIX socket: what its address holds, without the zero (unix(7)).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Users, and groups, that may be let use the control socket.
+pub const CONTROL_IDS_MAX: usize = 64;
+/// Connections of the control socket at once, each with a thread of its own: operators, and services
+/// that renew their leases one by one.
+pub const CONTROL_CONNECTIONS_MAX: usize = 128;
+/// Of these, connections that watch: they stay for as long as they like.
+pub const CONTROL_WATCHERS_MAX: usize = 64;
+/// Milliseconds for one request on the control socket to arrive whole.
+pub const CONTROL_REQUEST_MS: u64 = 10_000;
+/// Milliseconds that a connection of the control socket may wait for its next request.
+pub const CONTROL_IDLE_MS: u64 = 60_000;
+/// Milliseconds that a change waits for being durable and in force; then whoever asked is told that
+/// nobody knows yet.
+pub const CONTROL_ANSWER_MS: u64 = 30_000;
+/// Changes that wait for the steward: as many as one landscape takes in.
+pub const ASKS_WAITING_MAX: usize = 256;
+/// Events of the registry that are kept for watchers who come back.
+pub const EVENTS_KEPT_MAX: usize = 10_000;
+/// Milliseconds of the shortest lease: renewing it takes some, and each lease that ends changes the
+/// landscape.
+pub const LEASE_MS_MIN: u64 = 100;
+/// Documents that may be registered, of all kinds: as many as a landscape is measured with.
+pub const REGISTERED_MAX: usize = 200_000;
+/// Bytes of one registered document: the trail, the store and whoever watches copy it.
+pub const REGISTERED_BYTES_MAX: usize = 1 << 20;
+/// How deeply a document in JSON may be nested: a contract needs seven levels, and the reader calls
+/// itself for each.
+pub const DOCUMENT_DEPTH_MAX: usize = 32;
+
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds for one of its requests, as much as probes commonly wait.
