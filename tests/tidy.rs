@@ -80,7 +80,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["io", "proxy", "admin"]),
     ("ureq", &["admin"]),
     ("redb", &["admin"]),
-    ("serde_json", &["wire", "registry", "config", "identity", "certify", "audit", "exchange", "admin", "cli"]),
+    (
+        "serde_json",
+        &["wire", "registry", "config", "identity", "certify", "audit", "exchange", "admin", "cli"],
+    ),
     ("arc_swap", &["io", "proxy", "admin", "cli"]),
     ("bytes", &["io", "proxy", "admin", "cli"]),
     ("h2", &["io", "proxy", "admin", "cli"]),

@@ -182,6 +182,8 @@ impl History {
             | Record::Key(_)
             | Record::Payload { .. }
             | Record::Asked(_)
+            | Record::Changed(_)
+            | Record::Queried(_)
             | Record::Crash { .. } => {}
         }
     }

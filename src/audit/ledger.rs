@@ -66,6 +66,8 @@ impl Ledger {
             Record::Close { .. } if lane == WRITER_LANE => return self.end(),
             Record::Key(_)
             | Record::Epoch { .. }
+            | Record::Changed(_)
+            | Record::Queried(_)
             | Record::Adoption { .. }
             | Record::Dictionary { .. } => return Ok(()),
             Record::LaneState { .. }

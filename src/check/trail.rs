@@ -28,6 +28,10 @@ pub(crate) struct Counts {
     pub(crate) refusals: u64,
     pub(crate) outcomes: u64,
     pub(crate) payloads: u64,
+    /// Changes of the control plane, made or not.
+    pub(crate) changes: u64,
+    /// Questions for services.
+    pub(crate) queries: u64,
     /// Messages refused without a decision.
     pub(crate) messages: u64,
     /// Lost with a crash.
@@ -77,6 +81,8 @@ struct Boot {
     newest: Option<u32>,
     /// How many frames the close counted.
     closed: Option<u64>,
+    /// The registry's revision, as far as changes have said it.
+    registry: Option<u64>,
 }
 
 /// The newest snapshot and from which version on.
@@ -191,6 +197,14 @@ impl<'a> Trail<'a> {
                 self.counts.epochs += 1;
                 boot.has_epoch(version)?;
                 boot.epoch(version, number, states)
+            }
+            Body::Changed { registry, landscape, came } => {
+                self.counts.changes += 1;
+                boot.changed(registry, landscape, came)
+            }
+            Body::Queried { version, offers, services } => {
+                self.counts.queries += 1;
+                boot.queried(version, offers, &services)
             }
             Body::Retention { kept } => {
                 let begins = begun.binary_search(&kept).is_ok();
@@ -338,7 +352,37 @@ impl<'a> Trail<'a> {
 impl Boot {
     fn new(number: u64, wall_ms: u64, lanes: Vec<Lane>, written: u64) -> Self {
         let (versions, newest) = (Versions::new(), None);
-        Self { number, wall_ms, lanes, written, snapshot: None, versions, newest, closed: None }
+        let (snapshot, closed, registry) = (None, None, None);
+        Self { number, wall_ms, lanes, written, snapshot, versions, newest, closed, registry }
+    }
+
+    /// A change of the control plane: revisions and versions go on from where they are, and only
+    /// with what was made.
+    fn changed(&mut self, registry: [u64; 2], landscape: [u32; 2], came: u8) -> Result<(), String> {
+        let [from, to] = registry;
+        let known = self.registry.is_none_or(|known| known == from);
+        must!(known, "a change begins at revision {from} of the registry, which is not its own");
+        must!(from <= to && to - from <= 1, "a change leads from revision {from} to {to}");
+        let [old, new] = landscape;
+        let newest = self.newest.unwrap_or(0);
+        must!(old <= new && new <= newest, "a change leads from version {old} to {new}");
+        let still = (from, old) == (to, new);
+        must!(came == 0 || still, "a change that was not made has changed something");
+        self.registry = Some(to);
+        Ok(())
+    }
+
+    /// A question for services: asked of a landscape there was, and not more answers than offers.
+    fn queried(&self, version: u32, offers: u32, services: &[u32]) -> Result<(), String> {
+        let newest = self.newest.unwrap_or(0);
+        must!(version > 0 && version <= newest, "version {version} was asked, and was not yet");
+        let answers = services.len();
+        must!(answers <= offers as usize, "{answers} of {offers} offers are told of");
+        let mut seen = services.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        must!(seen.len() == answers, "a service is told of twice");
+        Ok(())
     }
 
     /// A snapshot's own version must have an epoch, or nobody can decide by it.

@@ -15,9 +15,13 @@ pub mod loading;
 mod opened;
 pub mod progress;
 #[cfg(feature = "serve")]
+pub mod registry;
+#[cfg(feature = "serve")]
 mod reloading;
 #[cfg(feature = "serve")]
 pub mod run;
+#[cfg(feature = "serve")]
+mod steward;
 pub mod style;
 
 use crate::wire::fault::quoted;
@@ -36,6 +40,8 @@ Verbs:
   check     read a configuration and report everything that is wrong with it
   explain   why a request is routed as it is, or was, and why not otherwise
   policy    what each policy rule did, from the trail
+  registry  see and change what is registered with a running gateway
+  discover  find who offers what is needed, and why the others do not
   audit     read the trail of decisions: tail, query, show, verify, prove, replay, export
 
 Options:
@@ -54,6 +60,10 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
         "audit" => return audit::run(rest, out, err),
         "policy" => return audit::policy::run(rest, out, err),
         "explain" => return explain::run(rest, out, err),
+        #[cfg(feature = "serve")]
+        "registry" => return registry::run(rest, out, err),
+        #[cfg(feature = "serve")]
+        "discover" => return registry::discover(rest, out, err),
         #[cfg(feature = "serve")]
         "demo" => return demo::run(rest, out, err),
         #[cfg(feature = "serve")]

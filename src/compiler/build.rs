@@ -3,7 +3,7 @@
 
 use super::offers::{Draft, Drafting, candidate, checked};
 use super::policies::{self, Side};
-use super::{Problem, Problems, callers, canonical, parts, named, routes, unique};
+use super::{Problem, Problems, callers, canonical, named, parts, routes, unique};
 use crate::config::model::{Condition, Requirement, Service};
 use crate::config::quota::Quota;
 use crate::snapshot::block::{Blocks, packed};
@@ -123,7 +123,10 @@ pub(super) fn whole(
         }
         if let Some(place) = services.get_mut(it.number as usize) {
             if let Some(other) = place.replace(registered) {
-                let what = format!("has the number of `{}` too", it.service.contract.service.escape_debug());
+                let what = format!(
+                    "has the number of `{}` too",
+                    it.service.contract.service.escape_debug()
+                );
                 problems.add(named("service", &other.entry.id), what, "number them apart");
             }
         }
@@ -203,9 +206,11 @@ impl Building<'_> {
                 }
             }
         }
-        let gone = self.previous.into_iter().flat_map(|it| it.capabilities.iter()).filter(|it| {
-            drafts.binary_search_by(|draft| draft.name.cmp(&it.name)).is_err()
-        });
+        let gone = self
+            .previous
+            .into_iter()
+            .flat_map(|it| it.capabilities.iter())
+            .filter(|it| drafts.binary_search_by(|draft| draft.name.cmp(&it.name)).is_err());
         self.edits.extend(gone.map(|it| Edit::Gone(Kind::Capability, Arc::clone(&it.name))));
         let sections = self.sections(&common, &compiled.entries, &drafts);
         let table = RouteTable::build(&compiled.rules, &compiled.entries);
@@ -236,12 +241,7 @@ impl Building<'_> {
         Some(Laid { capability: Arc::clone(capability), words: previous.blocks.words(id), sheet })
     }
 
-    fn sections(
-        &self,
-        common: &Common,
-        routes: &[RouteEntry],
-        drafts: &[Draft],
-    ) -> Sections {
+    fn sections(&self, common: &Common, routes: &[RouteEntry], drafts: &[Draft]) -> Sections {
         let follows = canonical::names_routes(common);
         let text = || canonical::common_text(common, routes, drafts);
         match self.previous {

@@ -92,11 +92,7 @@ pub(super) fn capability_text(name: &str, needs: &[Vec<Condition>]) -> String {
 
 /// Where some rule or quota names routes: those that follow from contracts, by their numbers in
 /// records.
-fn following(
-    drafts: &[Draft],
-    (explicit, routes): (usize, &[RouteEntry]),
-    lines: &mut Lines,
-) {
+fn following(drafts: &[Draft], (explicit, routes): (usize, &[RouteEntry]), lines: &mut Lines) {
     for (number, route) in routes.iter().enumerate().skip(explicit) {
         let capability = drafts.get(route.capability.0 as usize).map_or("", |it| &it.name);
         let id = quoted(&route.id);

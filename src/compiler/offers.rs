@@ -32,7 +32,10 @@ pub(super) fn checked<'a>(service: &'a Service, problems: &mut Problems) -> Vec<
         if offer.promises.len() > MODES_MAX {
             problems.add(
                 named("service", id),
-                format!("has {} promises in one offer, more than {MODES_MAX}", offer.promises.len()),
+                format!(
+                    "has {} promises in one offer, more than {MODES_MAX}",
+                    offer.promises.len()
+                ),
                 "merge those that hold under the same condition",
             );
         }

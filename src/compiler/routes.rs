@@ -1,8 +1,8 @@
 //! Routes: explicit ones and those that follow from contracts, what is bound to each, and that no
 //! two of them tie.
 
-use super::paths::{covers, meets, sample_host, sample_path};
 use super::offers::Draft;
+use super::paths::{covers, meets, sample_host, sample_path};
 use super::{Parts, Problems, named};
 use crate::config::model::{
     Condition, HostPattern, Interface, Operation, PathPattern, Requirement, Route,
@@ -45,10 +45,7 @@ struct Binder {
     blocks: BTreeMap<Vec<NeedsId>, u32>,
 }
 
-pub(super) fn compile(
-    input: &Input<'_>,
-    problems: &mut Problems,
-) -> Compiled {
+pub(super) fn compile(input: &Input<'_>, problems: &mut Problems) -> Compiled {
     let mut compiled = Compiled::default();
     // The first set is the empty one.
     let lists = input.drafts.iter().map(|_| vec![Vec::new()]).collect();

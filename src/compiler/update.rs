@@ -182,7 +182,8 @@ impl Next<'_> {
             let staying = staying.filter(|it| !numbers.contains(&it.service.0)).cloned();
             let candidates: Vec<Candidate> = staying.chain(new).collect();
             if let Some(before) = before {
-                drafting.known = BTreeMap::from([(before.columns.identity(), before.columns.clone())]);
+                drafting.known =
+                    BTreeMap::from([(before.columns.identity(), before.columns.clone())]);
             }
             let gone = candidates.is_empty();
             let draft = drafting.draft(name, candidates, &mut problems);
@@ -229,13 +230,8 @@ impl Next<'_> {
             }
             return building.finish(all, Problems::default());
         };
-        let mut snapshot = Snapshot {
-            sections,
-            services: building.services,
-            free,
-            policies,
-            ..previous.clone()
-        };
+        let mut snapshot =
+            Snapshot { sections, services: building.services, free, policies, ..previous.clone() };
         for (id, draft) in drafts {
             let before = previous.capability_entry(id).zip(previous.flat.sheet(id));
             let Some((before, sheet)) = before else { continue };

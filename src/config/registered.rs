@@ -167,7 +167,7 @@ impl Reading<'_> {
             }
             Kind::Route => {
                 let (id, route) = relations::read_route(root, &meaning, self.hooks, faults)?;
-                // Hooks are held to leave alone what decides, by a list made when the process began.
+                // Hooks leave alone what decides, by a list made when the process began.
                 let loose = |name: &String| !self.hooks.deciding.contains(name);
                 let mut names = route.headers.iter().map(|(name, _)| name);
                 if !self.hooks.all.is_empty()

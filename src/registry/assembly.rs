@@ -39,11 +39,7 @@ impl Assembly {
     /// # Errors
     /// Where a registered document is not sound beside these files, or has the id of something in
     /// them.
-    pub fn new(
-        files: Configuration,
-        base: &Path,
-        registry: &Registry,
-    ) -> Result<Self, Vec<Fault>> {
+    pub fn new(files: Configuration, base: &Path, registry: &Registry) -> Result<Self, Vec<Fault>> {
         let mut assembly = Self {
             files: ids(&files),
             whole: files,
@@ -102,6 +98,12 @@ impl Assembly {
     /// What a registered document says.
     pub fn read(&self, key: &Key) -> Option<&Arc<Registered>> {
         self.read.get(key)
+    }
+
+    /// A registered service as the landscape has it.
+    pub fn service(&self, key: &Key) -> Option<&Service> {
+        let place = self.places.get(key).filter(|_| key.kind == Kind::Service)?;
+        self.whole.services.get(*place)
     }
 
     /// Ids of registered services that take no new calls, in order.

@@ -1,4 +1,5 @@
-//! What happened to the registry, as bytes: what a store keeps, a log replays, and watchers are told.
+//! What happened to the registry, as bytes: what a store keeps, a log replays, and watchers are
+//! told.
 //!
 //! One line of JSON, its names in order and nothing twice, so that one event has one text. The
 //! first name says the version of this form.
@@ -70,9 +71,9 @@ impl What {
     pub fn key(&self) -> Key {
         match self {
             Self::Put { key, .. } | Self::Removed { key, .. } => key.clone(),
-            Self::Drain { id, .. }
-            | Self::EndpointDrain { id, .. }
-            | Self::Endpoint { id, .. } => Key::new(Kind::Service, id.as_str()),
+            Self::Drain { id, .. } | Self::EndpointDrain { id, .. } | Self::Endpoint { id, .. } => {
+                Key::new(Kind::Service, id.as_str())
+            }
         }
     }
 

@@ -8,7 +8,8 @@ const VOCABULARY: &str = include_str!("../../config/vocabulary.toml");
 
 fn files(services: &str) -> crate::config::model::Configuration {
     let process = format!(
-        "config = \"caio/1\"\nvocabulary = \"v.toml\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n{services}"
+        "config = \"caio/1\"\nvocabulary = \"v.toml\"\n\
+         [[listeners]]\naddress = \"127.0.0.1:0\"\n{services}"
     );
     let files = MemoryFiles::from_iter([("caio.toml", process.as_str()), ("v.toml", VOCABULARY)]);
     load(&files, Path::new("caio.toml")).unwrap()
@@ -16,8 +17,8 @@ fn files(services: &str) -> crate::config::model::Configuration {
 
 fn document(id: &str, endpoint: &str) -> String {
     format!(
-        "endpoints = [\"{endpoint}\"]\nlease = \"1s\"\nowner = \"us\"\n[contract]\nservice = \"{id}\"\n\
-         version = \"1.0.0\"\n[[contract.offers]]\ncapability = \"x.y/1\"\n\
+        "endpoints = [\"{endpoint}\"]\nlease = \"1s\"\nowner = \"us\"\n\
+         [contract]\nservice = \"{id}\"\nversion = \"1.0.0\"\n[[contract.offers]]\ncapability = \"x.y/1\"\n\
          interface = {{ http = [\"GET /x\"] }}\n"
     )
 }
@@ -97,9 +98,10 @@ fn a_log_replayed_into_an_empty_registry_gives_the_same_state_through_its_bytes(
             again.apply(&Event::decode(event.encode().as_bytes()).unwrap()).unwrap();
         }
         assert_eq!(again, world.registry);
-        let entries = world.registry.entries().map(|(key, entry)| {
-            (key.clone(), Entry::decode(entry.encode().as_bytes()).unwrap())
-        });
+        let entries = world
+            .registry
+            .entries()
+            .map(|(key, entry)| (key.clone(), Entry::decode(entry.encode().as_bytes()).unwrap()));
         let restored = Registry::restored(entries, world.registry.revision());
         assert_eq!(restored, world.registry);
     }

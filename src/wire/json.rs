@@ -271,12 +271,28 @@ mod tests {
     #[test]
     fn what_is_not_json_is_told_by_its_place() {
         assert_eq!(fault("[1]"), "d:1:1: this is not JSON: a document in JSON begins with `{`");
-        assert_eq!(fault("{\"a\": 1, \"a\": 2}"), "d:1:10: `a` stands twice; remove one of the two");
+        assert_eq!(
+            fault("{\"a\": 1, \"a\": 2}"),
+            "d:1:10: `a` stands twice; remove one of the two"
+        );
         assert_eq!(fault("{\"a\": null}"), "d:1:7: `null` means nothing here; leave the key out");
         for text in [
-            "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{} x", "{\"a\":01}", "{\"a\":+1}", "{\"a\":1_0}",
-            "{\"a\":\"\\ud800\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\n\"}", "{\"a\":nul}", "{\"a\":[1 2]}",
-            "{\"a\":\"\\u12", "{\"a\":--1}", "{'a':1}",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{} x",
+            "{\"a\":01}",
+            "{\"a\":+1}",
+            "{\"a\":1_0}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\n\"}",
+            "{\"a\":nul}",
+            "{\"a\":[1 2]}",
+            "{\"a\":\"\\u12",
+            "{\"a\":--1}",
+            "{'a':1}",
         ] {
             assert!(fault(text).starts_with("d:1:"), "{text}");
         }

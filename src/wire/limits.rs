@@ -295,8 +295,8 @@ pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Users, and groups, that may be let use the control socket.
 pub const CONTROL_IDS_MAX: usize = 64;
-/// Connections of the control socket at once, each with a thread of its own: operators, and services
-/// that renew their leases one by one.
+/// Connections of the control socket at once, each with a thread of its own: operators, and
+/// services that renew their leases one by one.
 pub const CONTROL_CONNECTIONS_MAX: usize = 128;
 /// Of these, connections that watch: they stay for as long as they like.
 pub const CONTROL_WATCHERS_MAX: usize = 64;
@@ -307,6 +307,10 @@ pub const CONTROL_IDLE_MS: u64 = 60_000;
 /// Milliseconds that a change waits for being durable and in force; then whoever asked is told that
 /// nobody knows yet.
 pub const CONTROL_ANSWER_MS: u64 = 30_000;
+/// Entries in one answer of the control socket; the rest is asked for behind the last.
+pub const LISTED_MAX: usize = 1_000;
+/// Capabilities that one question for services may go through.
+pub const DISCOVER_CAPABILITIES_MAX: usize = 64;
 /// Changes that wait for the steward: as many as one landscape takes in.
 pub const ASKS_WAITING_MAX: usize = 256;
 /// Events of the registry that are kept for watchers who come back.

@@ -10,6 +10,7 @@ use super::loading::load;
 use super::reloading::first;
 use super::run::watch;
 use super::style::Output;
+use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
@@ -19,6 +20,7 @@ use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What `caio demo --help` prints.
 pub const HELP: &str = "\
@@ -76,7 +78,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
     let identities = Arc::new(Identities::new(&settings, &vocabulary, None));
-    let published = first(loaded.snapshot, Upstreams::default(), identities);
+    let published = first(loaded.snapshot, Epoch::default(), Upstreams::default(), identities);
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -87,7 +89,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let address = gateway.addresses().first().copied().unwrap_or(wanted.listen);
     tour::print(out, address, &services, &folder.process_file())?;
-    let code = watch(gateway, err, &mut |_, _| Ok(()))?;
+    let code = watch(gateway, err, &mut |_, _| {
+        process::pause(Duration::from_millis(100));
+        Ok(())
+    })?;
     folder.remove();
     Ok(code)
 }
