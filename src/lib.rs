@@ -2,8 +2,8 @@
 //!
 //! # Map: imports only go down
 //! ```text
-//!  9  cli          words for people: demo, run, check, explain, audit
-//!  8  admin        the control surface, on its own address: probes     ┐
+//!  9  cli          words for people: demo, run, check, explain, registry, audit
+//!  8  admin        the control surface: probes, the control socket, store ┐
 //!  7  proxy        one worker per core: accept, drive, relay, adopt    ├ feature "serve"
 //!     io           monoio, sockets, timers, files; knows no HTTP       ┘
 //!  ───────────────── nothing below this line can do IO ─────────────────
@@ -16,6 +16,7 @@
 //!     prover       what holds of a whole landscape, and a counter-example where it does not
 //!  3  compiler     config + contracts → snapshot, or every reason why not
 //!     snapshot     the immutable landscape, and its lookups
+//!     registry     who is there: documents that come and go while the process runs
 //!  2  config       what an operator writes, typed; every fault at once
 //!     identity     who is calling: tokens, keys, peer certificates; the assertion to services
 //!     contract     the logic: values, sets, atoms, clauses, promises, entailment
@@ -47,5 +48,6 @@ pub mod identity;
 #[cfg(feature = "serve")]
 pub mod io;
 pub mod prover;
+pub mod registry;
 pub mod snapshot;
 pub mod wire;

@@ -741,7 +741,7 @@ fn hostile_bytes_are_told_and_never_panic() {
 #[test]
 fn the_command_line_is_answered() {
     let verbs = ["tail", "query", "show", "verify", "prove", "verify-proof", "replay", "export"];
-    for verb in verbs.into_iter().chain(["erase"]) {
+    for verb in verbs.into_iter().chain(["changes", "erase"]) {
         let help = fine(&["audit", verb, "--help"]);
         assert!(help.contains("Usage: caio audit") && help.contains("Exit codes"), "{verb}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{verb}");

@@ -10,8 +10,11 @@
 //! It has a thread of its own with a small ring: a probe must not wait for a worker's calls, nor a
 //! call for a probe.
 
+pub mod control;
+pub mod desk;
 mod fetch;
 pub mod keysets;
+pub mod store;
 
 use crate::exchange::view::{Http1View, Inbound};
 use crate::http1::request::{self, Method, RequestHead};

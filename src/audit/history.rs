@@ -198,6 +198,8 @@ impl History {
             | Record::Key(_)
             | Record::Payload { .. }
             | Record::Asked(_)
+            | Record::Changed(_)
+            | Record::Queried(_)
             | Record::Crash { .. } => {}
         }
     }

@@ -67,6 +67,8 @@ impl Ledger {
             Record::Key(_)
             | Record::Delta { .. }
             | Record::Epoch { .. }
+            | Record::Changed(_)
+            | Record::Queried(_)
             | Record::Adoption { .. }
             | Record::Dictionary { .. } => return Ok(()),
             Record::LaneState { .. }

@@ -10,6 +10,7 @@
 
 pub mod asked;
 pub mod chain;
+pub mod control;
 pub mod frame;
 pub mod history;
 pub mod lane;

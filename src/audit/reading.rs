@@ -2,6 +2,7 @@
 //! if each of its bytes is accounted for.
 
 use super::asked::{Asked, Came};
+use super::control::{self, Changed, Queried};
 use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
     SegmentKey, VERSION, Verdict, WRITER_LANE, is_read, long,
@@ -109,6 +110,19 @@ fn body_of<'a>(
             open: cursor.sequences()?,
         },
         b'T' => Record::Retention { kept: cursor.u64()? },
+        b'M' => Record::Changed(Changed {
+            wall_ms: cursor.u64()?,
+            registry: [cursor.u64()?, cursor.u64()?],
+            landscape: [cursor.u32()?, cursor.u32()?],
+            came: control::Came::of(cursor.u8()?)?,
+            document: cursor.array()?,
+            action: cursor.text()?,
+            subject: cursor.text()?,
+            who: cursor.text()?,
+            from: cursor.text()?,
+            why: cursor.text()?,
+        }),
+        b'Q' => queried(cursor)?,
         b'P' => Record::Payload {
             request_fields: cursor.text()?,
             response_fields: cursor.text()?,
@@ -156,6 +170,25 @@ fn body_of<'a>(
         b'X' => Record::Crash { boot: cursor.u64()?, open: cursor.sequences()? },
         _ => return None,
     })
+}
+
+fn queried<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
+    let wall_ms = cursor.u64()?;
+    let [landscape, capability, offers, rows] =
+        [cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u32()?];
+    let (who, from, needs) = (cursor.text()?, cursor.text()?, cursor.text()?);
+    let rows: Option<Vec<_>> = (0..rows).map(|_| Some((cursor.u32()?, cursor.u16()?))).collect();
+    let rows = rows?.into();
+    Some(Record::Queried(Queried {
+        wall_ms,
+        landscape,
+        capability,
+        offers,
+        who,
+        from,
+        needs,
+        rows,
+    }))
 }
 
 fn outcome(cursor: &mut Cursor<'_>) -> Option<Outcome> {
@@ -337,6 +370,28 @@ mod tests {
             head_ns: 4,
             bodies: Bodies::Sizes([6, 7]),
         };
+        let changed = Changed {
+            wall_ms: 1,
+            registry: [2, 3],
+            landscape: [4, 5],
+            came: control::Came::Refused,
+            document: [6; 32],
+            action: Cow::Borrowed(b"put"),
+            subject: Cow::Borrowed(b"a"),
+            who: Cow::Borrowed(b"uid 0"),
+            from: Cow::Borrowed(b""),
+            why: Cow::Borrowed(b"no two"),
+        };
+        let queried = Queried {
+            wall_ms: 1,
+            landscape: 2,
+            capability: 3,
+            offers: 2,
+            who: Cow::Borrowed(b"a"),
+            from: Cow::Borrowed(b"b"),
+            needs: Cow::Borrowed(b"c"),
+            rows: Cow::Borrowed(&[(1, 0), (2, 1)]),
+        };
         let bodies = Bodies::Digests([6, 7], [[8; 32], [9; 32]]);
         let digested = Outcome { bodies, ..outcome };
         vec![
@@ -346,6 +401,8 @@ mod tests {
             (Record::Retention { kept: 7 }, 24),
             (payload, 24 + 4 + 10),
             (boot, 100 + 10),
+            (Record::Changed(changed), 16 + 65 + 10 + 8 + 3 + 3),
+            (Record::Queried(queried), 16 + 30 + 3 + 12),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
             (Record::Delta { base: [8; 32], text: text() }, 52 + 10),
             (Record::Epoch { landscape: 1, number: 2, states: vec![0, 8, 31].into() }, 31),

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::asked::Asked;
+use super::control::{Changed, Queried};
 
 pub use super::reading::take;
 pub use crate::wire::method::Method;
@@ -242,6 +243,10 @@ pub enum Record<'a> {
         /// The first frame kept.
         kept: u64,
     },
+    /// `M`: see [`Changed`].
+    Changed(Changed<'a>),
+    /// `Q`: see [`Queried`].
+    Queried(Queried<'a>),
     /// `P`: what a route's payload depth keeps of an exchange.
     Payload {
         /// Selected fields of the request.
@@ -542,7 +547,7 @@ impl Outcome {
 }
 
 /// A list of texts, each behind its length.
-fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
+pub(super) fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
     for text in texts {
         out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
         out.extend_from_slice(text);
@@ -582,6 +587,8 @@ impl Record<'_> {
                 begin(out, b'T', HEADER_BYTES + 8, place);
                 out.extend_from_slice(&kept.to_le_bytes());
             }
+            Self::Changed(changed) => changed.encode(out, place),
+            Self::Queried(queried) => queried.encode(out, place),
             Self::Payload { request_fields, response_fields, request_body, response_body } => {
                 let texts = [request_fields, response_fields, request_body, response_body];
                 let texts = texts.map(|text| &**text);

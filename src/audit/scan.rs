@@ -291,6 +291,8 @@ impl Context {
             | Record::Key(_)
             | Record::Payload { .. }
             | Record::Asked(_)
+            | Record::Changed(_)
+            | Record::Queried(_)
             | Record::Retention { .. }
             | Record::Crash { .. } => {}
         }

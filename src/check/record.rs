@@ -61,6 +61,10 @@ pub(crate) enum Body<'a> {
     Close { first: u64, second: u64, third: u64 },
     /// X: what a crashed boot left open in this lane.
     Crash { boot: u64, open: Vec<u64> },
+    /// M: a change of the control plane; what came of it is 0 made, 1 so already, 2 refused.
+    Changed { registry: [u64; 2], landscape: [u32; 2], came: u8 },
+    /// Q: who offers a capability, and what was said of each.
+    Queried { version: u32, offers: u32, services: Vec<u32> },
     /// T: frames before this one may be missing from here on.
     Retention { kept: u64 },
 }
@@ -240,9 +244,37 @@ fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Optio
             let (boot, count) = (from.u64()?, from.u32()?);
             Body::Crash { boot, open: (0..count).map(|_| from.u64()).collect::<Option<_>>()? }
         }
+        b'M' => changed(from)?,
+        b'Q' => queried(from)?,
         b'T' => Body::Retention { kept: from.u64()? },
         _ => return None,
     })
+}
+
+fn changed<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
+    let _wall_ms = from.u64()?;
+    let (registry, landscape) = ([from.u64()?, from.u64()?], [from.u32()?, from.u32()?]);
+    let came = from.u8()?;
+    let _document: Hash = from.array()?;
+    texts(from, 5)?;
+    (came < 3).then_some(Body::Changed { registry, landscape, came })
+}
+
+fn queried<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
+    let (_wall_ms, version, _capability) = (from.u64()?, from.u32()?, from.u32()?);
+    let (offers, rows) = (from.u32()?, from.u32()?);
+    texts(from, 3)?;
+    let row = |from: &mut Reader<'a>| Some((from.u32()?, from.u16()?).0);
+    let services = (0..rows).map(|_| row(from)).collect::<Option<_>>()?;
+    Some(Body::Queried { version, offers, services })
+}
+
+fn texts(from: &mut Reader<'_>, count: usize) -> Option<()> {
+    for _ in 0..count {
+        let length = from.u16()?;
+        std::str::from_utf8(from.bytes(length.into())?).ok()?;
+    }
+    Some(())
 }
 
 fn segment_key(from: &mut Reader<'_>) -> Option<SegmentKey> {

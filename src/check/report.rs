@@ -97,7 +97,7 @@ impl Report {
         }
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 20] {
+    fn numbers(&self) -> [(&'static str, u64); 22] {
         let it = &self.counts;
         [
             ("frames", self.frames),
@@ -114,6 +114,8 @@ impl Report {
             ("refusals", it.refusals),
             ("outcomes", it.outcomes),
             ("payloads", it.payloads),
+            ("changes", it.changes),
+            ("queries", it.queries),
             ("messages", it.messages),
             ("unknown", it.unknown),
             ("open", self.open as u64),

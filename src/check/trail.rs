@@ -31,6 +31,10 @@ pub(crate) struct Counts {
     pub(crate) refusals: u64,
     pub(crate) outcomes: u64,
     pub(crate) payloads: u64,
+    /// Changes of the control plane, made or not.
+    pub(crate) changes: u64,
+    /// Questions for services.
+    pub(crate) queries: u64,
     /// Messages refused without a decision.
     pub(crate) messages: u64,
     /// Lost with a crash.
@@ -84,6 +88,8 @@ struct Boot {
     newest: Option<u32>,
     /// How many frames the close counted.
     closed: Option<u64>,
+    /// The registry's revision, as far as changes have said it.
+    registry: Option<u64>,
 }
 
 /// A snapshot and from which version on it is the landscape.
@@ -214,6 +220,14 @@ impl<'a> Trail<'a> {
                 boot.epoch(version, number, states)?;
                 boot.forget();
                 Ok(())
+            }
+            Body::Changed { registry, landscape, came } => {
+                self.counts.changes += 1;
+                boot.changed(registry, landscape, came)
+            }
+            Body::Queried { version, offers, services } => {
+                self.counts.queries += 1;
+                boot.queried(version, offers, &services)
             }
             Body::Retention { kept } => {
                 let begins = begun.binary_search(&kept).is_ok();
@@ -385,7 +399,37 @@ impl Boot {
             versions: Versions::new(),
             newest: None,
             closed: None,
+            registry: None,
         }
+    }
+
+    /// A change of the control plane: revisions and versions go on from where they are, and only
+    /// with what was made.
+    fn changed(&mut self, registry: [u64; 2], landscape: [u32; 2], came: u8) -> Result<(), String> {
+        let [from, to] = registry;
+        let known = self.registry.is_none_or(|known| known == from);
+        must!(known, "a change begins at revision {from} of the registry, which is not its own");
+        must!(from <= to && to - from <= 1, "a change leads from revision {from} to {to}");
+        let [old, new] = landscape;
+        let newest = self.newest.unwrap_or(0);
+        must!(old <= new && new <= newest, "a change leads from version {old} to {new}");
+        let still = (from, old) == (to, new);
+        must!(came == 0 || still, "a change that was not made has changed something");
+        self.registry = Some(to);
+        Ok(())
+    }
+
+    /// A question for services: asked of a landscape there was, and not more answers than offers.
+    fn queried(&self, version: u32, offers: u32, services: &[u32]) -> Result<(), String> {
+        let newest = self.newest.unwrap_or(0);
+        must!(version > 0 && version <= newest, "version {version} was asked, and was not yet");
+        let answers = services.len();
+        must!(answers <= offers as usize, "{answers} of {offers} offers are told of");
+        let mut seen = services.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        must!(seen.len() == answers, "a service is told of twice");
+        Ok(())
     }
 
     /// A snapshot's own version must have an epoch, or nobody can decide by it.

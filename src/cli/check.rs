@@ -76,7 +76,8 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     });
     match checked {
         Ok((loaded, warnings)) => {
-            let proof = while_it_takes("proving", || Proof::of(&loaded));
+            let proof =
+                while_it_takes("proving", || Proof::of(&loaded.configuration, &loaded.snapshot));
             let place = Place::of(&path, &loaded.configuration, &[]);
             if proof.is_refused() {
                 tell(&proof, &place, Weight::Binding, err)?;

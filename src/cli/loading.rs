@@ -1,6 +1,6 @@
 //! From files to a snapshot, with the compiler's problems moved to where their subjects stand.
 
-use crate::compiler::{Governed, Parts, Problem, compile};
+use crate::compiler::{Governed, Parts, Problem, compile, compile_after};
 use crate::config::model::{Configuration, Origins};
 use crate::config::{self, FileSource};
 use crate::snapshot::{Governance, SeedRule, Snapshot};
@@ -47,7 +47,39 @@ pub fn compile_at(
     path: &Path,
     now_s: u64,
 ) -> Result<Loaded, Vec<Fault>> {
-    let parts = Parts {
+    let snapshot = compile_for(&configuration, path, now_s)?;
+    Ok(Loaded { configuration, snapshot })
+}
+
+/// Compiles a configuration for a moment.
+///
+/// # Errors
+/// As [`compile_at`].
+pub fn compile_for(
+    configuration: &Configuration,
+    path: &Path,
+    now_s: u64,
+) -> Result<Snapshot, Vec<Fault>> {
+    compile(&parts(configuration, now_s))
+        .map_err(|problems| all_placed(problems, &configuration.origins, path))
+}
+
+/// The same for a landscape that comes after another.
+///
+/// # Errors
+/// As [`compile_at`].
+pub fn compile_behind(
+    before: &Snapshot,
+    configuration: &Configuration,
+    path: &Path,
+    now_s: u64,
+) -> Result<Snapshot, Vec<Fault>> {
+    compile_after(before, &parts(configuration, now_s))
+        .map_err(|problems| all_placed(problems, &configuration.origins, path))
+}
+
+fn parts(configuration: &Configuration, now_s: u64) -> Parts<'_> {
+    Parts {
         services: &configuration.services,
         routes: &configuration.routes,
         requirements: &configuration.requirements,
@@ -61,17 +93,15 @@ pub fn compile_at(
         seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
         governance: Governance::new(&configuration.settings.hooks),
         quotas: &configuration.settings.quotas,
-    };
-    match compile(&parts) {
-        Ok(snapshot) => Ok(Loaded { configuration, snapshot }),
-        Err(problems) => {
-            let shown = path.display().to_string();
-            let mut faults = Faults::new();
-            let place = |problem| placed(problem, &configuration.origins, &shown);
-            faults.extend(problems.into_iter().map(place));
-            Err(faults.into_sorted())
-        }
     }
+}
+
+/// Problems at the places where their subjects were written, sorted.
+pub fn all_placed(problems: Vec<Problem>, origins: &Origins, path: &Path) -> Vec<Fault> {
+    let shown = path.display().to_string();
+    let mut faults = Faults::new();
+    faults.extend(problems.into_iter().map(|problem| placed(problem, origins, &shown)));
+    faults.into_sorted()
 }
 
 /// A problem at the place where its subject was written, or of the process file.

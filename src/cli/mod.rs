@@ -18,10 +18,14 @@ pub mod progress;
 pub mod prove;
 mod proving;
 #[cfg(feature = "serve")]
+pub mod registry;
+#[cfg(feature = "serve")]
 mod reloading;
 #[cfg(feature = "serve")]
 pub mod run;
 pub mod second;
+#[cfg(feature = "serve")]
+mod steward;
 pub mod style;
 pub mod upgrade;
 
@@ -44,6 +48,8 @@ Verbs:
   upgrade   whether a new contract may take the place of an old one
   explain   why a request is routed as it is, or was, and why not otherwise
   policy    what each policy rule did, from the trail
+  registry  see and change what is registered with a running gateway
+  discover  find who offers what is needed, and why the others do not
   audit     read the trail of decisions: tail, query, show, verify, prove, replay, export
 
 Options:
@@ -65,6 +71,10 @@ pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> 
         "audit" => return audit::run(rest, out, err),
         "policy" => return audit::policy::run(rest, out, err),
         "explain" => return explain::run(rest, out, err),
+        #[cfg(feature = "serve")]
+        "registry" => return registry::run(rest, out, err),
+        #[cfg(feature = "serve")]
+        "discover" => return registry::discover(rest, out, err),
         #[cfg(feature = "serve")]
         "demo" => return demo::run(rest, out, err),
         #[cfg(feature = "serve")]

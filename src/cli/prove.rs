@@ -60,7 +60,7 @@ fn table(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     let asked = while_it_takes("proving", || match &wanted.smt {
-        None => Ok((Proof::of(&loaded), None)),
+        None => Ok((Proof::of(&loaded.configuration, &loaded.snapshot), None)),
         Some(command) => {
             Proof::beside(&loaded, command).map(|(proof, compared)| (proof, Some(compared)))
         }

@@ -3,9 +3,11 @@
 use super::loading::Loaded;
 use super::second::{Compared, Heard};
 use super::style::Output;
-use crate::config::model::{Configuration, Origins};
+use crate::config::model::{Configuration, Origin, Origins};
 use crate::config::settings::{Listener, Serves, Settings};
 use crate::prover::{Failure, Question, Report, Row, prove, prove_aloud};
+use crate::snapshot::Snapshot;
+use crate::wire::fault::Fault;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,9 +21,9 @@ pub(super) struct Proof {
 
 impl Proof {
     /// Proves what was loaded.
-    pub(super) fn of(loaded: &Loaded) -> Self {
+    pub(super) fn of(configuration: &Configuration, snapshot: &Snapshot) -> Self {
         let began = Instant::now();
-        let report = prove(&question(loaded));
+        let report = prove(&question(configuration, snapshot));
         Self { report, took: began.elapsed() }
     }
 
@@ -29,9 +31,10 @@ impl Proof {
     pub(super) fn beside(loaded: &Loaded, command: &str) -> io::Result<(Self, Compared)> {
         let began = Instant::now();
         let heard = Heard::default();
-        let report = prove_aloud(&question(loaded), &|problem, settled| {
-            heard.hear(problem, settled);
-        });
+        let report =
+            prove_aloud(&question(&loaded.configuration, &loaded.snapshot), &|problem, settled| {
+                heard.hear(problem, settled);
+            });
         let proof = Self { report, took: began.elapsed() };
         Ok((proof, heard.ask(command)?))
     }
@@ -39,6 +42,14 @@ impl Proof {
     /// Whether the landscape must not be adopted.
     pub(super) fn is_refused(&self) -> bool {
         self.report.is_refused()
+    }
+
+    /// What refuses the landscape, each with a request that shows it.
+    #[cfg(feature = "serve")]
+    pub(super) fn faults(&self, place: &Place<'_>) -> Vec<Fault> {
+        let binding = self.report.rows.iter().filter(|row| row.binding);
+        let failures = binding.flat_map(|row| row.failures.iter().map(move |it| (row, it)));
+        failures.map(|(row, failure)| place.fault(row, failure)).collect()
     }
 
     /// `proved in 3 ms: 2 invariants, 7 problems`
@@ -53,11 +64,11 @@ impl Proof {
 }
 
 /// What is asked of a configuration.
-pub(super) fn question(loaded: &Loaded) -> Question<'_> {
+fn question<'a>(configuration: &'a Configuration, snapshot: &'a Snapshot) -> Question<'a> {
     Question {
-        snapshot: &loaded.snapshot,
-        invariants: &loaded.configuration.invariants,
-        strangers: strangers(&loaded.configuration.settings),
+        snapshot,
+        invariants: &configuration.invariants,
+        strangers: strangers(&configuration.settings),
         only: None,
     }
 }
@@ -95,18 +106,38 @@ impl<'a> Place<'a> {
         Self { path, origins: &configuration.origins, base }
     }
 
-    /// `caio.toml:12:6:`
-    fn shown(&self, subject: &str) -> String {
+    /// Where the subject of a finding is written.
+    fn origin(&self, subject: &str) -> Option<&Origin> {
         let kinds = [
             ("service", &self.origins.services),
             ("route", &self.origins.routes),
             ("invariant", &self.origins.invariants),
         ];
-        let origin = kinds.into_iter().find_map(|(kind, origins)| {
+        kinds.into_iter().find_map(|(kind, origins)| {
             let id = subject.strip_prefix(kind)?.strip_prefix(" `")?.strip_suffix('`')?;
             origins.get(id)
-        });
-        match origin {
+        })
+    }
+
+    /// One finding that refuses a landscape, and on a line of its own the request that shows it.
+    #[cfg(feature = "serve")]
+    fn fault(&self, row: &Row, failure: &Failure) -> Fault {
+        let mut what = format!("{}{}: {}", failure.subject, verdict(row, failure), failure.what);
+        if let Some(request) = &failure.request {
+            what += &format!("\n  {}", request.curl(&self.base));
+        }
+        match self.origin(&failure.subject) {
+            None => Fault::of_file(&self.path.display().to_string(), what, ""),
+            Some(Origin { file, line, column }) => {
+                let (file, line, column) = (file.clone(), *line, *column);
+                Fault { file, line, column, what, mend: String::new() }
+            }
+        }
+    }
+
+    /// `caio.toml:12:6:`
+    fn shown(&self, subject: &str) -> String {
+        match self.origin(subject) {
             Some(at) => format!("{}:{}:{}:", at.file, at.line, at.column),
             None => format!("{}:", self.path.display()),
         }
@@ -114,13 +145,9 @@ impl<'a> Place<'a> {
 
     /// One finding as a line, and the request that shows it on another.
     pub(super) fn lines(&self, row: &Row, failure: &Failure, out: &Output<'_>) -> String {
-        let Failure { subject, what, unknown, .. } = failure;
+        let Failure { subject, what, .. } = failure;
         let paint = out.paint;
-        let verdict = match (row.stated, *unknown) {
-            (true, false) => " does not hold",
-            (true, true) => " is not known to hold",
-            (false, _) => "",
-        };
+        let verdict = verdict(row, failure);
         let weight = if row.binding { "" } else { "warning: " };
         let place = paint.bold(&self.shown(subject));
         let mut text = format!("{place} {}{subject}{verdict}: {what}\n", paint.yellow(weight));
@@ -129,6 +156,14 @@ impl<'a> Place<'a> {
             text += &format!("  {}\n", if row.binding { line } else { paint.dim(&line) });
         }
         text
+    }
+}
+
+fn verdict(row: &Row, failure: &Failure) -> &'static str {
+    match (row.stated, failure.unknown) {
+        (true, false) => " does not hold",
+        (true, true) => " is not known to hold",
+        (false, _) => "",
     }
 }
 

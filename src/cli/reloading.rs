@@ -1,17 +1,11 @@
-//! What a running process does when its files change, and when an override ends.
+//! What a gateway is given to decide by, made of what was compiled, and what of it the files may
+//! change.
 
-use super::check::{notices, report};
-use super::disk::Disk;
 use super::keeping::Keeping;
-use super::loading::{Loaded, compile_at, load};
-use super::proving::{Place, Proof, Weight, tell};
 use super::style::Output;
 use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
-use crate::io::clock::wall_ms;
-use crate::io::process;
-use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
 use crate::proxy::limits::SharedQuotas;
@@ -19,33 +13,33 @@ use crate::proxy::secure::Upstreams;
 use crate::snapshot::Snapshot;
 use crate::wire::fault::quoted;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The landscape that a process starts with: its services are all well, and nothing of its quotas
-/// is used up.
+/// The landscape that a process starts with: nothing of its quotas is used up.
 pub(super) fn first(
     snapshot: Snapshot,
+    epoch: Epoch,
     upstreams: Upstreams,
     identities: Arc<Identities>,
 ) -> Published {
     let quotas = SharedQuotas::new(snapshot.quotas());
-    published(snapshot, upstreams, quotas, identities)
+    published((snapshot, epoch), upstreams, quotas, identities)
 }
 
-fn published(
-    snapshot: Snapshot,
+/// A landscape with its epoch, the ways to its services, and what goes on from the one before.
+pub(super) fn published(
+    (snapshot, epoch): (Snapshot, Epoch),
     upstreams: Upstreams,
     quotas: SharedQuotas,
     identities: Arc<Identities>,
 ) -> Published {
-    let epoch = Arc::new(Epoch::default().leveled(&snapshot));
+    let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
     Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities }
 }
 
 /// What of the settings holds as long as the process runs, whatever the files say since.
-fn fixed(settings: &Settings) -> Settings {
+pub(super) fn fixed(settings: &Settings) -> Settings {
     let (quotas, identities) = (Vec::new(), Vec::new());
     let mut fixed = Settings { quotas, identities, ..settings.clone() };
     fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
@@ -69,7 +63,7 @@ pub(super) fn tell_insecure(faults: &[String], err: &mut Output<'_>) -> io::Resu
 }
 
 /// What other files make of how callers are known.
-enum Known {
+pub(super) enum Known {
     /// Nothing new.
     AsBefore,
     /// These from now on, and what keeps their keys fresh.
@@ -78,173 +72,37 @@ enum Known {
     Impossible,
 }
 
-/// What a landscape must not lack.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Refusing {
-    /// Whatever does not hold is only told.
-    Nothing,
-    /// What is not known to hold refuses it.
-    Unproved,
-}
-
-/// Certificates are looked at once in so many looks, which is about once a second.
-const CERTIFICATE_LOOKS: u32 = 10;
-
-/// The files the process runs by, and what they said when they were sound last.
-pub(super) struct Files {
-    path: PathBuf,
-    /// What the process was started with, and runs with whatever the files say since.
-    settings: Settings,
-    configuration: Configuration,
-    /// What its identities are kept fresh by.
-    keeping: Keeping,
-    /// The same of identities whose landscape is not adopted yet.
-    coming: Option<Keeping>,
-    looks: u32,
-}
-
-impl Files {
-    /// Those that were read from this process file.
-    pub(super) fn new(path: PathBuf, configuration: Configuration, keeping: Keeping) -> Self {
-        let settings = configuration.settings.clone();
-        Self { path, settings, configuration, keeping, coming: None, looks: 0 }
-    }
-
-    /// The settings that the process runs with.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Reads them again where that is asked for, and ends overrides whose time is over.
-    pub(super) fn look(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
-        self.looks = self.looks.wrapping_add(1);
-        self.keeping.tell(err)?;
-        // One landscape after the other: the one before must be recorded first.
-        let publishing = gateway.is_publishing();
-        let asked = !publishing && process::reload_asked();
-        if asked || self.looks.is_multiple_of(CERTIFICATE_LOOKS) {
-            let told = gateway.refresh_certificates(asked);
-            if !told.is_empty() {
-                for line in told.into_iter().chain(gateway.certificate_warnings()) {
-                    writeln!(err.writer, "caio: {line}")?;
-                }
-            }
-        }
-        if publishing {
-            return Ok(());
-        }
-        if let Some(coming) = self.coming.take() {
-            self.keeping = coming;
-        }
-        if asked {
-            return self.read(gateway, err);
-        }
-        let now_s = wall_ms() / 1000;
-        if gateway.published().snapshot.next_expiry().is_some_and(|end_s| end_s <= now_s) {
-            // From what is known: an override ends whether or not the files can be read just then.
-            return match compile_at(self.configuration.clone(), &self.path, now_s) {
-                // What an override let through ends, whatever has to hold besides.
-                Ok(loaded) => self.adopt(loaded, Refusing::Nothing, gateway, err),
-                Err(faults) => report(&faults, err),
-            };
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> io::Result<()> {
-        let loaded = match load(&Disk, &self.path) {
-            Ok(loaded) => loaded,
-            Err(faults) => {
-                report(&faults, err)?;
-                return writeln!(err.writer, "caio: nothing was changed");
-            }
-        };
-        if fixed(&self.settings) != fixed(&loaded.configuration.settings) {
-            let what = "the settings of the process have changed, and hold from its next start";
-            writeln!(err.writer, "caio: {what}")?;
-        }
-        self.adopt(loaded, Refusing::Unproved, gateway, err)
-    }
-
-    fn adopt(
-        &mut self,
-        loaded: Loaded,
-        refusing: Refusing,
-        gateway: &Gateway,
-        err: &mut Output<'_>,
-    ) -> io::Result<()> {
-        let named = loaded.snapshot.digest_text();
-        let proof = Proof::of(&loaded);
-        let place = Place::of(&self.path, &loaded.configuration, gateway.addresses());
-        tell(&proof, &place, Weight::Binding, err)?;
-        if proof.is_refused() && refusing == Refusing::Unproved {
-            return writeln!(err.writer, "caio: nothing was changed");
-        }
-        let before = gateway.published();
-        let services = &loaded.configuration.services;
-        let upstreams = match Upstreams::read(services, Some(&before.upstreams)) {
-            Ok(upstreams) => upstreams,
-            Err(faults) => {
-                tell_insecure(&faults, err)?;
-                return writeln!(err.writer, "caio: nothing was changed");
-            }
-        };
-        let identities = match self.identities(&loaded.configuration, &before, err)? {
-            Known::Anew(identities, keeping) => {
-                self.coming = Some(keeping);
-                identities
-            }
-            Known::AsBefore => Arc::clone(&before.identities),
-            Known::Impossible => return writeln!(err.writer, "caio: nothing was changed"),
-        };
-        self.configuration = loaded.configuration;
-        let same =
-            upstreams.is_same(&before.upstreams) && Arc::ptr_eq(&identities, &before.identities);
-        if same && *before.snapshot.digest() == *loaded.snapshot.digest() {
-            return writeln!(err.writer, "caio: read again, snapshot {named} as before");
-        }
-        let services = loaded.snapshot.service_count();
-        let place = Place::of(&self.path, &self.configuration, gateway.addresses());
-        tell(&proof, &place, Weight::Advisory, err)?;
-        for notice in notices(&loaded.snapshot) {
-            writeln!(err.writer, "caio: {notice}")?;
-        }
-        let cost = proof.cost();
-        let quotas = before.quotas.followed_by(loaded.snapshot.quotas());
-        gateway.publish(published(loaded.snapshot, upstreams, quotas, identities));
-        writeln!(err.writer, "caio: {services} services, snapshot {named} from now on, {cost}")
-    }
-
+impl Known {
     /// What the files make of how callers are known; told why, where that cannot be.
-    fn identities(
-        &self,
+    pub(super) fn of(
+        (settings, now): (&Settings, &Configuration),
         next: &Configuration,
-        before: &Published,
+        before: &Identities,
         err: &mut Output<'_>,
-    ) -> io::Result<Known> {
-        if self.settings.assertion != next.settings.assertion {
+    ) -> io::Result<Self> {
+        if settings.assertion != next.settings.assertion {
             // The rules that were read with it may set the header that is still signed.
             let what = "`[assertion]` has changed, which only a restart can do";
             writeln!(err.writer, "caio: {what}")?;
-            return Ok(Known::Impossible);
+            return Ok(Self::Impossible);
         }
-        if identifies_alike(&self.configuration, next) {
-            return Ok(Known::AsBefore);
+        if identifies_alike(now, next) {
+            return Ok(Self::AsBefore);
         }
-        if fixed(&self.settings).listeners != fixed(&next.settings).listeners {
+        if fixed(settings).listeners != fixed(&next.settings).listeners {
             // What asked callers for certificates may do so no more, or not yet.
             let what = "listeners and whom they identify have changed at once: restart for both";
             writeln!(err.writer, "caio: {what}")?;
-            return Ok(Known::Impossible);
+            return Ok(Self::Impossible);
         }
-        let identities = before.identities.followed_by(&next.settings, &next.vocabulary);
+        let identities = before.followed_by(&next.settings, &next.vocabulary);
         let identities = Arc::new(identities);
         let keeping = Keeping::start(&identities)?;
         keeping.tell(err)?;
         if let Some(name) = identities.unread() {
             writeln!(err.writer, "caio: the keys of identity {} cannot be read", quoted(name))?;
-            return Ok(Known::Impossible);
+            return Ok(Self::Impossible);
         }
-        Ok(Known::Anew(identities, keeping))
+        Ok(Self::Anew(identities, keeping))
     }
 }

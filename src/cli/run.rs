@@ -2,14 +2,15 @@
 
 use super::check::{FINE, USAGE, WRONG, notices, report};
 use super::companion;
-use super::disk::Disk;
 use super::keeping::Keeping;
-use super::loading::load;
 use super::progress::while_it_takes;
 use super::proving::{Place, Proof, Weight, tell};
-use super::reloading::{Files, first, tell_insecure};
+use super::reloading::{first, tell_insecure};
+use super::steward::{Beginning, Steward};
 use super::style::Output;
 use crate::admin;
+use crate::admin::control;
+use crate::admin::desk::Desk;
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
 use crate::identity::Asserter;
@@ -21,7 +22,6 @@ use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// What `caio run --help` prints.
@@ -58,15 +58,17 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(USAGE);
         }
     };
-    let loaded = match while_it_takes("reading and compiling", || load(&Disk, &path)) {
-        Ok(loaded) => loaded,
+    let begun = while_it_takes("reading and compiling", || Steward::begin(path.clone()));
+    let Beginning { mut steward, asking, snapshot, epoch } = match begun {
+        Ok(beginning) => beginning,
         Err(faults) => {
             report(&faults, err)?;
             return Ok(WRONG);
         }
     };
-    let proof = while_it_takes("proving", || Proof::of(&loaded));
-    let place = Place::of(&path, &loaded.configuration, &[]);
+    let configuration = steward.configuration();
+    let proof = while_it_takes("proving", || Proof::of(configuration, &snapshot));
+    let place = Place::of(&path, configuration, &[]);
     if proof.is_refused() {
         tell(&proof, &place, Weight::Binding, err)?;
         return Ok(WRONG);
@@ -76,17 +78,17 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     process::catch_reload()?;
     process::raise_descriptor_limit();
     process::ignore_file_limit_signal();
-    let named = loaded.snapshot.digest_text();
-    let services = loaded.snapshot.service_count();
-    let notices = notices(&loaded.snapshot);
-    let upstreams = match Upstreams::read(&loaded.configuration.services, None) {
+    let named = snapshot.digest_text();
+    let services = snapshot.service_count();
+    let notices = notices(&snapshot);
+    let upstreams = match Upstreams::read(&steward.configuration().services, None) {
         Ok(upstreams) => upstreams,
         Err(faults) => {
             tell_insecure(&faults, err)?;
             return Ok(WRONG);
         }
     };
-    let configuration = loaded.configuration;
+    let configuration = steward.configuration();
     let asserter = match self::asserter(&configuration.settings) {
         Ok(asserter) => asserter.map(Arc::new),
         Err(what) => {
@@ -95,14 +97,14 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     };
     let key_set = asserter.as_deref().map(Asserter::key_set);
-    let Configuration { settings, vocabulary, .. } = &configuration;
+    let Configuration { settings, vocabulary, .. } = configuration;
     let identities = Arc::new(Identities::new(settings, vocabulary, asserter));
     // Before the first caller: what credentials are checked with is read then, where it is here.
     let keeping = Keeping::start(&identities)?;
     keeping.tell(err)?;
-    let published = first(loaded.snapshot, upstreams, identities);
     let (settings, digest) = (configuration.settings.clone(), configuration.digest);
-    let mut files = Files::new(path, configuration, keeping);
+    steward.know(Arc::clone(&identities), keeping);
+    let published = first(snapshot, epoch, upstreams, identities);
     let probes = settings.admin.listen;
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
@@ -111,6 +113,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
+    steward.note_beginning(&gateway);
     gateway.look_at_memory();
     for warning in gateway.certificate_warnings() {
         writeln!(err.writer, "caio: {warning}")?;
@@ -133,11 +136,25 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             }
         }
     }
+    if let Some(control) = &steward.settings().admin.control {
+        let view = steward.view();
+        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
+        match control::start(control, desk) {
+            Ok(()) => writeln!(out.writer, "caio: changes on {}", control.socket.display())?,
+            Err(error) => {
+                let shown = control.socket.display();
+                writeln!(err.writer, "caio run: cannot listen on {shown}: {error}")?;
+                gateway.stop();
+                let _ = gateway.join();
+                return Ok(WRONG);
+            }
+        }
+    }
     // After the gateway: the trail is open, and what a crash left has been recovered.
-    let companions = match &files.settings().audit.directory {
+    let companions = match &steward.settings().audit.directory {
         Some(trail) => {
             let towards = |place| gateway.towards_companion(place);
-            Some(companion::start(&files.settings().companions, trail, towards)?)
+            Some(companion::start(&steward.settings().companions, trail, towards)?)
         }
         None => None,
     };
@@ -146,7 +163,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         for text in companions.iter().flat_map(|told| told.try_iter()) {
             writeln!(err.writer, "caio: {text}")?;
         }
-        files.look(gateway, err)
+        steward.turn(gateway, err)
     })
 }
 
@@ -177,7 +194,8 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
     path.map(Some).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
 }
 
-/// What is done now and then beside the workers.
+/// What is done now and then beside the workers; it waits for something to do, for a tenth of a
+/// second at most.
 pub(super) type Chore<'a> = &'a mut dyn FnMut(&Gateway, &mut Output<'_>) -> io::Result<()>;
 
 /// Waits for a signal or a fault, then for the workers.
@@ -188,7 +206,6 @@ pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) ->
         for notice in gateway.notices() {
             writeln!(err.writer, "caio: {notice}")?;
         }
-        process::pause(Duration::from_millis(100));
     }
     if let Some(signal) = process::termination() {
         writeln!(err.writer, "caio: signal {signal}, draining")?;

@@ -13,6 +13,7 @@ mod address;
 pub mod api_keys;
 pub mod companion;
 mod contracts;
+pub mod control;
 pub mod depth;
 mod files;
 pub mod hook;
@@ -23,6 +24,7 @@ mod pattern;
 pub mod policy;
 pub mod prove;
 pub mod quota;
+pub mod registered;
 mod relations;
 pub mod settings;
 pub mod tls;
@@ -108,6 +110,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .and_then(|named| read_vocabulary(&base, named, &mut reader, faults));
     let mut settings = settings::read(&mut root, vocabulary.as_ref(), faults);
     settings.audit.directory = settings.audit.directory.map(|written| base.join(written));
+    control::rebase(&mut settings, &base);
     identity::rebase(&mut settings, &base);
     let fallback = policy::read_fallback(&mut root, faults);
     settings

@@ -228,7 +228,7 @@ fn bounded(policies: &Policies, table: &Table<'_>, faults: &mut Faults) -> bool 
     count < POLICIES_MAX
 }
 
-fn read_policy<'d>(
+pub(super) fn read_policy<'d>(
     mut table: Table<'d>,
     meaning: &Meaning<'_>,
     faults: &mut Faults,

@@ -102,7 +102,7 @@ pub(super) fn origin(text: Text<'_>) -> Origin {
     Origin { file: text.place.source().file().to_owned(), line, column }
 }
 
-fn read_service(
+pub(super) fn read_service(
     mut table: Table<'_>,
     base: &Path,
     reader: &mut Reader<'_>,
@@ -156,12 +156,16 @@ fn read_contract(
 /// Parses a document and refuses what no document may hold.
 pub(super) fn parse<'d>(source: &'d Source, faults: &mut Faults) -> Option<Document<'d>> {
     let document = Document::parse(source, faults)?;
-    if source.text().contains("${") {
-        for (_, item) in document.root().entries() {
-            refuse_variables(&item, faults);
-        }
-    }
+    refuse_all_variables(&document, faults);
     Some(document)
+}
+
+/// Refuses what other programs would read as an environment variable.
+pub(super) fn refuse_all_variables(document: &Document<'_>, faults: &mut Faults) {
+    let root = document.root();
+    if root.place().source().text().contains("${") {
+        root.entries().iter().for_each(|(_, item)| refuse_variables(item, faults));
+    }
 }
 
 fn refuse_variables(item: &Item<'_>, faults: &mut Faults) {
@@ -234,7 +238,7 @@ fn read_protocol(
     }
 }
 
-fn read_route<'d>(
+pub(super) fn read_route<'d>(
     mut table: Table<'d>,
     meaning: &Meaning<'_>,
     hooks: &Hooks,
@@ -344,7 +348,7 @@ fn read_needs(
     needs
 }
 
-fn read_requirement<'d>(
+pub(super) fn read_requirement<'d>(
     mut table: Table<'d>,
     meaning: &Meaning<'_>,
     faults: &mut Faults,

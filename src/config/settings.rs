@@ -5,6 +5,7 @@
 
 use super::address::{Network, network, socket};
 use super::companion::{self, Companion};
+use super::control::{self, Control, Registry};
 use super::depth::{self, Depth};
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub audit: Audit,
     /// `[admin]`
     pub admin: Admin,
+    /// `[registry]`
+    pub registry: Registry,
     /// `[[hooks]]` and `[governance]`
     pub hooks: Hooks,
     /// `[[companions]]`; their ids are unique.
@@ -58,8 +61,10 @@ pub struct Settings {
 /// The control surface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens; `None` is nowhere.
+    /// Where it answers probes; `None` is nowhere.
     pub listen: Option<SocketAddr>,
+    /// The socket on which it takes changes; `None` takes none.
+    pub control: Option<Control>,
 }
 
 /// How the process uses the machine.
@@ -274,6 +279,7 @@ impl Default for Settings {
             routing: Routing::default(),
             audit: Audit::default(),
             admin: Admin::default(),
+            registry: Registry::default(),
             hooks: Hooks::default(),
             companions: Vec::new(),
             quotas: Vec::new(),
@@ -395,7 +401,11 @@ pub(super) fn read(
     if let Some(mut table) = root.table("admin", faults) {
         settings.admin.listen =
             table.string("listen", faults).and_then(|text| socket(text, faults));
+        settings.admin.control = control::read(&mut table, faults);
         table.finish(faults);
+    }
+    if let Some(table) = root.table("registry", faults) {
+        settings.registry = control::read_registry(table, faults);
     }
     settings.quotas = quota::read(root, faults);
     settings.identities = identity::read(root, vocabulary, faults);

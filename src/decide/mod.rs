@@ -4,6 +4,7 @@
 //! candidates pass a fixed chain of filters, [`Stage`]; of those that are left the one with the
 //! lowest [`Key`] is chosen, and keys never tie.
 
+pub mod discover;
 mod engine;
 pub mod explain;
 pub mod permission;

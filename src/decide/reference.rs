@@ -173,7 +173,11 @@ fn demand_failure(snapshot: &Snapshot, facts: &Facts, offer: &Offer) -> Option<F
     })
 }
 
-fn guarantee_failure(snapshot: &Snapshot, asked: &Asked<'_>, offer: &Offer) -> Option<Failure> {
+pub(super) fn guarantee_failure(
+    snapshot: &Snapshot,
+    asked: &Asked<'_>,
+    offer: &Offer,
+) -> Option<Failure> {
     let promises = match effective(&offer.promises, asked.facts) {
         Ok(promises) => promises,
         Err(attribute) => {

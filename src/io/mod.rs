@@ -13,6 +13,7 @@ mod inject;
 pub mod isolate;
 pub mod journal;
 pub mod listener;
+pub mod local;
 pub mod process;
 pub mod publication;
 pub mod ring;

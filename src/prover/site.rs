@@ -124,7 +124,8 @@ pub(super) fn sites<'s>(
     within: Option<&Operation>,
 ) -> Vec<Site<'s>> {
     let at = route.0 as usize;
-    let Some((entry, rule)) = snapshot.routing.routes.get(at).zip(snapshot.routing.rules.get(at)) else {
+    let Some((entry, rule)) = snapshot.routing.routes.get(at).zip(snapshot.routing.rules.get(at))
+    else {
         return Vec::new();
     };
     let whole = match within {
@@ -259,7 +260,8 @@ fn stranger_cases(
 ) {
     let mut add = |ids: Texts, samples: Vec<String>| {
         let fits = |id: &&String| {
-            snapshot.class_of(id) == class && !snapshot.common.callers.known.contains_key(id.as_str())
+            snapshot.class_of(id) == class
+                && !snapshot.common.callers.known.contains_key(id.as_str())
         };
         // Without a sample all of them are of another class, or configured and looked at before.
         if let Some(id) = samples.iter().find(fits) {

@@ -6,22 +6,23 @@ use super::durable::Durability;
 use super::landscape::Published;
 use super::metrics::Metrics;
 use super::secure::{Security, Stamps, Towards, warnings};
-use super::trail::{LaneEnd, Standing, Trail, TrailError};
+use super::trail::{LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
 use crate::config::settings::{AuditMode, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::TICK_MS;
 use crate::io::listener::{self, Listener};
-use crate::io::publication::Publication;
+use crate::io::publication::{Numbered, Publication};
 use crate::io::{process, ring};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What the workers share.
 pub struct Shared {
@@ -75,8 +76,10 @@ pub struct Gateway {
     addresses: Vec<SocketAddr>,
     memory_bytes_max: u64,
     trail: Option<Trail>,
-    /// A landscape whose record is not durable yet.
-    coming: RefCell<Option<(Published, Receiver<()>)>>,
+    /// A landscape whose record is not durable yet; `None` for a record alone.
+    coming: RefCell<Option<(Option<Published>, Receiver<()>)>>,
+    /// Whether the trail's thread went without recording something.
+    unrecorded: Cell<bool>,
     counters: Vec<Arc<Counters>>,
     /// The files of certificates as they were read last.
     stamps: RefCell<Stamps>,
@@ -132,9 +135,19 @@ impl Gateway {
                 })?;
             workers.push(spawned);
         }
-        let (coming, stamps) = (RefCell::default(), RefCell::default());
-        let gateway =
-            Self { shared, workers, addresses, memory_bytes_max, trail, coming, counters, stamps };
+        let (coming, stamps, unrecorded) =
+            (RefCell::default(), RefCell::default(), Cell::default());
+        let gateway = Self {
+            shared,
+            workers,
+            addresses,
+            memory_bytes_max,
+            trail,
+            coming,
+            unrecorded,
+            counters,
+            stamps,
+        };
         gateway.refresh_certificates(false);
         Ok(gateway)
     }
@@ -156,8 +169,9 @@ impl Gateway {
     }
 
     /// Puts another landscape in the place of the present one, for exchanges that begin from now
-    /// on; with a trail, once the trail says so durably. To be called from one thread.
-    pub fn publish(&self, published: Published) {
+    /// on; with a trail, once the trail says so durably, and with it what the control plane has to
+    /// say of it. To be called from one thread.
+    pub fn publish(&self, published: Published, notes: Notes) {
         let version = self.shared.published.newest() + 1;
         match &self.trail {
             None => {
@@ -165,28 +179,51 @@ impl Gateway {
             }
             Some(trail) => {
                 let version = u32::try_from(version).unwrap_or(u32::MAX);
-                let durable = trail.publish(published.clone(), version);
-                *self.coming.borrow_mut() = Some((published, durable));
+                let durable = trail.publish(published.clone(), version, notes);
+                *self.coming.borrow_mut() = Some((Some(published), durable));
             }
         }
     }
 
-    /// Whether a landscape is still on its way to the workers; to be asked until it is not, before
-    /// another is published.
-    pub fn is_publishing(&self) -> bool {
+    /// Has records of the control plane written where no landscape comes with them. To be waited
+    /// for as for a landscape.
+    pub fn note(&self, notes: Notes) {
+        if let Some(trail) = self.trail.as_ref().filter(|_| !notes.is_empty()) {
+            *self.coming.borrow_mut() = Some((None, trail.note(notes)));
+        }
+    }
+
+    /// Whether a landscape is still on its way to the workers, or a record to the disk, once so
+    /// long was waited for it; to be asked until it is not, before another is published.
+    pub fn is_publishing(&self, wait: Duration) -> bool {
         let Some((published, durable)) = self.coming.take() else { return false };
-        match durable.try_recv() {
+        match durable.recv_timeout(wait) {
             Ok(()) => {
-                self.shared.published.publish(published);
+                if let Some(published) = published {
+                    self.shared.published.publish(published);
+                }
                 false
             }
-            Err(TryRecvError::Empty) => {
+            Err(RecvTimeoutError::Timeout) => {
                 *self.coming.borrow_mut() = Some((published, durable));
                 true
             }
             // The trail's thread is gone: nothing is recorded any more, nor decided.
-            Err(TryRecvError::Disconnected) => false,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.unrecorded.set(true);
+                false
+            }
         }
+    }
+
+    /// Whether something could not be recorded because the trail's thread is gone.
+    pub fn is_unrecorded(&self) -> bool {
+        self.unrecorded.get()
+    }
+
+    /// The version of the landscape in force.
+    pub fn version(&self) -> u64 {
+        self.shared.published.newest()
     }
 
     /// What the workers count, and what else there is to see, for scrapers.
@@ -265,6 +302,11 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// What new exchanges are decided by, under its version.
+    pub fn landscape(&self) -> Arc<Numbered<Published>> {
+        self.shared.published.current()
+    }
+
     /// Every reason why not.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

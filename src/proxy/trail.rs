@@ -5,7 +5,7 @@ use super::landscape::Published;
 use super::recovery::Opened;
 use super::writer::{Process, Turn, Writer};
 use crate::audit::lane::Line;
-use crate::audit::record::{Hash, file_digest};
+use crate::audit::record::{Hash, Record, file_digest};
 use crate::audit::ring::{Consumer, ring};
 use crate::config::settings::{Audit, Commit};
 use crate::io::clock::{monotonic_ns, random_bytes};
@@ -48,7 +48,38 @@ enum Asked {
     /// To record the end.
     Close,
     /// To record a landscape, and to say when that is durable.
-    Publish { published: Published, version: u32, durable: Sender<()> },
+    Publish { published: Published, version: u32, notes: Notes, durable: Sender<()> },
+    /// To record these, and to say when that is durable.
+    Note { notes: Notes, durable: Sender<()> },
+}
+
+/// Records of the control plane.
+pub type Notes = Vec<Record<'static>>;
+
+/// What the thread has to make durable before anything else.
+enum Due {
+    Landscape(Published, u32, Notes, Sender<()>),
+    Notes(Notes, Sender<()>),
+}
+
+impl Due {
+    fn record(&mut self, writer: &mut Writer) -> io::Result<()> {
+        match self {
+            Self::Landscape(published, version, notes, _) => {
+                writer.publish(published, *version, notes)
+            }
+            Self::Notes(notes, _) => writer.note(notes),
+        }
+    }
+
+    /// Whoever asked may be gone: the process ends, and nobody decides by it.
+    fn done(self) {
+        match self {
+            Self::Landscape(.., durable) | Self::Notes(_, durable) => {
+                let _ = durable.send(());
+            }
+        }
+    }
 }
 
 /// Whether the trail can be written, for whoever asks.
@@ -176,12 +207,20 @@ impl Trail {
         self.boot
     }
 
-    /// Has a landscape recorded. The receiver hears once that is durable: only then may anybody
+    /// Has a landscape and why it came recorded. The receiver hears once that is durable: only then may anybody
     /// decide by it. While the disk fails it is tried again and again.
-    pub fn publish(&self, published: Published, version: u32) -> Receiver<()> {
+    pub fn publish(&self, published: Published, version: u32, notes: Notes) -> Receiver<()> {
         let (durable, heard) = channel();
         // A thread that is gone never answers, and the receiver says so.
-        let _ = self.asking.send(Asked::Publish { published, version, durable });
+        let _ = self.asking.send(Asked::Publish { published, version, notes, durable });
+        self.thread.thread().unpark();
+        heard
+    }
+
+    /// Has records of the control plane written. The receiver hears once they are durable.
+    pub fn note(&self, notes: Notes) -> Receiver<()> {
+        let (durable, heard) = channel();
+        let _ = self.asking.send(Asked::Note { notes, durable });
         self.thread.thread().unpark();
         heard
     }
@@ -252,28 +291,25 @@ impl Desk {
 }
 
 fn write(mut writer: Writer, desk: &Desk) -> Result<(), TrailError> {
-    let mut publishing: Option<(Published, u32, Sender<()>)> = None;
+    let mut due: Option<Due> = None;
     loop {
         match desk.asked.try_recv() {
             Ok(Asked::Close) => return insist(|| writer.close()),
-            Ok(Asked::Publish { published, version, durable }) => {
-                publishing = Some((published, version, durable));
+            Ok(Asked::Publish { published, version, notes, durable }) => {
+                due = Some(Due::Landscape(published, version, notes, durable));
             }
+            Ok(Asked::Note { notes, durable }) => due = Some(Due::Notes(notes, durable)),
             Err(TryRecvError::Disconnected) => return insist(|| flush(&mut writer)),
             Err(TryRecvError::Empty) => {}
         }
         desk.standing.0.turn_ns.store(monotonic_ns(), Ordering::Relaxed);
-        let published = match &publishing {
-            Some((published, version, _)) => writer.publish(published, *version),
-            None => Ok(()),
-        };
-        if published.is_ok()
-            && let Some((.., durable)) = publishing.take()
+        let recorded = due.as_mut().map_or(Ok(()), |due| due.record(&mut writer));
+        if recorded.is_ok()
+            && let Some(due) = due.take()
         {
-            // Whoever asked may be gone: the process ends, and nobody decides by it.
-            let _ = durable.send(());
+            due.done();
         }
-        let turned = published.and_then(|()| writer.turn());
+        let turned = recorded.and_then(|()| writer.turn());
         desk.standing.0.turn_ns.store(0, Ordering::Relaxed);
         let wait = match turned {
             Ok(Turn { more, retired }) => {

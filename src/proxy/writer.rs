@@ -168,12 +168,17 @@ impl Writer {
         Ok(boot)
     }
 
-    /// Records a landscape, durably: before that nobody may decide by it. After an error it may be
+    /// Records a landscape and why it came, durably: before that nobody may decide by it. After an error it may be
     /// tried again with the same one.
     ///
     /// # Errors
     /// As the disk's.
-    pub fn publish(&mut self, published: &Published, version: u32) -> io::Result<()> {
+    pub fn publish(
+        &mut self,
+        published: &Published,
+        version: u32,
+        notes: &mut Vec<Record<'static>>,
+    ) -> io::Result<()> {
         self.directory.is_there()?;
         // A frame that a failed commit has left goes first.
         self.commit()?;
@@ -185,7 +190,26 @@ impl Writer {
             self.own_landscape(published, version, delta);
             self.recorded = version;
         }
+        self.own_notes(notes);
         self.commit()
+    }
+
+    /// Records what was asked of the control plane, durably. After an error it may be tried again:
+    /// what is recorded is taken out.
+    ///
+    /// # Errors
+    /// As the disk's.
+    pub fn note(&mut self, notes: &mut Vec<Record<'static>>) -> io::Result<()> {
+        self.directory.is_there()?;
+        self.commit()?;
+        self.own_notes(notes);
+        self.commit()
+    }
+
+    fn own_notes(&mut self, notes: &mut Vec<Record<'static>>) {
+        for note in std::mem::take(notes) {
+            self.own(&note);
+        }
     }
 
     /// Puts the landscape's text where its digest finds it.

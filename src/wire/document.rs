@@ -232,6 +232,21 @@ fn escape_length(rest: &str) -> Option<usize> {
     })
 }
 
+/// How a document is written; it means the same in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Syntax {
+    /// TOML.
+    #[default]
+    Toml,
+    /// JSON.
+    Json,
+}
+
+/// A fault at a byte of a source.
+pub(super) fn fault_at(source: &Source, start: usize, what: String, mend: &str) -> Fault {
+    Place { source, start, end: start }.fault(what, mend)
+}
+
 /// A document without syntax errors.
 #[derive(Debug)]
 pub struct Document<'d> {
@@ -269,6 +284,15 @@ impl<'d> Document<'d> {
             faults.push(place.fault(format!("this is not TOML: {what}"), ""));
         }
         sound.then_some(Self { source, root })
+    }
+
+    /// Parses a source in one of the syntaxes a document may have.
+    pub fn parse_as(syntax: Syntax, source: &'d Source, faults: &mut Faults) -> Option<Self> {
+        if syntax == Syntax::Toml || source.text.len() > DOCUMENT_BYTES_MAX {
+            return Self::parse(source, faults);
+        }
+        let root = super::json::table(source).map_err(|fault| faults.push(fault)).ok()?;
+        Some(Self { source, root })
     }
 
     /// The table of the whole document.

@@ -316,6 +316,40 @@ pub const PROOF_ROUNDS_MAX: usize = 256;
 pub const DIFFERENCES_MAX: usize = 1000;
 /// Findings that are told of at most, of each kind: more help nobody.
 pub const PROOF_FINDINGS_MAX: usize = 20;
+/// Bytes of the path of a UNIX socket: what its address holds, without the zero (unix(7)).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Users, and groups, that may be let use the control socket.
+pub const CONTROL_IDS_MAX: usize = 64;
+/// Connections of the control socket at once, each with a thread of its own: operators, and
+/// services that renew their leases one by one.
+pub const CONTROL_CONNECTIONS_MAX: usize = 128;
+/// Of these, connections that watch: they stay for as long as they like.
+pub const CONTROL_WATCHERS_MAX: usize = 64;
+/// Milliseconds for one request on the control socket to arrive whole.
+pub const CONTROL_REQUEST_MS: u64 = 10_000;
+/// Milliseconds that a connection of the control socket may wait for its next request.
+pub const CONTROL_IDLE_MS: u64 = 60_000;
+/// Milliseconds that a change waits for being durable and in force; then whoever asked is told that
+/// nobody knows yet.
+pub const CONTROL_ANSWER_MS: u64 = 30_000;
+/// Entries in one answer of the control socket; the rest is asked for behind the last.
+pub const LISTED_MAX: usize = 1_000;
+/// Capabilities that one question for services may go through.
+pub const DISCOVER_CAPABILITIES_MAX: usize = 64;
+/// Changes that wait for the steward: as many as one landscape takes in.
+pub const ASKS_WAITING_MAX: usize = 256;
+/// Events of the registry that are kept for watchers who come back.
+pub const EVENTS_KEPT_MAX: usize = 10_000;
+/// Milliseconds of the shortest lease: renewing it takes some, and each lease that ends changes the
+/// landscape.
+pub const LEASE_MS_MIN: u64 = 100;
+/// Documents that may be registered, of all kinds: as many as a landscape is measured with.
+pub const REGISTERED_MAX: usize = 200_000;
+/// Bytes of one registered document: the trail, the store and whoever watches copy it.
+pub const REGISTERED_BYTES_MAX: usize = 1 << 20;
+/// How deeply a document in JSON may be nested: a contract needs seven levels, and the reader calls
+/// itself for each.
+pub const DOCUMENT_DEPTH_MAX: usize = 32;
 
 /// Connections that the control surface answers at once: probes are few.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod field;
 pub mod forwarded;
 pub mod grpc;
+mod json;
 pub mod limits;
 pub mod method;
 pub mod preamble;

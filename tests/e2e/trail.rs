@@ -151,6 +151,8 @@ fn follow(
         | Record::State { .. }
         | Record::LaneState { .. }
         | Record::Payload { .. }
+        | Record::Changed(_)
+        | Record::Queried(_)
         | Record::Retention { .. } => {}
         Record::Asked(_) => assert_eq!(sequence, next, "hooks are asked before the decision"),
         Record::Delta { .. } => boot.delta = true,

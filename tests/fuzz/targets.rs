@@ -21,6 +21,7 @@ use caio::http1::request::{self, Method, RequestHead};
 use caio::http1::response::{self, ResponseHead};
 use caio::http1::{Cursor, Framing, HeadLimits, Parsed};
 use caio::http2::{Meter, MeterLimits, Role};
+use caio::registry::{self, Entry, Registry};
 use caio::wire::trace::Traceparent;
 use caio::wire::{authority, grpc, preamble, target};
 use std::path::Path;
@@ -294,5 +295,24 @@ fn key_sets_and_key_files() {
         }
         let _ = caio::config::api_keys::read("keys.toml", bytes.to_vec(), &vocabulary);
         let _ = caio::identity::certificate(bytes);
+    });
+}
+
+/// Whatever a store or a log holds: it is an event with exactly this text, or it is none, and no
+/// event shakes a registry.
+#[test]
+fn registry_events() {
+    let mut registry = Registry::default();
+    check!().for_each(move |bytes: &[u8]| {
+        if let Ok(event) = registry::Event::decode(bytes) {
+            assert_eq!(event.encode().as_bytes(), bytes);
+            let before = registry.clone();
+            if registry.apply(&event).is_err() {
+                assert_eq!(registry, before);
+            }
+        }
+        if let Ok(entry) = Entry::decode(bytes) {
+            assert_eq!(entry.encode().as_bytes(), bytes);
+        }
     });
 }

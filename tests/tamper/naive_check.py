@@ -877,6 +877,7 @@ class Trail:
         self.directory, self.boot, self.left, self.snapshots = directory, None, [], {}
         self.counts = dict.fromkeys(
             "records boots crashes segments routes denials refusals outcomes payloads messages "
+            "changes queries "
             "unknown lost erased said".split(),
             0,
         )
@@ -1075,6 +1076,7 @@ class Trail:
         self.versions, self.snapshot, self.newest, self.lanes = {}, None, -1, []
         self.chain, self.delta = [], None
         takes = {"L": self.take_delta, "S": self.take_snapshot, "E": self.take_epoch}
+        self.registry = None
         for kind, body in state["landscapes"]:
             takes[kind](body)
         for following, fields, open_ones, entries in state["lanes"]:
@@ -1110,7 +1112,7 @@ class Trail:
         self.counts["boots"] += 1
         self.boot, self.closed, self.written = number, None, 1
         self.lanes = [Lane() for _ in range(lanes)]
-        self.versions, self.snapshot, self.newest = {}, None, -1
+        self.versions, self.snapshot, self.newest, self.registry = {}, None, -1, None
         self.chain, self.delta = [], None
 
     def crash(self, lane, sequence, body):
@@ -1183,6 +1185,10 @@ class Trail:
             must(kept in begun, "no segment begins with the first frame kept")
             must(self.kept is None or kept >= self.kept, "what was gone is kept")
             self.kept = kept
+        elif kind == ord("M"):
+            self.change(body)
+        elif kind == ord("Q"):
+            self.query(body)
         elif kind == ord("C"):
             frames, *zeros = struct.unpack("<QQQ", body)
             must(zeros == [0, 0], "the close counts what it does not")
@@ -1190,6 +1196,32 @@ class Trail:
             self.closed = frames
         else:
             must(False, "a record of no kind")
+
+    def texts(self, body, count):
+        for _ in range(count):
+            must(len(body) >= 2, "a text is cut off")
+            (size,) = struct.unpack("<H", body[:2])
+            must(len(body) >= 2 + size, "a text is cut off")
+            body[2 : 2 + size].decode()
+            body = body[2 + size :]
+        return body
+
+    def change(self, body):
+        _, before, after, old, new, came = struct.unpack("<QQQIIB", body[:33])
+        must(not self.texts(body[65:], 5), "a change goes on")
+        must(self.registry in (None, before), "a change begins at another revision")
+        must(0 <= after - before <= 1 and old <= new <= max(self.newest, 0), "a change leads back")
+        must(came == 0 or came < 3 and (before, old) == (after, new), "what was not made changed")
+        self.registry = after
+        self.counts["changes"] += 1
+
+    def query(self, body):
+        _, version, _, offers, rows = struct.unpack("<QIIII", body[:24])
+        rest = self.texts(body[24:], 3)
+        must(len(rest) == 6 * rows and rows <= offers, "rows of a query")
+        must(len({rest[at : at + 4] for at in range(0, len(rest), 6)}) == rows, "told of twice")
+        must(0 < version <= self.newest, "a version that was not yet")
+        self.counts["queries"] += 1
 
     def payload(self, lane, sequence, body):
         it, at, texts = lane.open.get(sequence), 0, []

@@ -5,6 +5,7 @@
 //!   the words   bytes, read-only        D + P + O   names for numbers: the stored snapshots
 //! ```
 
+pub mod changes;
 pub mod erase;
 pub mod exchange;
 pub mod export;
@@ -43,6 +44,7 @@ Usage: caio audit VERB [OPTIONS]
 Verbs:
   tail          the newest exchanges, and on as they come
   query         exchanges by time, caller, service, capability, verdict, rule, reason, status
+  changes       what was asked of the control plane, and who looked for services
   show          everything about one decision
   verify        whether the trail is of one piece and signed
   prove         a proof that a decision is on record, to be verified offline
@@ -94,9 +96,10 @@ pub type Outcome = Result<u8, Failure>;
 
 /// The verbs with their help, whether they filter, and the options that they know beside those of
 /// filters and the common ones.
-const VERBS: [(&str, &str, bool, &[&str]); 9] = [
+const VERBS: [(&str, &str, bool, &[&str]); 10] = [
     ("tail", query::TAIL_HELP, false, &["--limit", "--follow"]),
     ("query", query::QUERY_HELP, true, &["--limit"]),
+    ("changes", changes::HELP, false, &["--limit", "--since", "--until"]),
     ("show", show::HELP, false, &[]),
     ("verify", verify::HELP, false, &[]),
     ("prove", prove::HELP, false, &["--out", "--outcome"]),
@@ -135,6 +138,7 @@ fn act(verb: &str, options: &Options, out: &mut Output<'_>, err: &mut Output<'_>
     match verb {
         "tail" => query::tail(options, out),
         "query" => query::query(options, out, err),
+        "changes" => changes::run(options, out),
         "show" => show::run(options, out),
         "verify" => verify::run(options, out),
         "prove" => prove::run(options, out, err),

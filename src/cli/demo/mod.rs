@@ -11,6 +11,7 @@ use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::first;
 use super::run::watch;
 use super::style::Output;
+use crate::balance::epoch::Epoch;
 use crate::config::model::Configuration;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
@@ -20,6 +21,7 @@ use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What `caio demo --help` prints.
 pub const HELP: &str = "\
@@ -75,7 +77,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let proof = Proof::of(&loaded);
+    let proof = Proof::of(&loaded.configuration, &loaded.snapshot);
     if proof.is_refused() {
         let file = folder.process_file();
         let place = Place::of(&file, &loaded.configuration, &[]);
@@ -84,7 +86,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     }
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
     let identities = Arc::new(Identities::new(&settings, &vocabulary, None));
-    let published = first(loaded.snapshot, Upstreams::default(), identities);
+    let published = first(loaded.snapshot, Epoch::default(), Upstreams::default(), identities);
     let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -95,7 +97,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     let address = gateway.addresses().first().copied().unwrap_or(wanted.listen);
     tour::print(out, address, &services, &folder.process_file())?;
-    let code = watch(gateway, err, &mut |_, _| Ok(()))?;
+    let code = watch(gateway, err, &mut |_, _| {
+        process::pause(Duration::from_millis(100));
+        Ok(())
+    })?;
     folder.remove();
     Ok(code)
 }

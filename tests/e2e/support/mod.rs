@@ -172,6 +172,13 @@ impl Gateway {
         Self::launch(scratch, &file, &[])
     }
 
+    /// Starts it again on the files of one that has ended.
+    pub fn start_again(mut ended: Self) -> Self {
+        let scratch = std::mem::replace(&mut ended.scratch, Scratch::new());
+        let file = scratch.path().join("caio.toml");
+        Self::launch(scratch, &file, &[])
+    }
+
     fn launch(scratch: Scratch, file: &Path, surroundings: &[(&str, &Path)]) -> Self {
         Self::attempt(scratch, file, surroundings).unwrap_or_else(|(_, why)| panic!("{why}"))
     }

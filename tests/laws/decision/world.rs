@@ -174,7 +174,7 @@ fn random_path(rng: &mut Rng) -> PathPattern {
     }
 }
 
-fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
+pub(crate) fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
     let contract = Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
     let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
     Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier }

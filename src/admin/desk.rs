@@ -1,0 +1,382 @@
+//! Between those who ask for changes and the one thread that makes them: what is asked and
+//! answered, and what there is to see meanwhile.
+//!
+//! ```text
+//!   connections ──Ask──▶ (bounded) ──▶ steward ──▶ landscape
+//!        ▲                                │ once durable and in force
+//!        ├────────────Answer──────────────┤
+//!        └── View: entries, leases, events ┘
+//! ```
+
+use crate::audit::control::Queried;
+use crate::config::registered::Registered;
+use crate::io::clock::monotonic_ns;
+use crate::proxy::gateway::Readiness;
+use crate::registry::{Cause, Change, Entry, Event, Key, Precondition, Registry, Wanted, Written};
+use crate::wire::fault::Fault;
+use crate::wire::limits::{CONTROL_ANSWER_MS, EVENTS_KEPT_MAX};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, TrySendError, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+/// Who asks, as records have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Whom the kernel, a certificate or a token says it is: `uid 1000 gid 1000 pid 7`.
+    pub name: String,
+    /// Which way it came.
+    pub from: String,
+}
+
+/// Who asks where a lease is over.
+pub const LEASE: &str = "lease";
+
+/// What is asked of the steward.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// A document is to be there; what it says is read by the steward, in today's words.
+    Put {
+        /// Under which key.
+        key: Key,
+        /// The document.
+        written: Arc<Written>,
+        /// Unless something else is there.
+        precondition: Precondition,
+    },
+    /// Any other change.
+    Change(Change),
+    /// The files are to be read again.
+    Reload,
+    /// What was looked for is to be on record; nothing changes.
+    Note(Queried<'static>),
+}
+
+/// One question, and where its answer goes.
+#[derive(Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub who: Who,
+    /// For what.
+    pub wish: Wish,
+    /// Whether it is only asked what would come of it.
+    pub dry_run: bool,
+    /// Where the answer goes; nobody may listen any more.
+    pub reply: Sender<Answer>,
+}
+
+impl Ask {
+    /// What it speaks of, if it is an entry.
+    pub fn key(&self) -> Option<&Key> {
+        match &self.wish {
+            Wish::Put { key, .. } => Some(key),
+            Wish::Change(change) => Some(&change.key),
+            Wish::Reload | Wish::Note(_) => None,
+        }
+    }
+
+    /// The word for it in records.
+    pub fn action(&self) -> &'static str {
+        match &self.wish {
+            Wish::Put { .. } => "put",
+            Wish::Reload => "reload",
+            Wish::Note(_) => "discover",
+            Wish::Change(change) => match change.wanted {
+                Wanted::Put { .. } => "put",
+                Wanted::Remove(Cause::Asked) => "remove",
+                Wanted::Remove(Cause::Expired) => "expire",
+                Wanted::Drain(true) => "drain",
+                Wanted::Drain(false) => "undrain",
+                Wanted::EndpointDrain(_, true) => "endpoint-drain",
+                Wanted::EndpointDrain(_, false) => "endpoint-undrain",
+                Wanted::Endpoint(_, true) => "endpoint-add",
+                Wanted::Endpoint(_, false) => "endpoint-remove",
+            },
+        }
+    }
+}
+
+/// Under which landscape something holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest event of the registry.
+    pub revision: u64,
+    /// The version of the landscape.
+    pub version: u64,
+    /// The digest of its snapshot.
+    pub digest: String,
+}
+
+/// What came of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was made, of something new.
+    Created,
+    /// It was made.
+    Changed,
+    /// Everything was so already.
+    Unchanged,
+}
+
+/// Why a change was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong.
+    pub title: String,
+    /// Every fault, by its place.
+    pub faults: Vec<Fault>,
+    /// The revision that is there, where that matters.
+    pub revision: Option<u64>,
+}
+
+/// What the steward says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is durable and in force; of a dry run: it would be.
+    Done {
+        /// What came of it.
+        outcome: Outcome,
+        /// The entry's own revision, while there is an entry.
+        entry: Option<u64>,
+        /// Since which landscape.
+        standing: Standing,
+        /// What there is to say of the landscape.
+        notices: Vec<String>,
+    },
+    /// It was not made.
+    Denied(Denied),
+}
+
+/// Leases: soft state, which a restart begins anew.
+#[derive(Debug, Default)]
+pub struct Leases {
+    by_key: BTreeMap<Key, (u64, u64)>,
+    by_time: BTreeSet<(u64, Key)>,
+}
+
+impl Leases {
+    /// Begins the lease of an entry anew; `None` is for ever.
+    pub fn set(&mut self, key: &Key, lease_ms: Option<u64>, now_ms: u64) {
+        if let Some((until_ms, _)) = self.by_key.remove(key) {
+            self.by_time.remove(&(until_ms, key.clone()));
+        }
+        if let Some(lease_ms) = lease_ms {
+            let until_ms = now_ms.saturating_add(lease_ms);
+            self.by_key.insert(key.clone(), (until_ms, lease_ms));
+            self.by_time.insert((until_ms, key.clone()));
+        }
+    }
+
+    /// Renews a lease; how long it is, if there is one.
+    pub fn renew(&mut self, key: &Key, now_ms: u64) -> Option<u64> {
+        let (_, lease_ms) = *self.by_key.get(key)?;
+        self.set(key, Some(lease_ms), now_ms);
+        Some(lease_ms)
+    }
+
+    /// How long a lease has been given, and how much of it is left.
+    pub fn left_ms(&self, key: &Key, now_ms: u64) -> Option<(u64, u64)> {
+        let (until_ms, lease_ms) = *self.by_key.get(key)?;
+        Some((lease_ms, until_ms.saturating_sub(now_ms)))
+    }
+
+    /// When the first of them ends.
+    pub fn first_end_ms(&self) -> Option<u64> {
+        self.by_time.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Those that are over, at most so many; they are leases no more.
+    pub fn take_ended(&mut self, now_ms: u64, most: usize) -> Vec<Key> {
+        let mut ended = Vec::new();
+        while ended.len() < most
+            && self.by_time.first().is_some_and(|(until_ms, _)| *until_ms <= now_ms)
+            && let Some((_, key)) = self.by_time.pop_first()
+        {
+            self.by_key.remove(&key);
+            ended.push(key);
+        }
+        ended
+    }
+}
+
+/// Events in force, for watchers.
+#[derive(Debug, Default)]
+struct Log {
+    /// In their order; the newest last.
+    events: VecDeque<Arc<Event>>,
+    /// Those up to this one are not kept any more.
+    gone: u64,
+}
+
+/// What a watcher is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// What happened behind the event it named, in order; nothing where nothing did in time.
+    Events(Vec<Arc<Event>>),
+    /// Some of it is not kept any more: everything has to be read anew, as of this revision.
+    Missed(u64),
+}
+
+/// What is registered and in force.
+#[derive(Debug, Default)]
+pub struct Present {
+    /// The entries.
+    pub registry: Registry,
+    /// What they say.
+    pub read: BTreeMap<Key, Arc<Registered>>,
+}
+
+/// What there is to see.
+#[derive(Default)]
+pub struct View {
+    registered: RwLock<Present>,
+    leases: Mutex<Leases>,
+    log: Mutex<Log>,
+    bell: Condvar,
+}
+
+/// Monotonic milliseconds, for leases.
+pub fn now_ms() -> u64 {
+    monotonic_ns() / 1_000_000
+}
+
+impl View {
+    /// What is registered at the start, with each lease whole once more.
+    pub fn restored(
+        registry: Registry,
+        read: BTreeMap<Key, Arc<Registered>>,
+        events: Vec<Event>,
+    ) -> Self {
+        let now_ms = now_ms();
+        let mut leases = Leases::default();
+        read.iter().for_each(|(key, read)| leases.set(key, read.lease_ms, now_ms));
+        let gone = events.first().map_or(registry.revision(), |first| first.revision - 1);
+        let events = events.into_iter().map(Arc::new).collect();
+        Self {
+            registered: RwLock::new(Present { registry, read }),
+            leases: Mutex::new(leases),
+            log: Mutex::new(Log { events, gone }),
+            bell: Condvar::new(),
+        }
+    }
+
+    /// What is registered and in force.
+    pub fn registered(&self) -> RwLockReadGuard<'_, Present> {
+        self.registered.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leases.
+    pub fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what is in force from now on: events with what is said since by the entries they
+    /// speak of, `None` where they are gone.
+    pub fn show(&self, events: &[Event], read: &[(Key, Option<Arc<Registered>>)]) {
+        {
+            let registered = self.registered.write();
+            let mut registered = registered.unwrap_or_else(PoisonError::into_inner);
+            for event in events {
+                // They were applied to the same registry before they were made durable.
+                let _ = registered.registry.apply(event);
+            }
+            for (key, read) in read {
+                match read {
+                    Some(read) => registered.read.insert(key.clone(), Arc::clone(read)),
+                    None => registered.read.remove(key),
+                };
+            }
+        }
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.events.extend(events.iter().cloned().map(Arc::new));
+        while log.events.len() > EVENTS_KEPT_MAX
+            && let Some(event) = log.events.pop_front()
+        {
+            log.gone = event.revision;
+        }
+        drop(log);
+        self.bell.notify_all();
+    }
+
+    /// What happened behind an event; waits so long where nothing did.
+    pub fn after(&self, revision: u64, wait: Duration, most: usize) -> Watched {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = |log: &mut Log| {
+            revision >= log.gone && log.events.back().is_none_or(|event| event.revision <= revision)
+        };
+        let waited = self.bell.wait_timeout_while(log, wait, nothing);
+        let (log, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let newest = log.events.back().map_or(log.gone, |event| event.revision);
+        if revision < log.gone || revision > newest {
+            return Watched::Missed(newest);
+        }
+        let from = log.events.partition_point(|event| event.revision <= revision);
+        Watched::Events(log.events.iter().skip(from).take(most).cloned().collect())
+    }
+
+    /// The newest event in force.
+    pub fn revision(&self) -> u64 {
+        self.registered().registry.revision()
+    }
+
+    /// What is there under a key, and what it says.
+    pub fn entry(&self, key: &Key) -> Option<(Arc<Entry>, Arc<Registered>)> {
+        let registered = self.registered();
+        let entry = registered.registry.entry(key)?;
+        Some((Arc::clone(entry), Arc::clone(registered.read.get(key)?)))
+    }
+}
+
+/// Where changes are asked for.
+#[derive(Clone)]
+pub struct Desk {
+    /// To the steward.
+    pub asks: SyncSender<Ask>,
+    /// What there is to see.
+    pub view: Arc<View>,
+    /// The landscape in force.
+    pub readiness: Readiness,
+}
+
+impl Desk {
+    /// Asks, and waits for the answer.
+    pub fn ask(&self, who: Who, wish: Wish, dry_run: bool) -> Answer {
+        let (reply, answer) = channel();
+        match self.asks.try_send(Ask { who, wish, dry_run, reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Answer::unavailable("busy", "more changes wait than can be taken at once");
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                return Answer::unavailable("ending", "the process ends");
+            }
+        }
+        match answer.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS)) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Answer::unavailable(
+                "unconfirmed",
+                "the change is not confirmed yet: it may come to hold later, ask again",
+            ),
+            Err(RecvTimeoutError::Disconnected) => {
+                Answer::unavailable("ending", "the process ends; the change may hold or not")
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// That it cannot be done just now.
+    pub fn unavailable(code: &'static str, title: &str) -> Self {
+        Self::denied(503, code, title)
+    }
+
+    /// That it is not done.
+    pub fn denied(status: u16, code: &'static str, title: impl Into<String>) -> Self {
+        let (title, faults) = (title.into(), Vec::new());
+        Self::Denied(Denied { status, code, title, faults, revision: None })
+    }
+}

@@ -1,0 +1,61 @@
+//! The files a process runs by, looked at now and then: whether one of them is another than it was.
+
+use crate::cli::disk::Disk;
+use crate::config::FileSource;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What a look at a file shows; `None` where it is not there.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    // A directory's stamp changes when a file comes to it or goes.
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
+
+/// The disk, and which files were read of it.
+#[derive(Default)]
+pub(super) struct Read(RefCell<BTreeMap<PathBuf, Stamp>>);
+
+impl FileSource for Read {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        // Before it is read: what changes meanwhile is seen later.
+        self.0.borrow_mut().insert(path.to_owned(), stamp(path));
+        Disk.read(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.0.borrow_mut().insert(directory.to_owned(), stamp(directory));
+        Disk.list(directory)
+    }
+}
+
+/// Files and how they were when they were read.
+#[derive(Default)]
+pub(super) struct Watched {
+    known: BTreeMap<PathBuf, Stamp>,
+    /// How they were at the last look, where that was not as known.
+    seen: Option<BTreeMap<PathBuf, Stamp>>,
+}
+
+impl Watched {
+    /// Watches what was read, sound or not.
+    pub(super) fn know(&mut self, read: Read) {
+        self.known = read.0.into_inner();
+        self.seen = None;
+    }
+
+    /// Whether they have changed, and are the same in two looks: an editor has finished then.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let now: BTreeMap<PathBuf, Stamp> =
+            self.known.keys().map(|path| (path.clone(), stamp(path))).collect();
+        let changed = now != self.known;
+        let settled = self.seen.as_ref() == Some(&now);
+        self.seen = changed.then_some(now);
+        changed && settled
+    }
+}
