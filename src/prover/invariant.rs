@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What becomes of an invariant.
-pub(super) fn row(land: &Land<'_>, invariant: &Invariant) -> Row {
+pub(super) fn row(land: &Land<'_>, invariant: &Invariant, left: &Left) -> Row {
     let mut row = Row {
         name: invariant.id.clone(),
         text: invariant.claim.text(),
@@ -38,7 +38,10 @@ pub(super) fn row(land: &Land<'_>, invariant: &Invariant) -> Row {
         ..Row::default()
     };
     let found = match &invariant.claim {
-        Claim::Never(condition) => never(land, invariant, condition, &mut row.subjects),
+        Claim::Never(condition) => {
+            row.subjects = land.capabilities().map(|(_, it)| it.candidates.len()).sum();
+            never(land, invariant, condition, left)
+        }
         Claim::Covered(class) => enough(land, invariant, class.as_ref(), 1, &mut row.subjects),
         Claim::Services(count, class) => {
             enough(land, invariant, class.as_ref(), *count, &mut row.subjects)
@@ -64,36 +67,59 @@ fn shown(what: String, request: Request, service: Option<Arc<str>>) -> Failure {
 /// A statement's clause as the first look needs it.
 type Glance<'c> = Vec<(bool, &'c Atom)>;
 
-fn never(
-    land: &Land<'_>,
-    invariant: &Invariant,
-    condition: &Condition,
-    subjects: &mut usize,
-) -> Option<Failure> {
+/// Candidates that the first look does not settle, by capability.
+pub(super) type Left = Vec<(CapabilityId, Vec<usize>)>;
+
+/// What the first look leaves of each `never`. It goes from service to service and not from
+/// statement to statement, because fetching a contract takes longer than looking at it.
+pub(super) fn glance(land: &Land<'_>, invariants: &[Invariant]) -> Vec<Left> {
+    let all = invariants.iter().map(|invariant| match &invariant.claim {
+        Claim::Never(condition) => Some(glances(land, condition)),
+        Claim::Covered(_) | Claim::Services(..) => None,
+    });
+    let all: Vec<Option<Vec<Glance<'_>>>> = all.collect();
+    let mut left: Vec<Left> = vec![Vec::new(); invariants.len()];
+    for (id, capability) in land.capabilities() {
+        for (number, candidate) in capability.candidates.iter().enumerate() {
+            for (glances, left) in all.iter().zip(&mut left) {
+                let Some(glances) = glances else { continue };
+                if land.is_brief() && plainly_false(glances, candidate) {
+                    continue;
+                }
+                match left.last_mut() {
+                    Some((known, numbers)) if *known == id => numbers.push(number),
+                    _ => left.push((id, vec![number])),
+                }
+            }
+        }
+    }
+    left
+}
+
+fn glances<'c>(land: &Land<'_>, condition: &'c Condition) -> Vec<Glance<'c>> {
     let vocabulary = land.snapshot.vocabulary();
     let promised = |atom: &Atom| {
         vocabulary.attribute(atom.attribute).is_some_and(|it| it.side == Side::Promise)
     };
-    let glances: Vec<Glance<'_>> = condition
-        .cnf
-        .clauses
-        .iter()
-        .map(|clause| clause.atoms.iter().map(|atom| (promised(atom), atom)).collect())
-        .collect();
+    let clauses = condition.cnf.clauses.iter();
+    clauses.map(|clause| clause.atoms.iter().map(|atom| (promised(atom), atom)).collect()).collect()
+}
+
+fn never(
+    land: &Land<'_>,
+    invariant: &Invariant,
+    condition: &Condition,
+    left: &Left,
+) -> Option<Failure> {
     let spoken = attributes([condition]);
     let cases = land.cases(invariant.callers.as_deref());
     let mut open = None;
-    for (id, capability) in land.capabilities() {
-        *subjects += capability.candidates.len();
-        let left = capability.candidates.iter().enumerate();
-        let mut left =
-            left.filter(|(_, it)| !(land.is_brief() && plainly_false(&glances, it))).peekable();
-        if left.peek().is_none() {
-            continue;
-        }
-        let sites = land.sites(id, invariant.operation.as_ref());
+    for (id, numbers) in left {
+        let Some(capability) = land.snapshot.capability_entry(*id) else { continue };
+        let sites = land.sites(*id, invariant.operation.as_ref());
         let ways = land.ways(capability, &sites, &cases, &spoken);
-        for (number, candidate) in left {
+        for &number in numbers {
+            let Some(candidate) = capability.candidates.get(number) else { continue };
             let one = One { land, capability, candidate, number, condition, spoken: &spoken };
             match one.look(&ways) {
                 Some(failure) if failure.unknown => open = open.or(Some(failure)),

@@ -112,7 +112,9 @@ pub fn prove_aloud<'a>(question: &Question<'a>, heard: Listener<'a>) -> Report {
 
 fn asked(land: Land<'_>, question: &Question<'_>) -> Report {
     let mut rows = land.contracts();
-    rows.extend(question.invariants.iter().map(|invariant| invariant::row(&land, invariant)));
+    let left = invariant::glance(&land, question.invariants);
+    let stated = question.invariants.iter().zip(&left);
+    rows.extend(stated.map(|(invariant, left)| invariant::row(&land, invariant, left)));
     Report { rows, problems: land.problems.get() }
 }
 
