@@ -7,6 +7,8 @@
 //! passed over is for the record's checker.
 
 mod interval;
+#[cfg(test)]
+mod stale;
 
 use crate::balance::epoch::Epoch;
 use crate::contract::logic::AttributeId;

@@ -82,6 +82,12 @@ pub(crate) struct Route {
     hooks: Option<Vec<u16>>,
 }
 
+/// Needs by their numbers.
+type NeedsList = Rc<Vec<Vec<Need>>>;
+
+/// A capability that was laid out, or is gone, and its place in the landscape before.
+type Made = (Rc<str>, Result<usize, usize>, Option<Rc<Capability>>);
+
 /// A capability and its offers.
 pub(crate) struct Capability {
     pub(crate) name: Rc<str>,
@@ -89,7 +95,7 @@ pub(crate) struct Capability {
     pub(crate) offers: Vec<Offer>,
     written: Vec<Placed>,
     /// By number.
-    pub(crate) needs: Rc<Vec<Vec<Need>>>,
+    pub(crate) needs: NeedsList,
     /// The attributes that some offer constrains, with the ends that their texts are ranked by.
     pub(crate) columns: Columns,
     /// The rules that speak of it.
@@ -210,7 +216,7 @@ struct Next {
     /// The capabilities that they offered or offer, with what they offer of them now.
     touched: BTreeMap<Rc<str>, Vec<Placed>>,
     /// Capabilities with other needs, or none.
-    needs: BTreeMap<Rc<str>, Option<Rc<Vec<Vec<Need>>>>>,
+    needs: BTreeMap<Rc<str>, Option<NeedsList>>,
 }
 
 impl Next {
@@ -273,7 +279,7 @@ impl Next {
             }
         }
         let mut same = true;
-        let mut made: Vec<(Rc<str>, Result<usize, usize>, Option<Rc<Capability>>)> = Vec::new();
+        let mut made: Vec<Made> = Vec::new();
         for (name, new) in std::mem::take(&mut self.touched) {
             let place = before.place(&name);
             let known = place.ok().and_then(|at| before.capabilities.get(at));
@@ -316,7 +322,7 @@ impl Next {
         &self,
         name: &Rc<str>,
         written: Vec<Placed>,
-        needs: Rc<Vec<Vec<Need>>>,
+        needs: NeedsList,
         common: &Common,
     ) -> Capability {
         let conditions = written.iter().flat_map(|(_, written)| written.conditions());

@@ -104,6 +104,9 @@ impl<'a> Split<'a> {
     }
 }
 
+/// What becomes of a section: its number and digest, or nothing.
+type Edit<'a> = (&'a Key, Option<(u32, Hash)>);
+
 struct Shard {
     /// Number and digest of each section.
     members: BTreeMap<Key, (u32, Hash)>,
@@ -147,7 +150,7 @@ impl Sections {
         if let Some(common) = split.common {
             next.common = hash(&[common.as_bytes()]);
         }
-        let mut edits: BTreeMap<u8, Vec<(&Key, Option<(u32, Hash)>)>> = BTreeMap::new();
+        let mut edits: BTreeMap<u8, Vec<Edit<'_>>> = BTreeMap::new();
         for key in &split.gone {
             must!(!split.put.contains_key(key), "{key:?} is gone and there");
             let [shard, ..] = hash(&[key.1.as_bytes()]);

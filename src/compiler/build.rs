@@ -121,14 +121,11 @@ pub(super) fn whole(
             let candidate = candidate(it.number, &registered.entry, offer);
             offers.entry(&offer.capability).or_default().push(candidate);
         }
-        if let Some(place) = services.get_mut(it.number as usize) {
-            if let Some(other) = place.replace(registered) {
-                let what = format!(
-                    "has the number of `{}` too",
-                    it.service.contract.service.escape_debug()
-                );
-                problems.add(named("service", &other.entry.id), what, "number them apart");
-            }
+        let place = services.get_mut(it.number as usize);
+        if let Some(other) = place.and_then(|place| place.replace(registered)) {
+            let id = it.service.contract.service.escape_debug();
+            let what = format!("has the number of `{id}` too");
+            problems.add(named("service", &other.entry.id), what, "number them apart");
         }
         edits.push(Edit::Put(section));
     }
