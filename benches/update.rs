@@ -1,5 +1,5 @@
-//! How long until a landscape of 100 000 services is the next one, when one service came, changed or
-//! went? Lay-out, rules, digest, what the trail records, and the levels of the epoch.
+//! How long until a landscape of 100 000 services is the next one, when one service came, changed
+//! or went? Lay-out, rules, digest, what the trail records, and the levels of the epoch.
 #![expect(clippy::unwrap_used, reason = "a bench may stop where it stands")]
 #![expect(clippy::panic, reason = "a bench may stop where it stands")]
 #![expect(dead_code, reason = "the benches share their landscapes")]

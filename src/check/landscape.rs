@@ -1,8 +1,8 @@
 //! A landscape out of its canonical text, or out of another and of what changed, arranged by
 //! capability, texts already ranked.
 //!
-//! Beside a gateway whose services come and go a landscape follows another many times a second: only
-//! capabilities that some changed service offers are laid out anew.
+//! Beside a gateway whose services come and go a landscape follows another many times a second:
+//! only capabilities that some changed service offers are laid out anew.
 
 use super::condition::{self, Columns, Condition};
 use super::limits::SERVICES_MAX;

@@ -7,6 +7,7 @@ use crate::config::model::{Configuration, Origin, Origins};
 use crate::config::settings::{Listener, Serves, Settings};
 use crate::prover::{Failure, Question, Report, Row, prove, prove_aloud};
 use crate::snapshot::Snapshot;
+#[cfg(feature = "serve")]
 use crate::wire::fault::Fault;
 use std::io;
 use std::net::SocketAddr;

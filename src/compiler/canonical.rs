@@ -1,4 +1,4 @@
-//! The landscape as canonical lines, in sections: see [`crate::snapshot::section`] for how its name
+//! The landscape as canonical lines, in sections: see `snapshot::section` for how its name
 //! follows from them.
 //!
 //! One fact a line, words separated by spaces, everything a person wrote between double quotes and

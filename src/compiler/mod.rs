@@ -1,5 +1,5 @@
-//! Layer 3: configuration and contracts become one snapshot, or every reason why not; and a snapshot
-//! and a change become the next one.
+//! Layer 3: configuration and contracts become one snapshot, or every reason why not; and a
+//! snapshot and a change become the next one.
 //!
 //! ```text
 //!   files ──▶ Parts ──compile──▶ Snapshot ──update(services put, removed)──▶ Snapshot ──▶ …

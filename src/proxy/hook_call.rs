@@ -68,7 +68,8 @@ impl<'a> HookCall<'a> {
             Err(why) => Err(why),
         };
         if let (Err(NoAnswer::Gone | NoAnswer::Silent), Some(ticket)) = (&answered, &taken) {
-            // It may be dead without a word, or take no question: the next goes by another connection.
+            // It may be dead without a word, or take no question: the next goes by another
+            // connection.
             ticket.retire();
         }
         answered

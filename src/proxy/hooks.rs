@@ -275,8 +275,8 @@ async fn ask_one(
     Reply { asked, answer: answer.map(|(answer, _)| answer) }
 }
 
-/// Whether an answer speaks of a field that is withheld from services. Whether it may depends on the
-/// very request, so such an answer is never kept for another.
+/// Whether an answer speaks of a field that is withheld from services. Whether it may depends on
+/// the very request, so such an answer is never kept for another.
 fn names_any(answer: &Answer, is_withheld: &impl Fn(&str) -> bool) -> bool {
     let Verdict::Allow(changes) = &answer.verdict else { return false };
     changes.service.iter().any(|change| is_withheld(&change.name))

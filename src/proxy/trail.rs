@@ -207,8 +207,8 @@ impl Trail {
         self.boot
     }
 
-    /// Has a landscape and why it came recorded. The receiver hears once that is durable: only then may anybody
-    /// decide by it. While the disk fails it is tried again and again.
+    /// Has a landscape and why it came recorded. The receiver hears once that is durable: only then
+    /// may anybody decide by it. While the disk fails it is tried again and again.
     pub fn publish(&self, published: Published, version: u32, notes: Notes) -> Receiver<()> {
         let (durable, heard) = channel();
         // A thread that is gone never answers, and the receiver says so.

@@ -168,8 +168,8 @@ impl Writer {
         Ok(boot)
     }
 
-    /// Records a landscape and why it came, durably: before that nobody may decide by it. After an error it may be
-    /// tried again with the same one.
+    /// Records a landscape and why it came, durably: before that nobody may decide by it. After an
+    /// error it may be tried again with the same one.
     ///
     /// # Errors
     /// As the disk's.
@@ -225,8 +225,8 @@ impl Writer {
     }
 
     /// What a landscape differs in from the one recorded last; `None` where its whole text is to be
-    /// stored. Every segment says again what was said since that: so it is bounded, by a part of the
-    /// text, which is as much as all of its changes then.
+    /// stored. Every segment says again what was said since that: so it is bounded, by a part of
+    /// the text, which is as much as all of its changes then.
     fn delta(&self, published: &Published) -> Option<(Hash, String)> {
         let (before, said) = self.last.as_ref()?;
         let delta = published.snapshot.delta(before);

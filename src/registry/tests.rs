@@ -18,7 +18,8 @@ fn files(services: &str) -> crate::config::model::Configuration {
 fn document(id: &str, endpoint: &str) -> String {
     format!(
         "endpoints = [\"{endpoint}\"]\nlease = \"1s\"\nowner = \"us\"\n\
-         [contract]\nservice = \"{id}\"\nversion = \"1.0.0\"\n[[contract.offers]]\ncapability = \"x.y/1\"\n\
+         [contract]\nservice = \"{id}\"\nversion = \"1.0.0\"\n[[contract.offers]]\n\
+         capability = \"x.y/1\"\n\
          interface = {{ http = [\"GET /x\"] }}\n"
     )
 }

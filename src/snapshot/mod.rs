@@ -128,7 +128,7 @@ pub struct RouteEntry {
     pub capability: CapabilityId,
     /// The operations of bound requirements that cut through this route.
     pub overlays: Vec<Operation>,
-    /// Where its needs begin in [`Snapshot::bound`]: by class of requirements, then by subset of
+    /// Where its needs begin in [`Routing::bound`]: by class of requirements, then by subset of
     /// the overlays.
     pub(crate) bound: u32,
     /// The largest request body, in bytes; `None` is the process default.
@@ -150,7 +150,7 @@ pub struct RouteMatch {
     pub route: RouteId,
     /// The capability it needs.
     pub capability: CapabilityId,
-    /// Where in [`Snapshot::bound`] what is bound to it begins, for the first class of callers.
+    /// Where in [`Routing::bound`] what is bound to it begins, for the first class of callers.
     bound: u32,
     /// How many overlays the route has.
     overlays: u8,

@@ -482,7 +482,7 @@ fn the_published_document_and_what_answers_are_the_same() {
             let answer = control.ask(method, &real, &[]);
             let code = answer.json()["code"].as_str().map(str::to_owned);
             let described = methods.get(method.to_lowercase()).is_some();
-            // `/v1/services/{id}/…` beside `/v1/{kind}/{id}`: each path has its own number of parts.
+            // `/v1/services/{id}/…` beside `/v1/{kind}/{id}`: each path has its own length.
             assert_eq!(code.as_deref() != Some("method"), described, "{method} {path}: {answer:?}");
             assert_ne!(code.as_deref(), Some("missing"), "{method} {path}");
             operations += u32::from(described);

@@ -28,7 +28,8 @@ pub fn process_file(more: &str) -> String {
 pub fn service(id: &str, endpoint: SocketAddr, more: &str) -> String {
     format!(
         "endpoints = [\"{endpoint}\"]\n{more}\n[contract]\n\
-         service = \"{id}\"\nversion = \"1.0.0\"\n[[contract.offers]]\ncapability = \"test.x/1\"\ninterface = {{ http = [\"GET /x\"] }}\n"
+         service = \"{id}\"\nversion = \"1.0.0\"\n[[contract.offers]]\n\
+         capability = \"test.x/1\"\ninterface = {{ http = [\"GET /x\"] }}\n"
     )
 }
 
