@@ -361,7 +361,8 @@ mod tests {
             assert_eq!((sketch.ns(), sketch.request_id(), sketch.trace()), (1, 2, 3));
             assert_eq!((sketch.landscape(), sketch.capability(), sketch.service()), (7, 8, 16));
             assert_eq!((sketch.reason(), sketch.parent()), (14, 17));
-            assert_eq!((sketch.method(), sketch.rules()), (3, [18, 19]));
+            let rules = if verdict == Verdict::Refuse { [NONE; 2] } else { [18, 19] };
+            assert_eq!((sketch.method(), sketch.rules()), (3, rules));
             assert_eq!(sketch.verdict(), Some(verdict));
             assert_eq!(sketch.caller(), Some(&b"someone"[..]));
             for end in 0..bytes.len() {
