@@ -401,7 +401,7 @@ mod tests {
             (Record::Retention { kept: 7 }, 24),
             (payload, 24 + 4 + 10),
             (boot, 100 + 10),
-            (Record::Changed(changed), 16 + 65 + 10 + 8 + 3 + 3),
+            (Record::Changed(changed), 16 + 65 + 10 + 3 + 1 + 5 + 6),
             (Record::Queried(queried), 16 + 30 + 3 + 12),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
             (Record::Delta { base: [8; 32], text: text() }, 52 + 10),

@@ -180,8 +180,9 @@ pub(crate) fn expected(dependency: Dependency, failure: Failure, point: Point) -
         // Kept for a day: longer than anybody tests.
         (D::KeyTable, _, P::FirstHead | P::KeptHead | P::Reload | P::Recovery) => Unchanged,
 
-        (D::Crl, _, P::KeptHead) => Documented("a connection that is open stays open"),
         (D::Crl, F::Flapping, _) => Unchanged,
+        // A connection that is open is judged anew; the next one does not come to be.
+        (D::Crl, _, P::KeptHead) => Until(DUE, Away::AlertOr(Reason::CredentialInvalid)),
         (D::Crl, _, P::FirstHead | P::Reload) => Until(DUE, Away::Alert),
         (D::Crl, _, P::Recovery) => Recovers(Away::Alert),
 
