@@ -1,11 +1,12 @@
 //! `caio diff`: who may come where after a change, and could not before.
 
-use super::check::{FINE, USAGE, WRONG, report};
+use super::check::{FINE, WRONG, report};
 use super::disk::Disk;
 use super::loading::{Loaded, load};
 use super::progress::while_it_takes;
 use super::proving::{base, strangers};
 use super::style::Output;
+use super::wanted;
 use crate::prover::difference::{Change, Difference, Direction, Landscape, difference};
 use crate::wire::fault::quoted;
 use std::io;
@@ -44,16 +45,9 @@ struct Wanted {
 }
 
 fn compare(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let wanted = match parse(args) {
-        Ok(Some(wanted)) => wanted,
-        Ok(None) => {
-            write!(out.writer, "{HELP}")?;
-            return Ok(FINE);
-        }
-        Err(what) => {
-            writeln!(err.writer, "caio diff: {what}; see `caio diff --help`")?;
-            return Ok(USAGE);
-        }
+    let wanted = match wanted("diff", HELP, parse(args), out, err)? {
+        Ok(wanted) => wanted,
+        Err(code) => return Ok(code),
     };
     let Some(old) = read(&wanted.old, err)? else { return Ok(WRONG) };
     let Some(new) = read(&wanted.new, err)? else { return Ok(WRONG) };

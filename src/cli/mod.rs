@@ -31,6 +31,7 @@ pub mod upgrade;
 
 use crate::wire::fault::quoted;
 use check::{FINE, USAGE, WRONG};
+use std::io;
 use style::Output;
 
 /// What `caio --help` prints.
@@ -56,6 +57,25 @@ Options:
   -h, --help     print this, or a verb's own help after the verb
   -V, --version  print the version
 ";
+
+/// What the arguments of a verb ask for. The code to end with where that is help, which is written,
+/// or nothing that the verb knows, which is told.
+fn wanted<T>(
+    verb: &str,
+    help: &str,
+    parsed: Result<Option<T>, String>,
+    out: &mut Output<'_>,
+    err: &mut Output<'_>,
+) -> io::Result<Result<T, u8>> {
+    match parsed {
+        Ok(Some(wanted)) => Ok(Ok(wanted)),
+        Ok(None) => write!(out.writer, "{help}").map(|()| Err(FINE)),
+        Err(what) => {
+            writeln!(err.writer, "caio {verb}: {what}; see `caio {verb} --help`")?;
+            Ok(Err(USAGE))
+        }
+    }
+}
 
 /// Runs the verb that the arguments name; the result is the exit code.
 pub fn dispatch(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {

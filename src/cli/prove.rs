@@ -1,12 +1,13 @@
 //! `caio prove`: what holds of a landscape, and what does not, with a request that shows it.
 
-use super::check::{FINE, USAGE, WRONG, report};
+use super::check::{FINE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
 use super::progress::while_it_takes;
 use super::proving::{Place, Proof};
 use super::second::Compared;
 use super::style::Output;
+use super::wanted;
 use crate::prover::Row;
 use crate::wire::fault::quoted;
 use std::io;
@@ -40,16 +41,9 @@ struct Wanted {
 }
 
 fn table(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let wanted = match parse(args) {
-        Ok(Some(wanted)) => wanted,
-        Ok(None) => {
-            write!(out.writer, "{HELP}")?;
-            return Ok(FINE);
-        }
-        Err(what) => {
-            writeln!(err.writer, "caio prove: {what}; see `caio prove --help`")?;
-            return Ok(USAGE);
-        }
+    let wanted = match wanted("prove", HELP, parse(args), out, err)? {
+        Ok(wanted) => wanted,
+        Err(code) => return Ok(code),
     };
     let path = &wanted.config;
     let loaded = match while_it_takes("reading and compiling", || load(&Disk, path)) {

@@ -1,6 +1,6 @@
 //! `caio run`: serve until asked to stop.
 
-use super::check::{FINE, USAGE, WRONG, notices, report};
+use super::check::{FINE, WRONG, notices, report};
 use super::companion;
 use super::keeping::Keeping;
 use super::progress::while_it_takes;
@@ -8,6 +8,7 @@ use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::{first, tell_insecure};
 use super::steward::{Beginning, Steward};
 use super::style::Output;
+use super::wanted;
 use crate::admin;
 use crate::admin::control;
 use crate::admin::desk::Desk;
@@ -47,16 +48,9 @@ pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
 }
 
 fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let path = match config_path(args) {
-        Ok(Some(path)) => path,
-        Ok(None) => {
-            write!(out.writer, "{HELP}")?;
-            return Ok(FINE);
-        }
-        Err(what) => {
-            writeln!(err.writer, "caio run: {what}; see `caio run --help`")?;
-            return Ok(USAGE);
-        }
+    let path = match wanted("run", HELP, config_path(args), out, err)? {
+        Ok(path) => path,
+        Err(code) => return Ok(code),
     };
     let begun = while_it_takes("reading and compiling", || Steward::begin(path.clone()));
     let Beginning { mut steward, asking, snapshot, epoch } = match begun {

@@ -1,11 +1,12 @@
 //! `caio upgrade`: may a new contract take the place of an old one without anyone losing by it?
 
-use super::check::{FINE, USAGE, WRONG, report};
+use super::check::{FINE, WRONG, report};
 use super::diff::side;
 use super::disk::Disk;
 use super::loading::{Loaded, compile_at, load};
 use super::progress::while_it_takes;
 use super::style::Output;
+use super::wanted;
 use crate::config::model::{Contract, Interface};
 use crate::config::{load_contract, load_vocabulary};
 use crate::contract::vocabulary::Vocabulary;
@@ -62,16 +63,9 @@ struct Wanted {
 }
 
 fn upgrade(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let wanted = match parse(args) {
-        Ok(Some(wanted)) => wanted,
-        Ok(None) => {
-            write!(out.writer, "{HELP}")?;
-            return Ok(FINE);
-        }
-        Err(what) => {
-            writeln!(err.writer, "caio upgrade: {what}; see `caio upgrade --help`")?;
-            return Ok(USAGE);
-        }
+    let wanted = match wanted("upgrade", HELP, parse(args), out, err)? {
+        Ok(wanted) => wanted,
+        Err(code) => return Ok(code),
     };
     match read(&wanted).and_then(|read| interfaces(&wanted, &read).map(|found| (read, found))) {
         Ok((read, found)) => judge(&read, &found, out, err),

@@ -215,7 +215,7 @@ impl<'d> Reader<'d> {
         Ok(plain)
     }
 
-    /// One `\uXXXX`, or two of them where the first is the first half of a pair.
+    /// One escape by number (RFC 8259 7), or two where the first is the first half of a pair.
     fn unicode(&mut self) -> Result<char, Fault> {
         let first = self.unit(self.at)?;
         if !(0xD800..0xDC00).contains(&first) {
