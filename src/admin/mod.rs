@@ -12,6 +12,7 @@
 
 mod fetch;
 pub mod keysets;
+pub mod watcher;
 
 use crate::exchange::view::{Http1View, Inbound};
 use crate::http1::request::{self, Method, RequestHead};

@@ -4,7 +4,7 @@
 use super::asked::{Asked, Came};
 use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
-    SegmentKey, VERSION, Verdict, WRITER_LANE, is_read,
+    SegmentKey, VERSION, Verdict, WRITER_LANE, is_read, long_epoch_bytes,
 };
 use std::borrow::Cow;
 
@@ -70,10 +70,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
         return None;
     }
     let length = match (kind, length) {
-        (b'E', 0) => {
-            let services = cursor.0.get(8..12)?.try_into().ok().map(u32::from_le_bytes)?;
-            HEADER_BYTES + 12 + usize::try_from(services).ok()?
-        }
+        (b'E', 0) => long_epoch_bytes(version, bytes)?,
         (_, length) => length,
     };
     let body = bytes.get(HEADER_BYTES..length)?;
@@ -133,7 +130,13 @@ fn body_of<'a>(
         b'E' => {
             let (landscape, number) = (cursor.u32()?, cursor.u32()?);
             let services = usize::try_from(cursor.u32()?).ok()?;
-            Record::Epoch { landscape, number, states: Cow::Borrowed(cursor.take(services)?) }
+            let endpoints = if version == VERSION { None } else { Some(cursor.u32()?) };
+            let states = Cow::Borrowed(cursor.take(services)?);
+            let endpoints = match endpoints {
+                None => None,
+                Some(count) => Some(Cow::Borrowed(cursor.take(usize::try_from(count).ok()?)?)),
+            };
+            Record::Epoch { landscape, number, states, endpoints }
         }
         b'A' => Record::Adoption { landscape: cursor.u32()? },
         b'R' => {
@@ -348,7 +351,8 @@ mod tests {
             (payload, 24 + 4 + 10),
             (boot, 100 + 10),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
-            (Record::Epoch { landscape: 1, number: 2, states: vec![0, 8, 31].into() }, 31),
+            (epoch(None), 31),
+            (epoch(Some(vec![8, 0, 0, 7].into())), 39),
             (Record::Adoption { landscape: 1 }, 20),
             (Record::Dictionary { id: 1, landscape: 1, text: text() }, 26 + 10),
             (Record::Decision(routed), 156 + 4),
@@ -359,6 +363,11 @@ mod tests {
             (Record::Close { decisions: 1, outcomes: 2, refused: 3 }, 40),
             (Record::Crash { boot: 1, open: vec![3, 4].into() }, 28 + 16),
         ]
+    }
+
+    fn epoch(endpoints: Option<Cow<'static, [u8]>>) -> Record<'static> {
+        let states = vec![0, 8, 31].into();
+        Record::Epoch { landscape: 1, number: 2, states, endpoints }
     }
 
     fn place(record: &Record<'_>, sequence: u64) -> Place {
@@ -402,15 +411,17 @@ mod tests {
 
     #[test]
     fn an_epoch_too_long_for_its_length_is_read_by_its_services() {
-        let states = vec![1u8; 70_000];
-        let record = Record::Epoch { landscape: 1, number: 1, states: states.into() };
-        let mut bytes = Vec::new();
-        let place = Place { lane: WRITER_LANE, sequence: 2 };
-        record.encode(&mut bytes, place);
-        assert_eq!(bytes[2..4], [0, 0]);
-        let mut rest = &bytes[..];
-        assert_eq!(take(&mut rest), Some((place, record)));
-        assert!(rest.is_empty());
+        for endpoints in [None, Some(vec![2u8; 3].into()), Some(vec![2u8; 90_000].into())] {
+            let states = vec![1u8; 70_000].into();
+            let record = Record::Epoch { landscape: 1, number: 1, states, endpoints };
+            let mut bytes = Vec::new();
+            let place = Place { lane: WRITER_LANE, sequence: 2 };
+            record.encode(&mut bytes, place);
+            assert_eq!(bytes[2..4], [0, 0]);
+            let mut rest = &bytes[..];
+            assert_eq!(take(&mut rest), Some((place, record)));
+            assert!(rest.is_empty());
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@
 use super::frame::{self, HEAD_BYTES, MAGIC};
 use super::reading;
 use super::record::{
-    HEADER_BYTES, Hash, NONE, Place, Record, VERSION, Verdict, WRITER_LANE, decision_bytes, is_read,
+    HEADER_BYTES, Hash, NONE, Place, Record, VERSION, Verdict, WRITER_LANE, decision_bytes,
+    is_read, long_epoch_bytes,
 };
 use crate::wire::limits::FRAME_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -92,7 +93,7 @@ impl<'a> Raw<'a> {
             return None;
         }
         let length = match usize::from(u16::from_le_bytes([l0, l1])) {
-            0 if kind == b'E' => long_epoch(bytes)?,
+            0 if kind == b'E' => long_epoch_bytes(version, bytes)?,
             length if length >= HEADER_BYTES => length,
             _ => return None,
         };
@@ -108,11 +109,6 @@ impl<'a> Raw<'a> {
         let mut bytes = self.bytes;
         reading::take(&mut bytes).map(|(_, record)| record).filter(|_| bytes.is_empty())
     }
-}
-
-fn long_epoch(bytes: &[u8]) -> Option<usize> {
-    let services = bytes.get(HEADER_BYTES + 8..HEADER_BYTES + 12)?.try_into().ok()?;
-    usize::try_from(u32::from_le_bytes(services)).ok()?.checked_add(HEADER_BYTES + 12)
 }
 
 /// A decision of which single fields are read, each where the format has it.
@@ -269,7 +265,7 @@ impl Context {
             }
             Record::State { boot, wall_ms, lanes, .. } => self.begin(*boot, *wall_ms, *lanes),
             Record::Snapshot { digest, .. } => self.snapshot = *digest,
-            Record::Epoch { landscape, number, states } => {
+            Record::Epoch { landscape, number, states, .. } => {
                 let (snapshot, states) = (self.snapshot, states.to_vec());
                 let entry = Landscape { snapshot, epoch: *number, states };
                 self.landscapes.insert(*landscape, Rc::new(entry));

@@ -51,6 +51,8 @@ pub(crate) struct Service {
     pub(crate) weight: u64,
     /// How many endpoints it has.
     pub(crate) endpoints: usize,
+    /// How many those before it have together.
+    pub(crate) first_endpoint: usize,
 }
 
 /// A route.
@@ -287,7 +289,9 @@ impl Reading {
             return None;
         }
         self.ids.push(id);
-        self.services.push(Service { tier, weight, endpoints: 0 });
+        let before = self.services.last();
+        let first_endpoint = before.map_or(0, |before| before.first_endpoint + before.endpoints);
+        self.services.push(Service { tier, weight, endpoints: 0, first_endpoint });
         self.offering = None;
         from.0.is_empty().then_some(())
     }

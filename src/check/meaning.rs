@@ -14,9 +14,12 @@ pub(crate) const STAGES: [&str; 7] =
 /// The place of the filter that policy is.
 pub(crate) const PERMIT: usize = 2;
 
-const BUCKET: u8 = 0b111;
-const UNHEALTHY: u8 = 1 << 3;
-const DRAINED: u8 = 1 << 4;
+/// The load of a state.
+pub(crate) const BUCKET: u8 = 0b111;
+/// What is not to be called.
+pub(crate) const UNHEALTHY: u8 = 1 << 3;
+/// What leaves.
+pub(crate) const DRAINED: u8 = 1 << 4;
 
 /// The inputs of a decision.
 pub(crate) struct Question<'a> {
@@ -143,7 +146,7 @@ pub(crate) fn entail<'a>(
 }
 
 /// SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014) over both.
-fn rendezvous(seed: u64, weight: u64) -> u64 {
+pub(crate) fn rendezvous(seed: u64, weight: u64) -> u64 {
     let mixed = (seed ^ weight).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,5 +1,6 @@
 //! How an exchange may have ended, given what was decided.
 
+use super::endpoint;
 use super::lane::Known;
 use super::record::Outcome;
 use super::report::must;
@@ -55,5 +56,9 @@ pub(crate) fn follows(it: &Outcome, known: &Known) -> Result<(), String> {
     let service = version.landscape.services.get(decision.service as usize);
     let endpoints = service.map_or(0, |service| service.endpoints);
     must!(usize::from(it.endpoint) < endpoints, "the service has {endpoints} endpoints");
+    let (Some(service), Some(states)) = (service, &version.endpoints) else { return Ok(()) };
+    let right = endpoint::choose(endpoint::of(service, states), decision.seed, decision.attempt);
+    let called = Some(usize::from(it.endpoint));
+    must!(called == right, "the endpoint {} was called, and right is {right:?}", it.endpoint);
     Ok(())
 }

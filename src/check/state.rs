@@ -20,7 +20,7 @@ pub(crate) struct State {
 #[derive(PartialEq, Eq)]
 pub(crate) enum Line {
     Snapshot { version: u32, digest: Hash },
-    Epoch { version: u32, number: u32, states: Vec<u8> },
+    Epoch { version: u32, number: u32, states: Vec<u8>, endpoints: Option<Vec<u8>> },
 }
 
 /// What is said of one lane; `more` of its records are one here.
@@ -60,8 +60,9 @@ impl Coming {
             must!((lane, sequence) == (WRITER, 0), "the state's landscapes are cut off");
             said.landscapes.push(match body {
                 Body::Snapshot { version, digest } => Line::Snapshot { version, digest },
-                Body::Epoch { version, number, states } => {
-                    Line::Epoch { version, number, states: states.to_vec() }
+                Body::Epoch { version, number, states, endpoints } => {
+                    let (states, endpoints) = (states.to_vec(), endpoints.map(<[u8]>::to_vec));
+                    Line::Epoch { version, number, states, endpoints }
                 }
                 _ => return Err("the state's landscapes are cut off".to_owned()),
             });

@@ -1,6 +1,7 @@
 //! The trail's order: boots, what a crash left open, landscapes and who adopts them, the state that
 //! a segment begins with, the close. Records come in, and the first that does not fit ends it.
 
+use super::endpoint;
 use super::landscape::Landscape;
 use super::lane::{Lane, Version, Versions};
 use super::opening::Openings;
@@ -187,10 +188,10 @@ impl<'a> Trail<'a> {
                 self.counts.snapshots += 1;
                 self.snapshot(version, digest)
             }
-            Body::Epoch { version, number, states } => {
+            Body::Epoch { version, number, states, endpoints } => {
                 self.counts.epochs += 1;
                 boot.has_epoch(version)?;
-                boot.epoch(version, number, states)
+                boot.epoch(version, number, (states, endpoints))
             }
             Body::Retention { kept } => {
                 let begins = begun.binary_search(&kept).is_ok();
@@ -321,9 +322,9 @@ impl<'a> Trail<'a> {
         for line in &state.landscapes {
             match line {
                 Line::Snapshot { version, digest } => self.snapshot(*version, *digest)?,
-                Line::Epoch { version, number, states } => {
+                Line::Epoch { version, number, states, endpoints } => {
                     let boot = self.boot.as_mut().ok_or("there is no boot")?;
-                    boot.epoch(*version, *number, states)?;
+                    boot.epoch(*version, *number, (states, endpoints.as_deref()))?;
                 }
             }
         }
@@ -349,7 +350,12 @@ impl Boot {
         Ok(())
     }
 
-    fn epoch(&mut self, version: u32, number: u32, states: &[u8]) -> Result<(), String> {
+    fn epoch(
+        &mut self,
+        version: u32,
+        number: u32,
+        (states, endpoints): (&[u8], Option<&[u8]>),
+    ) -> Result<(), String> {
         must!(self.newest < Some(version), "version {version} is not new");
         let Some(Snapshot { since, digest, landscape }) = &self.snapshot else {
             return Err("an epoch comes before any snapshot".to_owned());
@@ -362,6 +368,9 @@ impl Boot {
             landscape.services.len()
         );
         must!(states.iter().all(|state| *state < 32), "an epoch's byte has no meaning");
+        if let Some(endpoints) = endpoints {
+            endpoint::fit(landscape, states, endpoints)?;
+        }
         let version_of = Version {
             number: version,
             epoch: number,
@@ -369,6 +378,7 @@ impl Boot {
             digest: *digest,
             landscape: Rc::clone(landscape),
             states: states.to_vec(),
+            endpoints: endpoints.map(<[u8]>::to_vec),
         };
         self.versions.insert(version, Rc::new(version_of));
         self.newest = Some(version);
@@ -422,8 +432,9 @@ impl Boot {
                 landscapes.push(Line::Snapshot { version, digest });
             }
             under = Some(version.since);
-            let states = version.states.clone();
-            landscapes.push(Line::Epoch { version: *number, number: version.epoch, states });
+            let (states, endpoints) = (version.states.clone(), version.endpoints.clone());
+            let (version, number) = (*number, version.epoch);
+            landscapes.push(Line::Epoch { version, number, states, endpoints });
         }
         if let Some(Snapshot { since, digest, .. }) = &self.snapshot
             && self.newest < Some(*since)

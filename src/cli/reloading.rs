@@ -36,7 +36,7 @@ pub(super) fn published(
 
 /// What of the settings holds as long as the process runs, whatever the files say since.
 fn fixed(settings: &Settings) -> Settings {
-    Settings { quotas: Vec::new(), ..settings.clone() }
+    Settings { quotas: Vec::new(), care: Arc::default(), ..settings.clone() }
 }
 
 /// Tells why services cannot be reached over TLS.

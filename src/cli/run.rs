@@ -9,9 +9,11 @@ use super::reloading::{Files, published, tell_insecure};
 use super::style::Output;
 use crate::admin;
 use crate::admin::keysets::{Event, Keeper, Tell};
+use crate::admin::watcher::{self, News};
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
 use crate::identity::Asserter;
+use crate::io::clock::monotonic_ns;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
@@ -195,18 +197,46 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
     path.map(Some).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
 }
 
+/// Nanoseconds between two chores.
+const CHORE_NS: u64 = 100_000_000;
+/// How long a landscape on its way is not looked after: as long as a disk takes.
+const PUBLISHING: Duration = Duration::from_millis(1);
+
 /// What is done now and then beside the workers.
 pub(super) type Chore<'a> = &'a mut dyn FnMut(&Gateway, &mut Output<'_>) -> io::Result<()>;
 
-/// Waits for a signal or a fault, then for the workers.
+/// Waits for a signal or a fault, then for the workers. Here alone landscapes are published.
 pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) -> io::Result<u8> {
+    let (tell, told) = channel();
+    // Held, so that waiting for news is waiting also where nobody has any.
+    let _held = tell.clone();
+    if let Some(watching) = gateway.watching() {
+        watcher::start(watching, tell)?;
+    }
+    let mut due_ns = 0;
     while process::termination().is_none() && !gateway.worker_ended() {
-        gateway.look_at_memory();
-        chore(&gateway, err)?;
-        for notice in gateway.notices() {
-            writeln!(err.writer, "caio: {notice}")?;
+        // One landscape after the other: the one before must be recorded first.
+        let publishing = gateway.is_publishing();
+        if monotonic_ns() >= due_ns {
+            due_ns = monotonic_ns() + CHORE_NS;
+            gateway.look_at_memory();
+            chore(&gateway, err)?;
+            for notice in gateway.notices() {
+                writeln!(err.writer, "caio: {notice}")?;
+            }
         }
-        process::pause(Duration::from_millis(100));
+        let wait = if publishing { PUBLISHING } else { Duration::from_nanos(CHORE_NS) };
+        let mut epoch = None;
+        let news = told.recv_timeout(wait).into_iter().chain(told.try_iter());
+        for news in news {
+            match news {
+                News::Epoch(newer) => epoch = Some(newer),
+                News::Told(text) => writeln!(err.writer, "caio: {text}")?,
+            }
+        }
+        if let Some(epoch) = epoch.filter(|_| !gateway.is_publishing()) {
+            gateway.publish_epoch(epoch);
+        }
     }
     if let Some(signal) = process::termination() {
         writeln!(err.writer, "caio: signal {signal}, draining")?;

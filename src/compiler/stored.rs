@@ -344,7 +344,8 @@ fn service(from: &mut Cursor<'_>) -> Option<Service> {
         _ => return None,
     };
     let contract = Contract { service, version, offers: Vec::new(), text: String::new() };
-    Some(Service { contract, endpoints: Vec::new(), protocol, tls: None, tier })
+    let (endpoints, care) = (Vec::new(), Arc::default());
+    Some(Service { contract, endpoints, protocol, tls: None, tier, care })
 }
 
 fn route(from: &mut Cursor<'_>) -> Option<Route> {

@@ -11,6 +11,7 @@
 
 mod address;
 pub mod api_keys;
+pub mod care;
 pub mod companion;
 mod contracts;
 pub mod depth;
@@ -42,6 +43,7 @@ use settings::Settings;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The format of process files and what they include that this program reads.
 pub const CONFIG_FORMAT: &str = "caio/1";
@@ -82,7 +84,11 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         reader,
         meaning: Meaning(vocabulary.as_ref()),
         seen: Seen::default(),
-        relations: Relations { hooks: settings.hooks.clone(), ..Relations::default() },
+        relations: Relations {
+            hooks: settings.hooks.clone(),
+            care: Arc::clone(&settings.care),
+            ..Relations::default()
+        },
     };
     set.read(&mut root, &base, faults);
     root.finish(faults);
@@ -104,8 +110,7 @@ fn assemble(
     vocabulary: Vocabulary,
     relations: Relations,
 ) -> Option<Configuration> {
-    let Relations { services, routes, requirements, callers, policies, origins, hooks: _ } =
-        relations;
+    let Relations { services, routes, requirements, callers, policies, origins, .. } = relations;
     settings.hooks.deciding = hook::deciding_fields(&vocabulary, &routes, &settings.routing);
     Some(Configuration {
         digest,

@@ -4,6 +4,7 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
+use super::care::{Balance, Care};
 use super::companion::{self, Companion};
 use super::depth::{self, Depth};
 use super::hook::{self, Hooks};
@@ -23,6 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// All settings, with defaults for whatever the file does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,10 @@ pub struct Settings {
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
     pub assertion: Option<Assertion>,
+    /// `[health]` and `[outlier]`: how services are treated that say nothing else.
+    pub care: Arc<Care>,
+    /// `[balance]`
+    pub balance: Balance,
 }
 
 /// The control surface.
@@ -279,6 +285,8 @@ impl Default for Settings {
             quotas: Vec::new(),
             identities: Vec::new(),
             assertion: None,
+            care: Arc::default(),
+            balance: Balance::default(),
         }
     }
 }
@@ -403,6 +411,10 @@ pub(super) fn read(
         settings.assertion = identity::read_assertion(table, vocabulary, faults);
     }
     identity::relate(root, &settings, faults);
+    settings.care = Care::read(root, &settings.care, faults);
+    if let Some(table) = root.table("balance", faults) {
+        settings.balance = Balance::read(table, faults);
+    }
     settings
 }
 
@@ -757,7 +769,8 @@ pub(super) fn bytes<T: TryFrom<u64>>(
     }
 }
 
-fn count<T: TryFrom<i64>>(
+/// A number within these bounds.
+pub(super) fn count<T: TryFrom<i64>>(
     table: &mut Table<'_>,
     key: &'static str,
     range: RangeInclusive<i64>,

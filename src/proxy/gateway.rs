@@ -5,23 +5,27 @@ use super::counters::Counters;
 use super::durable::Durability;
 use super::identify::Identities;
 use super::landscape::Published;
+use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
 use super::secure::{Security, Stamps, warnings};
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
+use crate::balance::epoch::Epoch;
+use crate::balance::standing::States;
 use crate::config::settings::{AuditMode, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::TICK_MS;
 use crate::io::listener::{self, Listener};
 use crate::io::publication::Publication;
 use crate::io::{process, ring};
+use crate::snapshot::Snapshot;
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
 
 /// What the workers share.
@@ -42,6 +46,33 @@ pub struct Shared {
     pub boot: Option<u64>,
     /// What callers are known by.
     pub identities: Identities,
+    /// How services stand, as far as they are watched.
+    pub watched: Watched,
+}
+
+/// How many endpoints of services are left out, for those who look.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Endpoints that fail their checks.
+    pub unhealthy: AtomicU64,
+    /// Endpoints that are ejected because calls failed.
+    pub ejected: AtomicU64,
+}
+
+/// What whoever watches services needs of a running gateway.
+pub struct Watching {
+    /// What the workers share.
+    pub shared: Arc<Shared>,
+    /// Meters of endpoints, as workers come to call them.
+    pub meters: Receiver<Metered>,
+}
+
+/// A new epoch for the snapshot it was made for.
+pub struct Epochal {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// The states of its services and endpoints.
+    pub states: States,
 }
 
 /// Why the gateway did not start, or did not end well.
@@ -83,6 +114,7 @@ pub struct Gateway {
     counters: Vec<Arc<Counters>>,
     /// The files of certificates as they were read last.
     stamps: RefCell<Stamps>,
+    meters: RefCell<Option<Receiver<Metered>>>,
 }
 
 impl Gateway {
@@ -93,7 +125,7 @@ impl Gateway {
     pub fn start(
         settings: Settings,
         process_file: [u8; 32],
-        published: Published,
+        mut published: Published,
         identities: Identities,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
@@ -106,6 +138,7 @@ impl Gateway {
             0 => process::cgroup_memory_bytes_max().unwrap_or(0),
             bytes => bytes,
         };
+        published.continue_from(None);
         let lanes = u16::try_from(count).unwrap_or(u16::MAX);
         let opened = settings.audit.directory.is_some().then(|| {
             Trail::open(&settings.audit, (lanes, process_file), &published, FIRST_VERSION)
@@ -121,11 +154,13 @@ impl Gateway {
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
             identities,
+            watched: Watched::default(),
         });
+        let (metered, meters) = channel();
         let mut workers = Vec::with_capacity(count);
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
         for (index, (listeners, own)) in sockets.into_iter().zip(&counters).enumerate() {
-            let own = Arc::clone(own);
+            let own = (Arc::clone(own), Meters(metered.clone()));
             let shared = Arc::clone(&shared);
             let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
             let end = ends.next();
@@ -137,9 +172,17 @@ impl Gateway {
                 })?;
             workers.push(spawned);
         }
-        let (coming, stamps) = (RefCell::default(), RefCell::default());
-        let gateway =
-            Self { shared, workers, addresses, memory_bytes_max, trail, coming, counters, stamps };
+        let gateway = Self {
+            shared,
+            workers,
+            addresses,
+            memory_bytes_max,
+            trail,
+            coming: RefCell::default(),
+            counters,
+            stamps: RefCell::default(),
+            meters: RefCell::new(Some(meters)),
+        };
         gateway.refresh_certificates(false);
         Ok(gateway)
     }
@@ -160,9 +203,35 @@ impl Gateway {
         self.shared.published.current().value.clone()
     }
 
+    /// What one who watches services needs; for the first who asks.
+    pub fn watching(&self) -> Option<Watching> {
+        let meters = self.meters.take()?;
+        Some(Watching { shared: Arc::clone(&self.shared), meters })
+    }
+
     /// Puts another landscape in the place of the present one, for exchanges that begin from now
-    /// on; with a trail, once the trail says so durably. To be called from one thread.
-    pub fn publish(&self, published: Published) {
+    /// on; with a trail, once the trail says so durably. What is known of endpoints that are in
+    /// both stays. To be called from one thread.
+    pub fn publish(&self, mut published: Published) {
+        published.continue_from(Some(&self.shared.published.current().value));
+        self.put(published);
+    }
+
+    /// The same snapshot with another view of load and health, unless another is in force by now:
+    /// whoever watches looks again. As [`Gateway::publish`].
+    pub fn publish_epoch(&self, epochal: Epochal) {
+        let now = self.published();
+        if Arc::ptr_eq(&now.snapshot, &epochal.snapshot) {
+            let States { services, endpoints } = epochal.states;
+            let epoch = Epoch::new(now.epoch.number() + 1, services)
+                .with_endpoints(&now.snapshot, endpoints)
+                .leaving_as(&now.epoch)
+                .leveled(&now.snapshot);
+            self.put(Published { epoch: Arc::new(epoch), ..now });
+        }
+    }
+
+    fn put(&self, published: Published) {
         let version = self.shared.published.newest() + 1;
         match &self.trail {
             None => {
@@ -311,7 +380,7 @@ fn bind_all(
 fn work(
     (index, core): (usize, Option<usize>),
     sockets: Vec<TcpListener>,
-    (shared, counters): (Arc<Shared>, Arc<Counters>),
+    (shared, counted): (Arc<Shared>, (Arc<Counters>, Meters)),
     end: Option<LaneEnd>,
 ) -> Result<(), ring::RingUnavailable> {
     if let Some(core) = core {
@@ -323,7 +392,7 @@ fn work(
     let kept = lane.clone();
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
-        let worker = Worker::new(shared, counters, lane, durability);
+        let worker = Worker::new(shared, counted, lane, durability);
         let mut listeners: Vec<Rc<Listener>> = Vec::new();
         for (place, socket) in sockets.into_iter().enumerate() {
             let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { continue };
@@ -343,6 +412,8 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
         worker.clock.follow_wall();
+        // Also where nobody calls: a trail repeats every landscape that a lane may still be at.
+        worker.landscape();
         tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
         worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());

@@ -99,7 +99,7 @@ pub struct Http2Call {
 /// What is to follow from its absence.
 pub async fn begin(
     worker: &Rc<Worker>,
-    begun: Begun,
+    mut begun: Begun,
     opening: &mut Opening,
 ) -> Result<Http2Call, Failed> {
     let Some(endpoint) = begun.endpoint(worker, opening) else {

@@ -68,6 +68,17 @@ impl Metrics {
             "The version of the landscape for new requests.",
             self.shared.published.newest(),
         );
+        let watched = &self.shared.watched;
+        page.gauge(
+            "caio_upstream_unhealthy",
+            "Endpoints of services that fail their checks, and are not called.",
+            watched.unhealthy.load(Ordering::Relaxed),
+        );
+        page.gauge(
+            "caio_upstream_ejected",
+            "Endpoints of services that are not called for a while, because calls failed.",
+            watched.ejected.load(Ordering::Relaxed),
+        );
         let audit = &self.shared.settings.audit;
         page.gauge(
             "caio_audit_required",

@@ -5,6 +5,7 @@
 //! exchanges are ended that wait longest for callers who do not read, or do not send: a crowd of
 //! them must not take a service away from everyone else.
 
+use super::meters::{Metered, Meters};
 use super::secure::Towards;
 use super::worker::Worker;
 use crate::io::buffers::Buffers;
@@ -59,6 +60,8 @@ pub struct Endpoint {
     line: Line,
     /// When room was made last, and for how many.
     relieved: Cell<(u64, usize)>,
+    /// What is counted there, for each service that has this address: mostly one.
+    meters: RefCell<Vec<Rc<Metered>>>,
     /// The HTTP/2 connection that new streams go to.
     pub(super) http2: RefCell<super::http2_client::Slot>,
 }
@@ -114,6 +117,7 @@ impl Pool {
                 open: Cell::new(0),
                 line: Line::default(),
                 relieved: Cell::default(),
+                meters: RefCell::default(),
                 http2: RefCell::default(),
             })
         }))
@@ -259,6 +263,18 @@ impl Endpoint {
     /// Whether connections to it are secured.
     pub fn is_secure(&self) -> bool {
         self.towards.is_some()
+    }
+
+    /// What is counted of it as an endpoint of this service.
+    pub(super) fn metered(&self, meters: &Meters, service: &Arc<str>) -> Rc<Metered> {
+        let mut known = self.meters.borrow_mut();
+        let same = |it: &&Rc<Metered>| Arc::ptr_eq(&it.service, service) || it.service == *service;
+        if let Some(metered) = known.iter().find(same) {
+            return Rc::clone(metered);
+        }
+        let metered = meters.begin(service, self.address);
+        known.push(Rc::clone(&metered));
+        metered
     }
 
     /// The number under which exchanges keep its connections.

@@ -4,6 +4,7 @@
 //! Files are read at the start and by [`Security::refresh`], never by a worker. Whatever replaces a
 //! configuration is whole and sound; what is not, leaves the one before in its place.
 
+use crate::config::care::Care;
 use crate::config::model::{Protocol, Service};
 use crate::config::settings::{Listener, Settings};
 use crate::config::tls::{
@@ -81,9 +82,15 @@ impl Towards {
     }
 }
 
-/// The services of one landscape that are reached over TLS, by id.
+/// How the services of one landscape are reached and treated, by id.
 #[derive(Default)]
-pub struct Upstreams(BTreeMap<String, Arc<Towards>>);
+pub struct Upstreams {
+    /// Those that are reached over TLS.
+    secure: BTreeMap<String, Arc<Towards>>,
+    /// Those that are treated other than by default.
+    care: BTreeMap<String, Arc<Care>>,
+    default: Arc<Care>,
+}
 
 impl Upstreams {
     /// Reads what these services need; one that is as it was before is kept.
@@ -93,11 +100,15 @@ impl Upstreams {
     pub fn read(services: &[Service], before: Option<&Self>) -> Result<Self, Vec<String>> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
+        let (mut care, default) = (BTreeMap::new(), Arc::<Care>::default());
         for service in services {
-            let Some(tls) = &service.tls else { continue };
             let id = &service.contract.service;
+            if service.care != default {
+                care.insert(id.clone(), Arc::clone(&service.care));
+            }
+            let Some(tls) = &service.tls else { continue };
             let http2 = service.protocol == Protocol::Http2;
-            let same = before.and_then(|before| before.0.get(id));
+            let same = before.and_then(|before| before.secure.get(id));
             if let Some(same) = same.filter(|same| same.tls == *tls && same.http2 == http2) {
                 found.insert(id.clone(), Arc::clone(same));
                 continue;
@@ -116,18 +127,24 @@ impl Upstreams {
                 Err(why) => faults.push(format!("service `{id}`: {why}")),
             }
         }
-        if faults.is_empty() { Ok(Self(found)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { secure: found, care, default }) } else { Err(faults) }
+    }
+
+    /// How the service of this id is treated.
+    pub fn care(&self, service: &str) -> &Arc<Care> {
+        self.care.get(service).unwrap_or(&self.default)
     }
 
     /// The service of this id, where it is reached over TLS.
     pub fn get(&self, service: &str) -> Option<&Arc<Towards>> {
-        self.0.get(service)
+        self.secure.get(service)
     }
 
     /// Whether these are the very same.
     pub fn is_same(&self, other: &Self) -> bool {
-        let numbers = |it: &Self| it.0.values().map(|towards| towards.number).collect::<Vec<_>>();
-        numbers(self) == numbers(other)
+        let numbers =
+            |it: &Self| it.secure.values().map(|towards| towards.number).collect::<Vec<_>>();
+        numbers(self) == numbers(other) && self.care == other.care
     }
 }
 
@@ -162,7 +179,7 @@ impl Security {
         for guard in self.guards.iter().flatten() {
             all.extend(guard.current.load().expiries.iter().cloned());
         }
-        for towards in upstreams.0.values() {
+        for towards in upstreams.secure.values() {
             all.extend(towards.current.load().expiries.iter().cloned());
         }
         all.sort_by(|a, b| a.file.cmp(&b.file));
@@ -176,7 +193,7 @@ impl Security {
         let mut told = Vec::new();
         let guards = self.guards.iter().flatten();
         let files = guards.flat_map(|guard| listener_files(&guard.tls));
-        let services = upstreams.0.values();
+        let services = upstreams.secure.values();
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
@@ -188,7 +205,7 @@ impl Security {
                 told.push(replace(&guard.current, read, &what));
             }
         }
-        for towards in upstreams.0.values() {
+        for towards in upstreams.secure.values() {
             if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
                 let what = format!("service `{}`", towards.service);

@@ -52,6 +52,8 @@ pub struct Writer {
     sequence: u64,
     /// The newest version of the landscape that was published while it ran and is in a frame.
     recorded: u32,
+    /// The snapshot that was recorded last.
+    snapshot: Option<Hash>,
     segment: Option<Segment>,
     /// Bytes of the segment's openings.
     opened: u64,
@@ -114,6 +116,7 @@ impl Writer {
             number,
             sequence: 0,
             recorded: 0,
+            snapshot: None,
             segment: None,
             opened: 0,
             abandoned: None,
@@ -171,8 +174,10 @@ impl Writer {
     /// As the disk's.
     pub fn publish(&mut self, published: &Published, version: u32) -> io::Result<()> {
         self.store_landscape(published)?;
-        // A frame that a failed commit has left goes first.
-        self.commit()?;
+        if self.sealed {
+            // A frame that a failed commit has left goes first.
+            self.commit()?;
+        }
         if self.recorded < version {
             self.own_landscape(published, version);
             self.recorded = version;
@@ -183,6 +188,9 @@ impl Writer {
     /// Puts the landscape's text where its digest finds it.
     fn store_landscape(&self, published: &Published) -> io::Result<()> {
         let snapshot = &published.snapshot;
+        if self.snapshot == Some(*snapshot.digest()) {
+            return Ok(());
+        }
         let name = format!("snapshots/{}.landscape", snapshot.digest_text());
         let canonical = snapshot.canonical().as_bytes();
         if self.directory.read(&name)?.as_deref() != Some(canonical) {
@@ -193,12 +201,22 @@ impl Writer {
 
     fn own_landscape(&mut self, published: &Published, version: u32) {
         let snapshot = &published.snapshot;
-        self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
-        let services = (0..).map(ServiceId).take(snapshot.services().len());
-        let states: Vec<u8> =
-            services.map(|service| published.epoch.state(service).to_byte()).collect();
+        let digest = *snapshot.digest();
+        // An epoch of the same snapshot stands under what was said of it before.
+        if self.snapshot != Some(digest) {
+            self.own(&Record::Snapshot { landscape: version, digest });
+            self.snapshot = Some(digest);
+        }
+        let (mut states, mut endpoints) = (Vec::new(), Vec::new());
+        for (number, service) in (0..).zip(snapshot.services()) {
+            states.push(published.epoch.state(ServiceId(number)).to_byte());
+            let known = published.epoch.endpoints(ServiceId(number));
+            let all = known.iter().map(|state| state.to_byte()).chain(std::iter::repeat(0));
+            endpoints.extend(all.take(service.endpoints.len()));
+        }
         let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);
-        self.own(&Record::Epoch { landscape: version, number, states: states.into() });
+        let (states, endpoints) = (states.into(), Some(endpoints.into()));
+        self.own(&Record::Epoch { landscape: version, number, states, endpoints });
     }
 
     /// Drains what waits, makes it durable, and takes away what is kept no longer.

@@ -634,6 +634,29 @@ def rendezvous(seed, weight):
     return z ^ (z >> 31)
 
 
+def of(landscape, service, endpoints):
+    first = sum(landscape.endpoints[:service])
+    return endpoints[first : first + landscape.endpoints[service]]
+
+
+def fit(landscape, states, endpoints):
+    must(len(endpoints) == sum(landscape.endpoints), "an epoch of other endpoints")
+    must(all(state < 32 for state in endpoints), "an endpoint's byte")
+    for service, state in enumerate(states):
+        loads = [one & 7 for one in of(landscape, service, endpoints) if not one & 24]
+        must(loads or state & 8, "a service is well without endpoints")
+        must(state & 7 == (sum(loads) // len(loads) if loads else 0), "a service's bucket")
+
+
+def called(endpoints, seed, attempt):
+    loads = [(place, one & 7) for place, one in enumerate(endpoints) if not one & 24]
+    if not loads:
+        return None
+    first, second = (rendezvous(seed, salt) % len(loads) for salt in (1, 2))
+    winner = second if loads[second][1] < loads[first][1] else first
+    return loads[(winner + attempt) % len(loads)][0]
+
+
 def answer(landscape, states, capability, call, needs, facts, seed, tried):
     survivors, best, forbidden = [0] * 7, None, None
     _, offers, ends = capability or (None, [], {})
@@ -797,7 +820,7 @@ class Trail:
 
     def record(self, begun, data):
         kind, version, length, lane, zero, sequence = struct.unpack("<BBHHHQ", data[:16])
-        must(version in (1, 1 + (kind == ord("D"))) and zero == 0, "a record's header is broken")
+        must(version in (1, 1 + (kind in b"DE")) and zero == 0, "a record's header is broken")
         self.counts["records"] += 1
         body = data[16:]
         if self.opened:
@@ -813,7 +836,7 @@ class Trail:
             self.state.update(landscapes=[], lanes=[], more=0, entries=0)
             return self.end_state()
         if self.state is not None:
-            self.add(kind, lane, sequence, body)
+            self.add(kind, lane, sequence, body, version)
             return self.end_state()
         if kind == ord("X"):
             return self.crash(lane, sequence, body)
@@ -824,7 +847,7 @@ class Trail:
         if lane == WRITER:
             must(sequence == self.written, "a writer's record is missing")
             self.written += 1
-            return self.writer(kind, body, begun)
+            return self.writer(kind, body, begun, version)
         must(lane < len(self.lanes), "there is no such lane")
         it = self.lanes[lane]
         must(not it.closed, "a record follows the lane's close")
@@ -890,11 +913,11 @@ class Trail:
 
     # The state that a segment begins with.
 
-    def add(self, kind, lane, sequence, body):
+    def add(self, kind, lane, sequence, body, form):
         state = self.state
         if len(state["landscapes"]) < state["due"]:
             must(lane == WRITER and sequence == 0 and kind in b"SE", "a state's landscapes")
-            state["landscapes"].append((chr(kind), body))
+            state["landscapes"].append((chr(kind), body, form))
         elif state["entries"]:
             must(kind == ord("R") and lane == len(state["lanes"]) - 1, "a state's requirements")
             state["lanes"][-1][3].append((sequence, body))
@@ -937,21 +960,25 @@ class Trail:
         known = [lane.version or 0 for lane in self.lanes if not lane.closed]
         lowest = min(known, default=self.newest)
         found, under = [], None
-        for number, (digest, states, own, since) in sorted(self.versions.items()):
+        for number, (digest, states, own, since, ends) in sorted(self.versions.items()):
             if number >= lowest:
                 if under != since:
-                    found.append(("S", struct.pack("<I32s", since, digest)))
-                found.append(("E", struct.pack("<III", number, own, len(states)) + states))
+                    found.append(("S", struct.pack("<I32s", since, digest), 1))
+                head = struct.pack("<III", number, own, len(states))
+                if ends is None:
+                    found.append(("E", head + states, 1))
+                else:
+                    found.append(("E", head + struct.pack("<I", len(ends)) + states + ends, 2))
                 under = since
         if self.snapshot is not None and self.snapshot[0] > self.newest:
-            found.append(("S", struct.pack("<I32s", *self.snapshot)))
+            found.append(("S", struct.pack("<I32s", *self.snapshot), 1))
         return found
 
     def take(self, state):
         self.written, self.boot, self.wall, _, _ = state["writer"]
         self.versions, self.snapshot, self.newest, self.lanes = {}, None, -1, []
-        for kind, body in state["landscapes"]:
-            self.take_snapshot(body) if kind == "S" else self.take_epoch(body)
+        for kind, body, form in state["landscapes"]:
+            self.take_snapshot(body) if kind == "S" else self.take_epoch(body, form)
         for following, fields, open_ones, entries in state["lanes"]:
             lane = Lane()
             lane.next = lane.begun = following
@@ -1016,26 +1043,32 @@ class Trail:
             self.snapshots[digest] = Landscape(text.decode())
         self.snapshot = (version, digest)
 
-    def take_epoch(self, body):
+    def take_epoch(self, body, form):
         version, number, services = struct.unpack("<III", body[:12])
-        states = body[12:]
+        states, endpoints = body[12:], None
+        if form == 2:
+            (count,) = struct.unpack("<I", body[12:16])
+            states, endpoints = body[16 : 16 + services], body[16 + services :]
+            must(count == len(endpoints), "a record's length differs")
         must(self.snapshot is not None and version > self.newest, "a version is not new")
         since, digest = self.snapshot
         must(since <= version, "a version is older than its snapshot")
         landscape = self.snapshots[digest]
         must(services == len(states) == len(landscape.services), "an epoch of other services")
         must(all(state < 32 for state in states), "an epoch's byte")
-        self.versions[version] = (digest, states, number, since)
+        if endpoints is not None:
+            fit(landscape, states, endpoints)
+        self.versions[version] = (digest, states, number, since, endpoints)
         self.newest = version
 
-    def writer(self, kind, body, begun):
+    def writer(self, kind, body, begun, form):
         if kind == ord("S"):
             self.take_snapshot(body)
         elif kind == ord("E"):
             since = self.snapshot[0] if self.snapshot else 0
             (version,) = struct.unpack("<I", body[:4])
             must(self.newest >= since or version == since, "a version has no epoch")
-            self.take_epoch(body)
+            self.take_epoch(body, form)
         elif kind == ord("T"):
             (kept,) = struct.unpack("<Q", body)
             must(kept in begun, "no segment begins with the first frame kept")
@@ -1095,6 +1128,11 @@ class Trail:
         if not nowhere and it["version"] in self.versions:
             landscape = self.snapshots[self.versions[it["version"]][0]]
             must(o["endpoint"] < landscape.endpoints[it["service"]], "there is no such endpoint")
+            ends = self.versions[it["version"]][4]
+            if ends is not None:
+                own = of(landscape, it["service"], ends)
+                right = called(own, it["seed"], it["attempt"])
+                must(o["endpoint"] == right, "another endpoint is to be called")
         if kind != 0 and it["verdict"] == 0 and not it["spent"]:
             lane.done[sequence] = it
 
@@ -1197,7 +1235,7 @@ class Trail:
         must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
 
     def judge(self, lane, it, facts, hidden, survivors, caller):
-        digest, states, _, _ = self.versions[it["version"]]
+        digest, states, _, _, _ = self.versions[it["version"]]
         landscape, capability = self.snapshots[digest], None
         if it["capability"] != NONE:
             must(it["capability"] < len(landscape.capabilities), "no such capability")
@@ -1271,6 +1309,8 @@ def read_records(trail, chain, leaves, begins, data, count):
         length = struct.unpack("<H", data[at + 2 : at + 4])[0]
         if data[at] == ord("E") and length == 0:
             length = 28 + struct.unpack("<I", data[at + 24 : at + 28])[0]
+            if data[at + 1] == 2:
+                length += 4 + struct.unpack("<I", data[at + 28 : at + 32])[0]
             must(length > 65535, "a record's length has two spellings")
         must(16 <= length <= len(data) - at, "a record is cut off")
         record = data[at : at + length]

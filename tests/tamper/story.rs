@@ -4,6 +4,7 @@
 use super::limits::{self, Limiter};
 use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
 use super::world::World;
+use caio::balance::endpoint::choose;
 use caio::balance::epoch::{Epoch, State};
 use caio::compiler::compile_with;
 use caio::config::model::Condition;
@@ -137,6 +138,8 @@ struct Asked {
     landscape: Rc<Landscape>,
     decision: Decision,
     sequence: u64,
+    /// As it is on record: the decision's own marks which had a further one.
+    attempt: u8,
     payload: bool,
 }
 
@@ -182,6 +185,7 @@ struct Lane {
 struct Epochs {
     version: u32,
     states: Vec<u8>,
+    endpoints: Option<Vec<u8>>,
     since: u32,
     digest: log::Hash,
 }
@@ -330,7 +334,8 @@ impl Story {
                 records.push(log::snapshot(0, epoch.since, &epoch.digest));
                 under = Some(epoch.since);
             }
-            records.push(log::epoch(0, epoch.version, epoch.version, &epoch.states));
+            let states = (&epoch.states[..], epoch.endpoints.as_deref());
+            records.push(log::epoch(0, epoch.version, epoch.version, states));
         }
         let fresh = self.fresh.map(|(version, digest)| log::snapshot(0, version, &digest));
         records.into_iter().chain(fresh).collect()
@@ -466,22 +471,40 @@ impl Story {
                 (Rc::new(world), Rc::new(snapshot))
             }
         };
-        let bad = self.rng.usize(..4);
-        let states = snapshot.services().iter().map(|_| {
+        let (bad, first) = (self.rng.usize(..4), self.plot.seed % 8 == 3);
+        let (mut states, mut all) = (Vec::new(), Vec::new());
+        for service in snapshot.services() {
             let rng = &mut self.rng;
-            (rng.usize(..8) < bad, rng.usize(..8) < bad, rng.u8(..3))
-        });
-        let states: Vec<(bool, bool, u8)> = states.collect();
-        let bytes: Vec<u8> = states
-            .iter()
-            .map(|(ill, gone, bucket)| bucket | u8::from(*ill) << 3 | u8::from(*gone) << 4)
-            .collect();
-        self.write(|sequence| log::epoch(sequence, version, version, &bytes));
+            let mut some = || State::new(rng.u8(..8) > 0, rng.u8(..8) == 0, rng.u8(..4));
+            let endpoints: Vec<State> = service.endpoints.iter().map(|_| some()).collect();
+            let open: Vec<u8> =
+                endpoints.iter().filter(|it| it.is_open()).map(|it| it.bucket()).collect();
+            let (ill, gone) = (self.rng.usize(..8) < bad, self.rng.usize(..8) < bad);
+            states.push(match first {
+                true => State::new(!ill, gone, self.rng.u8(..3)),
+                false => {
+                    let sum: usize = open.iter().map(|bucket| usize::from(*bucket)).sum();
+                    let mean = sum / open.len().max(1);
+                    State::new(!ill && !open.is_empty(), gone, mean as u8)
+                }
+            });
+            all.extend(endpoints);
+        }
+        let byte = |state: &State| {
+            let flags = u8::from(!state.healthy()) << 3 | u8::from(state.drained()) << 4;
+            state.bucket() | flags
+        };
+        let bytes: Vec<u8> = states.iter().map(byte).collect();
+        let ends: Option<Vec<u8>> = (!first).then(|| all.iter().map(byte).collect());
+        self.write(|sequence| log::epoch(sequence, version, version, (&bytes, ends.as_deref())));
         let since = self.epochs.last().map(|epoch| (epoch.since, epoch.digest));
         let (since, digest) = self.fresh.take().or(since).unwrap();
-        self.epochs.push(Epochs { version, states: bytes, since, digest });
-        let states = states.into_iter().map(|(ill, gone, bucket)| State::new(!ill, gone, bucket));
-        let epoch = Epoch::new(version.into(), states.collect::<Vec<_>>()).leveled(&snapshot);
+        self.epochs.push(Epochs { version, states: bytes, endpoints: ends, since, digest });
+        let mut epoch = Epoch::new(version.into(), states);
+        if !first {
+            epoch = epoch.with_endpoints(&snapshot, all);
+        }
+        let epoch = epoch.leveled(&snapshot);
         self.landscape = Some(Rc::new(Landscape { version, world, packed, snapshot, epoch }));
     }
 
@@ -572,6 +595,7 @@ impl Story {
             landscape: Rc::clone(&landscape),
             decision: decision.clone(),
             sequence: 0,
+            attempt: 0,
             payload: false,
         };
         if let Some(limiter) = self.plot.limiter.filter(|_| rng.u8(..8) == 0) {
@@ -707,7 +731,7 @@ impl Story {
         self.told.messages += u64::from(it.refused);
         self.verdicts[usize::from(it.verdict)] += 1;
         asked.sequence = self.lanes[usize::from(number)].next;
-        asked.payload = false;
+        (asked.attempt, asked.payload) = (asked.decision.attempt, false);
         let record = log::decision(number, asked.sequence, &asked.decision);
         let openings = asked.decision.openings(self.boot, number, asked.sequence);
         self.put(record);
@@ -725,7 +749,7 @@ impl Story {
         }
         let asked = lane.open.swap_remove(self.rng.usize(..lane.open.len()));
         let sequence = asked.sequence;
-        let it = self.ended(&asked.decision);
+        let it = self.ended(&asked);
         let record = log::outcome(number, sequence, &it);
         // It is open until it is put: a state may come before it.
         self.lanes[usize::from(number)].open.push(asked);
@@ -739,8 +763,8 @@ impl Story {
     }
 
     /// Some end of a decision.
-    fn ended(&mut self, decision: &Decision) -> Outcome {
-        let rng = &mut self.rng;
+    fn ended(&mut self, asked: &Asked) -> Outcome {
+        let (decision, rng) = (&asked.decision, &mut self.rng);
         // An attempt after which another was made gave no whole answer.
         let kinds: &[(u8, u16)] = match (decision.verdict, decision.attempt) {
             (0, 9) => &[(1, 502), (2, 0), (3, 0)],
@@ -751,7 +775,7 @@ impl Story {
         let depth = rng.u8(..3);
         let reason = if kind == 1 { rng.u16(1..50) } else { 0 };
         let went = decision.verdict == 0 && (kind == 0 || rng.bool());
-        let endpoint = if went { 0 } else { log::NOWHERE };
+        let endpoint = if went { called(asked) } else { log::NOWHERE };
         let began = went && (kind == 0 || rng.bool());
         let began = if began { rng.u64(decision.ns..=self.ns) } else { 0 };
         let mut bytes = [0, 1].map(|_| if rng.bool() { rng.u64(..200) } else { 0 });
@@ -806,6 +830,16 @@ fn limited(
     };
     let subject = Subject { principal: setting.caller, decided: Some(decided) };
     limiter(snapshot, Some(&subject), rng)
+}
+
+/// The place of the endpoint that a decision calls.
+fn called(asked: &Asked) -> u16 {
+    let Landscape { snapshot, epoch, .. } = &*asked.landscape;
+    let id = ServiceId(asked.decision.service);
+    let count = snapshot.service(id).unwrap().endpoints.len();
+    let chosen = choose(epoch.endpoints(id), count, asked.decision.seed, asked.attempt);
+    // A faulty engine may choose a service without an open one.
+    chosen.unwrap_or(0) as u16
 }
 
 /// The number of a rule, as the format has it.

@@ -174,10 +174,17 @@ fn random_path(rng: &mut Rng) -> PathPattern {
     }
 }
 
+fn id_sum(id: &str) -> u16 {
+    id.bytes().map(u16::from).sum()
+}
+
 fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
     let contract = Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
-    let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
-    Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier }
+    // One to three of them, whatever the world is drawn from.
+    let ports = 9000..9001 + id_sum(&contract.service) % 3;
+    let endpoints = ports.map(|port| ([127, 0, 0, 1], port).into()).collect();
+    let care = Arc::default();
+    Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier, care }
 }
 
 impl World {

@@ -1,0 +1,236 @@
+//! How services stand: endpoints that are ill, fail or are slow, who is called then, and that the
+//! trail says why.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails is meant to panic"
+)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use support::origin::{Answer, Origin};
+use support::{Gateway, PATIENCE, Scratch, Wire, eventually, strict};
+
+/// An origin that counts its calls and can be made to fail.
+struct Service {
+    origin: Origin,
+    calls: Arc<AtomicU64>,
+    checks: Arc<AtomicU64>,
+    sound: Arc<AtomicBool>,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Service {
+    fn new() -> Self {
+        let (calls, checks) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (sound, healthy) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        let told =
+            (Arc::clone(&calls), Arc::clone(&checks), Arc::clone(&sound), Arc::clone(&healthy));
+        let origin = Origin::scripted(move |request| {
+            let (calls, checks, sound, healthy) = &told;
+            let well = match request.target.as_str() {
+                "/healthz" => {
+                    checks.fetch_add(1, Ordering::SeqCst);
+                    healthy.load(Ordering::SeqCst)
+                }
+                _ => {
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    sound.load(Ordering::SeqCst)
+                }
+            };
+            match well {
+                true => Answer::ok(),
+                false => Answer::kept("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"),
+            }
+        });
+        Self { origin, calls, checks, sound, healthy }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.origin.address
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+/// A process file with these services, each with a tier, endpoints and words of its own.
+fn process(services: &[(&str, u8, &[SocketAddr], &str)], more: &str) -> String {
+    let mut text = format!(
+        "config = \"caio/1\"\nvocabulary = \"vocabulary.toml\"\n[process]\nworkers = 2\n\
+         [[listeners]]\naddress = \"127.0.0.1:0\"\n{more}\n"
+    );
+    for (id, tier, endpoints, own) in services {
+        let endpoints: Vec<String> = endpoints.iter().map(|it| format!("\"{it}\"")).collect();
+        text += &format!(
+            "[[services]]\ntier = {tier}\nendpoints = [{}]\nprotocol = \"http1\"\n{own}\n\
+             [services.contract]\nservice = \"{id}\"\nversion = \"1.0.0\"\n\
+             offers = [{{ capability = \"t/1\", interface = {{ http = [\"* /*\"] }} }}]\n",
+            endpoints.join(", ")
+        );
+    }
+    text
+}
+
+fn start(services: &[(&str, u8, &[SocketAddr], &str)], more: &str) -> Gateway {
+    Gateway::start_in(Scratch::new(), &process(services, more))
+}
+
+/// A call on a connection that is kept: its status, and the code of a refusal.
+fn call(wire: &mut Wire) -> (u16, String) {
+    assert!(wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
+    let (bytes, _) = wire.read_until(PATIENCE, whole);
+    let answer = strict::responses(&bytes).unwrap().remove(0);
+    let code = answer.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("caio-refusal"));
+    (answer.status, code.map(|(_, value)| value.clone()).unwrap_or_default())
+}
+
+fn audit(trail: &Scratch) -> String {
+    format!("[audit]\ndirectory = \"{}\"", trail.path().display())
+}
+
+/// Ends the gateway; what both verifiers say of its trail.
+fn verified(mut gateway: Gateway, trail: &Path) {
+    gateway.assert_sound();
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let verifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tamper/naive_check.py");
+    for mut command in [Command::new(env!("CARGO_BIN_EXE_caio-check")), {
+        let mut python = Command::new("python3");
+        python.arg(verifier);
+        python
+    }] {
+        command.arg(trail).arg("--key").arg(trail.join("log-key.pub"));
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {said}");
+    }
+}
+
+const CHECKED: &str = "health = { check = \"http\", interval = \"40ms\", timeout = \"40ms\" }";
+
+#[test]
+fn an_endpoint_that_fails_its_checks_is_not_called_until_it_passes_them() {
+    let (one, two, trail) = (Service::new(), Service::new(), Scratch::new());
+    let services = [("s", 0, &[one.address(), two.address()][..], CHECKED)];
+    let gateway = start(&services, &audit(&trail));
+    let mut wire = Wire::connect(gateway.address);
+    one.healthy.store(false, Ordering::SeqCst);
+    eventually("it is told", || gateway.said().contains("fails its checks"));
+    // What is told is published a moment later.
+    let mut calm = 0;
+    eventually("only the other is called", || {
+        let before = one.calls();
+        assert_eq!(call(&mut wire).0, 200);
+        calm = if one.calls() == before { calm + 1 } else { 0 };
+        calm == 50
+    });
+    one.healthy.store(true, Ordering::SeqCst);
+    let before = one.calls();
+    eventually("it is called again", || {
+        assert_eq!(call(&mut wire).0, 200);
+        one.calls() > before
+    });
+    assert!(gateway.said().contains("is called again"), "{}", gateway.said());
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn without_a_healthy_endpoint_nothing_is_sent_anyway() {
+    let (one, trail) = (Service::new(), Scratch::new());
+    let begins = "health = { check = \"http\", interval = \"40ms\", timeout = \"40ms\", \
+                  initial = \"unhealthy\" }";
+    one.healthy.store(false, Ordering::SeqCst);
+    let gateway = start(&[("s", 0, &[one.address()][..], begins)], &audit(&trail));
+    let mut wire = Wire::connect(gateway.address);
+    assert_eq!(call(&mut wire), (503, "service.unhealthy".to_owned()));
+    let seen = one.checks.load(Ordering::SeqCst);
+    eventually("it is checked", || one.checks.load(Ordering::SeqCst) > seen + 3);
+    assert_eq!(call(&mut wire), (503, "service.unhealthy".to_owned()));
+    assert_eq!(one.calls(), 0);
+    one.healthy.store(true, Ordering::SeqCst);
+    eventually("it is called once it passes", || call(&mut wire).0 == 200);
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn an_endpoint_whose_calls_fail_is_ejected_and_comes_back_after_a_while() {
+    let (one, two, trail) = (Service::new(), Service::new(), Scratch::new());
+    let ejects = "outlier = { base_ejection_time = \"700ms\" }";
+    let services = [("s", 0, &[one.address(), two.address()][..], ejects)];
+    let gateway = start(&services, &audit(&trail));
+    let mut wire = Wire::connect(gateway.address);
+    one.sound.store(false, Ordering::SeqCst);
+    eventually("it is ejected", || {
+        call(&mut wire);
+        gateway.said().contains("calls failed")
+    });
+    one.sound.store(true, Ordering::SeqCst);
+    let mut calm = 0;
+    eventually("only the other is called", || {
+        let before = one.calls();
+        call(&mut wire);
+        calm = if one.calls() == before { calm + 1 } else { 0 };
+        calm == 20
+    });
+    let before = one.calls();
+    eventually("it is called again", || {
+        assert_eq!(call(&mut wire).0, 200);
+        one.calls() > before
+    });
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn where_another_service_satisfies_it_is_called_instead_of_an_ejected_one() {
+    let (one, two, trail) = (Service::new(), Service::new(), Scratch::new());
+    let (first, second) = ([one.address()], [two.address()]);
+    let services = [("a", 0, &first[..], ""), ("b", 1, &second[..], "")];
+    let gateway = start(&services, &audit(&trail));
+    let mut wire = Wire::connect(gateway.address);
+    assert_eq!(call(&mut wire).0, 200);
+    assert_eq!((one.calls(), two.calls()), (1, 0));
+    one.sound.store(false, Ordering::SeqCst);
+    eventually("the other is called", || {
+        call(&mut wire);
+        two.calls() > 0
+    });
+    let failed = one.calls();
+    for _ in 0..100 {
+        assert_eq!(call(&mut wire).0, 200);
+    }
+    assert_eq!(one.calls(), failed);
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn four_equal_endpoints_are_called_about_equally_often() {
+    const CALLS: u64 = 16_000;
+    let services: Vec<Service> = (0..4).map(|_| Service::new()).collect();
+    let addresses: Vec<SocketAddr> = services.iter().map(Service::address).collect();
+    let mut gateway = start(&[("s", 0, &addresses[..], "")], "");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut wire = Wire::connect(gateway.address);
+                (0..CALLS / 4).for_each(|_| assert_eq!(call(&mut wire).0, 200));
+            });
+        }
+    });
+    let calls: Vec<u64> = services.iter().map(Service::calls).collect();
+    let (least, most) = (calls.iter().min().unwrap(), calls.iter().max().unwrap());
+    // By chance alone the counts differ by 3 % in the middle; a biased choice by far more.
+    assert!(most * 100 < least * 110, "{calls:?}");
+    gateway.assert_sound();
+}
