@@ -76,6 +76,8 @@ pub(crate) struct Capability {
     pub(crate) columns: Columns,
     /// The rules that speak of it.
     pub(crate) rules: Vec<Here>,
+    /// Whether its services are chosen by two probes.
+    pub(crate) probed: bool,
 }
 
 /// What one service asks and promises.
@@ -147,6 +149,8 @@ struct Reading {
     /// The hooks that routes name, by id.
     named: Vec<(usize, Vec<String>)>,
     asked: Vec<String>,
+    /// Capabilities whose services are chosen by two probes.
+    probed: Vec<String>,
     /// Whose `need` lines come.
     owner: Owner,
 }
@@ -264,6 +268,10 @@ impl Reading {
                 self.hooks.push((id, !refuses));
             }
             "governance" => self.asked = from.quoted_list()?,
+            "probed" => {
+                self.probed = from.quoted_list()?;
+                self.probed.is_sorted_by(|before, after| before < after).then_some(())?;
+            }
             // What decisions do not depend on: spelled by whoever wrote it.
             "tls" if self.offering.is_none() && !self.services.is_empty() => return Some(()),
             "vocabulary" | "declared" | "attribute" | "grpc" | "http" | "header" | "caller"
@@ -336,8 +344,8 @@ impl Reading {
             let conditions = offers.iter().flat_map(Written::conditions);
             let columns = condition::columns(conditions.chain(self.policies.conditions(&name)));
             let offers = offers.into_iter().map(|offer| offer.laid_out(&columns)).collect();
-            let rules = Vec::new();
-            let mut capability = Capability { name, offers, needs: own, columns, rules };
+            let (rules, probed) = (Vec::new(), self.probed.contains(&name));
+            let mut capability = Capability { name, offers, needs: own, columns, rules, probed };
             self.policies.lay_out(&mut capability, &self.ids);
             capabilities.push(capability);
         }

@@ -78,6 +78,11 @@ pub(super) fn text(
     governance_lines(&parts.governance, &mut lines);
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
+    if !parts.seed.probed.is_empty() {
+        let names: String =
+            parts.seed.probed.iter().map(|name| format!(" {}", quoted(name))).collect();
+        lines.line(format_args!("probed{names}"));
+    }
     derived(capabilities, &mut lines);
     let names_routes = policies.rules().iter().any(|rule| rule.scope.routes.is_some())
         || quotas.iter().any(|quota| !quota.routes.is_empty());

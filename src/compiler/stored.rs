@@ -30,6 +30,7 @@ use crate::snapshot::{Governance, SeedRule, Snapshot};
 use crate::wire::date::parse_utc;
 use crate::wire::limits::{ATTRIBUTES_MAX, REGION_DEPTH_MAX};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rebuilds the snapshot of a canonical text.
@@ -53,7 +54,7 @@ pub fn snapshot(text: &str) -> Result<Snapshot, String> {
         requirements: &reading.requirements,
         callers: &reading.callers,
         vocabulary: Arc::new(vocabulary),
-        seed: SeedRule { affinity_header: reading.affinity },
+        seed: SeedRule { affinity_header: reading.affinity, probed: reading.probed },
         policy: Governed { policies: &reading.policies, ..Governed::default() },
         governance: Governance::of(reading.hooks, &reading.asked),
         quotas: &reading.quotas,
@@ -101,6 +102,7 @@ struct Reading {
     requirements: Vec<Requirement>,
     callers: Vec<Caller>,
     affinity: Option<String>,
+    probed: BTreeSet<String>,
     hooks: Vec<(Arc<str>, OnFailure)>,
     /// The hooks that are asked where a route says nothing.
     asked: Vec<String>,
@@ -286,6 +288,7 @@ impl Reading {
                 from.eat("affinity ")?;
                 self.affinity = from.quoted_or_none()?;
             }
+            "probed" => self.probed = from.quoted_list()?.into_iter().collect(),
             _ => return None,
         }
         from.0.is_empty().then_some(())

@@ -19,7 +19,7 @@ use crate::wire::limits::{
     COMMIT_BYTES_MAX, COMMIT_INTERVAL_MS_MAX, LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX,
     RETENTION_DAYS_MAX, SEGMENT_BYTES_MAX,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
@@ -207,6 +207,8 @@ pub struct Routing {
     /// The header, in lower case, whose equal values stay with the same service; `None` spreads by
     /// caller, operation and request.
     pub affinity_header: Option<String>,
+    /// Capabilities whose services are chosen by two probes; those of others by load, then hash.
+    pub probed: BTreeSet<String>,
 }
 
 /// The durable trail of decisions.
@@ -650,8 +652,15 @@ fn read_routing(
         // Seeds are recorded: whoever guesses the value finds the guess confirmed.
         depth::refuse_sensitive(text, vocabulary, faults);
     }
+    let mut probed = BTreeSet::new();
+    for name in table.strings("p2c", faults) {
+        if pattern::capability(name, faults).is_some() && !probed.insert(name.value.to_owned()) {
+            let what = format!("the capability {} is there twice", quoted(name.value));
+            faults.push(name.fault(what, "drop one"));
+        }
+    }
     table.finish(faults);
-    Routing { affinity_header: affinity_header.map(str::to_owned) }
+    Routing { affinity_header: affinity_header.map(str::to_owned), probed }
 }
 
 fn read_audit(mut table: Table<'_>, vocabulary: Option<&Vocabulary>, faults: &mut Faults) -> Audit {

@@ -30,7 +30,7 @@ use flat::Flat;
 pub use governance::Governance;
 use policy::Policies;
 use request::{BadFact, CallerClass, Principal, RequestView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use table::RouteTable;
@@ -154,11 +154,15 @@ pub enum NoRoute {
     Capability,
 }
 
-/// What the seed of a request, its place in the rendezvous order, is drawn from.
+/// What the seed of a request, its place in the rendezvous order, is drawn from, and what becomes
+/// of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeedRule {
     /// A header whose value alone is the seed when present, so that equal values stay together.
     pub affinity_header: Option<String>,
+    /// Capabilities whose services are chosen by two probes, and not by the lowest key of all: see
+    /// [`hash::PROBES`].
+    pub probed: BTreeSet<String>,
 }
 
 /// The frozen contracts, routes, requirements and callers.
@@ -264,6 +268,14 @@ impl Snapshot {
     pub fn capability(&self, name: &str) -> Option<CapabilityId> {
         let at = self.capabilities.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
         Some(CapabilityId(u32::try_from(at).ok()?))
+    }
+
+    /// Whether the capability's services are chosen by two probes.
+    #[inline]
+    pub fn probes(&self, id: CapabilityId) -> bool {
+        let probed = &self.seed.probed;
+        !probed.is_empty()
+            && self.capability_entry(id).is_some_and(|entry| probed.contains(&*entry.name))
     }
 
     /// Whether the capability's operations are gRPC calls.

@@ -234,3 +234,20 @@ fn four_equal_endpoints_are_called_about_equally_often() {
     assert!(most * 100 < least * 110, "{calls:?}");
     gateway.assert_sound();
 }
+
+#[test]
+fn services_of_a_probed_capability_are_called_by_two_probes_and_the_trail_proves_it() {
+    const CALLS: u64 = 3_000;
+    let (services, trail): (Vec<Service>, _) =
+        ((0..3).map(|_| Service::new()).collect(), Scratch::new());
+    let at: Vec<[SocketAddr; 1]> = services.iter().map(|it| [it.address()]).collect();
+    let listed = [("a", 0, &at[0][..], ""), ("b", 0, &at[1][..], ""), ("c", 1, &at[2][..], "")];
+    let more = format!("{}\n[routing]\np2c = [\"t/1\"]", audit(&trail));
+    let gateway = start(&listed, &more);
+    let mut wire = Wire::connect(gateway.address);
+    (0..CALLS).for_each(|_| assert_eq!(call(&mut wire).0, 200));
+    let calls: Vec<u64> = services.iter().map(Service::calls).collect();
+    // Idle ones are called equally often, and nobody of a higher tier.
+    assert!(calls[0].abs_diff(calls[1]) < CALLS / 5 && calls[2] == 0, "{calls:?}");
+    verified(gateway, trail.path());
+}

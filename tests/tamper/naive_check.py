@@ -358,7 +358,7 @@ class Landscape:
         must(lines[0] == "caio-landscape/1 caio-sem/1", "another semantics")
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
-        self.rules, self.deny, self.quotas = [], False, []
+        self.rules, self.deny, self.quotas, self.probed = [], False, [], []
         order = []
         for line in lines[1:] if lines[-1] else lines[1:-1]:
             word, space, _ = line.partition(" ")
@@ -495,6 +495,12 @@ class Landscape:
             elif word == "need":
                 target.append((line, it.condition()))
                 it.end()
+            elif word == "probed":
+                self.probed = [it.quoted()]
+                while it.at < len(it.text):
+                    it.need(" ")
+                    self.probed.append(it.quoted())
+                must(self.probed == sorted(set(self.probed)), "probed names are out of order")
             else:
                 known = "vocabulary declared attribute grpc http header caller network fact seed"
                 must(word in known.split(), "a line of no meaning")
@@ -658,8 +664,8 @@ def called(endpoints, seed, attempt):
 
 
 def answer(landscape, states, capability, call, needs, facts, seed, tried):
-    survivors, best, forbidden = [0] * 7, None, None
-    _, offers, ends = capability or (None, [], {})
+    survivors, best, forbidden, eligible = [0] * 7, None, None, []
+    name, offers, ends = capability or (None, [], {})
     for offer in offers:
         service, demands, modes = offer
         now, strict = weigh(landscape, call, capability, offer, facts)
@@ -684,6 +690,11 @@ def answer(landscape, states, capability, call, needs, facts, seed, tried):
             key = (tier, state & 7, rendezvous(seed, weight), service)
             rules = (now[0], NONE if strict[1] is None else strict[1])
             best = (key, rules) if best is None else min(best, (key, rules))
+            eligible.append((key, rules))
+    if best and name in landscape.probed:
+        level = [one for one in eligible if one[0][0] == best[0][0]]
+        first, second = (level[rendezvous(seed, salt) % len(level)] for salt in (3, 4))
+        best = second if second[0][1] < first[0][1] else first
     if best:
         return best
     stage = survivors.index(0)

@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) callers: Vec<Caller>,
     pub(crate) policies: Policies,
     pub(crate) quotas: Vec<Quota>,
+    pub(crate) probed: BTreeSet<String>,
 }
 
 /// A request.
@@ -218,6 +219,9 @@ impl World {
         if rng.u8(..4) > 0 {
             world.random_policies(rng);
         }
+        if rng.u8(..4) == 0 {
+            world.probed.insert("c0".to_owned());
+        }
         world
     }
 
@@ -327,6 +331,7 @@ impl World {
             ],
             policies: Policies::default(),
             quotas: Vec::new(),
+            probed: BTreeSet::new(),
         }
     }
 
@@ -425,7 +430,7 @@ impl World {
             requirements: &self.requirements,
             callers: &self.callers,
             vocabulary: Arc::clone(&self.vocabulary),
-            seed: SeedRule::default(),
+            seed: SeedRule { probed: self.probed.clone(), ..SeedRule::default() },
             governance: Governance::default(),
             policy: Governed { policies: &self.policies, ..Governed::default() },
             quotas: &self.quotas,
