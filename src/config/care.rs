@@ -13,6 +13,8 @@ pub struct Care {
     pub health: Health,
     /// `[outlier]`
     pub outlier: Outlier,
+    /// `[retry]`
+    pub retry: Retry,
 }
 
 /// Active checks.
@@ -68,6 +70,43 @@ pub struct Outlier {
     pub max_ejection_percent: u32,
 }
 
+/// What is tried again elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Further attempts of one request.
+    pub attempts: u32,
+    /// Of the requests in flight so many in a hundred may be further attempts.
+    pub budget_percent: u32,
+    /// So many may whatever is in flight, in each worker.
+    pub budget_min: u32,
+    /// Milliseconds after which an attempt that another may follow is given up; `None` waits as long
+    /// as for any answer.
+    pub per_try_ms: Option<u64>,
+    /// After no connection came about.
+    pub connect_failure: bool,
+    /// After the service refused the stream unprocessed.
+    pub refused_stream: bool,
+    /// After the connection ended without an answer.
+    pub reset: bool,
+    /// After no answer came in time.
+    pub timeout: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 1,
+            budget_percent: 20,
+            budget_min: 3,
+            per_try_ms: None,
+            connect_failure: true,
+            refused_stream: true,
+            reset: true,
+            timeout: true,
+        }
+    }
+}
+
 impl Default for Health {
     fn default() -> Self {
         Self {
@@ -110,6 +149,9 @@ impl Care {
         }
         if let Some(table) = table.table("outlier", faults) {
             care.get_or_insert_with(|| Self::clone(default)).outlier.read(table, faults);
+        }
+        if let Some(table) = table.table("retry", faults) {
+            care.get_or_insert_with(|| Self::clone(default)).retry.read(table, faults);
         }
         care.map_or_else(|| Arc::clone(default), Arc::new)
     }
@@ -175,6 +217,38 @@ impl Outlier {
             faults.push(place.fault(what, format!("lower `{base}` or raise `{most}`")));
         }
         count(t, "max_ejection_percent", 0..=100, &mut self.max_ejection_percent, faults);
+        table.finish(faults);
+    }
+}
+
+impl Retry {
+    fn read(&mut self, mut table: Table<'_>, faults: &mut Faults) {
+        let t = &mut table;
+        count(t, "attempts", 0..=5, &mut self.attempts, faults);
+        count(t, "budget_percent", 0..=100, &mut self.budget_percent, faults);
+        count(t, "budget_min", 0..=1_000_000, &mut self.budget_min, faults);
+        self.per_try_ms = read_milliseconds(t, "per_try", faults).or(self.per_try_ms);
+        if t.place_of("on").is_some() {
+            let words = t.strings("on", faults);
+            let mut kinds = [
+                ("connect-failure", &mut self.connect_failure),
+                ("refused-stream", &mut self.refused_stream),
+                ("reset-before-response", &mut self.reset),
+                ("timeout", &mut self.timeout),
+            ];
+            kinds.iter_mut().for_each(|(_, wanted)| **wanted = false);
+            for word in words {
+                match kinds.iter_mut().find(|(name, _)| *name == word.value) {
+                    Some((_, wanted)) => **wanted = true,
+                    None => {
+                        let what = format!("nothing is tried again on {}", quoted(word.value));
+                        let names: Vec<_> =
+                            kinds.iter().map(|(name, _)| format!("`\"{name}\"`")).collect();
+                        faults.push(word.fault(what, format!("take of {}", names.join(", "))));
+                    }
+                }
+            }
+        }
         table.finish(faults);
     }
 }

@@ -47,11 +47,14 @@ use std::sync::Arc;
 mod govern;
 mod limit;
 mod reach;
+mod retry;
 
 pub use govern::{govern, hooked};
 use limit::{limit, limit_early};
 use reach::Reach;
 pub use reach::{connect, idle};
+use retry::Again;
+pub use retry::{Retries, Safe, again};
 
 /// A request that has arrived, across its attempts.
 pub struct Opening {
@@ -70,6 +73,7 @@ pub struct Opening {
     /// The decision before this one and what its header was found to require, in retries.
     before: Option<Before>,
     attempt: u8,
+    again: Again,
     /// What governance hooks said, once they were asked.
     governed: Option<Box<Governed>>,
     /// What it has taken of quotas; what counts calls in flight is given back with it.
@@ -110,6 +114,7 @@ pub struct Call {
     is_repeat: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    per_try_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
     server: ServerField,
     text: OnceCell<Bytes>,
@@ -192,6 +197,7 @@ impl Opening {
             idempotent: false,
             before: None,
             attempt: 0,
+            again: Again::default(),
             governed: None,
             taken: None,
         }
@@ -302,6 +308,10 @@ pub fn begin(
     view: &impl Inbound,
 ) -> Result<Unsettled, Refusal> {
     fill(worker, opening, view);
+    if opening.turns() {
+        // Where nobody else is to be asked the decision says so.
+        opening.turn(worker, view);
+    }
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
     let identified = recognize(worker, opening, view).and_then(|()| limit_early(worker, opening));
@@ -342,6 +352,7 @@ pub fn begin(
     });
     opening.before = Some(Before { sequence: recorded.sequence(), stated });
     opening.attempt = opening.attempt.saturating_add(1);
+    opening.goes_to(chosen.settled.certified.service());
     let landscape = &opening.landscape;
     let snapshot = &landscape.snapshot;
     let service = snapshot.service(chosen.settled.certified.service());
@@ -636,6 +647,7 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             timeout_ms,
+            per_try_ms: reach.per_try_ms(),
             depth,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
@@ -747,7 +759,8 @@ impl Call {
 
     /// Milliseconds for the answer's head, from the request's end.
     pub fn response_ms(&self, worker: &Worker) -> u64 {
-        self.timeout_ms.unwrap_or(worker.settings.timeouts.upstream_response_ms)
+        let whole_ms = self.timeout_ms.unwrap_or(worker.settings.timeouts.upstream_response_ms);
+        self.per_try_ms.map_or(whole_ms, |per_try_ms| per_try_ms.min(whole_ms))
     }
 
     /// The time by which an exchange that does not stream must have ended.
@@ -815,6 +828,12 @@ impl Call {
             self.running.iter().for_each(|running| running.answered(status));
         }
         self.recorded.finish(status);
+    }
+
+    /// The end of an attempt that failed so and that another follows: its one outcome.
+    fn fail(self, refusal: &Refusal) {
+        self.running.iter().for_each(|running| running.refused(refusal.reason));
+        self.recorded.finish(0);
     }
 
     /// The exchange's end in a refusal: its one outcome.

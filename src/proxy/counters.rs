@@ -18,6 +18,8 @@ labels! {
         Stale = "stale",
         /// The service could not be reached, and another was asked.
         Unreachable = "unreachable",
+        /// The service failed before it answered, and another was asked.
+        Failed = "failed",
     }
 }
 
@@ -98,6 +100,8 @@ counters! {
     upstream_connects: Count = Counter "caio_upstream_connects_total";
     /// Requests that were tried again, by why.
     retries: Labelled<Again> = Counter "caio_retries_total";
+    /// Requests that were not tried again, because too many were already.
+    retries_over: Count = Counter "caio_retries_over_budget_total";
     /// Handshakes of TLS with callers, by how they ended.
     handshakes: Labelled<Handshake> = Counter "caio_tls_handshakes_total";
     /// Handshakes of TLS with callers that are in progress.

@@ -1,7 +1,6 @@
 //! HTTP/2 connections to services: few, shared by many streams.
 
 use super::call::{Begun, Call, Failed, Opening};
-use super::counters::Again;
 use super::pieces::Frames;
 use super::pool::{Endpoint, NoConnection};
 use super::worker::Worker;
@@ -112,10 +111,7 @@ pub async fn begin(
     };
     match ticket {
         Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
-        Err(why) => {
-            worker.counters.retries.add(Again::Unreachable, 1);
-            Err(begun.unreachable(opening, &why))
-        }
+        Err(why) => Err(begun.unreachable(worker, opening, &why)),
     }
 }
 

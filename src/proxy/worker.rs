@@ -2,6 +2,7 @@
 //! thread except the published landscape, the stop flag and the totals.
 
 use super::addresses::Addresses;
+use super::call::Retries;
 use super::counters::Counters;
 use super::durable::Durability;
 use super::gateway::Shared;
@@ -70,6 +71,8 @@ pub struct Worker {
     pub hooks: Option<Hooks>,
     /// Where what is counted of endpoints comes from.
     pub meters: Meters,
+    /// Requests that are tried again.
+    pub retries: Retries,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
@@ -138,6 +141,7 @@ impl Worker {
             addresses,
             hooks,
             meters,
+            retries: Retries::default(),
             evidence: Cell::new(None),
             trusted,
             identifier,

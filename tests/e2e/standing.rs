@@ -11,13 +11,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::origin::{Answer, Origin};
-use support::{Gateway, PATIENCE, Scratch, Wire, eventually, strict};
+use support::{Gateway, PATIENCE, Scratch, Wire, eventually, nowhere, strict};
 
 /// An origin that counts its calls and can be made to fail.
 struct Service {
@@ -87,7 +87,13 @@ fn start(services: &[(&str, u8, &[SocketAddr], &str)], more: &str) -> Gateway {
 
 /// A call on a connection that is kept: its status, and the code of a refusal.
 fn call(wire: &mut Wire) -> (u16, String) {
-    assert!(wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ask(wire, "GET", "")
+}
+
+fn ask(wire: &mut Wire, method: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let head = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    assert!(wire.send([&head, body].concat().as_bytes()));
     let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
     let (bytes, _) = wire.read_until(PATIENCE, whole);
     let answer = strict::responses(&bytes).unwrap().remove(0);
@@ -249,5 +255,105 @@ fn services_of_a_probed_capability_are_called_by_two_probes_and_the_trail_proves
     let calls: Vec<u64> = services.iter().map(Service::calls).collect();
     // Idle ones are called equally often, and nobody of a higher tier.
     assert!(calls[0].abs_diff(calls[1]) < CALLS / 5 && calls[2] == 0, "{calls:?}");
+    verified(gateway, trail.path());
+}
+
+/// Never ejects, so that every call meets the failure.
+const PATIENT: &str = "outlier = { consecutive_5xx = 0, consecutive_gateway_failure = 0 }";
+
+#[test]
+fn a_call_that_was_reset_goes_to_another_service_if_it_may_be_repeated() {
+    let (two, trail) = (Service::new(), Scratch::new());
+    let broken = Origin::scripted(|_| Answer::raw(""));
+    let (first, second) = ([broken.address], [two.address()]);
+    let services = [("a", 0, &first[..], PATIENT), ("b", 1, &second[..], "")];
+    let gateway = start(&services, &audit(&trail));
+    let address = gateway.address;
+    for _ in 0..20 {
+        assert_eq!(ask(&mut Wire::connect(address), "GET", "").0, 200);
+        assert_eq!(ask(&mut Wire::connect(address), "PUT", "whole").0, 200);
+        let refused = ask(&mut Wire::connect(address), "POST", "once");
+        assert_eq!(refused, (502, "upstream.aborted".to_owned()));
+    }
+    assert_eq!(two.calls(), 40);
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn a_service_that_takes_calls_and_is_silent_is_given_up_for_another() {
+    let (two, trail) = (Service::new(), Scratch::new());
+    // The kernel accepts for it, and nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (first, second) = ([silent.local_addr().unwrap()], [two.address()]);
+    let own = "retry = { per_try = \"100ms\" }";
+    let services = [("a", 0, &first[..], own), ("b", 1, &second[..], "")];
+    let gateway = start(&services, &audit(&trail));
+    let mut wire = Wire::connect(gateway.address);
+    for _ in 0..50 {
+        assert_eq!(call(&mut wire).0, 200);
+    }
+    // Five are enough to leave it out.
+    assert!(gateway.said().contains("calls failed"), "{}", gateway.said());
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn an_endpoint_that_is_gone_costs_no_call_while_its_service_has_another() {
+    let (two, trail) = (Service::new(), Scratch::new());
+    let services = [("s", 0, &[nowhere(), two.address()][..], PATIENT)];
+    let gateway = start(&services, &audit(&trail));
+    let mut wire = Wire::connect(gateway.address);
+    for _ in 0..100 {
+        assert_eq!(call(&mut wire).0, 200);
+        // It was never sent.
+        assert_eq!(ask(&mut wire, "POST", "once").0, 200);
+    }
+    verified(gateway, trail.path());
+}
+
+#[test]
+fn with_nobody_else_to_ask_the_caller_hears_of_the_failure_itself() {
+    let broken = Origin::scripted(|_| Answer::raw(""));
+    let gateway = start(&[("a", 0, &[broken.address][..], PATIENT)], "");
+    for _ in 0..5 {
+        let refused = ask(&mut Wire::connect(gateway.address), "GET", "");
+        assert_eq!(refused, (502, "upstream.aborted".to_owned()));
+    }
+}
+
+#[test]
+fn a_service_that_comes_and_goes_fails_no_call_that_may_be_repeated() {
+    const ROUNDS: u32 = 12;
+    let (two, trail) = (Service::new(), Scratch::new());
+    let sound = Arc::new(AtomicBool::new(true));
+    let flapping = Arc::clone(&sound);
+    let one = Origin::scripted(move |_| match flapping.load(Ordering::SeqCst) {
+        true => Answer::ok(),
+        false => Answer::raw(""),
+    });
+    let (first, second) = ([one.address], [two.address()]);
+    // All callers may be on one worker, and fail at once.
+    let own = "outlier = { base_ejection_time = \"50ms\", max_ejection_time = \"100ms\" }\n\
+               retry = { budget_min = 10 }";
+    let services = [("a", 0, &first[..], own), ("b", 1, &second[..], "")];
+    let gateway = start(&services, &audit(&trail));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut wire = Wire::connect(gateway.address);
+                while !over.load(Ordering::SeqCst) {
+                    assert_eq!(call(&mut wire), (200, String::new()));
+                }
+            });
+        }
+        let mut wire = Wire::connect(gateway.address);
+        for round in 0..ROUNDS {
+            sound.store(round % 2 == 1, Ordering::SeqCst);
+            (0..150).for_each(|_| assert_eq!(call(&mut wire).0, 200));
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    assert!(gateway.said().contains("calls failed"), "{}", gateway.said());
     verified(gateway, trail.path());
 }

@@ -10,20 +10,23 @@ use crate::proxy::pool::{Connection, Endpoint, NoConnection};
 use crate::proxy::worker::Worker;
 use std::rc::Rc;
 
-/// Services one request may go to in all: the first choice and one other.
-const ATTEMPTS_MAX: usize = 2;
-
 /// What the endpoint follows from, and then the endpoint.
 pub(super) struct Reach {
     seed: u64,
     attempt: u8,
     chosen: Option<(Rc<Endpoint>, Running)>,
+    per_try_ms: Option<u64>,
 }
 
 impl Reach {
     /// Of an attempt of this number with this place in the rendezvous order.
     pub(super) fn new(seed: u64, attempt: u8) -> Self {
-        Self { seed, attempt, chosen: None }
+        Self { seed, attempt, chosen: None, per_try_ms: None }
+    }
+
+    /// How long the attempt is waited for, where another may follow.
+    pub(super) fn per_try_ms(&self) -> Option<u64> {
+        self.per_try_ms
     }
 
     /// The call that is counted, if it has begun.
@@ -51,6 +54,7 @@ impl Begun {
             Some(_) => Some(landscape.upstreams.get(&service.id)?),
         };
         self.recorded.tell(|told| told.endpoint(place));
+        self.reach.per_try_ms = opening.per_try_ms(&landscape.upstreams.care(&service.id).retry);
         let endpoint = worker.pool.endpoint(address, towards);
         let running = Running::begin(&endpoint.metered(&worker.meters, &service.id));
         self.reach.chosen = Some((Rc::clone(&endpoint), running));
@@ -59,12 +63,17 @@ impl Begun {
 
     /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
     /// may be asked.
-    pub fn unreachable(self, opening: &mut Opening, why: &NoConnection) -> Failed {
+    pub fn unreachable(self, worker: &Worker, opening: &mut Opening, why: &NoConnection) -> Failed {
         if !matches!(why, NoConnection::Full) {
             self.reach.chosen.iter().for_each(|(_, running)| running.unconnected());
         }
-        opening.tried.push(self.certified.service());
-        if opening.tried.len() < ATTEMPTS_MAX {
+        let landscape = Rc::clone(&opening.landscape);
+        let service = landscape.snapshot.service(self.certified.service());
+        let retry = service.map(|service| &landscape.upstreams.care(&service.id).retry);
+        if let Some(retry) = retry.filter(|retry| retry.connect_failure)
+            && opening.begins_again(worker, retry)
+        {
+            worker.counters.retries.add(Again::Unreachable, 1);
             return Failed::Reroute;
         }
         let refusal = match why {
@@ -115,9 +124,6 @@ pub async fn connect(
     };
     match worker.pool.connect(worker, &endpoint, opening.retried_stale).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some::<Connection>(connection))),
-        Err(why) => {
-            worker.counters.retries.add(Again::Unreachable, 1);
-            Err(begun.unreachable(opening, &why))
-        }
+        Err(why) => Err(begun.unreachable(worker, opening, &why)),
     }
 }
