@@ -4,7 +4,7 @@
 //! asked, only with a certificate for that name, and it is not followed to another place. No proxy
 //! of the environment is used: what the environment says, no configuration shows.
 
-use crate::io::tls::keys::SYSTEM_AUTHORITIES;
+use crate::io::tls::keys::system_authorities;
 use crate::wire::limits::{JWKS_BYTES_MAX, JWKS_FETCH_MS};
 use std::fs::File;
 use std::io::Read as _;
@@ -47,9 +47,8 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
     let pem = match authorities {
         Some(path) => file(path, AUTHORITIES_BYTES_MAX)?,
         None => {
-            let mut found = SYSTEM_AUTHORITIES.iter().map(Path::new);
-            let path = found.find(|path| path.exists());
-            file(path.ok_or("this system has no file of authorities")?, AUTHORITIES_BYTES_MAX)?
+            let path = system_authorities().ok_or("this system has no file of authorities")?;
+            file(&path, AUTHORITIES_BYTES_MAX)?
         }
     };
     let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
@@ -71,6 +70,11 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, String> {
 /// A whole file, unless it is too long.
 pub(super) fn file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let shown = path.display();
+    // Opening a pipe would wait for a writer, so the kind is asked first.
+    let found = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+    if !found.is_file() {
+        return Err(format!("{shown}: it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path)

@@ -12,6 +12,7 @@ use super::fetch;
 use crate::config::identity::{KeyPlace, KeySource};
 use crate::identity::refresh::Refresh;
 use crate::identity::{KeySets, Providers, SourceOf};
+use crate::io::clock::wall_ms;
 use crate::io::publication::Publication;
 use crate::wire::limits::{
     DOCUMENT_BYTES_MAX, JWKS_BYTES_MAX, KEY_FILE_KEEP_S, KEY_FILE_REFRESH_S, KEYS_LOOK_MS,
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What became of reading an identity's keys; only what differs from before is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +146,10 @@ impl Source {
     /// Reads, if it is due, asked for, or the file changed.
     fn look(&mut self) {
         let bit = 1_u64.checked_shl(u32::from(self.identity)).unwrap_or(0);
-        let asked = self.stale.load(Ordering::Acquire) & bit != 0;
+        // A clock that was set ahead makes what is known too old at once: a reading may mend that.
+        let is_over = self.keys.current().value.until_s(self.identity);
+        let is_over = is_over.is_some_and(|until_s| until_s <= unix_s());
+        let asked = is_over || self.stale.load(Ordering::Acquire) & bit != 0;
         let stamp = match &self.place {
             Place::File(path, _) => stamp(path),
             Place::Url(..) => None,
@@ -221,5 +225,5 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    wall_ms() / 1000
 }

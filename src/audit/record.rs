@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use super::asked::Asked;
 
 pub use super::reading::take;
+pub use crate::wire::method::Method;
 
 /// The format's version, in every record but those of decisions.
 pub const VERSION: u8 = 1;
@@ -79,50 +80,6 @@ pub enum Verdict {
     Deny,
     /// Refused before the question was asked, or after it was answered.
     Refuse,
-}
-
-/// How a caller was identified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Method {
-    /// By the network it calls from; whoever matches none is anonymous.
-    #[default]
-    Network,
-    /// By the certificate of its connection.
-    PeerCertificate,
-    /// By a signed token.
-    Jwt,
-    /// By a key that it shares with the operator.
-    ApiKey,
-}
-
-impl Method {
-    /// All of them, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::Network, Self::PeerCertificate, Self::Jwt, Self::ApiKey];
-
-    /// The byte for it.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Network => 0,
-            Self::PeerCertificate => 1,
-            Self::Jwt => 2,
-            Self::ApiKey => 3,
-        }
-    }
-
-    /// The method of this byte.
-    pub fn of(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::PeerCertificate => "peer-certificate",
-            Self::Jwt => "jwt",
-            Self::ApiKey => "api-key",
-        }
-    }
 }
 
 /// The number for whose doing something is.

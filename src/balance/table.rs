@@ -150,12 +150,15 @@ impl Table {
                 continue;
             }
             let next = law.next(law.renewed(spent)).map_err(Denied::Refused)?;
-            let (good, bad) = (Ordering::AcqRel, Ordering::Relaxed);
+            // Nothing is told by it: whoever reads `MOVING` looks away, and whoever holds `spent`
+            // fails by the value. The new key is told by the store of its state, below.
+            let (good, bad) = (Ordering::Acquire, Ordering::Relaxed);
             if slot.state.compare_exchange(spent, MOVING, good, bad).is_err() {
                 // Its own key has just had a call: it is not spent any more.
                 continue;
             }
             slot.key.store(key, Ordering::Relaxed);
+            // Whoever reads this state reads this key, and not the one before it.
             slot.state.store(next, Ordering::Release);
             return Ok((place, next));
         }
@@ -165,7 +168,9 @@ impl Table {
     /// Takes one from the count at a place; whoever calls has added one there before.
     pub fn give_back(&self, place: Place) {
         if let Some(slot) = self.slots.get(place.0) {
-            slot.state.fetch_sub(1, Ordering::AcqRel);
+            // It tells nothing but the number. What the store that brought the key tells goes on
+            // through it, as through every change of a state that is there.
+            slot.state.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

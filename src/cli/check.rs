@@ -12,12 +12,15 @@ use std::path::{Path, PathBuf};
 
 /// What `caio check --help` prints.
 pub const HELP: &str = "\
-Read a configuration with all its contracts, and report everything that is wrong with it.
+Read a configuration with all its contracts and the files it names, and report everything that is
+wrong with it. Certificates, keys, authorities, revocation lists, OCSP responses, key sets and API
+keys are opened as a start would open them; nothing is fetched.
 
-Usage: caio check -c FILE
+Usage: caio check -c FILE [--no-files]
 
 Options:
   -c, --config FILE  the process file, such as caio.toml
+      --no-files     read the documents alone, where keys and certificates are not at hand
   -h, --help         print this
 
 Each fault is one line: file:line:column, what is wrong, how to mend it.
@@ -39,12 +42,19 @@ pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
 
 enum Request {
     Help,
-    Check(PathBuf),
+    Check(PathBuf, Files),
+}
+
+/// Whether the files are opened that documents name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Opened,
+    LeftAlone,
 }
 
 fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let path = match parse(args) {
-        Ok(Request::Check(path)) => path,
+    let (path, files) = match parse(args) {
+        Ok(Request::Check(path, files)) => (path, files),
         Ok(Request::Help) => {
             write!(out.writer, "{HELP}")?;
             return Ok(FINE);
@@ -54,9 +64,17 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(USAGE);
         }
     };
-    match while_it_takes("reading and compiling", || load(&Disk, &path)) {
-        Ok(loaded) => {
-            summary(&path, &loaded, out)?;
+    let checked: Result<_, Vec<Fault>> = while_it_takes("reading and compiling", || {
+        let loaded = load(&Disk, &path)?;
+        let warnings = match files {
+            Files::Opened => opened(&path, &loaded)?,
+            Files::LeftAlone => Vec::new(),
+        };
+        Ok((loaded, warnings))
+    });
+    match checked {
+        Ok((loaded, warnings)) => {
+            summary(&path, &loaded, &warnings, out)?;
             Ok(FINE)
         }
         Err(faults) => {
@@ -66,12 +84,29 @@ fn check(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     }
 }
 
+/// What an operator is to be warned of in the files that the documents name.
+#[cfg(feature = "serve")]
+fn opened(path: &Path, loaded: &Loaded) -> Result<Vec<String>, Vec<Fault>> {
+    super::opened::open(path, &loaded.configuration)
+}
+
+/// Without what serves, nothing here knows certificates.
+#[cfg(not(feature = "serve"))]
+fn opened(_path: &Path, _loaded: &Loaded) -> Result<Vec<String>, Vec<Fault>> {
+    Ok(vec!["this binary does not serve, and opened no certificate, key or key set".to_owned()])
+}
+
 fn parse(args: &[String]) -> Result<Request, String> {
+    let mut files = Files::Opened;
     let mut path: Option<PathBuf> = None;
     let mut rest = args.iter();
     while let Some(argument) = rest.next() {
         let value = match argument.as_str() {
             "-h" | "--help" => return Ok(Request::Help),
+            "--no-files" => {
+                files = Files::LeftAlone;
+                continue;
+            }
             "-c" | "--config" => rest.next().map(String::as_str),
             other => match other.strip_prefix("--config=") {
                 Some(value) => Some(value),
@@ -84,7 +119,8 @@ fn parse(args: &[String]) -> Result<Request, String> {
             return Err("one file at a time".to_owned());
         }
     }
-    path.map(Request::Check).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
+    path.map(|path| Request::Check(path, files))
+        .ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
 }
 
 /// Writes the faults as they were sorted, one a line, and how many there are.
@@ -107,7 +143,12 @@ pub fn report(faults: &[Fault], err: &mut Output<'_>) -> io::Result<()> {
     writeln!(err.writer, "{}", paint.red(&total))
 }
 
-fn summary(path: &Path, loaded: &Loaded, out: &mut Output<'_>) -> io::Result<()> {
+fn summary(
+    path: &Path,
+    loaded: &Loaded,
+    warnings: &[String],
+    out: &mut Output<'_>,
+) -> io::Result<()> {
     let configuration = &loaded.configuration;
     let services = &configuration.services;
     let offers = services.iter().map(|service| service.contract.offers.len()).sum();
@@ -125,8 +166,8 @@ fn summary(path: &Path, loaded: &Loaded, out: &mut Output<'_>) -> io::Result<()>
     let fine = out.paint.green("all is well");
     writeln!(out.writer, "{}: {fine}", path.display())?;
     writeln!(out.writer, "  {}", lines.join(", "))?;
-    for notice in notices(&loaded.snapshot) {
-        writeln!(out.writer, "  {}", out.paint.yellow(&notice))?;
+    for notice in notices(&loaded.snapshot).iter().chain(warnings) {
+        writeln!(out.writer, "  {}", out.paint.yellow(notice))?;
     }
     writeln!(out.writer, "  snapshot {}", out.paint.bold(&loaded.snapshot.digest_text()))
 }

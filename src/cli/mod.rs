@@ -8,7 +8,11 @@ pub mod companion;
 pub mod demo;
 pub mod disk;
 pub mod explain;
+#[cfg(feature = "serve")]
+mod keeping;
 pub mod loading;
+#[cfg(feature = "serve")]
+mod opened;
 pub mod progress;
 #[cfg(feature = "serve")]
 mod reloading;

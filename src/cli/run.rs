@@ -3,12 +3,12 @@
 use super::check::{FINE, USAGE, WRONG, notices, report};
 use super::companion;
 use super::disk::Disk;
+use super::keeping::Keeping;
 use super::loading::load;
 use super::progress::while_it_takes;
-use super::reloading::{Files, published, tell_insecure};
+use super::reloading::{Files, first, tell_insecure};
 use super::style::Output;
 use crate::admin;
-use crate::admin::keysets::{Event, Keeper, Tell};
 use crate::admin::watcher::{self, News};
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
@@ -21,8 +21,8 @@ use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -38,8 +38,8 @@ Options:
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
 second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
-requirements, callers, rules and quotas holds for calls that begin from then on; a file that is
-wrong is told and changes nothing.
+requirements, callers, rules, quotas and identities holds for calls that begin from then on; a file
+that is wrong is told and changes nothing.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 
@@ -81,27 +81,25 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let published = published(loaded.snapshot, upstreams, None);
     let configuration = loaded.configuration;
-    let asserter = match asserter(&configuration.settings) {
-        Ok(asserter) => asserter,
+    let asserter = match self::asserter(&configuration.settings) {
+        Ok(asserter) => asserter.map(Arc::new),
         Err(what) => {
             writeln!(err.writer, "caio run: {what}")?;
             return Ok(WRONG);
         }
     };
-    let key_set = asserter.as_ref().map(Asserter::key_set);
+    let key_set = asserter.as_deref().map(Asserter::key_set);
     let Configuration { settings, vocabulary, .. } = &configuration;
-    let identities = Identities::new(settings, vocabulary, asserter);
+    let identities = Arc::new(Identities::new(settings, vocabulary, asserter));
     // Before the first caller: what credentials are checked with is read then, where it is here.
-    let (keeper, events) = keep(&identities)?;
-    for event in events.try_iter() {
-        writeln!(err.writer, "caio: {}", told(&event))?;
-    }
+    let keeping = Keeping::start(&identities)?;
+    keeping.tell(err)?;
+    let published = first(loaded.snapshot, upstreams, identities);
     let (settings, digest) = (configuration.settings.clone(), configuration.digest);
-    let mut files = Files::new(path, configuration);
+    let mut files = Files::new(path, configuration, keeping);
     let probes = settings.admin.listen;
-    let gateway = match Gateway::start(settings, digest, published, identities) {
+    let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
             writeln!(err.writer, "caio run: {error}")?;
@@ -132,51 +130,28 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
     let companions = match &files.settings().audit.directory {
-        Some(trail) => Some(companion::start(&files.settings().companions, trail)?),
+        Some(trail) => {
+            let towards = |place| gateway.towards_companion(place);
+            Some(companion::start(&files.settings().companions, trail, towards)?)
+        }
         None => None,
     };
     out.writer.flush()?;
-    let code = watch(gateway, err, &mut |gateway, err| {
+    watch(gateway, err, &mut |gateway, err| {
         for text in companions.iter().flat_map(|told| told.try_iter()) {
             writeln!(err.writer, "caio: {text}")?;
         }
-        for event in events.try_iter() {
-            writeln!(err.writer, "caio: {}", told(&event))?;
-        }
         files.look(gateway, err)
-    });
-    drop(keeper);
-    code
+    })
 }
 
 /// What signs what services are told of callers, where that is wanted.
-fn asserter(settings: &Settings) -> Result<Option<Asserter>, String> {
+pub(super) fn asserter(settings: &Settings) -> Result<Option<Asserter>, String> {
     let Some(assertion) = &settings.assertion else { return Ok(None) };
     let shown = assertion.key.display();
     let pem = std::fs::read(&assertion.key);
     let pem = Zeroizing::new(pem.map_err(|error| format!("{shown}: {error}"))?);
     Asserter::new(assertion, &pem).map(Some).map_err(|what| format!("{shown}: {what}"))
-}
-
-/// Reads what credentials are checked with, and keeps it fresh; what becomes of that comes out of
-/// the receiver.
-fn keep(identities: &Identities) -> io::Result<(Keeper, Receiver<Event>)> {
-    let (sender, events) = channel();
-    let tell: Tell = Arc::new(move |event| {
-        // Nobody listens any more while the process ends.
-        let _ = sender.send(event);
-    });
-    let Identities { providers, keys, stale, .. } = identities;
-    Ok((Keeper::start(providers, keys, stale, &tell)?, events))
-}
-
-fn told(event: &Event) -> String {
-    let name = quoted(&event.identity);
-    match (&event.outcome, event.usable) {
-        (Ok(count), _) => format!("identity {name}: {count} keys"),
-        (Err(why), true) => format!("identity {name} keeps its keys: {why}"),
-        (Err(why), false) => format!("identity {name} has no keys, and is refused: {why}"),
-    }
 }
 
 /// `-c FILE`; `None` where help is asked for.

@@ -4,11 +4,13 @@ use super::address::endpoint;
 use super::hook::HookKind;
 use super::pattern;
 use super::settings::{choice, read_milliseconds, unique};
+use super::tls::{self, ServiceTls};
 use crate::wire::document::{Table, Text};
 use crate::wire::fault::{Faults, quoted};
 use crate::wire::limits::COMPANIONS_MAX;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// Who is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,9 @@ pub struct Companion {
     pub authority: Option<String>,
     /// Where decisions are posted to, over HTTP.
     pub path: String,
-    /// How long it may take for one batch.
+    /// How it is reached over TLS; `None` is plain.
+    pub tls: Option<ServiceTls>,
+    /// How long it may take for one decision, or for one post of several.
     pub timeout_ms: u64,
 }
 
@@ -57,11 +61,15 @@ pub(super) fn read(root: &mut Table<'_>, trail: bool, faults: &mut Faults) -> Ve
         let authority = super::hook::read_authority(&mut table, faults);
         let path = table.string("path", faults);
         let path = path.map_or("/", |text| read_path(text, kind, faults)).to_owned();
+        // Its files are found once it is known where the process file is.
+        let secure = table.table("tls", faults);
+        let tls = secure.map(|table| tls::read_service(table, Path::new(""), faults));
+        let authority = authority.or_else(|| tls.as_ref().and_then(ServiceTls::name));
         let timeout_ms = read_milliseconds(&mut table, "timeout", faults).unwrap_or(TIMEOUT_MS);
         table.finish(faults);
         if let (Some(id), Some(kind), Some(endpoint)) = (id, kind, endpoint) {
             let id = id.value.to_owned();
-            companions.push(Companion { id, kind, endpoint, authority, path, timeout_ms });
+            companions.push(Companion { id, kind, endpoint, authority, path, tls, timeout_ms });
         }
     }
     companions

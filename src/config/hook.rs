@@ -5,6 +5,7 @@ use super::meaning::dotted;
 use super::model::Route;
 use super::pattern;
 use super::settings::{Routing, bytes, choice, read_milliseconds, unique};
+use super::tls::{self, ServiceTls};
 use crate::contract::vocabulary::{Declared, Side, Source, Vocabulary};
 use crate::wire::document::{Item, Table, Text};
 use crate::wire::fault::{Faults, quoted};
@@ -15,6 +16,7 @@ use crate::wire::limits::{
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Hook {
     pub kind: HookKind,
     /// Where it listens; never empty.
     pub endpoints: Vec<SocketAddr>,
+    /// How it is reached over TLS; `None` is plain.
+    pub tls: Option<ServiceTls>,
     /// How long it may take.
     pub timeout_ms: u64,
     /// What `Host` or `:authority` says to it; `None` is the endpoint.
@@ -42,8 +46,9 @@ pub struct Hook {
     /// What is known of the caller from its answer.
     pub facts: Vec<HookFact>,
     /// The fields it may set or take out on the way to the service, `None` for all that are not
-    /// the gateway's own. A credential that the listener withholds is taken out before a hook speaks, as
-    /// by a filter before Envoy's: under its name a hook says its own word, and never the caller's.
+    /// the gateway's own. A credential that the listener withholds is taken out before a hook
+    /// speaks, as by a filter before Envoy's: under its name a hook says its own word, and never
+    /// the caller's.
     pub service_headers: Option<Vec<String>>,
     /// The fields it may set for the caller, likewise.
     pub caller_headers: Option<Vec<String>>,
@@ -216,8 +221,12 @@ fn read_hook<'d>(
     let kind = choice(&mut table, "kind", &kinds, faults).map(|(_, kind)| kind);
     let http = kind == Some(HookKind::Http);
     let endpoints = read_endpoints(&mut table, faults);
+    // Its files are found once it is known where the process file is.
+    let secure = table.table("tls", faults);
+    let tls = secure.map(|table| tls::read_service(table, Path::new(""), faults));
     let timeout_ms = read_timeout(&mut table, faults);
     let authority = read_authority(&mut table, faults);
+    let authority = authority.or_else(|| tls.as_ref().and_then(ServiceTls::name));
     let path_prefix = read_prefix(&mut table, http, faults);
     let mut body_bytes = 0;
     let most = HOOK_BODY_BYTES_MAX as u64;
@@ -243,6 +252,7 @@ fn read_hook<'d>(
         id: id.value.to_owned(),
         kind: kind?,
         endpoints,
+        tls,
         timeout_ms,
         authority,
         path_prefix,

@@ -5,12 +5,14 @@
 //! again and again, because keys change more often than settings.
 
 use super::meaning;
+use super::model::Origin;
 use super::pattern;
+use super::policy::{Obligations, Policies};
 use super::relations::ANONYMOUS;
 use super::settings::{Settings, choice, unique};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{At, Item, Table, Text};
-use crate::wire::fault::{Faults, quoted};
+use crate::wire::fault::{Fault, Faults, quoted};
 use crate::wire::limits::{
     ALIASES_MAX, CLAIM_DEPTH_MAX, CLAIM_ID_BYTES_MAX, IDENTITIES_MAX, TYP_BYTES_MAX,
 };
@@ -589,6 +591,34 @@ fn clash(one: &Identity, two: &Identity) -> bool {
             jwt.header.as_deref() == Some(&key.header)
         }
         (Kind::PeerCertificate, _) | (_, Kind::PeerCertificate) => false,
+    }
+}
+
+/// No rule speaks of the header that the gateway says in who calls: a service would not know whose
+/// word it reads.
+pub(super) fn relate_rules(
+    settings: &Settings,
+    policies: &Policies,
+    origins: &BTreeMap<String, Origin>,
+    faults: &mut Faults,
+) {
+    let Some(assertion) = &settings.assertion else { return };
+    // As origins read it that take `_` for `-`.
+    let plain = |name: &str| name.replace('_', "-");
+    for rule in &policies.rules {
+        let Obligations { set, remove, .. } = &rule.obligations;
+        let mut names = set.iter().map(|(name, _)| name).chain(remove);
+        let Some(at) = origins.get(&rule.id) else { continue };
+        if let Some(name) = names.find(|name| plain(name) == plain(&assertion.header)) {
+            faults.push(Fault {
+                file: at.file.clone(),
+                line: at.line,
+                column: at.column,
+                what: format!("the rule changes {}, which is the assertion's", quoted(name)),
+                mend: "take it out of `set` or `remove`, or give `[assertion]` another header"
+                    .to_owned(),
+            });
+        }
     }
 }
 

@@ -79,6 +79,9 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         .iter_mut()
         .filter_map(|it| it.tls.as_mut())
         .for_each(|tls| tls.resolve(&base));
+    let hooks = settings.hooks.all.iter_mut().map(|hook| &mut hook.tls);
+    let companions = settings.companions.iter_mut().map(|companion| &mut companion.tls);
+    hooks.chain(companions).flatten().for_each(|tls| tls.resolve(&base));
     let includes = root.strings("include", faults);
     let mut set = FileSet {
         reader,
@@ -101,6 +104,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
     let mut relations = set.relations;
     relations.policies.fallback = fallback;
     quota::relate(&settings.quotas, &relations.policies, &relations.origins.rules, faults);
+    identity::relate_rules(&settings, &relations.policies, &relations.origins.rules, faults);
     let digest = Sha256::digest(source.text()).into();
     assemble((digest, settings), vocabulary?, relations)
 }

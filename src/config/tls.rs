@@ -67,7 +67,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// How a service is reached over TLS.
+/// How a service, a hook or a companion is reached over TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceTls {
     /// What it has to show.
@@ -113,6 +113,24 @@ impl ListenerTls {
         self.certificates.iter_mut().for_each(|files| files.resolve(base));
         resolve_all(&mut self.client.ca, base);
         resolve_all(&mut self.client.crl, base);
+    }
+}
+
+impl ServiceTls {
+    /// The DNS name that its certificate has to hold.
+    pub(super) fn name(&self) -> Option<String> {
+        match &self.expected {
+            Expected::Name(name) => Some(name.clone()),
+            Expected::Address | Expected::Spiffe(_) => None,
+        }
+    }
+
+    /// The same.
+    pub(super) fn resolve(&mut self, base: &Path) {
+        if let ServiceCa::Files(files) = &mut self.ca {
+            resolve_all(files, base);
+        }
+        self.identity.iter_mut().for_each(|files| files.resolve(base));
     }
 }
 
@@ -208,7 +226,7 @@ fn read_version(table: &mut Table<'_>, faults: &mut Faults) -> TlsVersion {
     choice(table, "min_version", &choices, faults).map(|(_, version)| version).unwrap_or_default()
 }
 
-/// Reads `tls = { … }` of a service.
+/// Reads `tls = { … }` of a service, a hook or a companion.
 pub(super) fn read_service(mut table: Table<'_>, base: &Path, faults: &mut Faults) -> ServiceTls {
     let name = table.string("name", faults);
     let spiffe = table.string("spiffe", faults);
@@ -221,15 +239,13 @@ pub(super) fn read_service(mut table: Table<'_>, base: &Path, faults: &mut Fault
         (Some(name), None) => read_name(name, faults),
         (None, None) => Expected::Address,
     };
-    let ca = read_service_ca(&mut table, base, faults);
+    let ca = read_service_ca(&mut table, faults);
     let certificate = table.string("certificate", faults);
     let key = table.string("key", faults);
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => {
             let (certificate, key) = (certificate.value.into(), key.value.into());
-            let mut files = CertificateFiles { certificate, key, ocsp: None };
-            files.resolve(base);
-            Some(files)
+            Some(CertificateFiles { certificate, key, ocsp: None })
         }
         (None, None) => None,
         (Some(one), None) | (None, Some(one)) => {
@@ -240,7 +256,9 @@ pub(super) fn read_service(mut table: Table<'_>, base: &Path, faults: &mut Fault
     };
     let min_version = read_version(&mut table, faults);
     table.finish(faults);
-    ServiceTls { expected, ca, identity, min_version }
+    let mut tls = ServiceTls { expected, ca, identity, min_version };
+    tls.resolve(base);
+    tls
 }
 
 fn read_name(text: Text<'_>, faults: &mut Faults) -> Expected {
@@ -273,7 +291,7 @@ fn read_spiffe(text: Text<'_>, faults: &mut Faults) -> Expected {
     Expected::Spiffe(text.value.to_owned())
 }
 
-fn read_service_ca(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> ServiceCa {
+fn read_service_ca(table: &mut Table<'_>, faults: &mut Faults) -> ServiceCa {
     let mend = "write `ca = [\"ca.pem\"]`, or `ca = \"system\"`";
     match table.item("ca") {
         Some(Item::Text(text)) if text.value == "system" => ServiceCa::System,
@@ -284,12 +302,11 @@ fn read_service_ca(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> S
         }
         Some(_) => {
             let before = faults.count();
-            let mut files = read_paths(table, "ca", faults);
+            let files = read_paths(table, "ca", faults);
             if files.is_empty() && faults.count() == before {
                 let place = table.place_of("ca").unwrap_or_else(|| table.place());
                 faults.push(place.fault("a service that nobody could vouch for", mend));
             }
-            resolve_all(&mut files, base);
             ServiceCa::Files(files)
         }
         None => {

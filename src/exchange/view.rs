@@ -92,6 +92,11 @@ impl Inbound for Http1View<'_> {
     }
 
     fn sole(&self, name: &str) -> Field<'_> {
+        let mut nominated = self.head.fields.iter().filter(|field| field.nominated);
+        let named = |of: &[u8]| of.eq_ignore_ascii_case(name.as_bytes());
+        if nominated.any(|field| named(field.name.of(self.buffer))) {
+            return Field::ForOneHop;
+        }
         let mut values = self.values(name);
         Field::of(values.next(), values.next())
     }

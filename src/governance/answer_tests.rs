@@ -22,6 +22,7 @@ pub(crate) fn hook() -> Hook {
         id: "opa".to_owned(),
         kind: HookKind::Grpc,
         endpoints: vec![([127, 0, 0, 1], 1).into()],
+        tls: None,
         timeout_ms: 200,
         authority: None,
         path_prefix: String::new(),

@@ -80,7 +80,7 @@ impl Asserter {
         put("iat", now_s.into());
         put("exp", now_s.saturating_add(settings.lifetime_s).into());
         put("jti", claims.decision.into());
-        put("method", claims.method.name().into());
+        put("method", claims.method.kind().into());
         if !settings.facts.is_empty() {
             let repeated = claims.facts.iter().filter(|(name, _)| settings.facts.contains(name));
             let facts = repeated.map(|(name, value)| (name.clone(), value.as_str().into()));

@@ -38,33 +38,9 @@ pub use order::{Order, Selected, select};
 pub use providers::{Field, Presented, Providers, SourceOf};
 pub use sets::{KeySets, Material};
 
+pub use crate::wire::method::Method;
+
 use std::sync::Arc;
-
-/// How a principal was identified; the numbers are part of records and never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Method {
-    /// By the network it calls from, or as `anonymous`.
-    Network = 0,
-    /// By the certificate of the connection's other end.
-    PeerCertificate = 1,
-    /// By a signed token.
-    Jwt = 2,
-    /// By an API key.
-    ApiKey = 3,
-}
-
-impl Method {
-    /// Its name, as in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::PeerCertificate => "peer_certificate",
-            Self::Jwt => "jwt",
-            Self::ApiKey => "api_key",
-        }
-    }
-}
 
 /// A caller whose credential was found valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +74,9 @@ pub enum IdentityError {
     /// The header of a credential stands more than once: the request is malformed,
     /// `header.invalid`.
     Repeated,
+    /// The header of a credential is named in `Connection`: the request is malformed,
+    /// `header.invalid`, as one is that so names `Authorization`.
+    ForOneHop,
     /// A credential is present and not valid, for this reason: `credential.invalid`.
     Invalid(&'static str),
     /// The token names a key that the key set of this identity does not have: `credential.invalid`,
@@ -114,6 +93,7 @@ impl IdentityError {
         match self {
             Self::Missing => "send a credential that this listener accepts",
             Self::Repeated => "the header of a credential stands more than once",
+            Self::ForOneHop => "the connection field names the header of a credential",
             Self::Invalid(why) => why,
             Self::KeyUnknown(_) => "the token is signed with a key that is not known",
             Self::Unavailable(_) => "what credentials are checked with is not to be had; try again",

@@ -9,7 +9,7 @@ use super::token::Token;
 use super::{Identified, IdentityError, KeySets, Material, Order, Selected, select};
 use crate::config::ANONYMOUS;
 use crate::config::api_keys;
-use crate::config::identity::{Identity, KeySource, Kind};
+use crate::config::identity::{Identity, KeyPlace, KeySource, Kind};
 use crate::contract::vocabulary::Vocabulary;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ pub enum Field<'a> {
     One(&'a [u8]),
     /// It stands there more than once.
     Repeated,
+    /// It stands there, and `Connection` names it as one that ends at the next hop: a proxy in
+    /// front would have taken it out, and so it is neither there nor absent.
+    ForOneHop,
 }
 
 impl<'a> Field<'a> {
@@ -84,6 +87,25 @@ impl Providers {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.identities.is_empty()
+    }
+
+    /// The numbers of those that others have too, defined alike: here and there.
+    pub fn kept_by<'a>(&'a self, others: &'a Self) -> impl Iterator<Item = (u16, u16)> + 'a {
+        let same = self.vocabulary == others.vocabulary;
+        let here = (0..).zip(&self.identities).filter(move |_| same);
+        here.filter_map(|(number, identity)| {
+            let there = others.identities.iter().position(|other| other == identity)?;
+            Some((number, u16::try_from(there).ok()?))
+        })
+    }
+
+    /// The numbers of those that are read from files.
+    pub fn of_files(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..).zip(&self.identities).filter_map(|(number, identity)| match &identity.kind {
+            Kind::Jwt(jwt) => matches!(jwt.keys.place, KeyPlace::File(_)).then_some(number),
+            Kind::ApiKey(_) => Some(number),
+            Kind::PeerCertificate => None,
+        })
     }
 
     /// An identity's name.
@@ -191,6 +213,7 @@ impl Providers {
             Place::ApiKey(identity, header) => match presented.field(header) {
                 Field::Absent => None,
                 Field::Repeated => Some(Err(IdentityError::Repeated)),
+                Field::ForOneHop => Some(Err(IdentityError::ForOneHop)),
                 Field::One(key) => Some(api_key(*identity, key, keys, now_s)),
             },
             Place::Token(issuers, header) => {
@@ -198,6 +221,7 @@ impl Providers {
                 match presented.field(name) {
                     Field::Absent => None,
                     Field::Repeated => Some(Err(IdentityError::Repeated)),
+                    Field::ForOneHop => Some(Err(IdentityError::ForOneHop)),
                     Field::One(text) => Some(match header {
                         Some(_) => self.token(issuers, text, keys, cache, now_s),
                         None => bearer(text)

@@ -72,6 +72,17 @@ impl KeySets {
         next
     }
 
+    /// The same with what `others` have for an identity that is `theirs` there, believed as long.
+    #[must_use]
+    pub fn carried(&self, identity: u16, others: &Self, theirs: u16) -> Self {
+        match others.loaded.get(usize::from(theirs)) {
+            Some(Some(Loaded { material, until_s })) => {
+                self.with(identity, material.clone(), *until_s)
+            }
+            Some(None) | None => self.clone(),
+        }
+    }
+
     /// The same without anything for an identity, whose credentials are then refused.
     #[must_use]
     pub fn without(&self, identity: u16) -> Self {

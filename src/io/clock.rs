@@ -106,7 +106,10 @@ pub fn random_bytes<const N: usize>() -> ([u8; N], bool) {
 /// Wall time in milliseconds since 1970.
 pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    #[cfg(feature = "inject")]
+    let ms = ms.saturating_add_signed(super::inject::clock_ms());
+    ms
 }
 
 /// Waits on the worker's timer; resolution is a millisecond.

@@ -4,7 +4,7 @@
 pub use std::fs::File;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -21,7 +21,7 @@ pub enum Access {
 pub struct Directory {
     path: PathBuf,
     /// Held for as long as the directory is: the lock is on it.
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -36,7 +36,32 @@ impl Directory {
         lock.try_lock().map_err(io::Error::from)?;
         // A start before this one may have ended between making a folder and making it durable.
         sync(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// Whether it still is where it was opened: what is written under its path would lie elsewhere.
+    ///
+    /// # Errors
+    /// When it was moved or taken away.
+    pub fn is_there(&self) -> io::Result<()> {
+        self.is_named("lock", &self.lock)
+    }
+
+    /// Whether a name still is this open file's, so that whoever looks for the name finds the file.
+    ///
+    /// # Errors
+    /// When it is another's or nobody's.
+    pub fn is_named(&self, name: &str, file: &File) -> io::Result<()> {
+        let path = self.path.join(name);
+        let gone = |why: &str| format!("{} is not the file that was opened: {why}", path.display());
+        let there = fs::metadata(&path);
+        let there =
+            there.map_err(|error| io::Error::new(error.kind(), gone(&error.to_string())))?;
+        let own = file.metadata()?;
+        if (there.dev(), there.ino()) == (own.dev(), own.ino()) {
+            return Ok(());
+        }
+        Err(io::Error::other(gone("another stands in its place")))
     }
 
     /// The names in a folder, sorted; none where it is missing.

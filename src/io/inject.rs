@@ -1,7 +1,9 @@
 //! Faults of a disk, made at the place where its answers arrive: io_uring goes past whatever could
-//! stand between a process and its system calls. Only with the feature `inject`, for tests.
+//! stand between a process and its system calls. And a wall clock that is wrong, because the
+//! machine's is everybody's. Only with the feature `inject`, for tests.
 //!
-//! The file that the environment variable `CAIO_INJECT` names is read before each append. A line:
+//! The file that the environment variable `CAIO_INJECT` names is read before each append, and each
+//! time the wall clock is. A line:
 //!
 //! ```text
 //!   write EIO [20%]     the write says so, and half of its bytes are there
@@ -9,6 +11,7 @@
 //!   write delay 500     its answer comes so many milliseconds later
 //!   sync EIO [once]     the sync says so, though the bytes may be durable
 //!   sync lost [once]    the same, and the bytes are gone, as after a crash they would be
+//!   clock -7200         the wall clock is so many seconds ahead; before 1970 it stands still
 //! ```
 //! A name of an error is EIO, ENOSPC, EDQUOT or EROFS. `once` empties the file when it has
 //! happened.
@@ -39,9 +42,7 @@ impl Injector {
         (file, offset, bytes): (&File, u64, &[u8]),
     ) -> io::Result<Ended> {
         let (mut written, mut synced) = ended?;
-        let Some(path) = std::env::var_os("CAIO_INJECT").map(PathBuf::from) else {
-            return Ok((written, synced));
-        };
+        let Some(path) = place() else { return Ok((written, synced)) };
         self.turn += 1;
         let rules = std::fs::read_to_string(&path).unwrap_or_default();
         for rule in rules.lines() {
@@ -81,6 +82,18 @@ impl Injector {
     fn hits(&self, percent: u64) -> bool {
         self.turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 < percent * ((1 << 32) / 100)
     }
+}
+
+fn place() -> Option<PathBuf> {
+    std::env::var_os("CAIO_INJECT").map(PathBuf::from)
+}
+
+/// How many milliseconds the wall clock is to be ahead.
+pub(super) fn clock_ms() -> i64 {
+    let rules = place().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let rule = rules.lines().find_map(|rule| rule.strip_prefix("clock "));
+    let seconds: i64 = rule.and_then(|by| by.trim().parse().ok()).unwrap_or(0);
+    seconds.saturating_mul(1000)
 }
 
 fn code(name: &str) -> i32 {

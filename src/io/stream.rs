@@ -49,13 +49,18 @@ impl Stream {
         TcpStream::connect_addr(address).await.map(Self::new)
     }
 
-    /// Shakes hands as the accepting side; from then on the stream carries what is inside TLS.
+    /// Shakes hands as the accepting side with a peer that has sent this much so far; from then on
+    /// the stream carries what is inside TLS.
     ///
     /// # Errors
     /// Why not. The peer was sent an alert then, and nothing else may be sent.
-    pub async fn secure(&mut self, config: Arc<ServerConfig>) -> Result<Secured, Failure> {
+    pub async fn secure(
+        &mut self,
+        config: Arc<ServerConfig>,
+        received: Vec<u8>,
+    ) -> Result<Secured, Failure> {
         let server = UnbufferedServerConnection::new(config).map_err(Failure::Refused)?;
-        let session = Session::new(Side::Server(server));
+        let session = Session::new(Side::Server(server), received);
         let secured = session.shake_hands(self).await?;
         self.tls = Some(Box::new(session));
         Ok(secured)
@@ -71,7 +76,7 @@ impl Stream {
         name: ServerName<'static>,
     ) -> Result<Secured, Failure> {
         let client = UnbufferedClientConnection::new(config, name).map_err(Failure::Refused)?;
-        let session = Session::new(Side::Client(client));
+        let session = Session::new(Side::Client(client), Vec::new());
         let secured = session.shake_hands(self).await?;
         self.tls = Some(Box::new(session));
         Ok(secured)
@@ -80,6 +85,27 @@ impl Stream {
     /// Its own address, which the peer has connected to.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.inner().local_addr().ok()
+    }
+
+    /// Whether it was secured.
+    pub fn is_secured(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// How often something was received inside TLS, content or not; a number that goes round.
+    pub fn receives(&self) -> u32 {
+        self.tls.as_ref().map_or(0, |session| session.receives())
+    }
+
+    /// Whether nothing waits to be received, not even the peer's end.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = 0_u8;
+        // SAFETY: one byte of room, which outlives the call.
+        let count = unsafe {
+            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+            libc::recv(self.fd(), (&raw mut byte).cast(), 1, flags)
+        };
+        count < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
     /// The descriptor, for deadlines.

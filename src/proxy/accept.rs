@@ -3,6 +3,7 @@
 use super::addresses::Place;
 use super::counters::Handshake;
 use super::secure::Guard;
+use super::shown::Shown;
 use super::worker::Worker;
 use super::{check_service, http1_server, http2_server, preamble};
 use crate::identity::{Identified, IdentityError, certificate};
@@ -12,7 +13,7 @@ use crate::io::deadline::{Overdue, Watch};
 use crate::io::isolate::Isolated;
 use crate::io::listener::Listener;
 use crate::io::stream::Stream;
-use crate::io::tls::{Agreed, Failure, Secured};
+use crate::io::tls::{Agreed, Failure, HELLO_BYTES, Secured, has_begun};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -48,6 +49,26 @@ pub struct Ingress {
     pub peer_certificate: Option<Result<Arc<Identified>, IdentityError>>,
     /// What was agreed on where the connection is secured.
     pub secure: Option<Secured>,
+    /// Whether the certificate that the peer has shown is still good.
+    pub shown: Option<Rc<Shown>>,
+}
+
+impl Ingress {
+    /// A connection of which no more is known than where it is from.
+    pub fn plain(peer: SocketAddr, local: Option<SocketAddr>, listener: usize) -> Self {
+        Self { peer, local, listener, peer_certificate: None, secure: None, shown: None }
+    }
+
+    /// Whether what the caller has shown of itself is still good, so that it may be served.
+    pub fn is_trusted(&self, worker: &Worker) -> bool {
+        let (Some(shown), Some(secure)) = (&self.shown, &self.secure) else { return true };
+        shown.is_good(secure, worker.clock.wall_ms() / 1000)
+    }
+
+    /// How long the caller's own certificate lasts at most.
+    pub fn left_ms(&self, worker: &Worker) -> u64 {
+        self.shown.as_ref().map_or(u64::MAX, |shown| shown.left_ms(worker.clock.wall_ms()))
+    }
 }
 
 /// Accepts on the listener of this place in the settings until it is closed.
@@ -55,10 +76,8 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, place: usize) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (peer_certificate, secure) = (None, None);
                 let local = worker.hooks.as_ref().and_then(|_| stream.local_address());
-                let ingress = Ingress { peer, local, listener: place, peer_certificate, secure };
-                admit(&worker, stream, ingress);
+                admit(&worker, stream, Ingress::plain(peer, local, place));
             }
             Err(_) if worker.asked_to_drain() => return,
             // Out of descriptors or memory: waiting connections stay in the kernel's queue, and
@@ -139,10 +158,11 @@ async fn arrive(
         // Boxed: what a handshake needs, an idle connection does not keep.
         let shaken = Box::pin(shake_hands(&worker, &mut stream, &watch, &guard)).await;
         match shaken {
-            Shaken::Secured(secured) => {
-                let shown = secured.certificate.as_ref();
-                ingress.peer_certificate = shown.map(|shown| certificate(shown).map(Arc::new));
+            Shaken::Secured(secured, shown) => {
+                let own = secured.certificate();
+                ingress.peer_certificate = own.map(|own| certificate(own).map(Arc::new));
                 ingress.secure = Some(secured);
+                ingress.shown = shown.map(Rc::new);
             }
             Shaken::Gone => return None,
             Shaken::Refused => {
@@ -182,31 +202,52 @@ async fn arrive(
 
 /// How a handshake ended.
 enum Shaken {
-    Secured(Secured),
+    Secured(Secured, Option<Shown>),
     /// With an alert.
     Refused,
     /// Without a word.
     Gone,
 }
 
-async fn shake_hands(worker: &Worker, stream: &mut Stream, watch: &Watch, guard: &Guard) -> Shaken {
+async fn shake_hands(
+    worker: &Worker,
+    stream: &mut Stream,
+    watch: &Watch,
+    guard: &Arc<Guard>,
+) -> Shaken {
     let counters = &worker.counters;
+    let until_ms = worker.clock.now_ms() + worker.settings.timeouts.tls_handshake_ms;
+    watch.arm(until_ms, Overdue::StopBoth);
+    // Whoever says nothing keeps its own connection, and no place from those who do.
+    let hello = match hello(stream).await {
+        Ok(hello) => hello,
+        Err(begun) => {
+            counters.handshakes.add(Handshake::Ended, 1);
+            // An end without a byte is a look whether the port is open, unless it took too long.
+            if begun || watch.fired() {
+                worker.lane.refused();
+            }
+            return Shaken::Gone;
+        }
+    };
     let most = worker.settings.limits.tls_handshakes_per_worker_max as u64;
     if counters.handshakes_open.get() >= most {
         counters.handshakes.add(Handshake::Shed, 1);
+        worker.lane.refused();
         return Shaken::Gone;
     }
     let place = Shaking::begin(worker);
-    let until_ms = worker.clock.now_ms() + worker.settings.timeouts.tls_handshake_ms;
-    watch.arm(until_ms, Overdue::StopBoth);
-    let shaken = stream.secure(guard.config()).await;
+    let listening = guard.current();
+    let shaken = stream.secure(listening.config(), hello).await;
     drop(place);
     match shaken {
         Ok(secured) => {
             let how = if secured.resumed { Handshake::Resumed } else { Handshake::Full };
             counters.handshakes.add(how, 1);
+            let now_s = worker.clock.wall_ms() / 1000;
+            let shown = Shown::new(guard, &listening, &secured, now_s);
             let asks_for_certificates = guard.asks_for_certificates();
-            Shaken::Secured(Secured { asks_for_certificates, ..secured })
+            Shaken::Secured(Secured { asks_for_certificates, ..secured }, shown)
         }
         Err(Failure::Refused(_)) => {
             counters.handshakes.add(Handshake::Refused, 1);
@@ -215,9 +256,24 @@ async fn shake_hands(worker: &Worker, stream: &mut Stream, watch: &Watch, guard:
         }
         Err(Failure::Ended(_)) => {
             counters.handshakes.add(Handshake::Ended, 1);
+            worker.lane.refused();
             Shaken::Gone
         }
     }
+}
+
+/// The beginning of what the caller sends, once there is something to do for it; where it ends
+/// before, whether it had begun.
+async fn hello(stream: &Stream) -> Result<Vec<u8>, bool> {
+    let mut received = Vec::with_capacity(HELLO_BYTES);
+    while !has_begun(&received) {
+        let (result, back) = stream.receive(received).await;
+        received = back;
+        if !matches!(result, Ok(1..)) {
+            return Err(!received.is_empty());
+        }
+    }
+    Ok(received)
 }
 
 /// A handshake in progress, counted until dropped, however it ends.

@@ -13,6 +13,7 @@ use super::landscape::Landscape;
 use super::limits::Taken;
 use super::meters::Running;
 use super::pool::Connection;
+use super::shown::UNTRUSTED;
 use super::worker::Worker;
 use crate::audit::asked::Asked;
 use crate::audit::lane::{Keeping, LaneFull, Recorded};
@@ -32,12 +33,13 @@ use crate::exchange::view::Inbound;
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
-use crate::identity::{Claims, Method as Known};
+use crate::identity::Claims;
 use crate::snapshot::ServiceId;
 use crate::snapshot::policy::{By, RuleKind, Ruling};
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
 use crate::wire::grpc::is_grpc;
+use crate::wire::method::Method as Known;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use std::cell::OnceCell;
@@ -176,11 +178,12 @@ impl Opening {
         let peer = ingress.peer.ip();
         let trusted = &worker.settings.forwarding.trusted_proxies;
         let sender = if trusted.is_empty() { Sender::Untrusted } else { worker.sender(peer) };
+        let landscape = worker.landscape();
         Self {
             ingress: Rc::clone(ingress),
-            landscape: worker.landscape(),
             caller: None,
-            amendments: worker.identities().1.amendments(ingress.listener),
+            amendments: landscape.identifier.amendments(ingress.listener),
+            landscape,
             additions: worker.additions.take(),
             arrival: Arrival {
                 peer,
@@ -280,6 +283,7 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     if landscape.version != opening.landscape.version {
         // Whom a caller stands for is said by the landscape, and so are quotas.
         opening.caller = None;
+        opening.amendments = landscape.identifier.amendments(opening.ingress.listener);
         if let Some(taken) = &mut opening.taken {
             taken.ask_again();
         }
@@ -371,7 +375,7 @@ pub fn begin(
         }
     }
     let mut amendments = chosen.amendments;
-    if let (Some(asserter), Some(caller)) = (&worker.identities().0.asserter, &opening.caller) {
+    if let (Some(asserter), Some(caller)) = (&landscape.identities.asserter, &opening.caller) {
         let mut decision = Vec::new();
         recorded.push_id(&mut decision);
         let claims = Claims {
@@ -461,12 +465,7 @@ fn describe<'s>(
         rendezvous: key.map_or(0, |key| key.rendezvous),
         service: number(key.map(|key| key.service.0)),
         parent: opening.before.as_ref().map_or(record::NO_PARENT, |before| before.sequence),
-        method: match opening.caller.as_ref().map(|caller| caller.method) {
-            None | Some(Known::Network) => record::Method::Network,
-            Some(Known::PeerCertificate) => record::Method::PeerCertificate,
-            Some(Known::Jwt) => record::Method::Jwt,
-            Some(Known::ApiKey) => record::Method::ApiKey,
-        },
+        method: opening.caller.as_ref().map_or(Known::Network, |caller| caller.method),
         rule: record::rule_code(denial.map_or(ruling.rule, |denial| denial.rule)),
         shadow: record::rule_code(ruling.shadow),
         quota: number(refused.and_then(|refusal| refusal.quota).map(u32::from)),
@@ -492,6 +491,11 @@ struct Chosen {
 fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), Refusal> {
     if worker.is_short_of_memory() {
         return Err(Refusal::new(Reason::MemoryShort, "try again in a moment"));
+    }
+    if !ingress.is_trusted(worker) {
+        // Not 421, which says that the same would do on another connection, nor a bare close, which
+        // leaves no record and has the request made again.
+        return Err(Refusal::new(Reason::CredentialInvalid, UNTRUSTED));
     }
     if view.method() == "TRACE" {
         // It would echo what the gateway adds (RFC 9110 9.3.8).

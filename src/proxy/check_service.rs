@@ -5,6 +5,7 @@ use super::accept::Ingress;
 use super::call::{self, Opening};
 use super::http2_view::Http2Head;
 use super::pieces::{Frames, Http2Sink, Source};
+use super::shown::UNTRUSTED;
 use super::worker::Worker;
 use crate::config::settings::Serves;
 use crate::exchange::amendments::Amendments;
@@ -36,6 +37,8 @@ const GATEWAYS_OWN: KindSet = KindSet::of(&[
 const INVALID_ARGUMENT: u16 = 3;
 /// gRPC's status `UNIMPLEMENTED`.
 const UNIMPLEMENTED: u16 = 12;
+/// gRPC's status `UNAUTHENTICATED`.
+const UNAUTHENTICATED: u16 = 16;
 
 /// Whether the listener serves this and nothing else.
 pub(super) fn is_served(worker: &Worker, ingress: &Ingress) -> bool {
@@ -52,6 +55,9 @@ pub(super) async fn answer(
     respond: &mut SendResponse<Bytes>,
     frames: Frames,
 ) -> bool {
+    if !ingress.is_trusted(worker) {
+        return refuse(worker, respond, UNAUTHENTICATED, UNTRUSTED);
+    }
     if head.path() != CHECK || head.method() != "POST" {
         return refuse(worker, respond, UNIMPLEMENTED, "only Authorization/Check is served here");
     }
@@ -111,8 +117,7 @@ async fn judge(worker: &Rc<Worker>, ingress: &Ingress, asked: verdict::CheckRequ
     };
     // Who calls is whoever the description says, and not who describes: what that one has shown of
     // itself speaks for nobody else.
-    let (peer, local, listener) = (view.peer, view.local, ingress.listener);
-    let described = Ingress { peer, local, listener, peer_certificate: None, secure: None };
+    let described = Ingress::plain(view.peer, view.local, ingress.listener);
     let mut opening = Opening::new(worker, &Rc::new(described), view.version);
     let body = view.body.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
     if call::hooked(worker, &mut opening, &view).is_some() {

@@ -3,11 +3,10 @@
 use super::accept;
 use super::counters::Counters;
 use super::durable::Durability;
-use super::identify::Identities;
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
-use super::secure::{Security, Stamps, warnings};
+use super::secure::{Security, Stamps, Towards, warnings};
 use super::trail::{LaneEnd, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
@@ -44,8 +43,6 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// The process's number in the trail, where one is written.
     pub boot: Option<u64>,
-    /// What callers are known by.
-    pub identities: Identities,
     /// How services stand, as far as they are watched.
     pub watched: Watched,
 }
@@ -126,7 +123,6 @@ impl Gateway {
         settings: Settings,
         process_file: [u8; 32],
         mut published: Published,
-        identities: Identities,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
@@ -153,7 +149,6 @@ impl Gateway {
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
-            identities,
             watched: Watched::default(),
         });
         let (metered, meters) = channel();
@@ -274,6 +269,11 @@ impl Gateway {
     pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
         let upstreams = self.published().upstreams;
         self.shared.security.refresh(&upstreams, &mut self.stamps.borrow_mut(), all)
+    }
+
+    /// How the companion at this place in the settings is reached, where that is over TLS.
+    pub fn towards_companion(&self, place: usize) -> Option<Arc<Towards>> {
+        self.shared.security.companion(place)
     }
 
     /// One line for each certificate that expires soon, or has.

@@ -8,20 +8,19 @@
 
 use super::http2_client::{self, Ticket};
 use super::pool::{Connection, Endpoint, HEAD_ROOM, Pool};
+use super::unary::{self, Called, NoAnswer, nonsense};
 use super::worker::Worker;
 use crate::config::hook::Hook;
-use crate::governance::question::{CHECK, Question};
+use crate::governance::question::Question;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::Method;
 use crate::http1::response::{self, ResponseHead};
 use crate::http1::{Cursor, Parsed};
 use crate::io::clock::within_ms;
 use crate::io::deadline::Overdue;
-use crate::wire::grpc::{is_grpc, push_timeout};
 use crate::wire::limits::HOOK_ANSWER_BYTES_MAX;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use http::{HeaderValue, Request, Uri, header};
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -32,17 +31,6 @@ pub struct HookCall<'a> {
     question: Question,
 }
 
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
-    /// It took too long.
-    Silent,
-    /// It cannot be reached, or the connection ended.
-    Gone,
-    /// What came is no answer; for the operator.
-    Nonsense(String),
-}
-
 /// A whole answer over HTTP.
 pub struct HttpAnswer {
     /// Its status.
@@ -51,10 +39,6 @@ pub struct HttpAnswer {
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// Its body.
     pub body: Vec<u8>,
-}
-
-fn nonsense<T>(what: &str) -> Result<T, NoAnswer> {
-    Err(NoAnswer::Nonsense(what.to_owned()))
 }
 
 impl<'a> HookCall<'a> {
@@ -76,7 +60,8 @@ impl<'a> HookCall<'a> {
         let sent = within_ms(limit, self.unary(worker, endpoint)).await;
         let (response, ticket) = sent.unwrap_or(Err(NoAnswer::Silent))?;
         let left = limit.saturating_sub(worker.clock.now_ms().saturating_sub(begun_ms)).max(1);
-        let answered = within_ms(left, receive(response)).await.unwrap_or(Err(NoAnswer::Silent));
+        let answered =
+            within_ms(left, unary::receive(response)).await.unwrap_or(Err(NoAnswer::Silent));
         if matches!(answered, Err(NoAnswer::Gone | NoAnswer::Silent)) {
             // It may be dead without a word: the next question goes by another connection.
             ticket.retire();
@@ -89,7 +74,9 @@ impl<'a> HookCall<'a> {
         worker: &Rc<Worker>,
         endpoint: &Rc<Endpoint>,
     ) -> Result<(ResponseFuture, Ticket), NoAnswer> {
-        let request = self.grpc_head(endpoint)?;
+        let (authority, timeout_ms) = (self.authority(endpoint), self.hook.timeout_ms);
+        let secure = endpoint.is_secure();
+        let request = unary::head(Called { authority: &authority, secure, timeout_ms })?;
         let mut refused = false;
         loop {
             let ticket = http2_client::ticket(worker, endpoint).await;
@@ -100,7 +87,7 @@ impl<'a> HookCall<'a> {
             match sent {
                 Ok((response, mut stream)) => {
                     let question = Bytes::from(self.question.into_bytes());
-                    send_all(&mut stream, question).await?;
+                    unary::send_all(&mut stream, question).await?;
                     return Ok((response, ticket));
                 }
                 // It is going away, and has not begun with this: one more connection is tried.
@@ -111,24 +98,6 @@ impl<'a> HookCall<'a> {
                 Err(_) => return Err(NoAnswer::Gone),
             }
         }
-    }
-
-    fn grpc_head(&self, endpoint: &Endpoint) -> Result<Request<()>, NoAnswer> {
-        let authority = self.authority(endpoint);
-        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(CHECK).build();
-        let Ok(uri) = uri else { return nonsense("its authority cannot be sent") };
-        let mut request = Request::new(());
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        let mut timeout = Vec::new();
-        push_timeout(&mut timeout, self.hook.timeout_ms.saturating_mul(1_000_000));
-        if let Ok(value) = HeaderValue::from_bytes(&timeout) {
-            headers.insert("grpc-timeout", value);
-        }
-        Ok(request)
     }
 
     fn authority(&self, endpoint: &Endpoint) -> String {
@@ -164,57 +133,6 @@ impl<'a> HookCall<'a> {
     }
 }
 
-async fn send_all(stream: &mut h2::SendStream<Bytes>, mut bytes: Bytes) -> Result<(), NoAnswer> {
-    while !bytes.is_empty() {
-        stream.reserve_capacity(bytes.len());
-        let room = match stream.capacity() {
-            0 => poll_fn(|cx| stream.poll_capacity(cx)).await,
-            room => Some(Ok(room)),
-        };
-        let Some(Ok(room)) = room else { return Err(NoAnswer::Gone) };
-        let part = bytes.split_to(room.min(bytes.len()));
-        let last = bytes.is_empty();
-        stream.send_data(part, last).map_err(|_| NoAnswer::Gone)?;
-    }
-    Ok(())
-}
-
-async fn receive(response: h2::client::ResponseFuture) -> Result<Bytes, NoAnswer> {
-    let (head, mut body) = response.await.map_err(|_| NoAnswer::Gone)?.into_parts();
-    let typed = head.headers.get(header::CONTENT_TYPE);
-    if head.status != http::StatusCode::OK || !typed.is_some_and(|it| is_grpc(it.as_bytes())) {
-        return nonsense("it does not speak gRPC");
-    }
-    if let Some(status) = head.headers.get("grpc-status") {
-        // Trailers only: there is no message.
-        return Err(failed(status));
-    }
-    let encoding = head.headers.get("grpc-encoding");
-    if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
-        return nonsense("its answer is compressed, and nobody asked for that");
-    }
-    let mut message = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data.map_err(|_| NoAnswer::Gone)?;
-        message.extend_from_slice(&data);
-        let _ = body.flow_control().release_capacity(data.len());
-        if message.len() > HOOK_ANSWER_BYTES_MAX {
-            return nonsense("its answer is too large");
-        }
-    }
-    let trailers = body.trailers().await.map_err(|_| NoAnswer::Gone)?;
-    match trailers.as_ref().and_then(|trailers| trailers.get("grpc-status")) {
-        Some(status) if status.as_bytes() == b"0" => Ok(message.into()),
-        Some(status) => Err(failed(status)),
-        None => nonsense("its answer ends without a status"),
-    }
-}
-
-fn failed(status: &HeaderValue) -> NoAnswer {
-    let status = status.to_str().unwrap_or("?");
-    NoAnswer::Nonsense(format!("it failed with the gRPC status {status}"))
-}
-
 /// One question and its answer on a connection, which is put back if it may be used again.
 async fn exchange(
     worker: &Rc<Worker>,
@@ -246,7 +164,7 @@ async fn exchange(
             Ok(answer)
         }
         Ok((answer, false)) => Ok(answer),
-        Err(NoAnswer::Gone) if late => Err(NoAnswer::Silent),
+        Err(_) if late => Err(NoAnswer::Silent),
         Err(why) => Err(why),
     }
 }
@@ -282,7 +200,7 @@ async fn answer(
         }
         let (back, ended) = more(connection, buffer).await?;
         if ended {
-            return Err(NoAnswer::Gone);
+            return nonsense(BROKEN_OFF);
         }
         buffer = back;
     }
@@ -318,7 +236,7 @@ async fn answer(
                     break;
                 }
                 if ended {
-                    return Err(NoAnswer::Gone);
+                    return nonsense(BROKEN_OFF);
                 }
             }
         }
@@ -339,6 +257,10 @@ async fn more(connection: &Connection, mut buffer: Vec<u8>) -> Result<(Vec<u8>, 
     match result {
         Ok(1..) => Ok((buffer, false)),
         Ok(0) => Ok((buffer, true)),
-        Err(_) => Err(NoAnswer::Gone),
+        Err(_) => nonsense(BROKEN_OFF),
     }
 }
+
+/// Said of a hook that began to answer. It was there and is not asked again, as one may be that had
+/// closed its connection before.
+const BROKEN_OFF: &str = "its answer breaks off";

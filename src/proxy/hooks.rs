@@ -5,8 +5,10 @@
 //!                              first refusal ends it ─▶ Governed ─▶ call::begin, which records it
 //! ```
 
-use super::hook_call::{HookCall, NoAnswer};
+use super::hook_call::HookCall;
 use super::pool::{Endpoint, Pool, PoolLimits};
+use super::secure::{Security, Towards};
+use super::unary::NoAnswer;
 use super::worker::Worker;
 use crate::audit::asked::{Asked, Came};
 use crate::config::hook::{Hook, HookKind, OnFailure};
@@ -26,6 +28,7 @@ use crate::snapshot::{RouteId, Snapshot};
 use crate::wire::limits::{HOOK_CACHED_BYTES_MAX, HOOK_CALLS_MAX};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The hooks of one worker.
 pub struct Hooks {
@@ -35,6 +38,8 @@ pub struct Hooks {
 
 /// What a worker remembers of one hook.
 struct State {
+    /// How it is reached over TLS; `None` is plain.
+    towards: Option<Arc<Towards>>,
     cache: RefCell<Cache>,
     breaker: RefCell<Breaker>,
     turn: Cell<usize>,
@@ -53,10 +58,11 @@ impl Drop for InFlight<'_> {
 
 impl Hooks {
     /// The hooks of these settings; `None` where there are none.
-    pub fn new(settings: &Settings) -> Option<Self> {
+    pub fn new(settings: &Settings, security: &Security) -> Option<Self> {
         let hooks = &settings.hooks.all;
         let slowest = hooks.iter().map(|hook| hook.timeout_ms).max()?;
-        let states = hooks.iter().map(|_| State {
+        let states = (0..hooks.len()).map(|place| State {
+            towards: security.hook(place),
             cache: RefCell::default(),
             breaker: RefCell::default(),
             turn: Cell::new(0),
@@ -95,7 +101,7 @@ impl State {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let address = hook.endpoints.get(turn % hook.endpoints.len().max(1))?;
-        Some(pool.endpoint(*address, None))
+        Some(pool.endpoint(*address, self.towards.as_ref()))
     }
 }
 
@@ -354,10 +360,11 @@ mod tests {
     #[test]
     fn one_hook_whose_calls_all_wait_takes_no_place_of_another() {
         let mut settings = Settings::default();
-        assert!(Hooks::new(&settings).is_none(), "there are none");
+        let security = Security::read(&settings).unwrap();
+        assert!(Hooks::new(&settings, &security).is_none(), "there are none");
         settings.hooks.all =
             ["slow", "quick"].map(|id| Hook { id: id.to_owned(), ..hook() }).into();
-        let hooks = Hooks::new(&settings).unwrap();
+        let hooks = Hooks::new(&settings, &security).unwrap();
         let (slow, quick) = (hooks.state(0).unwrap(), hooks.state(1).unwrap());
         let mut waiting: Vec<_> = (0..HOOK_CALLS_MAX).map(|_| slow.enter().unwrap()).collect();
         assert!(slow.enter().is_none(), "it has all its places taken");

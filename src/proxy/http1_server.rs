@@ -35,7 +35,12 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
                 input = bytes;
                 head
             }
-            NextHead::End => break,
+            NextHead::End => {
+                if downstream.stream.is_secured() {
+                    Box::pin(part(&worker, &downstream)).await;
+                }
+                break;
+            }
             NextHead::Refuse(refusal) => {
                 worker.counters.requests.add(1);
                 Box::pin(reply::http1(&worker, &downstream, None, &refusal, After::Close)).await;
@@ -123,7 +128,8 @@ async fn next_head(
                 return NextHead::End;
             }
             if keeping {
-                let until = worker.clock.now_ms() + timeouts.idle_client_ms;
+                let wait_ms = timeouts.idle_client_ms.min(downstream.ingress.left_ms(worker));
+                let until = worker.clock.now_ms() + wait_ms;
                 downstream.watch.arm(until, Overdue::StopReceiving);
             }
             downstream.watch.idle(true);
@@ -153,7 +159,8 @@ async fn exchange(
     last: bool,
 ) -> Ended {
     downstream.watch.disarm();
-    let keep = head.keep_alive && !last && !worker.draining();
+    let trusted = downstream.ingress.is_trusted(worker);
+    let keep = head.keep_alive && !last && !worker.draining() && trusted;
     if head.method == Method::Options && head.path(&input) == b"*" && head.framing == Framing::None
     {
         return Box::pin(options(worker, downstream, head, input, keep)).await;
@@ -334,6 +341,15 @@ pub fn refusal_of(fault: Malformed) -> Refusal {
         (Family::Method, _) => Reason::MethodRefused,
     };
     Refusal::new(reason, fault.what())
+}
+
+/// Tells a peer that nothing follows: inside TLS an end that nobody announced may have been made by
+/// whoever sits between (RFC 8446 6.1).
+async fn part(worker: &Worker, downstream: &Downstream) {
+    let until = worker.clock.now_ms() + LINGER_MS;
+    downstream.watch.reset();
+    downstream.watch.arm(until, Overdue::StopBoth);
+    downstream.stream.finish().await;
 }
 
 /// Closes so that the peer can read what was sent: a close with unread bytes would be a reset.

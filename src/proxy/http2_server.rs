@@ -198,15 +198,17 @@ async fn drive(
     let mut served: u64 = 0;
     let watch = &downstream.watch;
     watch.idle(true);
-    let mut until_ms = rearm(connection, watch, worker.settings.timeouts.idle_client_ms);
+    let idle_ms = worker.settings.timeouts.idle_client_ms;
+    let mut until_ms = rearm(connection, watch, idle_ms.min(connection.ingress.left_ms(worker)));
     loop {
         match next(connection, watch, http2, until_ms).await {
             Next::Stream(request, respond) => {
                 served += 1;
                 spawn(connection, request, respond);
-                if served >= worker.settings.limits.requests_per_connection_max
-                    && stage == Stage::Open
-                {
+                let most = worker.settings.limits.requests_per_connection_max;
+                // The stream itself is refused, and so is each that comes before its end is known.
+                let trusted = connection.ingress.is_trusted(worker);
+                if (served >= most || !trusted) && stage == Stage::Open {
                     stage = Stage::Leaving;
                     http2.graceful_shutdown();
                 }
@@ -221,9 +223,18 @@ async fn drive(
             }
             Next::Overdue if stage == Stage::Cut => return,
             Next::Overdue => {
+                if stage == Stage::Open && !connection.ingress.is_trusted(worker) {
+                    stage = Stage::Leaving;
+                    http2.graceful_shutdown();
+                }
                 let quiet_ms = connection.quiet_until_ms();
                 if !worker.draining() && quiet_ms > worker.clock.now_ms() {
-                    until_ms = rearm(connection, watch, quiet_ms - worker.clock.now_ms());
+                    let left_ms = match stage {
+                        Stage::Open => connection.ingress.left_ms(worker),
+                        Stage::Leaving | Stage::Last | Stage::Cut => u64::MAX,
+                    };
+                    let wait_ms = left_ms.min(quiet_ms - worker.clock.now_ms());
+                    until_ms = rearm(connection, watch, wait_ms);
                     continue;
                 }
                 if stage == Stage::Last {
@@ -246,7 +257,8 @@ async fn drive(
 enum Stage {
     /// It takes streams.
     Open,
-    /// It has served its share; the streams it has run to their ends.
+    /// It has served its share, or who it is of is not trusted any more; the streams it has run to
+    /// their ends.
     Leaving,
     /// It idles or the process drains: what is left has the time of a drain.
     Last,

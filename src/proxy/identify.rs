@@ -43,7 +43,7 @@ pub struct Identities {
     /// By listener, the headers of credentials that do not go on to services.
     pub withheld: Vec<Vec<String>>,
     /// What signs what services are told of callers, where that is wanted.
-    pub asserter: Option<Asserter>,
+    pub asserter: Option<Arc<Asserter>>,
     /// What credentials are checked with, kept fresh by a thread of its own.
     pub keys: Arc<Publication<KeySets>>,
     /// Identities whose keys are worth reading again, as bits: a token named one that is not known.
@@ -52,7 +52,11 @@ pub struct Identities {
 
 impl Identities {
     /// Those of the settings; nothing is known of their keys yet.
-    pub fn new(settings: &Settings, vocabulary: &Vocabulary, asserter: Option<Asserter>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        vocabulary: &Vocabulary,
+        asserter: Option<Arc<Asserter>>,
+    ) -> Self {
         let providers = Providers::new(&settings.identities, vocabulary);
         let listeners = settings.listeners.iter();
         let orders: Vec<Order> = listeners.map(|it| providers.order(&it.identify)).collect();
@@ -60,6 +64,24 @@ impl Identities {
         let keys = KeySets::empty(providers.len());
         let keys = Arc::new(Publication::new(1, keys));
         Self { providers, orders, withheld, asserter, keys, stale: Arc::default() }
+    }
+
+    /// Those of other settings, with the keys of identities that are as they were.
+    pub fn followed_by(&self, settings: &Settings, vocabulary: &Vocabulary) -> Self {
+        let next = Self::new(settings, vocabulary, self.asserter.clone());
+        let before = &self.keys.current().value;
+        let known = self.providers.kept_by(&next.providers);
+        let keys = known.fold(KeySets::empty(next.providers.len()), |keys, (old, new)| {
+            keys.carried(new, before, old)
+        });
+        Self { keys: Arc::new(Publication::new(1, keys)), ..next }
+    }
+
+    /// The first of the identities whose file of keys was not to be read.
+    pub fn unread(&self) -> Option<&str> {
+        let keys = self.keys.current();
+        let mut unread = self.providers.of_files().filter(|it| keys.value.until_s(*it).is_none());
+        unread.find_map(|identity| self.providers.name(identity))
     }
 }
 
@@ -155,7 +177,7 @@ pub fn identify(
     ingress: &Ingress,
     view: &impl Inbound,
 ) -> Result<Caller, Refusal> {
-    let (identities, identifier) = worker.identities();
+    let Landscape { identities, identifier, .. } = landscape;
     let order = identities.orders.get(ingress.listener);
     let Some(order) = order else {
         return Err(Refusal::new(Reason::Internal, "the listener takes nobody"));
@@ -193,7 +215,7 @@ fn by_address(worker: &Worker, landscape: &Landscape, ingress: &Ingress) -> Call
 fn refusal(identities: &Identities, error: IdentityError) -> Refusal {
     let reason = match error {
         IdentityError::Missing => Reason::CredentialMissing,
-        IdentityError::Repeated => Reason::HeaderInvalid,
+        IdentityError::Repeated | IdentityError::ForOneHop => Reason::HeaderInvalid,
         IdentityError::Invalid(_) => Reason::CredentialInvalid,
         IdentityError::KeyUnknown(identity) => {
             // Whoever keeps the keys looks at it when it may: a flood of such tokens is one bit.

@@ -1,11 +1,13 @@
 //! The landscape a worker has adopted: contracts and rules, load and health, under one version.
 
+use super::identify::{Identifier, Identities};
 use super::limits::{Quotas, SharedQuotas};
 use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::unknown;
 use crate::io::publication::Numbered;
 use crate::snapshot::{ServiceEntry, Snapshot};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What is published to all workers at once.
@@ -19,6 +21,16 @@ pub struct Published {
     pub upstreams: Arc<Upstreams>,
     /// What workers count of its quotas together.
     pub quotas: Arc<SharedQuotas>,
+    /// What callers are known by.
+    pub identities: Arc<Identities>,
+}
+
+/// What is a worker's own of a landscape.
+pub struct Own {
+    /// Its part of the quotas.
+    pub quotas: Quotas,
+    /// What it remembers of callers.
+    pub identifier: Rc<Identifier>,
 }
 
 impl Published {
@@ -46,15 +58,19 @@ pub struct Landscape {
     pub upstreams: Arc<Upstreams>,
     /// How many calls there may be.
     pub quotas: Quotas,
+    /// What callers are known by.
+    pub identities: Arc<Identities>,
+    /// What the worker remembers of callers.
+    pub identifier: Rc<Identifier>,
     /// The version under which it was published.
     pub version: u64,
     suffix: Vec<u8>,
 }
 
 impl Landscape {
-    /// Takes hold of what is published, with the worker's part of its quotas, in the process of
-    /// this number in the trail.
-    pub fn adopt(newest: &Numbered<Published>, quotas: Quotas, boot: Option<u64>) -> Self {
+    /// Takes hold of what is published, with what is the worker's own of it, in the process of this
+    /// number in the trail.
+    pub fn adopt(newest: &Numbered<Published>, own: Own, boot: Option<u64>) -> Self {
         let Numbered { number: version, value: published } = newest;
         let digest = published.snapshot.digest_text();
         let short = digest.get(..DIGEST_DIGITS).unwrap_or(&digest);
@@ -64,7 +80,9 @@ impl Landscape {
             snapshot: Arc::clone(&published.snapshot),
             epoch: Arc::clone(&published.epoch),
             upstreams: Arc::clone(&published.upstreams),
-            quotas,
+            quotas: own.quotas,
+            identities: Arc::clone(&published.identities),
+            identifier: own.identifier,
             version: *version,
         }
     }

@@ -10,7 +10,7 @@ use super::secure::Towards;
 use super::worker::Worker;
 use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
-use crate::io::deadline::{Deadlines, Kept, TICK_MS, Watch};
+use crate::io::deadline::{Deadlines, Kept, Overdue, TICK_MS, Watch};
 use crate::io::stream::{Receiving, Stream, is_waiting};
 use crate::wire::limits::{
     CROWD_MIN, RELEASED_SPARE, STALLED_IN_CROWD_MS, STALLED_MS, WAITING_PER_ENDPOINT_MAX,
@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Poll, Waker};
 
 /// What bounds a pool; from the settings.
@@ -48,6 +49,9 @@ pub struct Pool {
     limits: PoolLimits,
 }
 
+/// Of all pools of all workers together: a worker has more than one, and one table of deadlines.
+static NUMBERS: AtomicU32 = AtomicU32::new(0);
+
 /// One address of a service.
 pub struct Endpoint {
     /// Where it listens.
@@ -69,7 +73,41 @@ pub struct Endpoint {
 struct Idle {
     connection: Connection,
     since_ms: u64,
+    /// What had been received by then.
+    receives: u32,
 }
+
+impl Idle {
+    /// Whether an exchange may still have it. Records that are no content, such as tickets, take up
+    /// the receive that waits, and the next one was begun only just now: then the socket itself is
+    /// asked whether the service has ended.
+    fn is_good(&mut self, now_ms: u64, idle_ms: u64) -> bool {
+        let connection = &mut self.connection;
+        let waits = connection.ahead.get_mut().as_mut().is_some_and(is_waiting);
+        let receives = connection.stream.receives();
+        let heard = std::mem::replace(&mut self.receives, receives) != receives;
+        waits
+            && now_ms.saturating_sub(self.since_ms) < idle_ms
+            && (!heard || connection.stream.is_quiet())
+    }
+
+    /// Lets go of it. Over TLS the service is told that nothing follows (RFC 8446 6.1).
+    fn part(self, now_ms: u64) {
+        let connection = self.connection;
+        if !connection.endpoint().is_secure() || !connection.stream.is_secured() {
+            return;
+        }
+        connection.watch.arm(now_ms.saturating_add(GOODBYE_MS), Overdue::StopBoth);
+        monoio::spawn(async move {
+            // Whole: its place is free when it is closed.
+            let connection = connection;
+            connection.stream.finish().await;
+        });
+    }
+}
+
+/// For the last record of a connection that is let go of.
+const GOODBYE_MS: u64 = 1_000;
 
 /// An HTTP/1.1 connection to a service, checked out for one exchange.
 pub struct Connection {
@@ -106,13 +144,12 @@ impl Pool {
     /// The endpoint at `address`, reached so.
     pub fn endpoint(&self, address: SocketAddr, towards: Option<&Arc<Towards>>) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
-        let number = Kept(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
         let key = (address, towards.map_or(0, |towards| towards.number));
         Rc::clone(endpoints.entry(key).or_insert_with(|| {
             Rc::new(Endpoint {
                 address,
                 towards: towards.cloned(),
-                number,
+                number: Kept(NUMBERS.fetch_add(1, Ordering::Relaxed)),
                 idle: RefCell::default(),
                 open: Cell::new(0),
                 line: Line::default(),
@@ -128,11 +165,11 @@ impl Pool {
     /// which must never become the answer to another request.
     pub fn idle(&self, endpoint: &Endpoint, now_ms: u64) -> Option<Connection> {
         loop {
-            let Idle { mut connection, since_ms } = endpoint.idle.borrow_mut().pop()?;
-            let waits = connection.ahead.get_mut().as_mut().is_some_and(is_waiting);
-            if waits && now_ms.saturating_sub(since_ms) < self.limits.idle_ms {
-                return Some(connection);
+            let mut idle = endpoint.idle.borrow_mut().pop()?;
+            if idle.is_good(now_ms, self.limits.idle_ms) {
+                return Some(idle.connection);
             }
+            idle.part(now_ms);
         }
     }
 
@@ -219,13 +256,14 @@ impl Pool {
         }
     }
 
-    /// Closes what has idled too long; called now and then.
+    /// Closes what has idled too long or was ended by its service; called now and then.
     pub fn prune(&self, now_ms: u64) {
+        let idle_ms = self.limits.idle_ms;
         for endpoint in self.endpoints.borrow().values() {
-            endpoint
-                .idle
-                .borrow_mut()
-                .retain(|idle| now_ms.saturating_sub(idle.since_ms) < self.limits.idle_ms);
+            let over = |idle: &mut Idle| !idle.is_good(now_ms, idle_ms);
+            // Let go of outside the borrow: each gives its place to who waits for one.
+            let over: Vec<Idle> = endpoint.idle.borrow_mut().extract_if(.., over).collect();
+            over.into_iter().for_each(|idle| idle.part(now_ms));
             super::http2_client::prune(endpoint, now_ms, self.limits.idle_ms);
         }
     }
@@ -246,15 +284,17 @@ impl Pool {
         }
         connection.reused = true;
         connection.watch.disarm();
-        idle.push(Idle { connection, since_ms: now_ms });
+        let receives = connection.stream.receives();
+        idle.push(Idle { connection, since_ms: now_ms, receives });
         drop(idle);
         endpoint.line.call_next();
     }
 
     /// Closes every idle connection.
-    pub fn clear(&self) {
+    pub fn clear(&self, now_ms: u64) {
         for endpoint in self.endpoints.borrow().values() {
-            endpoint.idle.borrow_mut().clear();
+            let idle = endpoint.idle.take();
+            idle.into_iter().for_each(|idle| idle.part(now_ms));
         }
     }
 }

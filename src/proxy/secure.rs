@@ -5,6 +5,7 @@
 //! configuration is whole and sound; what is not, leaves the one before in its place.
 
 use crate::config::care::Care;
+use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
 use crate::config::settings::{Listener, Settings};
 use crate::config::tls::{
@@ -12,7 +13,7 @@ use crate::config::tls::{
 };
 use crate::io::clock::wall_ms;
 use crate::io::tls::keys::{Authorities, Expiry, Identity, IdentityFiles, Stamp};
-use crate::io::tls::server::{ClientAuth, Tickets};
+use crate::io::tls::server::{ClientAuth, Judge, Tickets};
 use crate::io::tls::{Agreed, MinVersion, Secured, client, server};
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
@@ -34,32 +35,86 @@ pub struct Guard {
     name: String,
     tls: ListenerTls,
     tickets: Tickets,
-    current: ArcSwap<Configured<ServerConfig>>,
+    current: ArcSwap<Listening>,
+    /// The number of what is current.
+    newest: AtomicU64,
+}
+
+/// What a listener is secured with since its files were read last.
+pub struct Listening {
+    configured: Configured<ServerConfig>,
+    /// By what callers' certificates are found good, where they are asked for.
+    judge: Option<Judge>,
+    number: u64,
+}
+
+impl Listening {
+    /// For handshakes.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.configured.config)
+    }
+
+    /// Tells it from what there was before and will be.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// By what callers' certificates are found good, where they are asked for.
+    pub fn judge(&self) -> Option<&Judge> {
+        self.judge.as_ref()
+    }
 }
 
 impl Guard {
-    /// For the next handshake.
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().config)
+    /// For the next handshake, and for what was found good by another before.
+    pub fn current(&self) -> Arc<Listening> {
+        self.current.load_full()
+    }
+
+    /// The number of what is current.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
     }
 
     /// Whether callers' certificates are looked at.
     pub fn asks_for_certificates(&self) -> bool {
         self.tls.client.mode != ClientMode::None
     }
+
+    /// Reads the files again; a line about how that went. One thread alone does this.
+    fn refresh(&self) -> String {
+        let number = self.newest().saturating_add(1);
+        let read = read_listener(&self.tls, &self.tickets, number);
+        let told = replace(&self.current, read, &format!("listener `{}`", self.name));
+        self.newest.store(self.current.load().number, Ordering::Release);
+        told
+    }
 }
 
-/// A service that is reached over TLS.
+/// A service, a hook or a companion that is reached over TLS.
 pub struct Towards {
     /// Tells it from every other, also from one of the same name before.
     pub number: u64,
-    service: String,
+    /// What it is, for the operator.
+    what: String,
     tls: ServiceTls,
     http2: bool,
     current: ArcSwap<Configured<ClientConfig>>,
 }
 
 impl Towards {
+    /// Reads what is needed to reach it.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    fn read(what: String, tls: &ServiceTls, http2: bool) -> Result<Arc<Self>, String> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let configured = read_service(tls, http2).map_err(|why| format!("{what}: {why}"))?;
+        let current = ArcSwap::from_pointee(configured);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Self { number, what, tls: tls.clone(), http2, current }))
+    }
+
     /// For the next handshake.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current.load().config)
@@ -98,7 +153,6 @@ impl Upstreams {
     /// # Errors
     /// Each service that cannot be reached, and why.
     pub fn read(services: &[Service], before: Option<&Self>) -> Result<Self, Vec<String>> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
         let (mut care, default) = (BTreeMap::new(), Arc::<Care>::default());
         for service in services {
@@ -113,18 +167,11 @@ impl Upstreams {
                 found.insert(id.clone(), Arc::clone(same));
                 continue;
             }
-            match read_service(tls, http2) {
-                Ok(configured) => {
-                    let towards = Towards {
-                        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-                        service: id.clone(),
-                        tls: tls.clone(),
-                        http2,
-                        current: ArcSwap::from_pointee(configured),
-                    };
-                    found.insert(id.clone(), Arc::new(towards));
+            match Towards::read(format!("service `{id}`"), tls, http2) {
+                Ok(towards) => {
+                    found.insert(id.clone(), towards);
                 }
-                Err(why) => faults.push(format!("service `{id}`: {why}")),
+                Err(why) => faults.push(why),
             }
         }
         if faults.is_empty() { Ok(Self { secure: found, care, default }) } else { Err(faults) }
@@ -148,24 +195,41 @@ impl Upstreams {
     }
 }
 
-/// The listeners of a process that speak TLS.
+/// The listeners of a process that speak TLS, and the hooks and companions that do.
 pub struct Security {
     /// In the order of the configuration; `None` is a plain listener.
     guards: Vec<Option<Arc<Guard>>>,
+    /// Likewise.
+    hooks: Vec<Option<Arc<Towards>>>,
+    /// Likewise.
+    companions: Vec<Option<Arc<Towards>>>,
 }
 
 impl Security {
-    /// Reads what the listeners need.
+    /// Reads what the listeners, hooks and companions need.
     ///
     /// # Errors
-    /// The first listener that cannot be secured, and why.
+    /// The first of them that cannot be secured, and why.
     pub fn read(settings: &Settings) -> Result<Self, String> {
         let mut tickets = None;
         let mut guards = Vec::with_capacity(settings.listeners.len());
         for listener in &settings.listeners {
             guards.push(guard(listener, &mut tickets)?);
         }
-        Ok(Self { guards })
+        let towards = |what: String, tls: &Option<ServiceTls>, kind| {
+            let tls = tls.as_ref();
+            tls.map(|tls| Towards::read(what, tls, kind == HookKind::Grpc)).transpose()
+        };
+        let hooks = settings.hooks.all.iter();
+        let hooks = hooks.map(|it| towards(format!("hook `{}`", it.id), &it.tls, it.kind));
+        let companions = settings.companions.iter();
+        let companions =
+            companions.map(|it| towards(format!("companion `{}`", it.id), &it.tls, it.kind));
+        Ok(Self {
+            guards,
+            hooks: hooks.collect::<Result<_, _>>()?,
+            companions: companions.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The guard of the listener at this place.
@@ -173,13 +237,29 @@ impl Security {
         self.guards.get(place).cloned().flatten()
     }
 
+    /// How the hook at this place is reached, where that is over TLS.
+    pub fn hook(&self, place: usize) -> Option<Arc<Towards>> {
+        self.hooks.get(place).cloned().flatten()
+    }
+
+    /// The same of a companion.
+    pub fn companion(&self, place: usize) -> Option<Arc<Towards>> {
+        self.companions.get(place).cloned().flatten()
+    }
+
+    /// Everything that is reached over TLS.
+    fn reached<'s>(&'s self, upstreams: &'s Upstreams) -> impl Iterator<Item = &'s Arc<Towards>> {
+        let own = self.hooks.iter().chain(&self.companions).flatten();
+        upstreams.secure.values().chain(own)
+    }
+
     /// When what is in use expires, by file.
     pub fn expiries(&self, upstreams: &Upstreams) -> Vec<Expiry> {
         let mut all = Vec::new();
         for guard in self.guards.iter().flatten() {
-            all.extend(guard.current.load().expiries.iter().cloned());
+            all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
-        for towards in upstreams.secure.values() {
+        for towards in self.reached(upstreams) {
             all.extend(towards.current.load().expiries.iter().cloned());
         }
         all.sort_by(|a, b| a.file.cmp(&b.file));
@@ -188,42 +268,35 @@ impl Security {
     }
 
     /// Reads files again that changed since `known` was filled, or all of them; one line for each
-    /// listener and service whose files changed, and whether they are in use now.
+    /// listener, service, hook and companion whose files changed, and whether they are in use now.
     pub fn refresh(&self, upstreams: &Upstreams, known: &mut Stamps, all: bool) -> Vec<String> {
         let mut told = Vec::new();
         let guards = self.guards.iter().flatten();
         let files = guards.flat_map(|guard| listener_files(&guard.tls));
-        let services = upstreams.secure.values();
+        let services = self.reached(upstreams);
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
         let is_changed = |files: Vec<&Path>| files.iter().any(|file| changed.contains(*file));
         for guard in self.guards.iter().flatten() {
             if is_changed(listener_files(&guard.tls)) || all {
-                let read = read_listener(&guard.tls, &guard.tickets);
-                let what = format!("listener `{}`", guard.name);
-                told.push(replace(&guard.current, read, &what));
+                told.push(guard.refresh());
             }
         }
-        for towards in upstreams.secure.values() {
+        for towards in self.reached(upstreams) {
             if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
-                let what = format!("service `{}`", towards.service);
-                told.push(replace(&towards.current, read, &what));
+                told.push(replace(&towards.current, read, &towards.what));
             }
         }
         told
     }
 }
 
-fn replace<C>(
-    current: &ArcSwap<Configured<C>>,
-    read: Result<Configured<C>, String>,
-    what: &str,
-) -> String {
+fn replace<T>(current: &ArcSwap<T>, read: Result<T, String>, what: &str) -> String {
     match read {
-        Ok(configured) => {
-            current.store(Arc::new(configured));
+        Ok(next) => {
+            current.store(Arc::new(next));
             format!("{what}: its certificates were read again")
         }
         Err(why) => format!("{what}: {why}; the certificates before stay in use"),
@@ -275,13 +348,17 @@ fn guard(listener: &Listener, shared: &mut Option<Tickets>) -> Result<Option<Arc
         Some(tickets) => tickets.clone(),
         None => shared.insert(Tickets::new()?).clone(),
     };
-    let read = read_listener(tls, &tickets);
-    let configured = read.map_err(|why| format!("listener `{}`: {why}", listener.name))?;
-    let current = ArcSwap::from_pointee(configured);
-    Ok(Some(Arc::new(Guard { name: listener.name.clone(), tls: tls.clone(), tickets, current })))
+    let read = read_listener(tls, &tickets, FIRST);
+    let listening = read.map_err(|why| format!("listener `{}`: {why}", listener.name))?;
+    let (name, tls) = (listener.name.clone(), tls.clone());
+    let (current, newest) = (ArcSwap::from_pointee(listening), AtomicU64::new(FIRST));
+    Ok(Some(Arc::new(Guard { name, tls, tickets, current, newest })))
 }
 
-fn read_listener(tls: &ListenerTls, tickets: &Tickets) -> Result<Configured<ServerConfig>, String> {
+/// The number of what a listener starts with.
+const FIRST: u64 = 1;
+
+fn read_listener(tls: &ListenerTls, tickets: &Tickets, number: u64) -> Result<Listening, String> {
     let read = tls.certificates.iter().map(|files| Identity::read(&identity_files(files)));
     let identities = read.collect::<Result<Vec<_>, _>>()?;
     let mut expiries: Vec<_> = identities.iter().map(|identity| identity.expiry.clone()).collect();
@@ -297,8 +374,9 @@ fn read_listener(tls: &ListenerTls, tickets: &Tickets) -> Result<Configured<Serv
         }
     };
     let (only, version) = (tls.known_names_only, min_version(tls.min_version));
-    let config = server::configure(&identities, only, &auth, version, tickets)?;
-    Ok(Configured { config, expiries })
+    let judge = Judge::new(&auth)?;
+    let config = server::configure(&identities, only, judge.as_ref(), version, tickets)?;
+    Ok(Listening { configured: Configured { config, expiries }, judge, number })
 }
 
 fn read_service(tls: &ServiceTls, http2: bool) -> Result<Configured<ClientConfig>, String> {
@@ -319,7 +397,8 @@ fn read_service(tls: &ServiceTls, http2: bool) -> Result<Configured<ClientConfig
     Ok(Configured { config, expiries })
 }
 
-fn identity_files(files: &CertificateFiles) -> IdentityFiles {
+/// Where a certificate with its key is.
+pub fn identity_files(files: &CertificateFiles) -> IdentityFiles {
     IdentityFiles {
         certificate: files.certificate.clone(),
         key: files.key.clone(),

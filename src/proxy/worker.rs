@@ -7,8 +7,8 @@ use super::counters::Counters;
 use super::durable::Durability;
 use super::gateway::Shared;
 use super::hooks::Hooks;
-use super::identify::{Identifier, Identities};
-use super::landscape::Landscape;
+use super::identify::Identifier;
+use super::landscape::{Landscape, Own, Published};
 use super::limits::Quotas;
 use super::meters::Meters;
 use super::pool::{Pool, PoolLimits};
@@ -76,7 +76,6 @@ pub struct Worker {
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
-    identifier: Identifier,
     shared: Arc<Shared>,
     landscape: RefCell<Rc<Landscape>>,
     version: Cell<u64>,
@@ -92,9 +91,10 @@ impl Worker {
         durability: Option<Rc<Durability>>,
     ) -> Rc<Self> {
         let settings = Rc::new(shared.settings.clone());
+        let clock = Clock::new();
         let newest = shared.published.current();
-        let quotas = Quotas::new(&newest.value.quotas, shared.workers, None, &counters.limited);
-        let landscape = Rc::new(Landscape::adopt(&newest, quotas, shared.boot));
+        let own = own(&newest.value, None, shared.workers, (&counters, &clock));
+        let landscape = Rc::new(Landscape::adopt(&newest, own, shared.boot));
         lane.adopt(landscape.record_version());
         let version = landscape.version;
         let limits = PoolLimits {
@@ -119,10 +119,7 @@ impl Worker {
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
-        let hooks = Hooks::new(&settings);
-        let clock = Clock::new();
-        let seed = [clock.random(), clock.random()];
-        let identifier = Identifier::new(&shared.identities, seed);
+        let hooks = Hooks::new(&settings, &shared.security);
         Rc::new(Self {
             settings,
             clock,
@@ -144,7 +141,6 @@ impl Worker {
             retries: Retries::default(),
             evidence: Cell::new(None),
             trusted,
-            identifier,
             shared,
             landscape: RefCell::new(landscape),
             version: Cell::new(version),
@@ -159,9 +155,9 @@ impl Worker {
             let Shared { published, workers, boot, .. } = &*self.shared;
             let newest = published.current();
             let before = Rc::clone(&self.landscape.borrow());
-            let (before, series) = (Some(&before.quotas), &self.counters.limited);
-            let quotas = Quotas::new(&newest.value.quotas, *workers, before, series);
-            let adopted = Rc::new(Landscape::adopt(&newest, quotas, *boot));
+            let counted = (&*self.counters, &self.clock);
+            let own = own(&newest.value, Some(&before), *workers, counted);
+            let adopted = Rc::new(Landscape::adopt(&newest, own, *boot));
             self.lane.adopt(adopted.record_version());
             self.version.set(adopted.version);
             *self.landscape.borrow_mut() = adopted;
@@ -192,11 +188,6 @@ impl Worker {
         }
     }
 
-    /// What callers are known by, and this worker's memory of it.
-    pub fn identities(&self) -> (&Identities, &Identifier) {
-        (&self.shared.identities, &self.identifier)
-    }
-
     /// What the listener at this place is secured with.
     pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
         self.shared.security.guard(place)
@@ -225,8 +216,23 @@ impl Worker {
     /// From now on: no new connections, idle ones end, the rest end after what is in flight.
     pub fn begin_drain(&self) {
         self.draining.set(true);
-        self.pool.clear();
+        self.pool.clear(self.clock.now_ms());
     }
+}
+
+/// What a worker has of its own of a landscape: of what is as it was, what it had before.
+fn own(
+    published: &Published,
+    before: Option<&Landscape>,
+    workers: u64,
+    (counters, clock): (&Counters, &Clock),
+) -> Own {
+    let known = before.map(|before| &before.quotas);
+    let quotas = Quotas::new(&published.quotas, workers, known, &counters.limited);
+    let same = before.filter(|before| Arc::ptr_eq(&before.identities, &published.identities));
+    let fresh = || Identifier::new(&published.identities, [clock.random(), clock.random()]);
+    let identifier = same.map(|before| Rc::clone(&before.identifier));
+    Own { quotas, identifier: identifier.unwrap_or_else(|| Rc::new(fresh())) }
 }
 
 /// Things kept for reuse, so that a request need not allocate them.

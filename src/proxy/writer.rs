@@ -173,6 +173,7 @@ impl Writer {
     /// # Errors
     /// As the disk's.
     pub fn publish(&mut self, published: &Published, version: u32) -> io::Result<()> {
+        self.directory.is_there()?;
         self.store_landscape(published)?;
         if self.sealed {
             // A frame that a failed commit has left goes first.
@@ -229,6 +230,7 @@ impl Writer {
         let mut retired = 0;
         let now_ns = monotonic_ns();
         if now_ns >= self.checkpoint_due_ns {
+            self.directory.is_there()?;
             self.checkpoint()?;
             retired = self.retire()?;
             self.checkpoint_due_ns = now_ns.saturating_add(CHECKPOINT_NS);
@@ -288,6 +290,10 @@ impl Writer {
 
     /// Makes the frame durable, if there is anything in it.
     fn commit(&mut self) -> io::Result<()> {
+        if !self.frame.is_empty() {
+            // Before anything is made there: nobody would look for it where the trail is now.
+            self.directory.is_there()?;
+        }
         self.chain.settle(&self.directory)?;
         if self.frame.is_empty() {
             return self.store_tiles();
@@ -337,6 +343,8 @@ impl Writer {
             self.directory.put(&openings_name(segment.first), self.opened, &rows)?;
         }
         self.journal.append(&segment.file, segment.bytes, self.frame.bytes())?;
+        // A file without a name takes whatever is written, and loses it with its last descriptor.
+        self.directory.is_named(&segment.name, &segment.file)?;
         self.opened += rows.len() as u64;
         self.openings.clear();
         Ok(())

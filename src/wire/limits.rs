@@ -368,8 +368,11 @@ const _: () = assert!(HOOK_CACHED_BYTES_MAX <= HOOK_ANSWER_BYTES_MAX);
 
 /// Companions of one process: each has a thread of its own that reads the trail.
 pub const COMPANIONS_MAX: usize = 16;
-/// Decisions that a companion is sent in one batch, and that it may be sent again after a crash.
+/// Decisions that a companion is sent in one batch: in one post, or on one connection.
 pub const COMPANION_BATCH_MAX: usize = 256;
+/// Milliseconds after which it is written down how far a slow companion has come within a batch:
+/// what it took since, it may be sent again after a crash.
+pub const COMPANION_KEEP_MS: u64 = 1_000;
 /// Milliseconds between two looks for what is new in the trail.
 pub const COMPANION_LOOK_MS: u64 = 200;
 /// Milliseconds that a companion which does not take what it is sent is left alone, at most; it

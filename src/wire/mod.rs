@@ -10,6 +10,7 @@ pub mod field;
 pub mod forwarded;
 pub mod grpc;
 pub mod limits;
+pub mod method;
 pub mod preamble;
 pub mod request_id;
 pub mod target;

@@ -11,12 +11,19 @@
 
 #[path = "hooks/after.rs"]
 mod after;
+#[path = "tls/peers.rs"]
+#[allow(dead_code, reason = "certificates and Python's server are used here, and no more")]
+mod authorities;
 #[path = "hooks/bodies.rs"]
 mod bodies;
 #[path = "hooks/changing.rs"]
 mod changing;
 #[path = "hooks/hook.rs"]
 mod hook;
+#[path = "hooks/secure.rs"]
+mod secure;
+#[path = "hooks/slow.rs"]
+mod slow;
 mod support;
 #[path = "hooks/wire.rs"]
 mod wire;
@@ -127,6 +134,7 @@ endpoints = ["{}"]
         let said = String::from_utf8_lossy(&check.stdout).into_owned();
         let said = said + &String::from_utf8_lossy(&check.stderr);
         assert_eq!(check.status.code(), Some(0), "{said}");
+        after::verified(&directory);
         Told::read(&directory)
     }
 }
@@ -352,6 +360,32 @@ async fn opening_on_failure_is_a_choice_that_every_record_tells() {
     for (path, expected) in [("/garbage", 200), ("/slow", 200), ("/deny", 401), ("/allow", 200)] {
         let (status, ..) = get(&world, Protocol::Http1, path, &[]).await;
         assert_eq!(status, expected, "{path}");
+    }
+    let trail = world.kept.path().join("trail");
+    let show = |number: usize, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caio"));
+        let id = format!("w0-{number}");
+        command.args(["audit", "show", "--trail"]).arg(&trail).arg(id).args(more);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    eventually("the last is on record", || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caio"));
+        let looked = command.args(["audit", "show", "--trail"]).arg(&trail).arg("w0-3");
+        looked.output().unwrap().status.success()
+    });
+    assert!(
+        show(0, &[]).contains("opa: gave no answer that can be taken, and is configured to open")
+    );
+    assert!(show(2, &[]).contains("opa: denies it, after "));
+    assert!(show(3, &[]).contains("opa: allows it, after "));
+    for (number, came) in ["open", "open", "deny", "allow"].into_iter().enumerate() {
+        let told: serde_json::Value = serde_json::from_str(&show(number, &["--json"])).unwrap();
+        let hook = &told["hooks"][0];
+        assert_eq!((&hook["hook"], &hook["came"]), (&"opa".into(), &came.into()));
+        assert_eq!(hook["digest"].is_string(), !came.starts_with("open"), "{hook}");
+        assert_eq!(told["hooks"].as_array().unwrap().len(), 1);
     }
     let came = [[Came::Open], [Came::Open], [Came::Deny], [Came::Allow]];
     assert_eq!(world.told().came(), came);

@@ -304,6 +304,9 @@ fn what_is_present_and_wrong_is_refused_also_where_nobody_has_to_say_who_calls()
     world.refused(&world.get("/", &twice), 400, "header.invalid");
     let hidden = format!("Connection: close, authorization\r\nAuthorization: Bearer {good}\r\n");
     assert_eq!(world.get("/", &hidden).status(), Some(400));
+    // The one that the operator named is no less a credential.
+    let hidden = format!("Connection: x-api-key\r\nX-Api-Key: {KEY}\r\n");
+    world.refused(&world.get("/", &hidden), 400, "header.invalid");
     assert!(world.origin.requests().is_empty(), "something was forwarded");
     assert_eq!(world.bearer(&good).status(), Some(200));
     drop(world.gateway);

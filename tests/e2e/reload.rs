@@ -10,6 +10,7 @@
 
 mod support;
 
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -238,5 +239,75 @@ fn a_quota_that_is_wrong_changes_nothing() {
     changing.gateway.reload();
     eventually("the fault is told", || changing.gateway.said().contains("nothing was changed"));
     assert_eq!(changing.statuses(2), [200, 429]);
+    changing.end();
+}
+
+/// An identity of API keys with one key, in this header.
+fn keys(folder: &Scratch, name: &str, header: &str, key: &str) -> String {
+    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    let text =
+        format!("[[keys]]\nprincipal = \"{name}\"\nhash = \"sha256:{hash}\"\nowner = \"us\"\n");
+    let file = folder.write(&format!("{name}.toml"), &text);
+    format!(
+        "[[identities]]\nname = \"{name}\"\nkind = \"api_key\"\nfile = \"{}\"\n\
+         header = \"{header}\"\n",
+        file.display()
+    )
+}
+
+const ONE: &str = "caio_0123456789abcdef0123456789abcdef";
+const TWO: &str = "caio_ffffffffffffffffffffffffffffffff";
+const OPEN: &str = "[policy]\ndefault = \"open\"\n";
+
+/// Calls `/free` on a connection that is kept.
+fn kept_call(wire: &mut Wire, fields: &str) -> u16 {
+    let asked = format!("GET /free HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
+    assert!(wire.send(asked.as_bytes()));
+    let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
+    let (bytes, _) = wire.read_until(PATIENCE, whole);
+    strict::responses(&bytes).unwrap().remove(0).status
+}
+
+#[test]
+fn what_callers_are_known_by_changes_with_the_landscape_or_not_at_all() {
+    let folder = Scratch::new();
+    let (one, two) = (keys(&folder, "a", "x-one", ONE), keys(&folder, "b", "x-two", TWO));
+    let both = format!("{one}{two}{OPEN}");
+    let changing = Changing::start("identify = [\"a\"]\n", &format!("{one}{OPEN}"));
+    let (one, two) = (format!("X-One: {ONE}\r\n"), format!("X-Two: {TWO}\r\n"));
+    let status = |fields: &str| changing.ask("/free", fields).0;
+    let file = changing.gateway.folder().join("caio.toml");
+    let reload = |listener: &str, more: &str| {
+        std::fs::write(&file, with(&changing.base, listener, more)).unwrap();
+        changing.gateway.reload();
+    };
+    assert_eq!([status(&one), status(&two), status("")], [200, 401, 401]);
+    let mut wire = Wire::connect(changing.gateway.address);
+    assert_eq!(kept_call(&mut wire, &one), 200);
+
+    reload("identify = [\"b\", \"a\", \"anonymous\"]\n", &both);
+    // What is not known is no credential, so whoever shows it alone is anonymous now.
+    eventually("it is known by another key too", || status("") == 200);
+    assert_eq!([status(&one), status(&two)], [200, 200]);
+    assert_eq!([status("X-Two: wrong\r\n"), status("X-One: wrong\r\n")], [401, 401]);
+    assert_eq!(kept_call(&mut wire, "X-Two: wrong\r\n"), 401, "on connections that are open too");
+    assert_eq!(kept_call(&mut wire, &two), 200);
+
+    // A file of keys that is not there changes nothing, nor does what speaks of other listeners.
+    let told = || changing.gateway.said().matches("nothing was changed").count();
+    let gone = both.replace("b.toml", "gone.toml");
+    reload("identify = [\"b\"]\n", &gone);
+    eventually("the missing file is told", || told() == 1);
+    assert_eq!([status(&one), status(&two), status("")], [200, 200, 200]);
+    let elsewhere = with(&changing.base, "identify = [\"b\"]\n", &both);
+    std::fs::write(&file, elsewhere.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
+    changing.gateway.reload();
+    eventually("that both changed is told", || told() == 2);
+    assert_eq!([status(&one), status(&two), status("")], [200, 200, 200]);
+
+    reload("identify = [\"b\"]\n", &both);
+    eventually("anonymous callers are refused", || status("") == 401);
+    assert_eq!([status(&one), status(&two)], [401, 200]);
+    assert_eq!(kept_call(&mut wire, &one), 401);
     changing.end();
 }

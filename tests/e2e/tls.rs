@@ -9,15 +9,29 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "tls/attacks.rs"]
+mod attacks;
+#[path = "tls/checked.rs"]
+mod checked;
+#[path = "tls/live.rs"]
+mod live;
+#[path = "tls/offers.rs"]
+mod offers;
 #[path = "tls/peers.rs"]
 mod peers;
+#[path = "tls/record.rs"]
+mod record;
+#[path = "tls/services.rs"]
+mod services;
 mod support;
 
 use peers::{Authority, Leaf, Python, curl, s_client};
 use rcgen::ExtendedKeyUsagePurpose;
+use rustls::client::WantsClientCert;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -62,12 +76,27 @@ fn start(scratch: Scratch, tls: &str, origin: &Origin, more: &str) -> Gateway {
 type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 fn client(folder: &Path) -> Arc<ClientConfig> {
+    Arc::new(trusting(folder, "ca").with_no_client_auth())
+}
+
+/// Trusts `AUTHORITY.pem`.
+fn trusting(folder: &Path, authority: &str) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    trusting_with(provider, folder, authority)
+}
+
+/// The same with these algorithms.
+fn trusting_with(
+    provider: CryptoProvider,
+    folder: &Path,
+    authority: &str,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(folder.join("ca.pem")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
+    let pem = folder.join(format!("{authority}.pem"));
+    roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    builder.with_root_certificates(roots)
 }
 
 fn open(config: &Arc<ClientConfig>, at: SocketAddr) -> Secure {
@@ -245,11 +274,17 @@ fn handshakes_in_progress_are_bounded() {
     let more = "[limits]\ntls_handshakes_per_worker_max = 1\n";
     let text = config(SHOWN, origin.address, "", more).replace("workers = 2", "workers = 1");
     let gateway = Gateway::start_in(scratch, &text);
-    let silent = Wire::connect(gateway.address);
+    let hello = attacks::hello(&client(gateway.folder()));
+    let mut first = Wire::connect(gateway.address);
+    first.send(&hello);
+    let (_, end) = first.read_until(PATIENCE, |answer| !answer.is_empty());
+    assert_eq!(end, End::Open, "it was answered, and now its own answer is waited for");
     let mut second = Wire::connect(gateway.address);
-    let (_, end) = second.read_until(PATIENCE, |_| false);
+    second.send(&hello);
+    let (answer, end) = second.read_until(PATIENCE, |_| false);
     assert_ne!(end, End::Open, "who comes beyond the bound is shed");
-    drop(silent);
+    assert!(answer.is_empty(), "{answer:?}");
+    drop(first);
     eventually("the place is free again", || {
         curl(gateway.folder(), gateway.address, NAME, "/", &[]).0
     });

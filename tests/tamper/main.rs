@@ -10,6 +10,7 @@ mod attacks;
 mod engines;
 mod erasure;
 mod following;
+mod hooks;
 mod limits;
 mod log;
 mod many;

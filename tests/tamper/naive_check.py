@@ -23,6 +23,9 @@ DICTIONARY = 512
 SEGMENT_BYTES = 64 << 20
 # What refuses in the name of a quota: a rate is used up, so many calls are in flight.
 RATE, FLIGHT = 41, 42
+# What refuses in the name of governance: a hook denies, none can be asked.
+DENIED, UNASKED = 43, 44
+ALLOW, DENY, UNAVAILABLE, OPEN = range(4)
 STAGES = ["offer", "demand", "permit", "guarantee", "health", "drain", "tried"]
 MASK = (1 << 64) - 1
 
@@ -359,6 +362,7 @@ class Landscape:
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
         self.rules, self.deny, self.quotas, self.probed = [], False, [], []
+        hooks, named, asked, self.opens = [], {}, [], []
         order = []
         for line in lines[1:] if lines[-1] else lines[1:-1]:
             word, space, _ = line.partition(" ")
@@ -381,6 +385,20 @@ class Landscape:
                 self.services.append((name, tier, weight))
                 self.endpoints.append(0)
                 offer = None
+            elif word == "tls":
+                must(self.services and offer is None, "a way to no service")
+            elif word == "hook":
+                hooks.append(it.quoted())
+                self.opens.append(it.match(" failure (refuse|open)") == " failure open")
+                it.end()
+                must(hooks == sorted(set(hooks)), "hooks are out of order")
+            elif word in ("hooks", "governance"):
+                ids = [] if word == "hooks" and it.eat("none") else [it.quoted()]
+                while ids and it.eat(" "):
+                    ids.append(it.quoted())
+                it.end()
+                must(self.routes or word == "governance", "hooks of no route")
+                named[len(self.routes) - 1 if word == "hooks" else None] = ids
             elif word == "endpoint":
                 must(self.services and offer is None, "an endpoint of no service")
                 self.endpoints[-1] += 1
@@ -505,6 +523,12 @@ class Landscape:
                 known = "vocabulary declared attribute grpc http header caller network fact seed"
                 must(word in known.split(), "a line of no meaning")
         must(order == sorted(order) and set(order) <= set(offers), "needs are out of order")
+        must(all(set(ids) <= set(hooks) for ids in named.values()), "there is no such hook")
+        numbers = {at: [hooks.index(one) for one in ids] for at, ids in named.items()}
+        asked = numbers.get(None, [])
+        self.hooks = [numbers.get(at, asked) for at in range(len(self.routes))]
+        # Routes that are no line of their own ask what is asked everywhere.
+        self.asked = asked
         self.capabilities = []
         for name in sorted(offers):
             sorted_offers = sorted(offers[name], key=lambda one: (self.services[one[0]][1], one[0]))
@@ -734,6 +758,31 @@ def possible(landscape, states, capability, call, claimed, seed, tried):
         must(0 in survivors and survivors.index(0) == stage, "a denial's stage")
 
 
+def governed(landscape, it, asked):
+    """Whether a decision follows from what the hooks of its route said, in their order."""
+    must(it["attempt"] == 0 or not asked, "hooks were asked again for another attempt")
+    if it["attempt"] > 0:
+        return
+    route, required = it["route"], []
+    if route != NONE:
+        required = landscape.hooks[route] if route < len(landscape.hooks) else landscape.asked
+    said = [came for _, came in asked]
+    must([hook for hook, _ in asked] == required[: len(asked)], "hooks of another route were asked")
+    opened = [hook for hook, came in asked if came == OPEN]
+    must(all(landscape.opens[hook] for hook in opened), "a hook failed, and opened")
+    passed = all(came in (ALLOW, OPEN) for came in said)
+    passed_all = passed and len(asked) == len(required)
+    stopped = bool(said) and all(came in (ALLOW, OPEN) for came in said[:-1]) and said[-1]
+    if it["verdict"] < 2:
+        must(passed_all, "it was decided without the word of its hooks")
+    elif it["reason"] == DENIED:
+        must(stopped == DENY, "no hook denied what it refuses")
+    elif it["reason"] == UNASKED:
+        must(not asked or stopped == UNAVAILABLE, "no hook failed where it refuses for that")
+    else:
+        must(not asked or passed_all, "a hook refused, and another reason is told")
+
+
 def early(quota):
     """Whether nothing but who calls matters to a quota: then it is asked before all else."""
     lists = any(side in quota for side in ("routes", "services", "capabilities"))
@@ -783,7 +832,7 @@ class Lane:
         self.next = self.outcomes = self.lost_decisions = self.lost_outcomes = self.refused = 0
         self.begun, self.version, self.closed = 0, None, False
         self.dictionary, self.open, self.done, self.spent = [], {}, {}, set()
-        self.oldest = 0
+        self.oldest, self.asked = 0, []
 
     def said(self):
         """What a state must say of it."""
@@ -867,6 +916,7 @@ class Trail:
         if kind == ord("P"):
             return self.payload(it, sequence, body)
         must(sequence == it.next, "decision %d is missing" % it.next)
+        must(kind in b"HD" or not it.asked, "hooks were asked, and no decision follows")
         if kind == ord("A"):
             (number,) = struct.unpack("<I", body)
             must(number in self.versions, "an unknown version is adopted")
@@ -878,6 +928,12 @@ class Trail:
             early = it.begun > 0 and version <= (it.version or 0)
             must(early or version in [it.version, *kept], "a version nobody decides by")
             self.requirement(it, sequence, body)
+        elif kind == ord("H"):
+            hook, came, cached, digest, _ = struct.unpack("<HBB16sQ", body)
+            must(came <= OPEN and cached <= 1, "a hook said what no hook can say")
+            must(came > DENY or any(digest), "a hook's answer has no digest")
+            must(came <= DENY or not cached, "a hook's silence was kept")
+            it.asked.append((hook, came))
         elif kind == ord("D"):
             self.decision(it, lane, sequence, version, body)
         elif kind == ord("G"):
@@ -1117,8 +1173,11 @@ class Trail:
         lane.outcomes += 1
         self.counts["outcomes"] += 1
         status, kind, depth, nowhere = o["status"], o["kind"], o["depth"], o["endpoint"] == 0xFFFF
-        fits = [100 <= status <= 599, status == 0 or 400 <= status <= 599, status < 600, status < 600]
-        must(kind < 4 and fits[kind], "an outcome's status")
+        # A hook may refuse by sending the caller elsewhere.
+        fits = [100 <= status <= 599, status == 0 or 300 <= status <= 599, status < 600, status < 600]
+        fits.append(status == 200)
+        must(kind < 5 and fits[kind], "an outcome's status")
+        must(kind < 4 or nowhere and not o["began"], "what was told went somewhere")
         must((kind == 1) == (o["reason"] != 0), "an outcome's reason")
         must(depth < 3 and len(body) == (104 if depth == 2 else 40), "an outcome's depth")
         must(depth or o["asked"] == o["answered"] == 0, "bytes that were not looked at")
@@ -1195,7 +1254,7 @@ class Trail:
         must(size == len(caller), "a record's length differs")
         it["known"], it["caller"] = dict(facts), caller
         it["known"].update(dict.fromkeys(hidden))
-        version, early = lane.version, False
+        version, early, seen = lane.version, False, True
         if it["attempt"] == 0:
             must(it["parent"] == NO_PARENT and not it["tried"], "a first attempt has a parent")
         else:
@@ -1206,23 +1265,34 @@ class Trail:
                 lane.spent.add(it["parent"])
                 early, version = True, it["version"]
                 must(version <= lane.version, "an attempt by a version to come")
+                seen = self.remembers(lane, version)
             else:
                 self.repeats(lane, parent, it)
-                version = parent["version"]
+                version, seen = parent["version"], parent["seen"]
             if parent is not None:
                 must(not parent["spent"], "no attempt to follow")
                 parent["spent"] = True
         must(it["version"] == version, "decided by another version")
         self.counts[["routes", "denials", "refusals"][it["verdict"]]] += 1
         known = version in self.versions
+        asked, lane.asked = lane.asked, []
         if known:
+            governed(self.snapshots[self.versions[version][0]], it, asked)
             self.judge(lane, it, facts, hidden, survivors, caller)
-        self.counts["said"] += it["attempt"] > 0 and (early or not known)
+        it["seen"] = seen and known
+        self.counts["said"] += it["attempt"] > 0 and (early or not it["seen"])
         self.counts["messages"] += it["refused"]
         lane.refused += it["refused"]
         it["stated"] = self.stated(lane, it)
         lane.open[sequence] = it
         lane.next += 1
+
+    def remembers(self, lane, version):
+        """Whether a version is one that some lane may still decide by, or that a call keeps."""
+        at = [one.version or 0 for one in self.lanes if not one.closed]
+        kept = [one for one in [*lane.open.values(), *lane.done.values()] if one["ns"]]
+        by = any(one["seen"] and one["version"] == version for one in kept)
+        return by or version >= min(at, default=self.newest)
 
     def stated(self, lane, it):
         """The text that a header stood for; its number may mean another later."""

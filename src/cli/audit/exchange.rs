@@ -3,6 +3,7 @@
 
 use super::id::Id;
 use super::trail::{Met, Seen, Trail};
+use crate::audit::asked::Asked;
 use crate::audit::names::openings_name;
 use crate::audit::opening::{Opening, ROW_BYTES};
 use crate::audit::reading;
@@ -49,6 +50,8 @@ pub struct Exchange {
     pub lies: Lies,
     /// The decision.
     pub decision: Decision<'static>,
+    /// What governance hooks said before it, in order; only of one that is looked for by its id.
+    pub asked: Vec<Asked>,
     /// What it was made on, where the trail still says so.
     pub landscape: Option<Rc<Landscape>>,
     /// The `need` lines that its request stated.
@@ -108,7 +111,18 @@ impl Begun {
             Some((_, Record::Decision(decision))) => {
                 let decision = owned(decision);
                 let outcome = None;
-                Ok(Exchange { id, wall_ms, lies, decision, landscape, stated, payload, outcome })
+                let asked = Vec::new();
+                Ok(Exchange {
+                    id,
+                    wall_ms,
+                    lies,
+                    decision,
+                    asked,
+                    landscape,
+                    stated,
+                    payload,
+                    outcome,
+                })
             }
             _ => Err(format!("the decision {id} is malformed")),
         }
@@ -323,6 +337,12 @@ impl Names<'_> {
             return Some(DEFAULT.to_owned());
         }
         numbered(number, self.rule_entry(number).map(|rule| &*rule.id))
+    }
+
+    /// A hook.
+    pub fn hook(&self, number: u16) -> String {
+        let entry = self.snapshot.and_then(|it| it.governance().hook(number));
+        numbered(number.into(), entry.map(|(id, _)| id)).unwrap_or_default()
     }
 
     /// The quota that refused the call, where one did.

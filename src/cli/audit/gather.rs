@@ -259,6 +259,8 @@ pub fn find(trail: &Trail, id: Id) -> Result<Exchange, String> {
 
 fn found(trail: &Trail, first: u64, id: Id) -> Result<Option<Exchange>, String> {
     let mut found: Option<Exchange> = None;
+    // They stand before what they are about, in its lane and under its number.
+    let mut asked = Vec::new();
     trail.records(at(first), Span::Rest, &mut Context::default(), |seen| {
         let place = seen.raw.place;
         let beyond = Some(seen.context.boot) > id.boot
@@ -272,7 +274,14 @@ fn found(trail: &Trail, first: u64, id: Id) -> Result<Option<Exchange>, String> 
         let ours = Some(seen.context.boot) == id.boot
             && (place.lane, place.sequence) == (id.lane, id.sequence);
         match (&mut found, seen.raw.kind) {
-            (None, b'D') if ours => found = Some(Exchange::begun(seen)?),
+            (None, b'H') if ours => match seen.raw.read() {
+                Some(Record::Asked(one)) => asked.push(one),
+                _ => return Err(format!("what a hook said of {id} is malformed")),
+            },
+            (None, b'D') if ours => {
+                let asked = std::mem::take(&mut asked);
+                found = Some(Exchange { asked, ..Exchange::begun(seen)? });
+            }
             (Some(exchange), b'P' | b'O') if ours => {
                 exchange.goes_on(seen)?;
                 if seen.raw.kind == b'O' {

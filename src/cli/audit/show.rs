@@ -11,6 +11,7 @@ use super::time::{rfc3339, took};
 use super::told::{self, ending, span_id, stage, trace_id};
 use super::trail::Trail;
 use super::{Failure, Outcome as Result_};
+use crate::audit::asked::{Asked, Came};
 use crate::audit::names::segment_name;
 use crate::audit::record::{Bodies, DEFAULT_RULE, NO_PARENT, Outcome, Verdict};
 use crate::cli::check::FINE;
@@ -62,6 +63,30 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Result_ {
     Ok(FINE)
 }
 
+/// Whether an answer came that could be read.
+fn answered(asked: &Asked) -> bool {
+    matches!(asked.came, Came::Allow | Came::Deny)
+}
+
+/// What came of asking a hook.
+fn came(asked: &Asked) -> String {
+    let mut text = match asked.came {
+        Came::Allow => "allows it",
+        Came::Deny => "denies it",
+        Came::Unavailable => "gave no answer that can be taken",
+        Came::Open => "gave no answer that can be taken, and is configured to open then",
+    }
+    .to_owned();
+    match asked.cached {
+        true => text.push_str(", as it said before"),
+        false => text.push_str(&format!(", after {}", took(asked.took_ns))),
+    }
+    if answered(asked) {
+        text.push_str(&format!(", answer {}…", hex(&asked.digest)));
+    }
+    text
+}
+
 struct Told<'a> {
     trail: &'a Trail,
     names: &'a Names<'a>,
@@ -89,6 +114,16 @@ impl Told<'_> {
             .map(|fact| json!({ "text": fact.text, "hidden": fact.hidden, "value": fact.number }))
             .collect();
         put("facts", facts.into());
+        let hooks = exchange.asked.iter().map(|it| {
+            json!({
+                "hook": self.names.hook(it.hook),
+                "came": it.came.word(),
+                "cached": it.cached,
+                "digest": answered(it).then(|| hex(&it.digest)),
+                "took_ns": it.took_ns,
+            })
+        });
+        put("hooks", hooks.collect::<Vec<Json>>().into());
         put("seed", format!("{:016x}", decision.seed).into());
         put("evidence", hex(&decision.evidence).into());
         put("refused_before", decision.refused.into());
@@ -167,6 +202,10 @@ impl Told<'_> {
         for fact in &self.facts {
             let hidden = if fact.hidden { "  (hidden in the trail)" } else { "" };
             line("fact", format!("{}{hidden}", fact.text), Tone::Plain);
+        }
+        for asked in &exchange.asked {
+            let tone = if asked.came == Came::Allow { Tone::Plain } else { Tone::Odd };
+            line("hook", format!("{}: {}", self.names.hook(asked.hook), came(asked)), tone);
         }
         self.verdict_lines(&mut line);
         match &exchange.outcome {

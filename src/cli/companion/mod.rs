@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   cursor ─▶ trail, as far as it is signed ─▶ batch ─▶ send ──taken──▶ cursor, durable
-//!                                                ▲        └ not taken: pause, the same again
+//!                                                ▲        └ not taken: cursor behind what was,
+//!                                                └─────────── pause, the rest again
 //! ```
 //! Each has a thread of its own and reads what the writer has made durable: one that is down delays
 //! nobody. It loses nothing either, as long as retention does not take what it was not told.
@@ -17,47 +18,67 @@ use crate::cli::audit::trail::{Position, Seen, Span, Trail, at};
 use crate::config::companion::Companion;
 use crate::config::hook::HookKind;
 use crate::governance::after::{Decided, framed};
+use crate::io::clock::monotonic_ns;
 use crate::io::process;
-use crate::wire::limits::{COMPANION_BATCH_MAX, COMPANION_LOOK_MS, COMPANION_PAUSE_MS_MAX};
+use crate::proxy::secure::Towards;
+use crate::wire::limits::{
+    COMPANION_BATCH_MAX, COMPANION_KEEP_MS, COMPANION_LOOK_MS, COMPANION_PAUSE_MS_MAX,
+};
 use crate::wire::request_id::RequestId;
-use cursor::Cursor;
+use cursor::{Cursor, Mark};
+use send::Recipient;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// Starts a thread for each; comes back with what they have to say to the operator.
+/// Starts a thread for each; comes back with what they have to say to the operator. `towards` says
+/// how the one of a place is reached over TLS.
 ///
 /// # Errors
 /// When a thread cannot be started.
-pub fn start(companions: &[Companion], trail: &Path) -> std::io::Result<Receiver<String>> {
+pub fn start(
+    companions: &[Companion],
+    trail: &Path,
+    towards: impl Fn(usize) -> Option<Arc<Towards>>,
+) -> std::io::Result<Receiver<String>> {
     let (tell, told) = channel();
-    for companion in companions {
-        let (companion, trail, tell) = (companion.clone(), trail.to_owned(), tell.clone());
+    for (place, companion) in companions.iter().enumerate() {
+        let (companion, towards) = (companion.clone(), towards(place));
+        let recipient = Recipient { companion, towards };
+        let (trail, tell) = (trail.to_owned(), tell.clone());
         let name = "caio-companion".to_owned();
         std::thread::Builder::new().name(name).spawn(move || {
-            let mut told = Told { companion, trail, tell, well: true };
-            told.run();
+            let (well, came_on, most) = (true, false, COMPANION_BATCH_MAX);
+            Told { recipient, trail, tell, well, came_on, most }.run();
         })?;
     }
     Ok(told)
 }
 
+/// The first pause after it did not take what it was sent.
+const PAUSE_MS: u64 = COMPANION_PAUSE_MS_MAX / 100;
+
 /// One companion's thread.
 struct Told {
-    companion: Companion,
+    recipient: Recipient,
     trail: PathBuf,
     tell: Sender<String>,
     /// Whether it took the last batch.
     well: bool,
+    /// Whether it took any since it was left alone last.
+    came_on: bool,
+    /// How many it is posted at once: fewer after it took too long, more when it did not.
+    most: usize,
 }
 
 impl Told {
     /// Nobody listens any more while the process ends.
     fn say(&self, text: &str) {
-        let _ = self.tell.send(format!("companion {}: {text}", self.companion.id));
+        let _ = self.tell.send(format!("companion {}: {text}", self.recipient.companion.id));
     }
 
     /// Notes how it goes; only changes are told.
@@ -74,11 +95,14 @@ impl Told {
 
     /// Tells what there is, for ever: the process ends under it, and the next one goes on.
     fn run(&mut self) {
-        let mut pause_ms = COMPANION_PAUSE_MS_MAX / 100;
+        let mut pause_ms = PAUSE_MS;
         loop {
             let followed = self.follow();
             // It comes back only where something failed, and begins again from its cursor.
             self.note(followed);
+            if std::mem::take(&mut self.came_on) {
+                pause_ms = PAUSE_MS;
+            }
             process::pause(Duration::from_millis(pause_ms));
             pause_ms = (pause_ms * 2).min(COMPANION_PAUSE_MS_MAX);
         }
@@ -86,7 +110,7 @@ impl Told {
 
     fn follow(&mut self) -> Result<(), String> {
         let shown = |error: std::io::Error| format!("its cursor: {error}");
-        let cursor = Cursor::new(&self.trail, &self.companion.id).map_err(shown)?;
+        let cursor = Cursor::new(&self.trail, &self.recipient.companion.id).map_err(shown)?;
         let mut trail = Trail::open(&self.trail, None)?;
         let mut reading = Reading::begin(&trail, cursor.read()?, |text| self.say(text));
         loop {
@@ -98,33 +122,74 @@ impl Told {
                 continue;
             }
             if !batch.is_empty() {
-                self.send(&batch)?;
+                self.tell(&batch, &cursor)?;
             }
-            cursor.write(reading.position).map_err(shown)?;
+            cursor.write(Mark::at(reading.position)).map_err(shown)?;
             reading.told = reading.position;
             self.note(Ok(()));
         }
     }
 
-    fn send(&self, batch: &[Decided]) -> Result<(), String> {
-        match self.companion.kind {
-            HookKind::Grpc => send::check(&self.companion, batch.iter().map(framed).collect()),
-            HookKind::Http => {
-                let mut lines = Vec::new();
-                for decided in batch {
-                    let line = json!({
-                        "request_id": decided.request_id,
-                        "at_ms": decided.at_ms,
-                        "caller": decided.caller,
-                        "facts": decided.facts,
-                    });
-                    lines.extend_from_slice(line.to_string().as_bytes());
-                    lines.push(b'\n');
+    /// Tells a batch; where not all of it is taken, what was is written down.
+    fn tell(&mut self, batch: &[Entry], cursor: &Cursor) -> Result<(), String> {
+        let write = |mark| cursor.write(mark).map_err(|error| format!("its cursor: {error}"));
+        if self.recipient.companion.kind == HookKind::Http {
+            let mut rest = batch;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(self.most.min(rest.len()));
+                if let Err(why) = self.recipient.post(&lines(now)) {
+                    self.most = (self.most / 2).max(1);
+                    return Err(why);
                 }
-                send::post(&self.companion, &lines)
+                self.most = (self.most * 2).min(COMPANION_BATCH_MAX);
+                self.came_on = true;
+                now.last().map_or(Ok(()), |last| write(last.behind))?;
+                rest = later;
             }
+            return Ok(());
+        }
+        let messages = batch.iter().map(|entry| framed(&entry.decided)).collect();
+        let mut entries = batch.iter();
+        let (mut taken, mut kept) = (None, monotonic_ns());
+        let sent = self.recipient.check(messages, || {
+            taken = entries.next().map(|entry| entry.behind);
+            let now = monotonic_ns();
+            if let Some(mark) = taken
+                && now.saturating_sub(kept) >= COMPANION_KEEP_MS * 1_000_000
+            {
+                write(mark)?;
+                kept = now;
+            }
+            Ok(())
+        });
+        self.came_on |= taken.is_some();
+        match (sent, taken) {
+            (Err(why), Some(mark)) => write(mark).and(Err(why)),
+            (sent, _) => sent,
         }
     }
+}
+
+/// Decisions as lines of JSON.
+fn lines(batch: &[Entry]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for Entry { decided, .. } in batch {
+        let line = json!({
+            "request_id": decided.request_id,
+            "at_ms": decided.at_ms,
+            "caller": decided.caller,
+            "facts": decided.facts,
+        });
+        lines.extend_from_slice(line.to_string().as_bytes());
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// A decision to be told, and where the cursor stands once it was.
+struct Entry {
+    decided: Decided,
+    behind: Mark,
 }
 
 /// How far a trail is read.
@@ -132,28 +197,30 @@ struct Reading {
     context: Context,
     snapshots: Snapshots,
     position: Position,
-    /// Frames before this one were told by an earlier run.
-    known: u64,
+    /// Frames before this one were told by an earlier run, and so many decisions of it.
+    known: (u64, u64),
     /// What the cursor says.
     told: Position,
 }
 
 impl Reading {
     /// Begins where the cursor's segment does, because what its records refer to stands there.
-    fn begin(trail: &Trail, cursor: Option<Position>, say: impl Fn(&str)) -> Self {
+    fn begin(trail: &Trail, cursor: Option<Mark>, say: impl Fn(&str)) -> Self {
         let first = trail.firsts.first().copied().unwrap_or(0);
-        let known = cursor.map_or(0, |cursor| cursor.number);
+        let known = cursor.map_or(0, |cursor| cursor.position.number);
         let before = trail.firsts.iter().rev().find(|first| **first <= known);
         if cursor.is_some() && known < first {
             say(&format!("retention took frames {known} to {first} before it was told of them"));
         }
         let position = at(before.copied().unwrap_or(first));
         let (context, snapshots) = (Context::default(), Snapshots::default());
-        Self { context, snapshots, position, known, told: cursor.unwrap_or(position) }
+        let told = cursor.map_or(position, |cursor| cursor.position);
+        let known = (known, cursor.map_or(0, |cursor| cursor.decisions));
+        Self { context, snapshots, position, known, told }
     }
 
     /// Reads on over whole signed frames until there is a batch, or no more.
-    fn next(&mut self, trail: &Trail, batch: &mut Vec<Decided>) -> Result<(), String> {
+    fn next(&mut self, trail: &Trail, batch: &mut Vec<Entry>) -> Result<(), String> {
         // What is not signed may still be cut off by a power failure, and be numbered anew.
         if !trail.is_signed(self.position.number) {
             return Ok(());
@@ -161,6 +228,8 @@ impl Reading {
         let Self { context, snapshots, known, .. } = self;
         self.position = trail.frames(self.position, Span::Rest, |met| {
             let number = met.frame.number;
+            let position = Position { segment: met.segment, offset: met.offset, number };
+            let mut decisions = 0;
             let mut body = met.frame.body;
             while !body.is_empty() {
                 let wrong = || "one of its records is malformed".to_owned();
@@ -168,8 +237,13 @@ impl Reading {
                 if !matches!(raw.kind, b'D' | b'H' | b'O' | b'P') {
                     context.follow(raw.place, &raw.read().ok_or_else(wrong)?);
                 }
-                if raw.kind == b'D' && number >= *known {
-                    batch.push(decided(trail, &Seen { met: *met, raw, context }, snapshots)?);
+                if raw.kind == b'D' {
+                    decisions += 1;
+                    if (number, decisions) > *known {
+                        let seen = Seen { met: *met, raw, context };
+                        let behind = Mark { position, decisions };
+                        batch.push(Entry { decided: decided(trail, &seen, snapshots)?, behind });
+                    }
                 }
             }
             // The walk stands behind the frame that ends it.

@@ -1,52 +1,66 @@
-//! A batch on its way to a companion: all of it was taken, or it is sent again.
+//! Decisions on their way to a companion: how many of them, from the first on, it has taken.
 
 use crate::config::companion::Companion;
-use crate::governance::question::CHECK;
 use crate::io::clock::within_ms;
 use crate::io::duplex::Duplex;
 use crate::io::ring;
 use crate::io::stream::Stream;
-use crate::wire::grpc::is_grpc;
+use crate::proxy::secure::Towards;
+use crate::proxy::unary::{self, Called};
 use crate::wire::limits::HOOK_ANSWER_BYTES_MAX;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Uri, header};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::sync::Arc;
 
-fn authority(companion: &Companion) -> String {
-    companion.authority.clone().unwrap_or_else(|| companion.endpoint.to_string())
+/// Whom decisions are sent to.
+pub(super) struct Recipient {
+    pub(super) companion: Companion,
+    /// How it is reached over TLS; `None` is plain.
+    pub(super) towards: Option<Arc<Towards>>,
 }
 
-/// Runs one exchange on a ring of this thread's own, within the companion's time.
-fn run(
-    companion: &Companion,
-    send: impl Future<Output = Result<(), String>>,
-) -> Result<(), String> {
-    let bounded = async { within_ms(companion.timeout_ms, send).await };
-    match ring::run(bounded) {
-        Ok(Some(sent)) => sent,
-        Ok(None) => Err("it did not take them in time".to_owned()),
-        Err(error) => Err(error.to_string()),
+impl Recipient {
+    fn authority(&self) -> String {
+        let Companion { authority, endpoint, .. } = &self.companion;
+        authority.clone().unwrap_or_else(|| endpoint.to_string())
     }
-}
 
-async fn connect(companion: &Companion) -> Result<Rc<Stream>, String> {
-    let stream = Stream::connect(companion.endpoint).await;
-    stream.map(Rc::new).map_err(|error| format!("it cannot be reached: {error}"))
-}
+    /// What happens within the companion's time, which begins now.
+    async fn timely<T>(&self, what: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let done = within_ms(self.companion.timeout_ms, what).await;
+        done.unwrap_or_else(|| Err("it did not take them in time".to_owned()))
+    }
 
-/// Posts lines; a 2xx takes them all.
-///
-/// # Errors
-/// Why they were not taken.
-pub(super) fn post(companion: &Companion, lines: &[u8]) -> Result<(), String> {
-    run(companion, async {
-        let stream = connect(companion).await?;
+    async fn connect(&self) -> Result<Rc<Stream>, String> {
+        let endpoint = self.companion.endpoint;
+        let stream = Stream::connect(endpoint).await;
+        let mut stream = stream.map_err(|error| format!("it cannot be reached: {error}"))?;
+        if let Some(towards) = &self.towards {
+            let insecure = || "it cannot be told from anybody else".to_owned();
+            let name = towards.name(endpoint.ip()).ok_or_else(insecure)?;
+            // Boxed: a handshake's state is large, and most companions need none.
+            let shaken = Box::pin(stream.secure_towards(towards.config(), name)).await;
+            shaken.ok().filter(|secured| towards.accepts(secured)).ok_or_else(insecure)?;
+        }
+        Ok(Rc::new(stream))
+    }
+
+    /// Posts lines; a 2xx takes them all.
+    ///
+    /// # Errors
+    /// Why they were not taken.
+    pub(super) fn post(&self, lines: &[u8]) -> Result<(), String> {
+        on_a_ring(self.timely(self.posted(lines)))
+    }
+
+    async fn posted(&self, lines: &[u8]) -> Result<(), String> {
+        let stream = self.connect().await?;
         let mut message = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-ndjson\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
-            companion.path,
-            authority(companion),
+            self.companion.path,
+            self.authority(),
             lines.len()
         )
         .into_bytes();
@@ -55,6 +69,9 @@ pub(super) fn post(companion: &Companion, lines: &[u8]) -> Result<(), String> {
         sent.map_err(|error| format!("the connection ended: {error}"))?;
         let mut answer = Vec::with_capacity(HOOK_ANSWER_BYTES_MAX);
         while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            if answer.len() == answer.capacity() {
+                return Err("its answer is too large".to_owned());
+            }
             let (read, back) = stream.read(answer).await;
             answer = back;
             if !matches!(read, Ok(1..)) {
@@ -68,74 +85,64 @@ pub(super) fn post(companion: &Companion, lines: &[u8]) -> Result<(), String> {
             Some(other) => Err(format!("it answered {}", other.escape_ascii())),
             None => Err("it does not speak HTTP/1.1".to_owned()),
         }
-    })
-}
+    }
 
-/// Calls `Check` for each message; an OK of gRPC takes it, whatever the answer says.
-///
-/// # Errors
-/// Why they were not taken.
-pub(super) fn check(companion: &Companion, messages: Vec<Vec<u8>>) -> Result<(), String> {
-    run(companion, async {
-        let stream = connect(companion).await?;
-        let duplex = Duplex::new(Rc::clone(&stream), (), Vec::new());
-        let shaken = h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(duplex);
-        let (mut sender, connection) = shaken.await.map_err(|error| error.to_string())?;
-        let driving = monoio::spawn(async move {
-            // Its end shows in the calls.
-            let _ = connection.await;
-        });
-        let mut taken = Ok(());
-        for message in messages {
-            taken = call(companion, &mut sender, message.into()).await;
-            if taken.is_err() {
-                break;
+    /// Calls `Check` for each message, one after the other, each within the companion's time; an OK
+    /// of gRPC takes it, whatever the answer says. `taken` is told so after each.
+    ///
+    /// # Errors
+    /// Why one was not taken; or why `taken` does not want to go on.
+    pub(super) fn check(
+        &self,
+        messages: Vec<Vec<u8>>,
+        mut taken: impl FnMut() -> Result<(), String>,
+    ) -> Result<(), String> {
+        on_a_ring(async {
+            let shaken = self.timely(async {
+                let stream = self.connect().await?;
+                let duplex = Duplex::new(Rc::clone(&stream), (), Vec::new());
+                let mut builder = h2::client::Builder::new();
+                let shaken = builder.enable_push(false).handshake::<_, Bytes>(duplex).await;
+                Ok((stream, shaken.map_err(|error| error.to_string())?))
+            });
+            let (stream, (mut sender, connection)) = shaken.await?;
+            let driving = monoio::spawn(async move {
+                // Its end shows in the calls.
+                let _ = connection.await;
+            });
+            let mut went = Ok(());
+            for message in messages {
+                went = self.timely(self.call(&mut sender, message.into())).await;
+                went = went.and_then(|()| taken());
+                if went.is_err() {
+                    break;
+                }
             }
-        }
-        drop(sender);
-        stream.abort();
-        driving.await;
-        taken
-    })
+            drop(sender);
+            stream.abort();
+            driving.await;
+            went
+        })
+    }
+
+    async fn call(
+        &self,
+        sender: &mut h2::client::SendRequest<Bytes>,
+        message: Bytes,
+    ) -> Result<(), String> {
+        let ended = |error: h2::Error| format!("the connection ended: {error}");
+        let (authority, timeout_ms) = (self.authority(), self.companion.timeout_ms);
+        let secure = self.towards.is_some();
+        let head = unary::head(Called { authority: &authority, secure, timeout_ms });
+        let head = head.map_err(|why| why.to_string())?;
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(ended)?;
+        let (response, mut stream) = sender.send_request(head, false).map_err(ended)?;
+        unary::send_all(&mut stream, message).await.map_err(|why| why.to_string())?;
+        unary::receive(response).await.map(drop).map_err(|why| why.to_string())
+    }
 }
 
-async fn call(
-    companion: &Companion,
-    sender: &mut h2::client::SendRequest<Bytes>,
-    message: Bytes,
-) -> Result<(), String> {
-    let told = |error: h2::Error| format!("the connection ended: {error}");
-    let uri = Uri::builder().scheme("http").authority(authority(companion)).path_and_query(CHECK);
-    let mut request = Request::new(());
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = uri.build().map_err(|_| "its authority cannot be sent".to_owned())?;
-    let fields = request.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.insert(header::TE, HeaderValue::from_static("trailers"));
-    poll_fn(|cx| sender.poll_ready(cx)).await.map_err(told)?;
-    let (response, mut stream) = sender.send_request(request, false).map_err(told)?;
-    // A message of a few hundred bytes fits any window that a server begins with.
-    stream.send_data(message, true).map_err(told)?;
-    let (head, mut body) = response.await.map_err(told)?.into_parts();
-    let typed = head.headers.get(header::CONTENT_TYPE);
-    if head.status != http::StatusCode::OK || !typed.is_some_and(|it| is_grpc(it.as_bytes())) {
-        return Err("it does not speak gRPC".to_owned());
-    }
-    let mut size = 0;
-    while let Some(data) = body.data().await {
-        let data = data.map_err(told)?;
-        size += data.len();
-        let _ = body.flow_control().release_capacity(data.len());
-        if size > HOOK_ANSWER_BYTES_MAX {
-            return Err("its answer is too large".to_owned());
-        }
-    }
-    let trailers = body.trailers().await.map_err(told)?;
-    let early = head.headers.get("grpc-status").cloned();
-    let late = trailers.and_then(|trailers| trailers.get("grpc-status").cloned());
-    match early.or(late) {
-        Some(status) if status.as_bytes() == b"0" => Ok(()),
-        Some(status) => Err(format!("it failed with the gRPC status {status:?}")),
-        None => Err("its answer ends without a status".to_owned()),
-    }
+/// Runs it on a ring of this thread's own.
+fn on_a_ring(what: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    ring::run(what).unwrap_or_else(|error| Err(error.to_string()))
 }

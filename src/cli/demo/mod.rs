@@ -7,7 +7,7 @@ mod tour;
 use super::check::{FINE, USAGE, WRONG, report};
 use super::disk::Disk;
 use super::loading::load;
-use super::reloading::published;
+use super::reloading::first;
 use super::run::watch;
 use super::style::Output;
 use crate::config::model::Configuration;
@@ -18,6 +18,7 @@ use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What `caio demo --help` prints.
 pub const HELP: &str = "\
@@ -73,10 +74,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
-    let published = published(loaded.snapshot, Upstreams::default(), None);
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
-    let identities = Identities::new(&settings, &vocabulary, None);
-    let gateway = match Gateway::start(settings, digest, published, identities) {
+    let identities = Arc::new(Identities::new(&settings, &vocabulary, None));
+    let published = first(loaded.snapshot, Upstreams::default(), identities);
+    let gateway = match Gateway::start(settings, digest, published) {
         Ok(gateway) => gateway,
         Err(error) => {
             let mend = "take another address with `--listen 127.0.0.1:0`";

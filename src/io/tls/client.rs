@@ -1,7 +1,7 @@
 //! What a service has to show, and what it is shown.
 
 use super::keys::{Authorities, Identity, provider, uri_names};
-use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion};
+use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion, Wall};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -43,6 +43,7 @@ pub fn configure(
     };
     config.alpn_protocols = vec![if http2 { ALPN_HTTP2 } else { ALPN_HTTP1 }.to_vec()];
     config.enable_early_data = false;
+    config.time_provider = Arc::new(Wall);
     Ok(Arc::new(config))
 }
 

@@ -12,8 +12,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use x509_parser::asn1_rs::Sequence;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
 /// The one provider of algorithms, with the post-quantum hybrid key exchange first.
@@ -73,35 +75,63 @@ pub const SYSTEM_AUTHORITIES: &[&str] = &[
     "/etc/ssl/ca-bundle.pem",
 ];
 
+/// A file that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blamed {
+    /// Which one.
+    pub file: PathBuf,
+    /// What is wrong, with the file's name.
+    pub what: String,
+}
+
+/// The first of them, for who needs no more.
+fn first(blamed: Vec<Blamed>) -> String {
+    blamed.into_iter().next().map(|blamed| blamed.what).unwrap_or_default()
+}
+
+/// Notes who is to blame where there is an error, and goes on.
+fn noted<T>(read: Result<T, String>, file: &Path, blamed: &mut Vec<Blamed>) -> Option<T> {
+    read.map_err(|what| blamed.push(Blamed { file: file.to_owned(), what })).ok()
+}
+
 impl Identity {
     /// Reads a certificate and its key.
     ///
     /// # Errors
-    /// What is wrong, with the file's name.
+    /// What is wrong first, with the file's name.
     pub fn read(files: &IdentityFiles) -> Result<Self, String> {
-        let chain = certificates(&files.certificate)?;
-        let shown = files.certificate.display();
-        let leaf = chain.first().ok_or_else(|| format!("{shown}: it holds no certificate"))?;
-        let parsed = parse(leaf).ok_or_else(|| format!("{shown}: its certificate is malformed"))?;
-        let names = dns_names(&parsed);
-        let expiries = chain.iter().filter_map(|each| parse(each)).map(|each| expiry(&each));
-        let not_after = expiries.min().unwrap_or(0);
-        let pem = Zeroizing::new(read(&files.key)?);
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
-            format!("{}: it holds no private key: {error}", files.key.display())
-        })?;
-        let mut certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
-            let key = files.key.display();
+        Self::read_all(files).map_err(first)
+    }
+
+    /// The same, and goes on where something is wrong.
+    ///
+    /// # Errors
+    /// Everything that is wrong; nothing is never an error.
+    pub fn read_all(files: &IdentityFiles) -> Result<Self, Vec<Blamed>> {
+        let mut blamed = Vec::new();
+        let chain = noted(own_chain(&files.certificate), &files.certificate, &mut blamed);
+        let key = noted(private_key(&files.key), &files.key, &mut blamed);
+        let ocsp = files.ocsp.as_deref();
+        let ocsp = ocsp.map(|path| noted(ocsp_response(path), path, &mut blamed));
+        let (Some((chain, names, not_after)), Some(key)) = (chain, key) else { return Err(blamed) };
+        let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+            let (key, shown) = (files.key.display(), files.certificate.display());
             match error {
                 rustls::Error::InconsistentKeys(_) => {
                     format!("{key}: it is not the key of {shown}")
                 }
                 error => format!("{key}: the key cannot be used: {error}"),
             }
-        })?;
-        certified.ocsp = files.ocsp.as_deref().map(read).transpose()?;
-        let expiry = Expiry { file: shown.to_string(), not_after };
-        Ok(Self { key: Arc::new(certified), names, expiry })
+        });
+        let certified = noted(certified, &files.key, &mut blamed);
+        match (certified, ocsp) {
+            (None, _) | (_, Some(None)) => Err(blamed),
+            (Some(mut certified), ocsp) => {
+                certified.ocsp = ocsp.flatten();
+                let expiry = Expiry { file: files.certificate.display().to_string(), not_after };
+                Ok(Self { key: Arc::new(certified), names, expiry })
+            }
+        }
     }
 }
 
@@ -109,29 +139,29 @@ impl Authorities {
     /// Reads bundles of authorities' certificates, and revocation lists.
     ///
     /// # Errors
-    /// What is wrong, with the file's name.
+    /// What is wrong first, with the file's name.
     pub fn read(bundles: &[PathBuf], lists: &[PathBuf]) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        let mut expiries = Vec::new();
+        Self::read_all(bundles, lists).map_err(first)
+    }
+
+    /// The same, and goes on where something is wrong.
+    ///
+    /// # Errors
+    /// Everything that is wrong; nothing is never an error.
+    pub fn read_all(bundles: &[PathBuf], lists: &[PathBuf]) -> Result<Self, Vec<Blamed>> {
+        let (mut roots, mut expiries) = (RootCertStore::empty(), Vec::new());
+        let (mut revoked, mut blamed) = (Vec::new(), Vec::new());
         for path in bundles {
-            let shown = path.display();
-            let bundle = certificates(path)?;
-            if bundle.is_empty() {
-                return Err(format!("{shown}: it holds no certificate"));
-            }
-            let first = bundle.iter().filter_map(|each| parse(each)).map(|each| expiry(&each));
-            let not_after = first.min().unwrap_or(0);
-            expiries.push(Expiry { file: shown.to_string(), not_after });
-            for certificate in bundle {
-                let added = roots.add(certificate);
-                added.map_err(|error| format!("{shown}: a certificate cannot be used: {error}"))?;
-            }
+            let added = add_bundle(path, &mut roots);
+            expiries.extend(noted(added, path, &mut blamed));
         }
-        let mut revoked = Vec::new();
         for path in lists {
-            revoked.extend(revocation_lists(path)?);
+            revoked.extend(noted(revocation_lists(path), path, &mut blamed).unwrap_or_default());
         }
-        Ok(Self { roots: Arc::new(roots), revoked, expiries })
+        match blamed.is_empty() {
+            true => Ok(Self { roots: Arc::new(roots), revoked, expiries }),
+            false => Err(blamed),
+        }
     }
 
     /// The authorities that the machine trusts.
@@ -139,19 +169,78 @@ impl Authorities {
     /// # Errors
     /// When there are none.
     pub fn system() -> Result<Self, String> {
-        let found = SYSTEM_AUTHORITIES.iter().map(Path::new).find(|path| path.is_file());
-        let path = found.ok_or_else(|| {
+        let path = system_authorities().ok_or_else(|| {
             let places = SYSTEM_AUTHORITIES.join(", ");
             format!("this machine has no authorities of its own: none of {places} is there")
         })?;
         let mut roots = RootCertStore::empty();
         // Bundles of the system hold what some program cannot read; the rest still counts.
-        let (added, _) = roots.add_parsable_certificates(certificates(path)?);
+        let (added, _) = roots.add_parsable_certificates(certificates(&path)?);
         if added == 0 {
             return Err(format!("{}: it holds no certificate", path.display()));
         }
         Ok(Self { roots: Arc::new(roots), revoked: Vec::new(), expiries: Vec::new() })
     }
+}
+
+/// Where this machine has the authorities that it trusts: where the environment says, as OpenSSL
+/// and Go take it, else at the place of its distribution. What is said and is not there is not
+/// replaced.
+pub fn system_authorities() -> Option<PathBuf> {
+    let said = std::env::var_os("SSL_CERT_FILE").filter(|said| !said.is_empty());
+    said.map(PathBuf::from).or_else(|| {
+        let mut places = SYSTEM_AUTHORITIES.iter().map(PathBuf::from);
+        places.find(|path| path.is_file())
+    })
+}
+
+/// A chain, the DNS names of its own certificate, and when the first of it expires.
+type Chain = (Vec<CertificateDer<'static>>, Vec<String>, i64);
+
+fn own_chain(path: &Path) -> Result<Chain, String> {
+    let chain = certificates(path)?;
+    let shown = path.display();
+    let leaf = chain.first().ok_or_else(|| format!("{shown}: it holds no certificate"))?;
+    let parsed = parse(leaf).ok_or_else(|| format!("{shown}: its certificate is malformed"))?;
+    let names = dns_names(&parsed);
+    let expiries = chain.iter().filter_map(|each| parse(each)).map(|each| expiry(&each));
+    let not_after = expiries.min().unwrap_or(0);
+    Ok((chain, names, not_after))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = Zeroizing::new(read(path)?);
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| format!("{}: it holds no private key: {error}", path.display()))
+}
+
+/// A response that says something (RFC 6960 4.2.1): what it says is the callers' matter, but bytes
+/// that are none would end their handshakes.
+fn ocsp_response(path: &Path) -> Result<Vec<u8>, String> {
+    /// `responseStatus successful`
+    const SUCCESSFUL: &[u8] = &[10, 1, 0];
+    let bytes = read(path)?;
+    let said = Sequence::from_der(&bytes).ok();
+    match said.filter(|(rest, said)| rest.is_empty() && said.content.starts_with(SUCCESSFUL)) {
+        Some(_) => Ok(bytes),
+        None => Err(format!("{}: it holds no successful OCSP response in DER", path.display())),
+    }
+}
+
+/// Adds the authorities of a bundle; when the first of them expires.
+fn add_bundle(path: &Path, roots: &mut RootCertStore) -> Result<Expiry, String> {
+    let shown = path.display();
+    let bundle = certificates(path)?;
+    if bundle.is_empty() {
+        return Err(format!("{shown}: it holds no certificate"));
+    }
+    let first = bundle.iter().filter_map(|each| parse(each)).map(|each| expiry(&each));
+    let not_after = first.min().unwrap_or(0);
+    for certificate in bundle {
+        let added = roots.add(certificate);
+        added.map_err(|error| format!("{shown}: a certificate cannot be used: {error}"))?;
+    }
+    Ok(Expiry { file: shown.to_string(), not_after })
 }
 
 /// The URIs that a certificate names its subject by.
@@ -163,6 +252,17 @@ pub fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
         _ => None,
     });
     uris.collect()
+}
+
+/// The last second in which a certificate is good, since 1970.
+pub fn expires_s(certificate: &CertificateDer<'_>) -> Option<u64> {
+    parse(certificate).map(|parsed| u64::try_from(expiry(&parsed)).unwrap_or(0))
+}
+
+/// When a revocation list becomes overdue, in seconds since 1970; `None` where it does not say.
+pub fn overdue_s(list: &CertificateRevocationListDer<'_>) -> Option<u64> {
+    let (_, parsed) = CertificateRevocationList::from_der(list.as_ref()).ok()?;
+    parsed.next_update().map(|due| u64::try_from(due.timestamp()).unwrap_or(0))
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
@@ -205,7 +305,11 @@ fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'sta
     let shown = path.display();
     let mut found = Vec::new();
     for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
-        found.push(list.map_err(|error| format!("{shown}: {error}"))?);
+        let list = list.map_err(|error| format!("{shown}: {error}"))?;
+        if CertificateRevocationList::from_der(list.as_ref()).is_err() {
+            return Err(format!("{shown}: a revocation list in it is malformed"));
+        }
+        found.push(list);
     }
     match found.is_empty() {
         true => Err(format!("{shown}: it holds no revocation list in PEM")),
@@ -215,6 +319,14 @@ fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'sta
 
 /// A whole file, unless it is larger than any of these is.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_at_most(path, usize::try_from(TLS_FILE_BYTES_MAX).unwrap_or(usize::MAX))
+}
+
+/// A whole regular file of at most so many bytes.
+///
+/// # Errors
+/// What is wrong, with the file's name.
+pub fn read_at_most(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let blame = |error: std::io::Error| format!("{}: {error}", path.display());
     // Opening a pipe would wait for a writer, so the kind is asked first.
     if !std::fs::metadata(path).map_err(blame)?.is_file() {
@@ -222,10 +334,10 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(blame)?;
-    let bound = TLS_FILE_BYTES_MAX.saturating_add(1);
+    let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     file.take(bound).read_to_end(&mut bytes).map_err(blame)?;
-    if bytes.len() as u64 > TLS_FILE_BYTES_MAX {
-        return Err(format!("{}: it is larger than {TLS_FILE_BYTES_MAX} bytes", path.display()));
+    if bytes.len() > bytes_max {
+        return Err(format!("{}: it is larger than {bytes_max} bytes", path.display()));
     }
     Ok(bytes)
 }

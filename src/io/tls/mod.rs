@@ -15,9 +15,14 @@ pub mod keys;
 pub mod server;
 pub(in crate::io) mod session;
 
+pub use session::{HELLO_BYTES, has_begun};
+
+use super::clock::wall_ms;
 use rustls::Error;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use std::io;
+use std::time::Duration;
 
 /// ALPN's names (RFC 7301 6, RFC 9113 3.1).
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
@@ -57,8 +62,20 @@ pub struct Secured {
     pub resumed: bool,
     /// Whether callers' certificates are looked at here: then the name binds the request.
     pub asks_for_certificates: bool,
-    /// The peer's own certificate in DER, if it showed one; it was verified.
-    pub certificate: Option<CertificateDer<'static>>,
+    /// The peer's own certificate in DER, if it showed one, and those that it showed behind it;
+    /// they were verified.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// The wall clock that the rest of the process goes by. One that is set before 1970 says 1970, when
+/// no certificate was valid; rustls's own would panic.
+#[derive(Debug)]
+struct Wall;
+
+impl TimeProvider for Wall {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(wall_ms())))
+    }
 }
 
 /// What ALPN agreed on.
@@ -77,14 +94,19 @@ impl Secured {
             Some(ALPN_HTTP1) => Some(Agreed::Http1),
             _ => None,
         };
-        let certificate = common.peer_certificates().and_then(<[_]>::first);
+        let chain = common.peer_certificates().map(<[_]>::to_vec);
         Self {
             name: name.map(str::to_ascii_lowercase),
             protocol,
             resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             asks_for_certificates: false,
-            certificate: certificate.cloned(),
+            chain: chain.unwrap_or_default(),
         }
+    }
+
+    /// The peer's own certificate in DER, if it showed one.
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.chain.first()
     }
 }
 

@@ -1,14 +1,16 @@
 //! What a listener shows its callers, and what it wants to see of them.
 
-use super::keys::{Authorities, Identity, provider};
-use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion};
+use super::keys::{Authorities, Identity, expires_s, overdue_s, provider};
+use super::{ALPN_HTTP1, ALPN_HTTP2, MinVersion, Wall};
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether callers show a certificate, and whose.
 #[derive(Clone, Debug)]
@@ -37,6 +39,47 @@ impl Tickets {
     }
 }
 
+/// By what callers' certificates are found good: in the handshake, and again while the connection
+/// lives.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// When each revocation list becomes overdue, in seconds since 1970.
+    overdue_s: Vec<u64>,
+}
+
+impl Judge {
+    /// One for callers who are asked for a certificate; `None` where nobody is.
+    ///
+    /// # Errors
+    /// What is wrong with the authorities or their lists.
+    pub fn new(client: &ClientAuth) -> Result<Option<Self>, String> {
+        let (authorities, required) = match client {
+            ClientAuth::None => return Ok(None),
+            ClientAuth::Optional(authorities) => (authorities, false),
+            ClientAuth::Required(authorities) => (authorities, true),
+        };
+        let verifier = verifier(authorities, required)?;
+        let overdue_s = authorities.revoked.iter().filter_map(overdue_s).collect();
+        Ok(Some(Self { verifier, overdue_s }))
+    }
+
+    /// Whether this chain, the own certificate first, is good at this time.
+    pub fn accepts(&self, chain: &[CertificateDer<'_>], now_s: u64) -> bool {
+        let Some((own, others)) = chain.split_first() else { return false };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now_s));
+        self.verifier.verify_client_cert(own, others, now).is_ok()
+    }
+
+    /// The first second after this one at which time alone may change that.
+    pub fn holds_until_s(&self, chain: &[CertificateDer<'_>], now_s: u64) -> u64 {
+        let ends = chain.iter().filter_map(expires_s).chain(self.overdue_s.iter().copied());
+        // A certificate is good in its last second, a list is not.
+        let ends = ends.map(|end_s| end_s.saturating_add(1));
+        ends.filter(|end_s| *end_s > now_s).min().unwrap_or(u64::MAX)
+    }
+}
+
 /// A listener's configuration.
 ///
 /// # Errors
@@ -44,26 +87,24 @@ impl Tickets {
 pub fn configure(
     identities: &[Identity],
     known_names_only: bool,
-    client: &ClientAuth,
+    judge: Option<&Judge>,
     min_version: MinVersion,
     tickets: &Tickets,
 ) -> Result<Arc<ServerConfig>, String> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(min_version.versions())
         .map_err(|error| error.to_string())?;
-    let builder = match client {
-        ClientAuth::None => builder.with_no_client_auth(),
-        ClientAuth::Optional(authorities) | ClientAuth::Required(authorities) => {
-            let required = matches!(client, ClientAuth::Required(_));
-            builder.with_client_cert_verifier(verifier(authorities, required)?)
-        }
+    let builder = match judge {
+        None => builder.with_no_client_auth(),
+        Some(judge) => builder.with_client_cert_verifier(Arc::clone(&judge.verifier)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Names::new(identities, known_names_only)));
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    config.time_provider = Arc::new(Wall);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // A replayed first flight would be a request that is made twice (RFC 8446 8).
     config.max_early_data_size = 0;
-    if matches!(client, ClientAuth::None) {
+    if judge.is_none() {
         config.ticketer = Arc::clone(&tickets.0);
         config.send_tls13_tickets = TICKETS;
     } else {

@@ -85,6 +85,23 @@ impl Side {
     }
 }
 
+/// Whether there is work to do for who has sent this much: its first record is here whole, or will
+/// never be one that a handshake begins with. As much as [`HELLO_BYTES`] is enough of any.
+pub fn has_begun(received: &[u8]) -> bool {
+    const HANDSHAKE: u8 = 22;
+    match received {
+        [] => false,
+        [HANDSHAKE, _, _, high, low, rest @ ..] => {
+            rest.len() >= usize::from(u16::from_be_bytes([*high, *low]))
+                || received.len() >= HELLO_BYTES
+        }
+        [kind, ..] => *kind != HANDSHAKE,
+    }
+}
+
+/// What a hello is received into before anything else is kept for it.
+pub const HELLO_BYTES: usize = SMALL_BYTES;
+
 /// What is to be encrypted.
 #[derive(Clone, Copy)]
 enum Content<'a> {
@@ -309,13 +326,16 @@ pub(in crate::io) struct Session {
     over: RefCell<Option<Error>>,
     /// The next receive should take whole records of any size.
     large: Cell<bool>,
+    /// How often something was received, or the end was.
+    receives: Cell<u32>,
 }
 
 impl Session {
-    pub(in crate::io) fn new(side: Side) -> Self {
+    /// One whose peer has sent this much so far.
+    pub(in crate::io) fn new(side: Side, received: Vec<u8>) -> Self {
         Self {
             side: RefCell::new(side),
-            incoming: RefCell::default(),
+            incoming: RefCell::new(Incoming { bytes: received, taken: 0 }),
             plain: RefCell::default(),
             outgoing: RefCell::default(),
             sending: Cell::new(false),
@@ -324,7 +344,13 @@ impl Session {
             closed: Cell::new(false),
             over: RefCell::new(None),
             large: Cell::new(false),
+            receives: Cell::new(0),
         }
+    }
+
+    /// How often something was received, or the end was.
+    pub(in crate::io) fn receives(&self) -> u32 {
+        self.receives.get()
     }
 
     /// Shakes hands. What is to be sent last may still wait for the first write or read.
@@ -536,6 +562,7 @@ impl Session {
         }
         let landing = self.landing();
         let (result, landing) = stream.receive(landing).await;
+        self.receives.set(self.receives.get().wrapping_add(1));
         let filled = landing.len() == landing.capacity();
         let mut incoming = self.incoming.borrow_mut();
         if incoming.bytes.is_empty() {

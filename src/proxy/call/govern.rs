@@ -129,7 +129,7 @@ async fn ask(
         local: ingress.local,
         principal: principal.as_deref().unwrap_or_default(),
         scheme: if secure.is_some() { "https" } else { "http" },
-        certificate: secure.and_then(|secure| secure.certificate.as_deref()),
+        certificate: secure.and_then(|secure| secure.certificate()).map(|own| &**own),
         sni: secure.and_then(|secure| secure.name.as_deref()),
         fields: &fields,
         body,

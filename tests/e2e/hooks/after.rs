@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-fn config(origin: SocketAddr, trail: &Path, more: &str) -> String {
+pub(crate) fn config(origin: SocketAddr, trail: &Path, more: &str) -> String {
     format!(
         r#"config = "caio/1"
 vocabulary = "vocabulary.toml"
@@ -38,7 +38,7 @@ endpoints = ["{origin}"]
     )
 }
 
-fn start(config: &str) -> Gateway {
+pub(crate) fn start(config: &str) -> Gateway {
     Gateway::start_on(&[
         ("caio.toml", config),
         ("vocabulary.toml", VOCABULARY),
@@ -53,9 +53,14 @@ pub(crate) fn verified(trail: &Path) {
     let check = Command::new(env!("CARGO_BIN_EXE_caio-check")).arg(trail).output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));
+    // And by the other verifier, which shares nothing with it.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tamper/naive_check.py");
+    let check = Command::new("python3").arg("-B").arg(script).arg(trail).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));
 }
 
-fn get(gateway: &Gateway, path: &str) -> Option<u16> {
+pub(crate) fn get(gateway: &Gateway, path: &str) -> Option<u16> {
     let asked = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     exchange(gateway.address, asked.as_bytes(), usize::MAX).status()
 }

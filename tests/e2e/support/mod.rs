@@ -173,6 +173,16 @@ impl Gateway {
     }
 
     fn launch(scratch: Scratch, file: &Path, surroundings: &[(&str, &Path)]) -> Self {
+        Self::attempt(scratch, file, surroundings).unwrap_or_else(|(_, why)| panic!("{why}"))
+    }
+
+    /// Starts `caio run` on files that may be wrong; else its exit code, if it ended, and what it
+    /// said.
+    pub fn attempt(
+        scratch: Scratch,
+        file: &Path,
+        surroundings: &[(&str, &Path)],
+    ) -> Result<Self, (Option<i32>, String)> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
             .arg("run")
             .arg("-c")
@@ -194,17 +204,20 @@ impl Gateway {
         let address = match addresses.recv_timeout(PATIENCE) {
             Ok(address) => address,
             Err(why) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let said = output.lock().unwrap();
                 let why = match why {
-                    RecvTimeoutError::Timeout => "it did not say where it listens",
+                    RecvTimeoutError::Timeout => {
+                        let _ = child.kill();
+                        "it did not say where it listens"
+                    }
                     RecvTimeoutError::Disconnected => "it ended",
                 };
-                panic!("`caio run` did not start: {why}; it said:\n{said}");
+                let code = child.wait().ok().and_then(|status| status.code());
+                let said = output.lock().unwrap();
+                let what = format!("`caio run` did not start: {why}; it said:\n{said}");
+                return Err((code, what));
             }
         };
-        Self { child, address, output, scratch }
+        Ok(Self { child, address, output, scratch })
     }
 
     /// Fails the test if the process has ended or reported a panic.

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// An authority.
 pub(crate) struct Authority {
@@ -24,6 +25,8 @@ pub(crate) struct Leaf {
     pub(crate) names: Vec<SanType>,
     pub(crate) from_year: i32,
     pub(crate) to_year: i32,
+    /// Instead of the year: the last second, since 1970.
+    pub(crate) last_s: Option<u64>,
     pub(crate) usages: Vec<ExtendedKeyUsagePurpose>,
     pub(crate) is_ca: bool,
     pub(crate) serial: u64,
@@ -40,6 +43,7 @@ impl Leaf {
             names: names.iter().map(dns).collect(),
             from_year: 2020,
             to_year: 4000,
+            last_s: None,
             usages: vec![ExtendedKeyUsagePurpose::ServerAuth],
             is_ca: false,
             serial: 7,
@@ -62,7 +66,10 @@ impl Leaf {
         params.distinguished_name.push(DnType::CommonName, format!("leaf {}", self.serial));
         params.subject_alt_names = self.names.clone();
         params.not_before = date_time_ymd(self.from_year, 1, 1);
-        params.not_after = date_time_ymd(self.to_year, 1, 1);
+        params.not_after = match self.last_s {
+            Some(last_s) => date_time_ymd(1970, 1, 1) + Duration::from_secs(last_s),
+            None => date_time_ymd(self.to_year, 1, 1),
+        };
         params.extended_key_usages = self.usages.clone();
         params.serial_number = Some(SerialNumber::from(self.serial));
         params.is_ca = match self.is_ca {
@@ -107,6 +114,20 @@ impl Authority {
         let certificate = leaf.params().signed_by(&key, &self.issuer).unwrap();
         scratch.write(&format!("{name}.key"), &key.serialize_pem());
         scratch.write(&format!("{name}.pem"), &certificate.pem());
+    }
+
+    /// Writes `NAME.ocsp`, as OpenSSL's responder has it: `NAME.pem`, whose serial is 7, is good.
+    pub(crate) fn respond(&self, scratch: &Scratch, name: &str) {
+        scratch.write("responder.pem", &self.pem);
+        scratch.write("responder.key", &self.issuer.key().serialize_pem());
+        scratch.write("index.txt", "V\t40000101000000Z\t\t07\tunknown\t/CN=leaf 7\n");
+        let (pem, response) = (format!("{name}.pem"), format!("{name}.ocsp"));
+        let mut command = Command::new("openssl");
+        command.args(["ocsp", "-index", "index.txt", "-CA", "responder.pem", "-ndays", "30"]);
+        command.args(["-rsigner", "responder.pem", "-rkey", "responder.key", "-noverify"]);
+        command.args(["-issuer", "responder.pem", "-cert", &pem, "-respout", &response]);
+        let (done, said) = output(command, scratch.path(), b"");
+        assert!(done && scratch.path().join(response).is_file(), "{said}");
     }
 
     /// Writes `NAME.crl`, which is due in this year and revokes these.
