@@ -21,8 +21,8 @@ use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::channel;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 use zeroize::Zeroizing;
 

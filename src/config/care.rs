@@ -4,6 +4,7 @@
 use super::settings::{choice, count, read_milliseconds};
 use crate::wire::document::Table;
 use crate::wire::fault::{Faults, quoted};
+use crate::wire::limits::WAITING_PER_ENDPOINT_MAX;
 use std::sync::Arc;
 
 /// All of it, for one service or as the default of all.
@@ -15,6 +16,8 @@ pub struct Care {
     pub outlier: Outlier,
     /// `[retry]`
     pub retry: Retry,
+    /// `[breaker]`
+    pub breaker: Breaker,
 }
 
 /// Active checks.
@@ -92,6 +95,37 @@ pub struct Retry {
     pub timeout: bool,
 }
 
+/// How much one endpoint is burdened with by one worker; what goes beyond is sent elsewhere, or
+/// refused at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Connections; `None` is `limits.upstream_connections_per_endpoint_max`.
+    pub max_connections: Option<usize>,
+    /// Requests that wait for a connection.
+    pub max_pending: usize,
+    /// Requests in flight, those that wait included; `None` is as many as the other two allow.
+    pub max_requests: Option<u64>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        let max_pending = WAITING_PER_ENDPOINT_MAX;
+        Self { max_connections: None, max_pending, max_requests: None }
+    }
+}
+
+impl Breaker {
+    fn read(&mut self, mut table: Table<'_>, faults: &mut Faults) {
+        let (mut connections, mut requests) = (0, 0);
+        count(&mut table, "max_connections", 1..=65_536, &mut connections, faults);
+        count(&mut table, "max_pending", 0..=1_000_000, &mut self.max_pending, faults);
+        count(&mut table, "max_requests", 1..=1_000_000, &mut requests, faults);
+        self.max_connections = Some(connections).filter(|most| *most > 0).or(self.max_connections);
+        self.max_requests = Some(requests).filter(|most| *most > 0).or(self.max_requests);
+        table.finish(faults);
+    }
+}
+
 impl Default for Retry {
     fn default() -> Self {
         Self {
@@ -152,6 +186,9 @@ impl Care {
         }
         if let Some(table) = table.table("retry", faults) {
             care.get_or_insert_with(|| Self::clone(default)).retry.read(table, faults);
+        }
+        if let Some(table) = table.table("breaker", faults) {
+            care.get_or_insert_with(|| Self::clone(default)).breaker.read(table, faults);
         }
         care.map_or_else(|| Arc::clone(default), Arc::new)
     }

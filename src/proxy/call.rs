@@ -327,6 +327,7 @@ pub fn begin(
     let chosen = match chosen {
         Ok(chosen) => chosen,
         Err(refusal) => {
+            let refusal = opening.hears(refusal);
             let stated = scratch.note().stated.clone();
             let status = refusal.status();
             let keeping = Keeping {

@@ -31,6 +31,14 @@ impl Key for Rule {
     const KEY: &'static str = "rule";
 }
 
+/// A service, by its id.
+#[derive(Debug)]
+pub struct ServiceName;
+
+impl Key for ServiceName {
+    const KEY: &'static str = "service";
+}
+
 labels! {
     /// How a handshake ended.
     pub Handshake "result" {
@@ -102,6 +110,8 @@ counters! {
     retries: Labelled<Again> = Counter "caio_retries_total";
     /// Requests that were not tried again, because too many were already.
     retries_over: Count = Counter "caio_retries_over_budget_total";
+    /// Calls that a service's breaker kept from it, by the service.
+    broken: Named<ServiceName> = Counter "caio_breaker_open_total";
     /// Handshakes of TLS with callers, by how they ended.
     handshakes: Labelled<Handshake> = Counter "caio_tls_handshakes_total";
     /// Handshakes of TLS with callers that are in progress.

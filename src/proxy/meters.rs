@@ -126,6 +126,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Whether as many calls are in flight there, with this one, as may be.
+    pub fn is_beyond(&self, most: Option<u64>) -> bool {
+        most.is_some_and(|most| self.metered.meter.in_flight.get() > most)
+    }
+
     /// A call to the endpoint begins.
     pub fn begin(metered: &Rc<Metered>) -> Self {
         metered.meter.in_flight.add(1);

@@ -8,6 +8,7 @@
 use super::meters::{Metered, Meters};
 use super::secure::Towards;
 use super::worker::Worker;
+use crate::config::care::Breaker;
 use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
 use crate::io::deadline::{Deadlines, Kept, Overdue, TICK_MS, Watch};
@@ -61,6 +62,8 @@ pub struct Endpoint {
     number: Kept,
     idle: RefCell<Vec<Idle>>,
     open: Cell<usize>,
+    /// Connections and waiting requests, at most; of the service that called last.
+    most: Cell<(usize, usize)>,
     line: Line,
     /// When room was made last, and for how many.
     relieved: Cell<(u64, usize)>,
@@ -152,6 +155,7 @@ impl Pool {
                 number: Kept(NUMBERS.fetch_add(1, Ordering::Relaxed)),
                 idle: RefCell::default(),
                 open: Cell::new(0),
+                most: Cell::new((self.limits.open_max, WAITING_PER_ENDPOINT_MAX)),
                 line: Line::default(),
                 relieved: Cell::default(),
                 meters: RefCell::default(),
@@ -185,7 +189,7 @@ impl Pool {
         fresh: bool,
     ) -> Result<Connection, NoConnection> {
         // Counted before the wait, so that a slow endpoint cannot be stormed past its bound.
-        let place = match Place::take(endpoint, self.limits.open_max) {
+        let place = match Place::take(endpoint, endpoint.most.get().0) {
             Some(place) => place,
             None => match self.wait(worker, endpoint, fresh).await? {
                 Turn::Place(place) => place,
@@ -229,7 +233,7 @@ impl Pool {
         endpoint: &Rc<Endpoint>,
         fresh: bool,
     ) -> Result<Turn, NoConnection> {
-        if endpoint.line.len() >= WAITING_PER_ENDPOINT_MAX {
+        if endpoint.line.len() >= endpoint.most.get().1 {
             return Err(NoConnection::Full);
         }
         let waiting = Waiting::join(endpoint);
@@ -238,7 +242,7 @@ impl Pool {
             if !fresh && let Some(idle) = self.idle(endpoint, worker.clock.now_ms()) {
                 return Poll::Ready(Turn::Idle(Box::new(idle)));
             }
-            match Place::take(endpoint, self.limits.open_max) {
+            match Place::take(endpoint, endpoint.most.get().0) {
                 Some(place) => Poll::Ready(Turn::Place(place)),
                 None => {
                     waiting.register(cx.waker());
@@ -315,6 +319,17 @@ impl Endpoint {
         let metered = meters.begin(service, self.address);
         known.push(Rc::clone(&metered));
         metered
+    }
+
+    /// From now on it has no more connections and waiting requests than this.
+    pub(super) fn bound(&self, breaker: &Breaker, open_max: usize) {
+        let connections = breaker.max_connections.unwrap_or(open_max);
+        self.most.set((connections, breaker.max_pending));
+    }
+
+    /// How many connections it may have.
+    pub(super) fn connections_max(&self) -> usize {
+        self.most.get().0
     }
 
     /// The number under which exchanges keep its connections.

@@ -357,3 +357,34 @@ fn a_service_that_comes_and_goes_fails_no_call_that_may_be_repeated() {
     assert!(gateway.said().contains("calls failed"), "{}", gateway.said());
     verified(gateway, trail.path());
 }
+
+#[test]
+fn a_service_with_its_most_calls_in_flight_is_spared_and_another_is_called() {
+    let two = Service::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (first, second) = ([silent.local_addr().unwrap()], [two.address()]);
+    let own = "breaker = { max_requests = 2 }";
+    // One worker: bounds are each worker's own.
+    let services = [("a", 0, &first[..], own), ("b", 1, &second[..], "")];
+    let text = process(&services, "").replace("workers = 2", "workers = 1");
+    let mut gateway = Gateway::start_in(Scratch::new(), &text);
+    let mut held: Vec<Wire> = (0..2).map(|_| Wire::connect(gateway.address)).collect();
+    for wire in &mut held {
+        assert!(wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    let mut accepted = Vec::new();
+    (0..2).for_each(|_| accepted.push(silent.accept().unwrap()));
+    let mut wire = Wire::connect(gateway.address);
+    for _ in 0..20 {
+        assert_eq!(ask(&mut wire, "POST", "once").0, 200);
+    }
+    assert_eq!(two.calls(), 20);
+    // With nobody else the caller hears that it is too much, and when to come again.
+    let alone = process(&services[..1], "").replace("workers = 2", "workers = 1");
+    std::fs::write(gateway.folder().join("caio.toml"), alone).unwrap();
+    gateway.reload();
+    eventually("the other is gone", || gateway.said().contains("from now on"));
+    let mut wire = Wire::connect(gateway.address);
+    assert_eq!(ask(&mut wire, "GET", ""), (503, "overload.connections".to_owned()));
+    gateway.assert_sound();
+}

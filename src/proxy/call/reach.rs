@@ -16,12 +16,19 @@ pub(super) struct Reach {
     attempt: u8,
     chosen: Option<(Rc<Endpoint>, Running)>,
     per_try_ms: Option<u64>,
+    /// The endpoint has as many calls in flight as it may.
+    beyond: bool,
 }
 
 impl Reach {
     /// Of an attempt of this number with this place in the rendezvous order.
     pub(super) fn new(seed: u64, attempt: u8) -> Self {
-        Self { seed, attempt, chosen: None, per_try_ms: None }
+        Self { seed, attempt, chosen: None, per_try_ms: None, beyond: false }
+    }
+
+    /// Whether the endpoint is not to be burdened with this call.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.beyond
     }
 
     /// How long the attempt is waited for, where another may follow.
@@ -54,17 +61,30 @@ impl Begun {
             Some(_) => Some(landscape.upstreams.get(&service.id)?),
         };
         self.recorded.tell(|told| told.endpoint(place));
-        self.reach.per_try_ms = opening.per_try_ms(&landscape.upstreams.care(&service.id).retry);
+        let care = landscape.upstreams.care(&service.id);
+        self.reach.per_try_ms = opening.per_try_ms(&care.retry);
         let endpoint = worker.pool.endpoint(address, towards);
+        let open_max = worker.settings.limits.upstream_connections_per_endpoint_max;
+        endpoint.bound(&care.breaker, open_max);
         let running = Running::begin(&endpoint.metered(&worker.meters, &service.id));
+        self.reach.beyond = running.is_beyond(care.breaker.max_requests);
         self.reach.chosen = Some((Rc::clone(&endpoint), running));
         Some(endpoint)
+    }
+
+    /// Whether the endpoint has as many calls in flight as it may.
+    pub fn is_beyond(&self) -> bool {
+        self.reach.is_beyond()
     }
 
     /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
     /// may be asked.
     pub fn unreachable(self, worker: &Worker, opening: &mut Opening, why: &NoConnection) -> Failed {
-        if !matches!(why, NoConnection::Full) {
+        opening.was_full(matches!(why, NoConnection::Full));
+        if matches!(why, NoConnection::Full) {
+            let service = opening.landscape.snapshot.service(self.certified.service());
+            service.iter().for_each(|service| worker.counters.broken.add(&service.id, 1));
+        } else {
             self.reach.chosen.iter().for_each(|(_, running)| running.unconnected());
         }
         let landscape = Rc::clone(&opening.landscape);
@@ -103,7 +123,7 @@ pub fn idle(worker: &Worker, mut begun: Begun, opening: &mut Opening) -> Result<
     if opening.retried_stale {
         return Err(begun);
     }
-    let endpoint = begun.endpoint(worker, opening);
+    let endpoint = begun.endpoint(worker, opening).filter(|_| !begun.is_beyond());
     match endpoint.and_then(|endpoint| worker.pool.idle(&endpoint, opening.begun_ms)) {
         Some(idle) => Ok(begun.into_call(worker, opening, Some(idle))),
         None => Err(begun),
@@ -122,6 +142,9 @@ pub async fn connect(
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(begun.refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
+    if begun.is_beyond() {
+        return Err(begun.unreachable(worker, opening, &NoConnection::Full));
+    }
     match worker.pool.connect(worker, &endpoint, opening.retried_stale).await {
         Ok(connection) => Ok(begun.into_call(worker, opening, Some::<Connection>(connection))),
         Err(why) => Err(begun.unreachable(worker, opening, &why)),

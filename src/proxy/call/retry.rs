@@ -55,6 +55,8 @@ pub(super) struct Again {
     last: Option<ServiceId>,
     /// Whether the next decision is to go elsewhere.
     elsewhere: bool,
+    /// The last attempt was one too many for where it went.
+    full: bool,
     /// Further attempts so far.
     extra: u32,
     retrying: Option<Retrying>,
@@ -120,6 +122,22 @@ impl Opening {
             self.tried.pop();
         }
         others
+    }
+
+    /// The last attempt was one too many for where it went, or not.
+    pub(super) fn was_full(&mut self, full: bool) {
+        self.again.full = full;
+    }
+
+    /// What a caller hears whose decision was refused so: that nobody else satisfies is no fault of
+    /// a service that has its most calls.
+    pub(super) fn hears(&self, refusal: Refusal) -> Refusal {
+        match refusal.reason {
+            Reason::Exhausted if self.again.full => {
+                Refusal::new(Reason::Overload, "the service has its most calls in flight")
+            }
+            _ => refusal,
+        }
     }
 
     /// Whether the next decision is to exclude where the last attempt went.
