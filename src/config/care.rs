@@ -82,8 +82,8 @@ pub struct Retry {
     pub budget_percent: u32,
     /// So many may whatever is in flight, in each worker.
     pub budget_min: u32,
-    /// Milliseconds after which an attempt that another may follow is given up; `None` waits as long
-    /// as for any answer.
+    /// Milliseconds after which an attempt that another may follow is given up; `None` waits as
+    /// long as for any answer.
     pub per_try_ms: Option<u64>,
     /// After no connection came about.
     pub connect_failure: bool,

@@ -1,5 +1,5 @@
-//! What is tried again elsewhere: calls that failed before anything was answered, if nothing is lost
-//! by repeating them.
+//! What is tried again elsewhere: calls that failed before anything was answered, if nothing is
+//! lost by repeating them.
 //!
 //! ```text
 //!   no connection ──────────────┐ nothing was sent: whatever the method
