@@ -6,6 +6,7 @@ pub mod health;
 pub mod latency;
 pub mod load;
 pub mod outlier;
+pub mod promise;
 pub mod rate;
 pub mod standing;
 pub mod table;

@@ -26,6 +26,8 @@ pub struct Standings {
 #[derive(Debug)]
 struct Known {
     care: Arc<Care>,
+    /// Until when it is not called, whatever its endpoints are.
+    withheld_ms: u64,
     /// Its place in the landscape; `None` is no part of it any more.
     service: Option<ServiceId>,
     endpoints: BTreeMap<SocketAddr, Standing>,
@@ -174,9 +176,17 @@ impl Standings {
     fn known(&mut self, entry: &ServiceEntry, care: &Arc<Care>) -> &mut Known {
         self.services.entry(Arc::clone(&entry.id)).or_insert_with(|| Known {
             care: Arc::clone(care),
+            withheld_ms: 0,
             service: None,
             endpoints: BTreeMap::new(),
         })
+    }
+
+    /// A service is not to be called until then, whatever its endpoints are.
+    pub fn withhold(&mut self, service: &str, until_ms: u64) {
+        if let Some(known) = self.services.get_mut(service) {
+            known.withheld_ms = until_ms;
+        }
     }
 
     /// A check of an endpoint passed, or did not.
@@ -241,6 +251,9 @@ impl Standings {
                 standing.map_or_else(|| unknown(&known.care), |it| it.state(&known.care, now_ms))
             }));
             *state = fold(states.endpoints.get(first..).unwrap_or(&[]));
+            if now_ms < known.withheld_ms {
+                *state = State::new(false, false, state.bucket());
+            }
         }
         (states, changes)
     }

@@ -18,6 +18,8 @@ pub struct Care {
     pub retry: Retry,
     /// `[breaker]`
     pub breaker: Breaker,
+    /// `[promises]`
+    pub promises: Promises,
 }
 
 /// Active checks.
@@ -126,6 +128,36 @@ impl Breaker {
     }
 }
 
+/// How what was seen is held against what is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promises {
+    /// Milliseconds of calls that are judged together.
+    pub window_ms: u64,
+    /// Fewer calls are not judged: the window goes on.
+    pub min_calls: u64,
+    /// Whether a service that breaks a promise is not called for a while.
+    pub lowers_health: bool,
+}
+
+impl Default for Promises {
+    fn default() -> Self {
+        Self { window_ms: 10_000, min_calls: 100, lowers_health: false }
+    }
+}
+
+impl Promises {
+    fn read(&mut self, mut table: Table<'_>, faults: &mut Faults) {
+        let t = &mut table;
+        read_milliseconds(t, "window", faults).inspect(|ms| self.window_ms = *ms);
+        count(t, "min_calls", 1..=1_000_000_000, &mut self.min_calls, faults);
+        let follows = [("tell", false), ("unhealthy", true)];
+        if let Some((_, lowers)) = choice(t, "breach", &follows, faults) {
+            self.lowers_health = lowers;
+        }
+        table.finish(faults);
+    }
+}
+
 impl Default for Retry {
     fn default() -> Self {
         Self {
@@ -189,6 +221,9 @@ impl Care {
         }
         if let Some(table) = table.table("breaker", faults) {
             care.get_or_insert_with(|| Self::clone(default)).breaker.read(table, faults);
+        }
+        if let Some(table) = table.table("promises", faults) {
+            care.get_or_insert_with(|| Self::clone(default)).promises.read(table, faults);
         }
         care.map_or_else(|| Arc::clone(default), Arc::new)
     }

@@ -55,8 +55,8 @@ pub struct Settings {
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
     pub assertion: Option<Assertion>,
-    /// `[health]`, `[outlier]`, `[retry]` and `[breaker]`: how services are treated that say nothing
-    /// else.
+    /// `[health]`, `[outlier]`, `[retry]`, `[breaker]` and `[promises]`: how services are treated
+    /// that say nothing else.
     pub care: Arc<Care>,
     /// `[balance]`
     pub balance: Balance,

@@ -19,6 +19,7 @@ use crate::io::listener::{self, Listener};
 use crate::io::publication::Publication;
 use crate::io::{process, ring};
 use crate::snapshot::Snapshot;
+use arc_swap::ArcSwap;
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -54,6 +55,19 @@ pub struct Watched {
     pub unhealthy: AtomicU64,
     /// Endpoints that are ejected because calls failed.
     pub ejected: AtomicU64,
+    /// Promises that are broken.
+    pub broken: ArcSwap<Vec<Broken>>,
+}
+
+/// A promise that a service declares, and that what was seen of it breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The service's id.
+    pub service: Arc<str>,
+    /// `latency(50ms)`, `availability`
+    pub promise: String,
+    /// The share of calls that were otherwise, in a million.
+    pub observed_ppm: u64,
 }
 
 /// What whoever watches services needs of a running gateway.

@@ -79,6 +79,16 @@ impl Metrics {
             "Endpoints of services that are not called for a while, because calls failed.",
             watched.ejected.load(Ordering::Relaxed),
         );
+        page.family(
+            Kind::Gauge,
+            "caio_promise_broken_ratio_ppm",
+            "Of a million calls those that broke a promise of their service, where it is broken: \
+             what was observed of what is declared.",
+        );
+        for broken in watched.broken.load().iter() {
+            let labels = [("service", &*broken.service), ("promise", &broken.promise)];
+            page.sample(&labels, broken.observed_ppm);
+        }
         let audit = &self.shared.settings.audit;
         page.gauge(
             "caio_audit_required",

@@ -388,3 +388,37 @@ fn a_service_with_its_most_calls_in_flight_is_spared_and_another_is_called() {
     assert_eq!(ask(&mut wire, "GET", ""), (503, "overload.connections".to_owned()));
     gateway.assert_sound();
 }
+
+#[test]
+fn a_service_that_breaks_its_promise_is_told_of_and_not_called_where_that_is_wanted() {
+    let (two, trail) = (Service::new(), Scratch::new());
+    let slow = Origin::scripted(|_| {
+        // Waiting on a channel nobody sends on is how a thread takes its time.
+        let (_held, nothing) = std::sync::mpsc::channel::<()>();
+        let _ = nothing.recv_timeout(std::time::Duration::from_millis(70));
+        Answer::ok()
+    });
+    let vocabulary = format!(
+        "{}\n[[attributes]]\nname = \"latency\"\nside = \"promise\"\ntype = \"tail\"\n\
+         grid = [\"50ms\", \"100ms\"]\n",
+        support::VOCABULARY
+    );
+    let promise = "promises = { window = \"200ms\", min_calls = 10, breach = \"unhealthy\" }";
+    let (first, second) = ([slow.address], [two.address()]);
+    let services = [("a", 0, &first[..], promise), ("b", 1, &second[..], "")];
+    let promising = "interface = { http = [\"* /*\"] }, \
+                     promises = [{ latency = { within = \"50ms\", except = \"1%\" } }] }]";
+    let caio = process(&services, &audit(&trail));
+    let caio = caio.replacen("interface = { http = [\"* /*\"] } }]", promising, 1);
+    let files = [("caio.toml", caio.as_str()), ("vocabulary.toml", &vocabulary)];
+    let gateway = Gateway::start_on(&files);
+    let mut wire = Wire::connect(gateway.address);
+    eventually("the other is called", || {
+        assert_eq!(call(&mut wire).0, 200);
+        two.calls() > 0
+    });
+    let said = gateway.said();
+    assert!(said.contains("service `a` breaks its promise `latency(50ms)`"), "{said}");
+    assert!(!said.contains("latency(100ms)"), "{said}");
+    verified(gateway, trail.path());
+}

@@ -10,6 +10,7 @@
 //! endpoint's address, so landscapes may come and go.
 
 mod check;
+mod promises;
 
 use crate::balance::outlier::Sample;
 use crate::balance::standing::{Change, Standings, Turn};
@@ -19,6 +20,7 @@ use crate::proxy::gateway::{Epochal, Watching};
 use crate::proxy::landscape::Published;
 use crate::proxy::meters::{Meter, Metered};
 use check::Checks;
+use promises::Watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -84,7 +86,7 @@ async fn watch(watching: Watching, tell: Sender<News>) {
     let Watching { shared, meters: coming } = watching;
     let clock = Clock::new();
     let (mut standings, mut checks) = (Standings::default(), Checks::default());
-    let mut meters = Meters::new();
+    let (mut meters, mut watch) = (Meters::new(), Watch::default());
     let mut known: Option<Published> = None;
     let mut looked_ns = monotonic_ns();
     loop {
@@ -94,6 +96,7 @@ async fn watch(watching: Watching, tell: Sender<News>) {
             let care = |service: &str| Arc::clone(published.upstreams.care(service));
             standings.adopt(&published.snapshot, care, now_ms);
             checks.adopt(&published.snapshot, &published.upstreams, &clock);
+            watch.adopt(published, now_ms);
             known = Some(published.clone());
         }
         checks.look(&clock, |service, address, passed| {
@@ -106,11 +109,16 @@ async fn watch(watching: Watching, tell: Sender<News>) {
         let elapsed_ms = now_ns.saturating_sub(looked_ns) / 1_000_000;
         looked_ns = now_ns;
         see(&mut standings, &mut meters, published, elapsed_ms);
+        let (broken, changed) = watch.look(&meters, published, now_ms, &mut standings);
+        if changed {
+            shared.watched.broken.store(Arc::new(watch.broken()));
+        }
         let (states, changes) = standings.states(&published.snapshot, now_ms);
         let (unhealthy, ejected) = standings.closed();
         shared.watched.unhealthy.store(unhealthy, Ordering::Relaxed);
         shared.watched.ejected.store(ejected, Ordering::Relaxed);
         let mut news: Vec<News> = changes.iter().map(|change| News::Told(told(change))).collect();
+        news.extend(broken.into_iter().map(News::Told));
         if !states.are_in(&published.epoch) {
             let snapshot = Arc::clone(&published.snapshot);
             news.push(News::Epoch(Epochal { snapshot, states }));
