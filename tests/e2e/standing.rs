@@ -11,6 +11,10 @@
 
 mod support;
 
+use caio::balance::endpoint::choose;
+use caio::balance::epoch::State;
+use caio::balance::load::Load;
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -421,4 +425,60 @@ fn a_service_that_breaks_its_promise_is_told_of_and_not_called_where_that_is_wan
     assert!(said.contains("service `a` breaks its promise `latency(50ms)`"), "{said}");
     assert!(!said.contains("latency(100ms)"), "{said}");
     verified(gateway, trail.path());
+}
+
+/// Callers who each call again once they are answered, in virtual time: how often each endpoint was
+/// called, and the most calls in flight at one after the beginning.
+fn simulated(callers: usize, times_us: &[u64], seconds: u64) -> (Vec<u64>, u64) {
+    const LOOK_US: u64 = 50_000;
+    let mut random = fastrand::Rng::with_seed(9);
+    let count = times_us.len();
+    let (mut in_flight, mut called) = (vec![0u64; count], vec![0u64; count]);
+    let (mut loads, mut states) = (vec![Load::default(); count], vec![State::default(); count]);
+    let (mut most, mut look_us) = (0, LOOK_US);
+    // Who is answered when, and by which endpoint; a caller's number tells equals apart.
+    let mut answers: BTreeSet<(u64, usize, usize)> =
+        (0..callers).map(|at| (0, at, count)).collect();
+    while let Some((now_us, caller, from)) = answers.pop_first() {
+        if now_us > seconds * 1_000_000 {
+            break;
+        }
+        while look_us <= now_us {
+            for (place, load) in loads.iter_mut().enumerate() {
+                *load = load.after(in_flight[place], LOOK_US / 1000);
+                states[place] = State::new(true, false, load.bucket());
+            }
+            look_us += LOOK_US;
+        }
+        if from < count {
+            in_flight[from] -= 1;
+        }
+        let to = choose(&states, count, random.u64(..), 0).unwrap();
+        (in_flight[to], called[to]) = (in_flight[to] + 1, called[to] + 1);
+        if now_us > 5_000_000 {
+            most = most.max(in_flight[to]);
+        }
+        let takes_us = times_us[to] + random.u64(..times_us[to] / 5);
+        answers.insert((now_us + takes_us, caller, to));
+    }
+    (called, most)
+}
+
+#[test]
+fn simulated_callers_spread_evenly_spare_the_slow_and_never_herd_after_an_epoch() {
+    for callers in [4, 16, 64, 128, 400] {
+        let (called, most) = simulated(callers, &[5_000; 4], 30);
+        let (least, highest) = (called.iter().min().unwrap(), called.iter().max().unwrap());
+        assert!(highest * 100 < least * 105, "{callers}: {called:?}");
+        // Chance alone brings small numbers far above their mean.
+        let mean = callers as u64 / 4;
+        assert!(most < mean * 2 + 12, "{callers}: {most} at one endpoint");
+        let share = |slow_us| {
+            let (called, _) = simulated(callers, &[5_000, 5_000, 5_000, slow_us], 30);
+            called[3] * 1000 / called.iter().sum::<u64>()
+        };
+        // Its share would be 143 and 32 of a thousand; buckets are coarse, so it gets more.
+        assert!((100..255).contains(&share(10_000)), "{callers}: {}", share(10_000));
+        assert!((30..85).contains(&share(50_000)), "{callers}: {}", share(50_000));
+    }
 }
