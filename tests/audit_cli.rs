@@ -178,7 +178,11 @@ impl Maker {
         let digest = *snapshot.digest();
         self.put(&Record::Snapshot { landscape: 1, digest }, WRITER_LANE, 1);
         let states = states.to_vec().into();
-        self.put(&Record::Epoch { landscape: 1, number: 5, states }, WRITER_LANE, 2);
+        self.put(
+            &Record::Epoch { landscape: 1, number: 5, states, endpoints: None },
+            WRITER_LANE,
+            2,
+        );
         self.boot = boot;
         self.commit();
         self.put(&Record::Adoption { landscape: 1 }, 0, 0);

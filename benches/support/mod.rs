@@ -133,6 +133,7 @@ fn parts(
                 protocol: Protocol::Http2,
                 tls: None,
                 tier: u8::from(candidate % 4 == 0),
+                care: Arc::default(),
             });
         }
     }
@@ -234,6 +235,7 @@ pub(crate) fn routes(count: usize) -> Snapshot {
         protocol: Protocol::Http1,
         tls: None,
         tier: 0,
+        care: Arc::default(),
     }];
     let routes: Vec<Route> = (0..count)
         .map(|number| Route {

@@ -11,7 +11,7 @@
 use crate::audit::control::Queried;
 use crate::config::registered::Registered;
 use crate::io::clock::monotonic_ns;
-use crate::proxy::gateway::Readiness;
+use crate::proxy::gateway::{Epochal, Readiness};
 use crate::registry::{Cause, Change, Entry, Event, Key, Precondition, Registry, Wanted, Written};
 use crate::wire::fault::Fault;
 use crate::wire::limits::{CONTROL_ANSWER_MS, EVENTS_KEPT_MAX};
@@ -50,6 +50,22 @@ pub enum Wish {
     Reload,
     /// What was looked for is to be on record; nothing changes.
     Note(Queried<'static>),
+}
+
+/// What reaches the steward: what somebody asks for, or what was seen of services.
+pub enum Coming {
+    /// Somebody asks.
+    Ask(Ask),
+    /// Whoever watches services tells.
+    News(News),
+}
+
+/// What comes of watching services.
+pub enum News {
+    /// Load or health have changed.
+    Epoch(Epochal),
+    /// Something to tell the operator, in a line.
+    Told(String),
 }
 
 /// One question, and where its answer goes.
@@ -335,7 +351,7 @@ impl View {
 #[derive(Clone)]
 pub struct Desk {
     /// To the steward.
-    pub asks: SyncSender<Ask>,
+    pub asks: SyncSender<Coming>,
     /// What there is to see.
     pub view: Arc<View>,
     /// The landscape in force.
@@ -346,7 +362,7 @@ impl Desk {
     /// Asks, and waits for the answer.
     pub fn ask(&self, who: Who, wish: Wish, dry_run: bool) -> Answer {
         let (reply, answer) = channel();
-        match self.asks.try_send(Ask { who, wish, dry_run, reply }) {
+        match self.asks.try_send(Coming::Ask(Ask { who, wish, dry_run, reply })) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Answer::unavailable("busy", "more changes wait than can be taken at once");

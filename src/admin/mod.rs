@@ -15,6 +15,7 @@ pub mod desk;
 mod fetch;
 pub mod keysets;
 pub mod store;
+pub mod watcher;
 
 use crate::exchange::view::{Http1View, Inbound};
 use crate::http1::request::{self, Method, RequestHead};

@@ -408,7 +408,12 @@ mod tests {
         boot(&mut body, 4);
         let snapshot = |number| Record::Snapshot { landscape: number, digest: [number as u8; 32] };
         let states = [0u8; 3];
-        let epoch = |number| Record::Epoch { landscape: number, number, states: states[..].into() };
+        let epoch = |number| Record::Epoch {
+            landscape: number,
+            number,
+            states: states[..].into(),
+            endpoints: Some(states[..].into()),
+        };
         put(&mut body, &snapshot(1), WRITER_LANE, 1);
         put(&mut body, &epoch(1), WRITER_LANE, 2);
         put(&mut body, &epoch(2), WRITER_LANE, 3);

@@ -70,7 +70,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Place, Record<'a>)> {
     if !is_read(kind, version) || zero != 0 {
         return None;
     }
-    let length = if length == 0 { long(kind, bytes)? } else { length };
+    let length = if length == 0 { long((kind, version), bytes)? } else { length };
     let body = bytes.get(HEADER_BYTES..length)?;
     let mut cursor = Cursor(body);
     let record = body_of((kind, version), lane, &mut cursor)?;
@@ -146,7 +146,13 @@ fn body_of<'a>(
         b'E' => {
             let (landscape, number) = (cursor.u32()?, cursor.u32()?);
             let services = usize::try_from(cursor.u32()?).ok()?;
-            Record::Epoch { landscape, number, states: Cow::Borrowed(cursor.take(services)?) }
+            let endpoints = if version == VERSION { None } else { Some(cursor.u32()?) };
+            let states = Cow::Borrowed(cursor.take(services)?);
+            let endpoints = match endpoints {
+                None => None,
+                Some(count) => Some(Cow::Borrowed(cursor.take(usize::try_from(count).ok()?)?)),
+            };
+            Record::Epoch { landscape, number, states, endpoints }
         }
         b'A' => Record::Adoption { landscape: cursor.u32()? },
         b'R' => {
@@ -405,7 +411,8 @@ mod tests {
             (Record::Queried(queried), 16 + 30 + 3 + 12),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
             (Record::Delta { base: [8; 32], text: text() }, 52 + 10),
-            (Record::Epoch { landscape: 1, number: 2, states: vec![0, 8, 31].into() }, 31),
+            (epoch(None), 31),
+            (epoch(Some(vec![8, 0, 0, 7].into())), 39),
             (Record::Adoption { landscape: 1 }, 20),
             (Record::Dictionary { id: 1, landscape: 1, text: text() }, 26 + 10),
             (Record::Decision(routed), 156 + 4),
@@ -416,6 +423,11 @@ mod tests {
             (Record::Close { decisions: 1, outcomes: 2, refused: 3 }, 40),
             (Record::Crash { boot: 1, open: vec![3, 4].into() }, 28 + 16),
         ]
+    }
+
+    fn epoch(endpoints: Option<Cow<'static, [u8]>>) -> Record<'static> {
+        let states = vec![0, 8, 31].into();
+        Record::Epoch { landscape: 1, number: 2, states, endpoints }
     }
 
     fn place(record: &Record<'_>, sequence: u64) -> Place {
@@ -459,9 +471,12 @@ mod tests {
 
     #[test]
     fn what_is_too_long_for_its_length_is_read_by_what_it_counts() {
-        let many = || vec![1u8; 70_000].into();
-        let epoch = Record::Epoch { landscape: 1, number: 1, states: many() };
-        for record in [epoch, Record::Delta { base: [1; 32], text: many() }] {
+        let many = |count| vec![1u8; count].into();
+        let epoch =
+            |endpoints| Record::Epoch { landscape: 1, number: 1, states: many(70_000), endpoints };
+        let epochs = [None, Some(many(3)), Some(many(90_000))].map(epoch);
+        let delta = Record::Delta { base: [1; 32], text: many(70_000) };
+        for record in epochs.into_iter().chain([delta]) {
             let mut bytes = Vec::new();
             let place = Place { lane: WRITER_LANE, sequence: 2 };
             record.encode(&mut bytes, place);

@@ -23,6 +23,8 @@ pub use crate::wire::method::Method;
 pub const VERSION: u8 = 1;
 /// That of decisions. The first had no rules: it is still read, so that a trail can be continued.
 pub const DECISION_VERSION: u8 = 2;
+/// That of epochs. The first had no endpoints, and none were chosen by it.
+pub const EPOCH_VERSION: u8 = 2;
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 16;
 /// Bytes of a decision before its lists: 16 of the header and 140.
@@ -295,6 +297,9 @@ pub enum Record<'a> {
         number: u32,
         /// A byte for each service: see [`crate::balance::epoch::State::to_byte`].
         states: Cow<'a, [u8]>,
+        /// The same for each endpoint, service by service; `None` in the first version, which knew
+        /// of no endpoints.
+        endpoints: Option<Cow<'a, [u8]>>,
     },
     /// `A`: from here on a lane decides under this landscape.
     Adoption {
@@ -378,7 +383,11 @@ pub fn version_of(kind: u8) -> u8 {
 
 /// Whether records of a kind are read in this version.
 pub fn is_read(kind: u8, version: u8) -> bool {
-    version == version_of(kind) || (kind == b'D' && version == VERSION)
+    match kind {
+        b'D' => matches!(version, VERSION | DECISION_VERSION),
+        b'E' => matches!(version, VERSION | EPOCH_VERSION),
+        _ => version == VERSION,
+    }
 }
 
 /// Bytes of a decision of this version before its lists.
@@ -386,19 +395,27 @@ pub fn decision_bytes(version: u8) -> usize {
     if version == VERSION { FIRST_DECISION_BYTES } else { DECISION_BYTES }
 }
 
-/// How long a record is whose length says 0, by what its last field counts.
-pub(super) fn long(kind: u8, bytes: &[u8]) -> Option<usize> {
-    let counted = match kind {
-        b'E' => HEADER_BYTES + 8,
-        b'L' => HEADER_BYTES + 32,
+/// How long a record is whose length says 0, by what its last fields count.
+pub(super) fn long((kind, version): (u8, u8), bytes: &[u8]) -> Option<usize> {
+    let count = |at: usize| {
+        let count = bytes.get(HEADER_BYTES + at..)?.first_chunk()?;
+        usize::try_from(u32::from_le_bytes(*count)).ok()
+    };
+    let (counted, more) = match (kind, version) {
+        (b'E', VERSION) => (8, 0),
+        (b'E', _) => (8, count(12)?.checked_add(4)?),
+        (b'L', _) => (32, 0),
         _ => return None,
     };
-    let count = bytes.get(counted..counted + 4)?.try_into().ok().map(u32::from_le_bytes)?;
-    usize::try_from(count).ok()?.checked_add(counted + 4)
+    count(counted)?.checked_add(HEADER_BYTES + counted + 4)?.checked_add(more)
 }
 
 pub(super) fn begin(out: &mut Vec<u8>, kind: u8, length: usize, place: Place) {
-    out.extend_from_slice(&[kind, version_of(kind)]);
+    begin_as(out, (kind, version_of(kind)), length, place);
+}
+
+fn begin_as(out: &mut Vec<u8>, (kind, version): (u8, u8), length: usize, place: Place) {
+    out.extend_from_slice(&[kind, version]);
     // Those that may be longer, epochs and deltas, say 0 then: see `long`.
     out.extend_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&place.lane.to_le_bytes());
@@ -616,12 +633,18 @@ impl Record<'_> {
                 out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
                 out.extend_from_slice(text);
             }
-            Self::Epoch { landscape, number, states } => {
-                begin(out, b'E', HEADER_BYTES + 12 + states.len(), place);
+            Self::Epoch { landscape, number, states, endpoints } => {
+                let length = HEADER_BYTES + 12 + states.len();
+                let more = endpoints.as_ref().map_or(0, |endpoints| 4 + endpoints.len());
+                let version = if endpoints.is_some() { EPOCH_VERSION } else { VERSION };
+                begin_as(out, (b'E', version), length + more, place);
                 out.extend_from_slice(&landscape.to_le_bytes());
                 out.extend_from_slice(&number.to_le_bytes());
-                out.extend_from_slice(&u32::try_from(states.len()).unwrap_or(0).to_le_bytes());
+                let count = |states: &[u8]| u32::try_from(states.len()).unwrap_or(0).to_le_bytes();
+                out.extend_from_slice(&count(states));
+                endpoints.iter().for_each(|endpoints| out.extend_from_slice(&count(endpoints)));
                 out.extend_from_slice(states);
+                endpoints.iter().for_each(|endpoints| out.extend_from_slice(endpoints));
             }
             Self::Adoption { landscape } => {
                 begin(out, b'A', ADOPTION_BYTES, place);

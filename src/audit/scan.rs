@@ -93,7 +93,7 @@ impl<'a> Raw<'a> {
             return None;
         }
         let length = match usize::from(u16::from_le_bytes([l0, l1])) {
-            0 => long(kind, bytes)?,
+            0 => long((kind, version), bytes)?,
             length if length >= HEADER_BYTES => length,
             _ => return None,
         };
@@ -265,7 +265,7 @@ impl Context {
             }
             Record::State { boot, wall_ms, lanes, .. } => self.begin(*boot, *wall_ms, *lanes),
             Record::Snapshot { digest, .. } => self.snapshot = *digest,
-            Record::Epoch { landscape, number, states } => {
+            Record::Epoch { landscape, number, states, .. } => {
                 let (snapshot, states) = (self.snapshot, states.to_vec());
                 let entry = Landscape { snapshot, epoch: *number, states };
                 self.landscapes.insert(*landscape, Rc::new(entry));

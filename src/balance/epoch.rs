@@ -1,7 +1,9 @@
 //! The epoch: a frozen view of load, health and drain, one of a decision's recorded inputs.
 
-use crate::snapshot::{CapabilityId, ServiceId, Snapshot};
+use super::endpoint;
+use crate::snapshot::{CapabilityId, ServiceEntry, ServiceId, Snapshot};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The highest load bucket: coarse on purpose, so that a stale view does not herd callers.
 pub const BUCKET_MAX: u8 = 7;
@@ -37,6 +39,18 @@ impl State {
         self.0 & DRAINED != 0
     }
 
+    /// Whether it may be chosen.
+    #[inline]
+    pub fn is_open(self) -> bool {
+        self.0 & (UNHEALTHY | DRAINED) == 0
+    }
+
+    /// The same, leaving.
+    #[must_use]
+    pub fn leaving(self) -> Self {
+        Self(self.0 | DRAINED)
+    }
+
     /// How loaded it is, 0 to [`BUCKET_MAX`].
     #[inline]
     pub fn bucket(self) -> u8 {
@@ -64,11 +78,15 @@ impl Levels {
     }
 }
 
-/// The states of all services of one snapshot.
+/// The states of all services of one snapshot, and of their endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Epoch {
     number: u64,
     states: Box<[State]>,
+    /// Those of each service's behind those of the service before; none where none is known.
+    endpoints: Box<[State]>,
+    /// By service, where its endpoints begin.
+    begins: Arc<[u32]>,
     /// The snapshot that `levels` were made for.
     digest: [u8; 32],
     levels: BTreeMap<CapabilityId, Levels>,
@@ -77,7 +95,74 @@ pub struct Epoch {
 impl Epoch {
     /// An epoch; services without a state are healthy and idle.
     pub fn new(number: u64, states: impl Into<Box<[State]>>) -> Self {
-        Self { number, states: states.into(), digest: [0; 32], levels: BTreeMap::new() }
+        Self { number, states: states.into(), ..Self::default() }
+    }
+
+    /// The same with the states of all endpoints of this snapshot, in the order of services and of
+    /// each one's endpoints.
+    #[must_use]
+    pub fn with_endpoints(
+        mut self,
+        snapshot: &Snapshot,
+        endpoints: impl Into<Box<[State]>>,
+    ) -> Self {
+        self.endpoints = endpoints.into();
+        self.begins = begins(snapshot);
+        self
+    }
+
+    /// What is known of the services of a snapshot and of their endpoints, as the next epoch, of
+    /// another snapshot: by the service's id and the endpoint's address. `unknown` says what an
+    /// endpoint is of which nothing is known.
+    #[must_use]
+    pub fn carried(
+        &self,
+        from: &Snapshot,
+        to: &Snapshot,
+        unknown: impl Fn(&ServiceEntry) -> State,
+    ) -> Self {
+        let mut states = vec![State::default(); to.service_places()];
+        let mut endpoints = Vec::new();
+        for (number, service) in to.services() {
+            // Whoever stays mostly keeps its number.
+            let is_same = |(_, it): &(ServiceId, &ServiceEntry)| it.id == service.id;
+            let there = |number| Some((number, from.service(number)?));
+            let named = || from.service_named(&service.id).and_then(there);
+            let same = there(number).filter(is_same).or_else(named);
+            let known = same.map(|(number, it)| (self.endpoints(number), it));
+            let first = endpoints.len();
+            endpoints.extend(service.endpoints.iter().map(|address| {
+                let known = known.filter(|(states, _)| !states.is_empty()).and_then(|it| {
+                    let place = it.1.endpoints.binary_search(address).ok()?;
+                    it.0.get(place).copied()
+                });
+                known.unwrap_or_else(|| unknown(service))
+            }));
+            let mut state = endpoint::fold(endpoints.get(first..).unwrap_or(&[]));
+            // What is withheld for another reason than its endpoints stays so.
+            if let Some((number, _)) = same
+                && endpoint::fold(self.endpoints(number)).healthy()
+                && !self.state(number).healthy()
+            {
+                state = State::new(false, false, state.bucket());
+            }
+            if let Some(slot) = states.get_mut(number.0 as usize) {
+                *slot = state;
+            }
+        }
+        Self::new(self.number + 1, states).with_endpoints(to, endpoints)
+    }
+
+    /// The same services, of which those leave that leave in `other`, an epoch of the same
+    /// snapshot.
+    #[must_use]
+    pub fn leaving_as(mut self, other: &Self) -> Self {
+        for (number, state) in (0..).zip(&mut self.states) {
+            if other.state(ServiceId(number)).drained() {
+                *state = state.leaving();
+            }
+        }
+        self
     }
 
     /// The same, with the services of large cells sorted by load: decisions of this snapshot are
@@ -115,9 +200,34 @@ impl Epoch {
         self.number
     }
 
+    /// The states of a service's endpoints, in their order; empty where none is known.
+    #[inline]
+    pub fn endpoints(&self, service: ServiceId) -> &[State] {
+        let place = service.0 as usize;
+        let (first, end) = (self.begins.get(place), self.begins.get(place + 1));
+        let range = first.zip(end).map(|(first, end)| *first as usize..*end as usize);
+        range.and_then(|range| self.endpoints.get(range)).unwrap_or(&[])
+    }
+
+    /// The states of all services and of all endpoints.
+    pub fn all(&self) -> (&[State], &[State]) {
+        (&self.states, &self.endpoints)
+    }
+
     /// The state of a service.
     #[inline]
     pub fn state(&self, service: ServiceId) -> State {
         self.states.get(service.0 as usize).copied().unwrap_or_default()
     }
+}
+
+/// By number of a service where its endpoints begin, and where those of the last end.
+pub(crate) fn begins(snapshot: &Snapshot) -> Arc<[u32]> {
+    let places = (0..).map(ServiceId).take(snapshot.service_places());
+    let counts = places.map(|id| snapshot.service(id).map_or(0, |it| it.endpoints.len()));
+    let ends = counts.scan(0u32, |end, count| {
+        *end = end.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
 }

@@ -1,7 +1,14 @@
 //! Layer 4: what is known of the services' load and health, and what callers may still use of them.
 
+pub mod endpoint;
 pub mod epoch;
+pub mod health;
+pub mod latency;
+pub mod load;
+pub mod outlier;
+pub mod promise;
 pub mod rate;
+pub mod standing;
 pub mod table;
 #[cfg(test)]
 mod table_tests;

@@ -48,7 +48,14 @@ fn service(id: &str, capability: &str, high: i64) -> Service {
         text: format!("{id} {high}"),
     };
     let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
-    Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier: 0 }
+    Service {
+        contract,
+        endpoints,
+        protocol: Protocol::Http1,
+        tls: None,
+        tier: 0,
+        care: Arc::default(),
+    }
 }
 
 fn policies() -> Policies {

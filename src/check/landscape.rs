@@ -14,8 +14,9 @@ use super::sections::{Kind, Row, SEMANTICS, Sections, Split};
 use super::set::Set;
 use super::text::{Cnf, Cursor, Need};
 use super::tree::{Hash, hash};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Everything a decision may depend on but the epoch.
@@ -28,6 +29,8 @@ pub(crate) struct Landscape {
     /// What no service has a part in.
     pub(crate) common: Rc<Common>,
     sections: Sections,
+    /// By the number of a service, how many endpoints all before it have; at last all of them.
+    begins: OnceCell<Vec<usize>>,
     /// Callers whose needs were found to be bound.
     pub(crate) bound: RefCell<Bound>,
 }
@@ -44,6 +47,8 @@ pub(crate) struct Common {
     pub(crate) quotas: Quotas,
     /// In the order of their ids.
     pub(crate) requirements: Vec<Requirement>,
+    /// Capabilities whose services are chosen by two probes, in order.
+    probed: Vec<String>,
     /// Whether each hook's failure opens, by its number.
     opens: Vec<bool>,
     /// The hooks that are asked where a route says nothing.
@@ -100,6 +105,8 @@ pub(crate) struct Capability {
     pub(crate) columns: Columns,
     /// The rules that speak of it.
     pub(crate) rules: Vec<Here>,
+    /// Whether its services are chosen by two probes.
+    pub(crate) probed: bool,
 }
 
 /// What one service asks and promises.
@@ -188,8 +195,30 @@ impl Landscape {
             None => Rc::clone(&self.common),
         };
         let capabilities = next.capabilities(self, &common, split.common.is_some())?;
-        let (services, bound) = (next.services, RefCell::default());
-        Ok(Self { services, capabilities, common, sections, bound })
+        let (services, begins, bound) = (next.services, OnceCell::new(), RefCell::default());
+        Ok(Self { services, capabilities, common, sections, begins, bound })
+    }
+
+    /// Where the endpoints of the service of this number stand among those of all.
+    pub(crate) fn endpoints(&self, number: usize) -> Option<Range<usize>> {
+        let begins = self.begins();
+        Some(*begins.get(number)?..*begins.get(number + 1)?)
+    }
+
+    /// How many endpoints all services have.
+    pub(crate) fn endpoint_count(&self) -> usize {
+        self.begins().last().copied().unwrap_or(0)
+    }
+
+    fn begins(&self) -> &[usize] {
+        self.begins.get_or_init(|| {
+            let counts = self.services.iter().map(|it| it.as_ref().map_or(0, |it| it.endpoints));
+            let ends = counts.scan(0, |end, count| {
+                *end += count;
+                Some(*end)
+            });
+            std::iter::once(0).chain(ends).collect()
+        })
     }
 
     /// The place of a capability.
@@ -330,7 +359,8 @@ impl Next {
         let offers = written.iter().map(|((_, number), it)| it.laid_out(*number, &columns));
         let (offers, rules) = (offers.collect(), Vec::new());
         let name = Rc::clone(name);
-        let mut capability = Capability { name, offers, written, needs, columns, rules };
+        let probed = common.probed.binary_search_by(|it| (**it).cmp(&*name)).is_ok();
+        let mut capability = Capability { name, offers, written, needs, columns, rules, probed };
         let id = |number: u32| {
             let service = self.services.get(number as usize).and_then(Option::as_ref);
             service.map_or("", |service| &*service.id)
@@ -451,6 +481,8 @@ struct Reading {
     /// The hooks that routes name, by id.
     named: Vec<(usize, Vec<String>)>,
     asked: Vec<String>,
+    /// Capabilities whose services are chosen by two probes.
+    probed: Vec<String>,
     /// Whose `need` lines come.
     owner: Owner,
 }
@@ -532,6 +564,10 @@ impl Reading {
                 self.hooks.push((id, !refuses));
             }
             "governance" => self.asked = from.quoted_list()?,
+            "probed" => {
+                self.probed = from.quoted_list()?;
+                self.probed.is_sorted_by(|before, after| before < after).then_some(())?;
+            }
             // What decisions do not depend on: spelled by whoever wrote it.
             "vocabulary" | "declared" | "attribute" | "header" | "caller" | "network" | "fact"
             | "seed" => return Some(()),
@@ -563,6 +599,7 @@ impl Reading {
             policies: self.policies,
             quotas: self.quotas,
             requirements: self.requirements,
+            probed: self.probed,
             opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
             asked,
         })

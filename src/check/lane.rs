@@ -24,6 +24,8 @@ pub(crate) struct Version {
     pub(crate) landscape: Rc<Landscape>,
     /// A byte per service.
     pub(crate) states: Vec<u8>,
+    /// A byte per endpoint; `None` where endpoints do not follow from it.
+    pub(crate) endpoints: Option<Vec<u8>>,
 }
 
 /// Versions by their numbers.

@@ -4,6 +4,7 @@
 
 mod bytes;
 mod condition;
+mod endpoint;
 mod follow;
 mod governance;
 mod keys;

@@ -14,9 +14,12 @@ pub(crate) const STAGES: [&str; 7] =
 /// The place of the filter that policy is.
 pub(crate) const PERMIT: usize = 2;
 
-const BUCKET: u8 = 0b111;
-const UNHEALTHY: u8 = 1 << 3;
-const DRAINED: u8 = 1 << 4;
+/// The load of a state.
+pub(crate) const BUCKET: u8 = 0b111;
+/// What is not to be called.
+pub(crate) const UNHEALTHY: u8 = 1 << 3;
+/// What leaves.
+pub(crate) const DRAINED: u8 = 1 << 4;
 
 /// The inputs of a decision.
 pub(crate) struct Question<'a> {
@@ -51,17 +54,24 @@ pub(crate) enum Answer {
 pub(crate) fn answer(question: &Question<'_>) -> Answer {
     let mut survivors = [0; 7];
     let mut best: Option<(Key, &Offer)> = None;
+    let mut eligible: Vec<(Key, &Offer)> = Vec::new();
     // The first that met demands and was not permitted.
     let mut forbidden: Option<&Offer> = None;
     for offer in question.capability.map_or(&[][..], |capability| &capability.offers) {
         let (passed, key) = appraise(question, offer);
         survivors.iter_mut().take(passed).for_each(|count| *count += 1);
-        if passed == STAGES.len() && best.is_none_or(|(best, _)| key < best) {
-            best = Some((key, offer));
+        if passed == STAGES.len() {
+            eligible.push((key, offer));
+            if best.is_none_or(|(best, _)| key < best) {
+                best = Some((key, offer));
+            }
         }
         if passed == PERMIT {
             forbidden = forbidden.or(Some(offer));
         }
+    }
+    if question.capability.is_some_and(|capability| capability.probed) {
+        best = probed(&eligible, question.seed);
     }
     match best {
         Some((key, offer)) => Answer::Route(key, rules(question, offer)),
@@ -73,6 +83,19 @@ pub(crate) fn answer(question: &Question<'_>) -> Answer {
             Answer::Deny { stage, survivors, rule: rule.unwrap_or(NONE) }
         }
     }
+}
+
+/// Of two probes among the eligible of the lowest tier, in their order, the less loaded; the first
+/// where both are alike.
+fn probed<'a>(eligible: &[(Key, &'a Offer)], seed: u64) -> Option<(Key, &'a Offer)> {
+    let lowest = eligible.iter().map(|(key, _)| key.0).min()?;
+    let level: Vec<_> = eligible.iter().filter(|(key, _)| key.0 == lowest).collect();
+    let at = |salt| {
+        let place = rendezvous(seed, salt).checked_rem(level.len() as u64)?;
+        level.get(usize::try_from(place).ok()?).map(|it| **it)
+    };
+    let (first, second) = (at(3)?, at(4)?);
+    Some(if second.0.1 < first.0.1 { second } else { first })
 }
 
 /// The rule that lets an offer through, and the one that would not were all enforced.
@@ -144,7 +167,7 @@ pub(crate) fn entail<'a>(
 }
 
 /// SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014) over both.
-fn rendezvous(seed: u64, weight: u64) -> u64 {
+pub(crate) fn rendezvous(seed: u64, weight: u64) -> u64 {
     let mixed = (seed ^ weight).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

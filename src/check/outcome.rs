@@ -1,5 +1,6 @@
 //! How an exchange may have ended, given what was decided.
 
+use super::endpoint;
 use super::lane::Known;
 use super::record::Outcome;
 use super::report::must;
@@ -56,5 +57,10 @@ pub(crate) fn follows(it: &Outcome, known: &Known) -> Result<(), String> {
     let service = service.and_then(Option::as_ref);
     let endpoints = service.map_or(0, |service| service.endpoints);
     must!(usize::from(it.endpoint) < endpoints, "the service has {endpoints} endpoints");
+    let Some(states) = &version.endpoints else { return Ok(()) };
+    let own = endpoint::of(&version.landscape, decision.service as usize, states);
+    let right = endpoint::choose(own, decision.seed, decision.attempt);
+    let called = Some(usize::from(it.endpoint));
+    must!(called == right, "the endpoint {} was called, and right is {right:?}", it.endpoint);
     Ok(())
 }

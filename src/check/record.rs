@@ -41,8 +41,8 @@ pub(crate) enum Body<'a> {
     Snapshot { version: u32, digest: Hash },
     /// L: the landscape of the snapshot that follows is the one of this digest with these sections.
     Delta { base: Hash, text: &'a str },
-    /// E: the states of all services under a version, a byte each.
-    Epoch { version: u32, number: u32, states: &'a [u8] },
+    /// E: the states of all services under a version, a byte each, and of all their endpoints.
+    Epoch { version: u32, number: u32, states: &'a [u8], endpoints: Option<&'a [u8]> },
     /// A: the lane decides under this version from here on.
     Adoption { version: u32 },
     /// R: what a header required, as canonical lines.
@@ -178,6 +178,10 @@ pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Record<'a>> {
         let mut ahead = header;
         ahead.bytes(before)?;
         length = usize::try_from(ahead.u32()?).ok()?.checked_add(20 + before)?;
+        if (kind, format) == (b'E', 2) {
+            let endpoints = usize::try_from(ahead.u32()?).ok()?;
+            length = length.checked_add(4)?.checked_add(endpoints)?;
+        }
         if length <= usize::from(u16::MAX) {
             return None;
         }
@@ -185,7 +189,7 @@ pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Record<'a>> {
     let mut fields = Reader(whole.get(16..length)?);
     let body = body((kind, format), lane, &mut fields)?;
     from.bytes(length)?;
-    let known = format == 1 || (kind == b'D' && format == 2);
+    let known = format == 1 || (matches!(kind, b'D' | b'E') && format == 2);
     let plain = known && zero == 0 && fields.0.is_empty();
     plain.then_some(Record { lane, sequence, body })
 }
@@ -216,8 +220,13 @@ fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Optio
         }
         b'E' => {
             let (version, number, services) = (from.u32()?, from.u32()?, from.u32()?);
+            let endpoints = if format == 1 { None } else { Some(from.u32()?) };
             let states = from.bytes(usize::try_from(services).ok()?)?;
-            Body::Epoch { version, number, states }
+            let endpoints = match endpoints {
+                None => None,
+                Some(count) => Some(from.bytes(usize::try_from(count).ok()?)?),
+            };
+            Body::Epoch { version, number, states, endpoints }
         }
         b'A' => Body::Adoption { version: from.u32()? },
         b'R' => {

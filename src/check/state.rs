@@ -21,7 +21,7 @@ pub(crate) struct State {
 pub(crate) enum Line {
     Delta { base: Hash, text: Rc<str> },
     Snapshot { version: u32, digest: Hash },
-    Epoch { version: u32, number: u32, states: Vec<u8> },
+    Epoch { version: u32, number: u32, states: Vec<u8>, endpoints: Option<Vec<u8>> },
 }
 
 /// What is said of one lane; `more` of its records are one here.
@@ -62,8 +62,9 @@ impl Coming {
             said.landscapes.push(match body {
                 Body::Delta { base, text } => Line::Delta { base, text: text.into() },
                 Body::Snapshot { version, digest } => Line::Snapshot { version, digest },
-                Body::Epoch { version, number, states } => {
-                    Line::Epoch { version, number, states: states.to_vec() }
+                Body::Epoch { version, number, states, endpoints } => {
+                    let (states, endpoints) = (states.to_vec(), endpoints.map(<[u8]>::to_vec));
+                    Line::Epoch { version, number, states, endpoints }
                 }
                 _ => return Err("the state's landscapes are cut off".to_owned()),
             });

@@ -1,6 +1,7 @@
 //! The trail's order: boots, what a crash left open, landscapes and who adopts them, the state that
 //! a segment begins with, the close. Records come in, and the first that does not fit ends it.
 
+use super::endpoint;
 use super::landscape::Landscape;
 use super::lane::{Lane, Version, Versions};
 use super::opening::Openings;
@@ -214,10 +215,10 @@ impl<'a> Trail<'a> {
                 self.counts.snapshots += 1;
                 self.snapshot(version, digest)
             }
-            Body::Epoch { version, number, states } => {
+            Body::Epoch { version, number, states, endpoints } => {
                 self.counts.epochs += 1;
                 boot.has_epoch(version)?;
-                boot.epoch(version, number, states)?;
+                boot.epoch(version, number, (states, endpoints))?;
                 boot.forget();
                 Ok(())
             }
@@ -373,9 +374,9 @@ impl<'a> Trail<'a> {
                     boot.delta = Some((*base, Rc::clone(text)));
                 }
                 Line::Snapshot { version, digest } => self.snapshot(*version, *digest)?,
-                Line::Epoch { version, number, states } => {
+                Line::Epoch { version, number, states, endpoints } => {
                     let boot = self.boot.as_mut().ok_or("there is no boot")?;
-                    boot.epoch(*version, *number, states)?;
+                    boot.epoch(*version, *number, (states, endpoints.as_deref()))?;
                 }
             }
         }
@@ -440,7 +441,12 @@ impl Boot {
         Ok(())
     }
 
-    fn epoch(&mut self, version: u32, number: u32, states: &[u8]) -> Result<(), String> {
+    fn epoch(
+        &mut self,
+        version: u32,
+        number: u32,
+        (states, endpoints): (&[u8], Option<&[u8]>),
+    ) -> Result<(), String> {
         must!(self.newest < Some(version), "version {version} is not new");
         let Some(Snapshot { since, landscape, .. }) = self.snapshots.back() else {
             return Err("an epoch comes before any snapshot".to_owned());
@@ -453,12 +459,16 @@ impl Boot {
             landscape.services.len()
         );
         must!(states.iter().all(|state| *state < 32), "an epoch's byte has no meaning");
+        if let Some(endpoints) = endpoints {
+            endpoint::fit(landscape, states, endpoints)?;
+        }
         let version_of = Version {
             number: version,
             epoch: number,
             since: *since,
             landscape: Rc::clone(landscape),
             states: states.to_vec(),
+            endpoints: endpoints.map(<[u8]>::to_vec),
         };
         self.versions.insert(version, Rc::new(version_of));
         self.newest = Some(version);
@@ -526,8 +536,9 @@ impl Boot {
             landscapes.push(Line::Snapshot { version: *since, digest: *digest });
             let under = self.versions.range(self.lowest()..);
             for (number, version) in under.filter(|(_, version)| version.since == *since) {
-                let states = version.states.clone();
-                landscapes.push(Line::Epoch { version: *number, number: version.epoch, states });
+                let (states, endpoints) = (version.states.clone(), version.endpoints.clone());
+                let (version, number) = (*number, version.epoch);
+                landscapes.push(Line::Epoch { version, number, states, endpoints });
             }
         }
         let writer = WriterState {

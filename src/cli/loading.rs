@@ -90,7 +90,10 @@ fn parts(configuration: &Configuration, now_s: u64) -> Parts<'_> {
             now_s: Some(now_s),
             identified: !configuration.settings.identities.is_empty(),
         },
-        seed: SeedRule { affinity_header: configuration.settings.routing.affinity_header.clone() },
+        seed: SeedRule {
+            affinity_header: configuration.settings.routing.affinity_header.clone(),
+            probed: configuration.settings.routing.probed.clone(),
+        },
         governance: Governance::new(&configuration.settings.hooks),
         quotas: &configuration.settings.quotas,
     }

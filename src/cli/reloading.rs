@@ -41,7 +41,7 @@ pub(super) fn published(
 /// What of the settings holds as long as the process runs, whatever the files say since.
 pub(super) fn fixed(settings: &Settings) -> Settings {
     let (quotas, identities) = (Vec::new(), Vec::new());
-    let mut fixed = Settings { quotas, identities, ..settings.clone() };
+    let mut fixed = Settings { quotas, identities, care: Arc::default(), ..settings.clone() };
     fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
     fixed
 }

@@ -12,6 +12,7 @@ use super::wanted;
 use crate::admin;
 use crate::admin::control;
 use crate::admin::desk::Desk;
+use crate::admin::watcher;
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
 use crate::identity::Asserter;
@@ -107,6 +108,9 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             return Ok(WRONG);
         }
     };
+    if let Some(watching) = gateway.watching() {
+        watcher::start(watching, asking.clone())?;
+    }
     steward.note_beginning(&gateway);
     gateway.look_at_memory();
     for warning in gateway.certificate_warnings() {

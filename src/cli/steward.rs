@@ -9,10 +9,12 @@
 //! An answer is given once the change is durable and in force: never before.
 
 mod denials;
+mod heard;
 mod notes;
 mod watched;
 
 use self::denials::{denied, does_not_compile, refusal};
+use self::heard::Heard;
 use self::notes::{Noted, why};
 use self::watched::{Read, Watched};
 use super::check::{notices, report};
@@ -21,7 +23,9 @@ use super::loading::{all_placed, compile_behind, compile_for};
 use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::{Known, fixed, published};
 use super::style::Output;
-use crate::admin::desk::{Answer, Ask, Denied, LEASE, Outcome, Standing, View, Who, Wish, now_ms};
+use crate::admin::desk::{
+    self, Answer, Ask, Denied, LEASE, Outcome, Standing, View, Who, Wish, now_ms,
+};
 use crate::admin::store::{FileStore, Kept, Store, StoreError};
 use crate::audit::control::Came;
 use crate::audit::record::Record;
@@ -115,10 +119,10 @@ pub(super) struct Steward {
     registry: Registry,
     store: Option<Box<dyn Store>>,
     view: Arc<View>,
-    asks: Receiver<Ask>,
+    asks: Receiver<desk::Coming>,
     coming: Option<Coming>,
-    /// The number of the newest epoch.
-    epoch: u64,
+    /// What was seen of services, and is not in force or told yet.
+    heard: Heard,
     certificates_ms: u64,
     /// Whether the files were read again since the landscape in force was made.
     read_anew: bool,
@@ -136,7 +140,7 @@ pub(super) struct Steward {
 pub(super) struct Beginning {
     pub(super) steward: Steward,
     /// Where others ask it.
-    pub(super) asking: SyncSender<Ask>,
+    pub(super) asking: SyncSender<desk::Coming>,
     pub(super) snapshot: Snapshot,
     pub(super) epoch: Epoch,
 }
@@ -175,7 +179,7 @@ impl Steward {
             view: Arc::new(view),
             asks,
             coming: None,
-            epoch: 0,
+            heard: Heard::default(),
             certificates_ms: 0,
             read_anew: false,
             known: None,
@@ -184,7 +188,7 @@ impl Steward {
             follow_up: Vec::new(),
         };
         steward.watched.know(read);
-        let epoch = steward.epoch_of(&snapshot, 0);
+        let epoch = steward.epoch_of(&snapshot);
         Ok(Beginning { steward, asking, snapshot, epoch })
     }
 
@@ -221,6 +225,11 @@ impl Steward {
         if let Some(coming) = self.coming.take() {
             self.finish(coming, gateway, err)?;
         }
+        // Before what is asked for, so that health holds also while changes never cease.
+        if let Some(seen) = self.heard.epoch() {
+            gateway.publish_epoch(seen);
+            return Ok(());
+        }
         let signalled = process::reload_asked();
         self.look_at_certificates(signalled, gateway, err)?;
         if signalled {
@@ -247,17 +256,18 @@ impl Steward {
             let until_end = end_ms.map(|end_ms| end_ms.saturating_sub(now_ms()));
             let wait = until_end.map_or(TICK, |ms| Duration::from_millis(ms).min(TICK));
             match self.asks.recv_timeout(wait) {
-                Ok(ask) => asks.push(ask),
+                Ok(coming) => asks.extend(self.heard.ask_of(coming)),
                 Err(RecvTimeoutError::Timeout) => asks.extend(self.ended()),
                 // Nobody can ask: there is no control socket.
                 Err(RecvTimeoutError::Disconnected) => process::pause(wait),
             }
         }
         while asks.len() < ASKS_WAITING_MAX
-            && let Ok(ask) = self.asks.try_recv()
+            && let Ok(coming) = self.asks.try_recv()
         {
-            asks.push(ask);
+            asks.extend(self.heard.ask_of(coming));
         }
+        self.heard.tell(err)?;
         if asks.is_empty() { Ok(()) } else { self.settle(asks, gateway, err) }
     }
 
@@ -701,11 +711,10 @@ impl Steward {
         let Candidate { snapshot, proof, upstreams, identities } = candidate;
         let named = snapshot.digest_text();
         let before = gateway.published();
-        let number = self.epoch + 1;
-        let epoch = self.epoch_of(&snapshot, number);
-        let same_states = snapshot
-            .services()
-            .all(|(service, _)| epoch.state(service) == before.epoch.state(service));
+        let epoch = self.epoch_of(&snapshot);
+        let same_states = snapshot.services().all(|(service, _)| {
+            epoch.state(service).drained() == before.epoch.state(service).drained()
+        });
         let same = upstreams.is_same(&before.upstreams)
             && same_states
             && Arc::ptr_eq(&identities, &before.identities);
@@ -718,7 +727,6 @@ impl Steward {
                     .collect(),
             );
         }
-        self.epoch = number;
         let services = snapshot.service_count();
         let quotas = before.quotas.followed_by(snapshot.quotas());
         // Once is enough to tell what has not changed.
@@ -730,10 +738,10 @@ impl Steward {
     }
 
     /// Who drains, for a snapshot's services.
-    fn epoch_of(&self, snapshot: &Snapshot, number: u64) -> Epoch {
+    fn epoch_of(&self, snapshot: &Snapshot) -> Epoch {
         let draining = self.assembly.draining();
         if draining.is_empty() {
-            return Epoch::new(number, Vec::new());
+            return Epoch::default();
         }
         let mut states = vec![State::default(); snapshot.service_places()];
         for id in draining.iter().filter_map(|id| snapshot.service_named(id)) {
@@ -741,7 +749,7 @@ impl Steward {
                 *state = State::new(true, true, 0);
             }
         }
-        Epoch::new(number, states)
+        Epoch::new(0, states)
     }
 
     /// Shows what is in force now, and answers.

@@ -34,6 +34,7 @@ use crate::snapshot::source;
 use crate::snapshot::{Governance, SeedRule, Snapshot};
 use crate::wire::date::parse_utc;
 use crate::wire::limits::{ATTRIBUTES_MAX, REGION_DEPTH_MAX};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rebuilds the snapshot of a canonical text.
@@ -180,6 +181,7 @@ struct Reading {
     requirements: Vec<Requirement>,
     callers: Vec<Caller>,
     affinity: Option<String>,
+    probed: BTreeSet<String>,
     hooks: Vec<(Arc<str>, OnFailure)>,
     /// The hooks that are asked where a route says nothing.
     asked: Vec<String>,
@@ -221,7 +223,7 @@ impl Reading {
             requirements: self.requirements,
             callers: self.callers,
             vocabulary: Arc::new(vocabulary),
-            seed: SeedRule { affinity_header: self.affinity },
+            seed: SeedRule { affinity_header: self.affinity, probed: self.probed },
             policies: self.policies,
             now_s: None,
             identified: false,
@@ -402,6 +404,7 @@ impl Reading {
                 from.eat("affinity ")?;
                 self.affinity = from.quoted_or_none()?;
             }
+            "probed" => self.probed = from.quoted_list()?.into_iter().collect(),
             _ => return None,
         }
         from.0.is_empty().then_some(())
@@ -467,7 +470,8 @@ fn service(from: &mut Cursor<'_>) -> Option<Numbered> {
         _ => return None,
     };
     let contract = Contract { service, version, offers: Vec::new(), text: String::new() };
-    let service = Service { contract, endpoints: Vec::new(), protocol, tls: None, tier };
+    let (endpoints, care) = (Vec::new(), Arc::default());
+    let service = Service { contract, endpoints, protocol, tls: None, tier, care };
     Some(Numbered { number, service, contract: digest })
 }
 

@@ -11,6 +11,7 @@
 
 mod address;
 pub mod api_keys;
+pub mod care;
 pub mod companion;
 mod contracts;
 pub mod control;
@@ -45,6 +46,7 @@ use settings::Settings;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The format of process files and what they include that this program reads.
 pub const CONFIG_FORMAT: &str = "caio/1";
@@ -126,7 +128,11 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         reader,
         meaning: Meaning(vocabulary.as_ref()),
         seen: Seen::default(),
-        relations: Relations { hooks: settings.hooks.clone(), ..Relations::default() },
+        relations: Relations {
+            hooks: settings.hooks.clone(),
+            care: Arc::clone(&settings.care),
+            ..Relations::default()
+        },
     };
     set.read(&mut root, &base, faults);
     root.finish(faults);
@@ -150,14 +156,7 @@ fn assemble(
     relations: Relations,
 ) -> Option<Configuration> {
     let Relations {
-        services,
-        routes,
-        requirements,
-        callers,
-        policies,
-        invariants,
-        origins,
-        hooks: _,
+        services, routes, requirements, callers, policies, invariants, origins, ..
     } = relations;
     settings.hooks.deciding = hook::deciding_fields(&vocabulary, &routes, &settings.routing);
     Some(Configuration {

@@ -1,5 +1,6 @@
 //! The typed form of a configuration and its contracts: everything parsed, nothing yet related.
 
+use super::care::Care;
 use super::depth::Depth;
 use super::policy::{Policies, Stance};
 use super::prove::Invariant;
@@ -9,6 +10,7 @@ use crate::contract::logic::{Cnf, Mode};
 use crate::contract::vocabulary::Vocabulary;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// One clause set a person wrote, with its text for explanations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +109,8 @@ pub struct Service {
     pub tls: Option<ServiceTls>,
     /// Lower is preferred.
     pub tier: u8,
+    /// How it is treated.
+    pub care: Arc<Care>,
 }
 
 /// An explicit route. Among routes that match, the most specific wins; a tie does not compile.

@@ -10,6 +10,7 @@
 //! ```
 //! They are read by the very functions that read files, so that both mean the same.
 
+use super::care::Care;
 use super::files::{MemoryFiles, Reader};
 use super::hook::Hooks;
 use super::meaning::Meaning;
@@ -24,6 +25,7 @@ use crate::wire::fault::{Fault, Faults, quoted};
 use crate::wire::limits::{LEASE_MS_MIN, REASON_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a document speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +127,8 @@ pub struct Reading<'a> {
     pub hooks: &'a Hooks,
     /// The quotas that policies may name.
     pub quotas: &'a [Quota],
+    /// How services are watched that say nothing of it.
+    pub care: &'a Arc<Care>,
     /// Where relative paths begin.
     pub base: &'a Path,
 }
@@ -208,8 +212,8 @@ impl Reading<'_> {
         let secure = root.place_of("tls");
         let (none, mut seen) = (MemoryFiles::default(), Seen::default());
         let mut reader = Reader::new(&none);
-        let base = self.base;
-        let read = relations::read_service(root, base, &mut reader, meaning, &mut seen, faults);
+        let around = (self.base, self.care);
+        let read = relations::read_service(root, around, &mut reader, meaning, &mut seen, faults);
         let (service, origin) = read?;
         // Whoever registers would borrow the gateway's own identity, for an endpoint of its choice.
         let borrows = service.tls.as_ref().is_some_and(|tls| tls.identity.is_some());

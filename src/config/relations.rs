@@ -1,6 +1,7 @@
 //! What the operator says about services, routes, requirements and callers.
 
 use super::address::{Network, endpoint, network};
+use super::care::Care;
 use super::contracts::{self, Form};
 use super::depth::{self, Depth};
 use super::files::{Reader, resolve};
@@ -22,6 +23,7 @@ use crate::wire::limits::{
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The principal of callers that no entry names.
 pub const ANONYMOUS: &str = "anonymous";
@@ -50,6 +52,8 @@ pub(super) struct Relations {
     pub(super) origins: Origins,
     /// What there is to be asked; from the process file.
     pub(super) hooks: Hooks,
+    /// How services are treated that say nothing else; from the process file.
+    pub(super) care: Arc<Care>,
 }
 
 impl Relations {
@@ -64,7 +68,9 @@ impl Relations {
         faults: &mut Faults,
     ) {
         for table in root.tables("services", faults) {
-            if let Some((service, at)) = read_service(table, base, reader, meaning, seen, faults) {
+            let around = (base, &self.care);
+            if let Some((service, at)) = read_service(table, around, reader, meaning, seen, faults)
+            {
                 self.origins.services.insert(service.contract.service.clone(), at);
                 self.services.push(service);
             }
@@ -104,7 +110,7 @@ pub(super) fn origin(text: Text<'_>) -> Origin {
 
 pub(super) fn read_service(
     mut table: Table<'_>,
-    base: &Path,
+    (base, care): (&Path, &Arc<Care>),
     reader: &mut Reader<'_>,
     meaning: &Meaning<'_>,
     seen: &mut Seen,
@@ -116,10 +122,11 @@ pub(super) fn read_service(
     let protocol = contract.as_ref().map(|read| &read.0);
     let protocol = read_protocol(&mut table, protocol, secure.is_some(), faults);
     let tier = table.integer("tier", 0..=255, faults).and_then(|at| u8::try_from(at.value).ok());
+    let care = Care::read(&mut table, care, faults);
     table.finish(faults);
     let (contract, origin) = contract?;
     let tier = tier.unwrap_or(0);
-    Some((Service { contract, endpoints, protocol, tls: secure, tier }, origin))
+    Some((Service { contract, endpoints, protocol, tls: secure, tier, care }, origin))
 }
 
 fn read_contract(

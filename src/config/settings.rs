@@ -4,6 +4,7 @@
 //! against [`Settings::default`].
 
 use super::address::{Network, network, socket};
+use super::care::{Balance, Care};
 use super::companion::{self, Companion};
 use super::control::{self, Control, Registry};
 use super::depth::{self, Depth};
@@ -19,11 +20,12 @@ use crate::wire::limits::{
     COMMIT_BYTES_MAX, COMMIT_INTERVAL_MS_MAX, LISTENERS_MAX, NAME_BYTES_MAX, NETWORKS_MAX,
     RETENTION_DAYS_MAX, SEGMENT_BYTES_MAX,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// All settings, with defaults for whatever the file does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,11 @@ pub struct Settings {
     pub identities: Vec<Identity>,
     /// `[assertion]`; `None` sends none.
     pub assertion: Option<Assertion>,
+    /// `[health]`, `[outlier]`, `[retry]`, `[breaker]` and `[promises]`: how services are treated
+    /// that say nothing else.
+    pub care: Arc<Care>,
+    /// `[balance]`
+    pub balance: Balance,
 }
 
 /// The control surface.
@@ -206,6 +213,8 @@ pub struct Routing {
     /// The header, in lower case, whose equal values stay with the same service; `None` spreads by
     /// caller, operation and request.
     pub affinity_header: Option<String>,
+    /// Capabilities whose services are chosen by two probes; those of others by load, then hash.
+    pub probed: BTreeSet<String>,
 }
 
 /// The durable trail of decisions.
@@ -285,6 +294,8 @@ impl Default for Settings {
             quotas: Vec::new(),
             identities: Vec::new(),
             assertion: None,
+            care: Arc::default(),
+            balance: Balance::default(),
         }
     }
 }
@@ -413,6 +424,10 @@ pub(super) fn read(
         settings.assertion = identity::read_assertion(table, vocabulary, faults);
     }
     identity::relate(root, &settings, faults);
+    settings.care = Care::read(root, &settings.care, faults);
+    if let Some(table) = root.table("balance", faults) {
+        settings.balance = Balance::read(table, faults);
+    }
     settings
 }
 
@@ -648,8 +663,15 @@ fn read_routing(
         // Seeds are recorded: whoever guesses the value finds the guess confirmed.
         depth::refuse_sensitive(text, vocabulary, faults);
     }
+    let mut probed = BTreeSet::new();
+    for name in table.strings("p2c", faults) {
+        if pattern::capability(name, faults).is_some() && !probed.insert(name.value.to_owned()) {
+            let what = format!("the capability {} is there twice", quoted(name.value));
+            faults.push(name.fault(what, "drop one"));
+        }
+    }
     table.finish(faults);
-    Routing { affinity_header: affinity_header.map(str::to_owned) }
+    Routing { affinity_header: affinity_header.map(str::to_owned), probed }
 }
 
 fn read_audit(mut table: Table<'_>, vocabulary: Option<&Vocabulary>, faults: &mut Faults) -> Audit {
@@ -767,7 +789,8 @@ pub(super) fn bytes<T: TryFrom<u64>>(
     }
 }
 
-fn count<T: TryFrom<i64>>(
+/// A number within these bounds.
+pub(super) fn count<T: TryFrom<i64>>(
     table: &mut Table<'_>,
     key: &'static str,
     range: RangeInclusive<i64>,

@@ -150,7 +150,13 @@ impl<'a, R: Roster> Run<'a, R> {
     fn decide(&self) -> Option<Verdict> {
         self.roster.needs(self.question.needs, 0)?;
         let mut found = Found::default();
-        self.scan::<false>(&mut found);
+        if self.snapshot.probes(self.question.capability) {
+            found.best = self.probed();
+            // Whoever denies counts, and walks by itself.
+            found.any = true;
+        } else {
+            self.scan::<false>(&mut found);
+        }
         if let Some((key, candidate)) = found.best {
             let ruling = self.gate.as_ref().map(|gate| gate.ruling(candidate));
             let ruling = ruling.unwrap_or_default();
@@ -205,6 +211,59 @@ impl<'a, R: Roster> Run<'a, R> {
                 Some(levels) if word != 0 => self.least_loaded(number, word, levels, found),
                 _ => bits(word).all(|bit| self.candidate(number, bit, found)),
             }
+        });
+    }
+
+    /// Of two probes among the eligible of the lowest tier the less loaded.
+    fn probed(&self) -> Option<(Key, u32)> {
+        let (mut lowest, mut many) = (None, 0u64);
+        self.walk(|_, key| {
+            let alike = key.tier == *lowest.get_or_insert(key.tier);
+            many += u64::from(alike);
+            alike
+        });
+        let places = hash::PROBES.map(|probe| hash::rendezvous(self.question.seed, probe));
+        let [first, second] = places.map(|place| place.checked_rem(many));
+        let (first, second) = (first?, second?);
+        let (mut at, mut found) = (0, [None; 2]);
+        self.walk(|place, key| {
+            let [one, other] = &mut found;
+            if at == first {
+                *one = Some((key, place));
+            }
+            if at == second {
+                *other = Some((key, place));
+            }
+            at += 1;
+            at <= first.max(second)
+        });
+        let [first, second] = found;
+        second
+            .filter(|(key, _)| first.is_some_and(|(first, _)| key.bucket < first.bucket))
+            .or(first)
+    }
+
+    /// Shows every eligible candidate, by tier and service, until one is enough.
+    fn walk(&self, mut see: impl FnMut(u32, Key) -> bool) {
+        self.roster.satisfied(self.question.facts, |number, word| {
+            let inexact = word & self.roster.inexact(number);
+            let word = if inexact == 0 { word } else { self.check(number, word, inexact) };
+            let word = match &self.gate {
+                Some(gate) => gate.permitted(number, word),
+                None => word,
+            };
+            bits(self.guaranteed(number, word)).all(|bit| {
+                let place = number * 64 + bit as usize;
+                let Some((service, tier)) = self.roster.who(place) else { return false };
+                let state = self.epoch.state(service);
+                if !state.is_open() || self.question.tried.contains(&service) {
+                    return true;
+                }
+                let weight = self.roster.weight(place);
+                let rendezvous = hash::rendezvous(self.question.seed, weight);
+                let key = Key { tier, bucket: state.bucket(), rendezvous, service };
+                see(u32::try_from(place).unwrap_or(u32::MAX), key)
+            })
         });
     }
 

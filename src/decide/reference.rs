@@ -75,7 +75,11 @@ pub fn decide(snapshot: &Snapshot, epoch: &Epoch, asked: &Asked<'_>) -> Judgemen
         u32::try_from(left.count()).unwrap_or(u32::MAX)
     });
     let eligible = (0..).zip(&appraisals).filter(|(_, one)| one.failure.is_none());
-    let verdict = match eligible.min_by_key(|(_, one)| one.key) {
+    let chosen = match snapshot.probes(asked.capability) {
+        true => probed(&eligible.collect::<Vec<_>>(), asked.seed),
+        false => eligible.min_by_key(|(_, one)| one.key),
+    };
+    let verdict = match chosen {
         Some((candidate, one)) => {
             let ruling = ruling(&one.standing);
             Verdict::Route(Choice { service: one.service, key: one.key, candidate, ruling })
@@ -95,6 +99,17 @@ pub fn decide(snapshot: &Snapshot, epoch: &Epoch, asked: &Asked<'_>) -> Judgemen
         }
     };
     Judgement { verdict, appraisals }
+}
+
+/// Of two probes among the eligible of the lowest tier the less loaded, the first where both are
+/// alike.
+fn probed<'a>(eligible: &[(u32, &'a Appraisal)], seed: u64) -> Option<(u32, &'a Appraisal)> {
+    let lowest = eligible.iter().map(|(_, one)| one.key.tier).min()?;
+    let level: Vec<_> = eligible.iter().filter(|(_, one)| one.key.tier == lowest).collect();
+    let probes = hash::PROBES.map(|probe| hash::rendezvous(seed, probe) % level.len() as u64);
+    let probed = probes.map(|place| usize::try_from(place).ok().and_then(|at| level.get(at)));
+    // The earlier of two that are alike is the minimum.
+    probed.into_iter().flatten().min_by_key(|(_, one)| one.key.bucket).map(|it| **it)
 }
 
 /// Appraises one candidate.

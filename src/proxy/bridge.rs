@@ -7,7 +7,7 @@
 use super::accept::Downstream;
 use super::answering::Reply;
 use super::budget::Budget;
-use super::call::{Call, Towards};
+use super::call::{Call, Safe, Towards};
 use super::headers;
 use super::http1_answer::tell_head;
 use super::http1_relay::RelayEnd;
@@ -653,9 +653,11 @@ pub async fn from_http1(
             RelayEnd::Stale { input }
         }
         End::Again => {
-            let refusal = aborted();
-            call.refuse(&refusal);
-            RelayEnd::Refused { refusal, input, body_taken: true }
+            let (call, refusal) = (Box::new(call), aborted());
+            RelayEnd::Failed { call, refusal, input, safe: Safe::Unprocessed }
+        }
+        End::Refuse(refusal) if none => {
+            RelayEnd::Failed { call: Box::new(call), refusal, input, safe: Safe::ByMethod }
         }
         End::Refuse(refusal) => {
             call.refuse(&refusal);

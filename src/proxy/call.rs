@@ -8,11 +8,11 @@
 //! Only [`Begun`] opens a connection, and only a certified and recorded decision makes one.
 
 use super::accept::Ingress;
-use super::counters::Again;
 use super::identify::{Caller, identify};
 use super::landscape::Landscape;
 use super::limits::Taken;
-use super::pool::{Connection, Endpoint, NoConnection};
+use super::meters::Running;
+use super::pool::Connection;
 use super::shown::UNTRUSTED;
 use super::worker::Worker;
 use crate::audit::asked::Asked;
@@ -48,12 +48,15 @@ use std::sync::Arc;
 
 mod govern;
 mod limit;
+mod reach;
+mod retry;
 
 pub use govern::{govern, hooked};
 use limit::{limit, limit_early};
-
-/// Services one request may go to in all: the first choice and one other.
-const ATTEMPTS_MAX: usize = 2;
+use reach::Reach;
+pub use reach::{connect, idle};
+use retry::Again;
+pub use retry::{Retries, Safe, again};
 
 /// A request that has arrived, across its attempts.
 pub struct Opening {
@@ -72,6 +75,7 @@ pub struct Opening {
     /// The decision before this one and what its header was found to require, in retries.
     before: Option<Before>,
     attempt: u8,
+    again: Again,
     /// What governance hooks said, once they were asked.
     governed: Option<Box<Governed>>,
     /// What it has taken of quotas; what counts calls in flight is given back with it.
@@ -93,6 +97,7 @@ pub struct Begun {
     timeout_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
     amendments: Option<Box<Amendments>>,
+    reach: Reach,
 }
 
 /// A recorded decision whose record may have to become durable first.
@@ -111,9 +116,11 @@ pub struct Call {
     is_repeat: bool,
     body_bytes_max: Option<u64>,
     timeout_ms: Option<u64>,
+    per_try_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
     server: ServerField,
     text: OnceCell<Bytes>,
+    running: Option<Running>,
 }
 
 /// Whom added fields are for.
@@ -193,6 +200,7 @@ impl Opening {
             idempotent: false,
             before: None,
             attempt: 0,
+            again: Again::default(),
             governed: None,
             taken: None,
         }
@@ -304,6 +312,10 @@ pub fn begin(
     view: &impl Inbound,
 ) -> Result<Unsettled, Refusal> {
     fill(worker, opening, view);
+    if opening.turns() {
+        // Where nobody else is to be asked the decision says so.
+        opening.turn(worker, view);
+    }
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
     let identified = recognize(worker, opening, view).and_then(|()| limit_early(worker, opening));
@@ -315,6 +327,7 @@ pub fn begin(
     let chosen = match chosen {
         Ok(chosen) => chosen,
         Err(refusal) => {
+            let refusal = opening.hears(refusal);
             let stated = scratch.note().stated.clone();
             let status = refusal.status();
             let keeping = Keeping {
@@ -328,6 +341,7 @@ pub fn begin(
         }
     };
     let stated = scratch.note().stated.clone();
+    let reach = Reach::new(scratch.note().seed.unwrap_or(0), opening.attempt);
     let certified = &chosen.settled.certified;
     let depth = chosen.depth.as_deref();
     let keeping =
@@ -343,6 +357,7 @@ pub fn begin(
     });
     opening.before = Some(Before { sequence: recorded.sequence(), stated });
     opening.attempt = opening.attempt.saturating_add(1);
+    opening.goes_to(chosen.settled.certified.service());
     let landscape = &opening.landscape;
     let snapshot = &landscape.snapshot;
     let service = snapshot.service(chosen.settled.certified.service());
@@ -396,6 +411,7 @@ pub fn begin(
         timeout_ms: chosen.timeout_ms,
         depth: chosen.depth,
         amendments,
+        reach,
     }))
 }
 
@@ -612,23 +628,6 @@ impl Begun {
         self.protocol
     }
 
-    /// One of the service's endpoints, in turn.
-    pub fn endpoint(&self, worker: &Worker, opening: &Opening) -> Option<Rc<Endpoint>> {
-        let service = opening.landscape.snapshot.service(self.certified.service())?;
-        let turn = match service.endpoints.len() {
-            0 | 1 => 0,
-            count => worker.turn() % count,
-        };
-        let address = *service.endpoints.get(turn)?;
-        let towards = match service.tls {
-            None => None,
-            // Without it the service is not reached at all, rather than in the clear.
-            Some(_) => Some(opening.landscape.upstreams.get(&service.id)?),
-        };
-        self.recorded.tell(|told| told.endpoint(turn));
-        Some(worker.pool.endpoint(address, towards))
-    }
-
     /// Turns the decision into a call; consumes the evidence.
     pub fn into_call(
         self,
@@ -636,7 +635,9 @@ impl Begun {
         opening: &mut Opening,
         connection: Option<Connection>,
     ) -> Call {
-        let Self { certified, recorded, body_bytes_max, timeout_ms, depth, amendments, .. } = self;
+        let Self {
+            certified, recorded, body_bytes_max, timeout_ms, depth, amendments, reach, ..
+        } = self;
         let amendments = joined(amendments, opening);
         // Spent: the certificate was for this one call.
         drop(certified);
@@ -651,9 +652,11 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             timeout_ms,
+            per_try_ms: reach.per_try_ms(),
             depth,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
+            running: reach.into_running(),
         }
     }
 
@@ -676,70 +679,10 @@ impl Begun {
         all
     }
 
-    /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
-    /// may be asked.
-    pub fn unreachable(self, opening: &mut Opening, why: &NoConnection) -> Failed {
-        opening.tried.push(self.certified.service());
-        if opening.tried.len() < ATTEMPTS_MAX {
-            return Failed::Reroute;
-        }
-        let refusal = match why {
-            NoConnection::Full => {
-                Refusal::new(Reason::Overload, "the service has its most connections open")
-            }
-            NoConnection::Timeout => {
-                Refusal::new(Reason::UpstreamConnect, "the service did not accept in time")
-            }
-            NoConnection::Refused(_) => {
-                Refusal::new(Reason::UpstreamConnect, "the service refused the connection")
-            }
-            NoConnection::Insecure => {
-                Refusal::new(Reason::UpstreamTls, "no secure connection to the service came about")
-            }
-        };
-        self.refuse(refusal)
-    }
-
     /// Ends the decision in a refusal.
     pub fn refuse(self, refusal: Refusal) -> Failed {
         self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
         Failed::Refuse(refusal)
-    }
-}
-
-/// An idle HTTP/1.1 connection for the decision; the decision back where there is none.
-///
-/// # Errors
-/// The decision, for [`connect`].
-pub fn idle(worker: &Worker, begun: Begun, opening: &mut Opening) -> Result<Call, Begun> {
-    if opening.retried_stale {
-        return Err(begun);
-    }
-    let endpoint = begun.endpoint(worker, opening);
-    match endpoint.and_then(|endpoint| worker.pool.idle(&endpoint, opening.begun_ms)) {
-        Some(idle) => Ok(begun.into_call(worker, opening, Some(idle))),
-        None => Err(begun),
-    }
-}
-
-/// A new HTTP/1.1 connection for the decision.
-///
-/// # Errors
-/// What is to follow from its absence.
-pub async fn connect(
-    worker: &Rc<Worker>,
-    begun: Begun,
-    opening: &mut Opening,
-) -> Result<Call, Failed> {
-    let Some(endpoint) = begun.endpoint(worker, opening) else {
-        return Err(begun.refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
-    };
-    match worker.pool.connect(worker, &endpoint, opening.retried_stale).await {
-        Ok(connection) => Ok(begun.into_call(worker, opening, Some(connection))),
-        Err(why) => {
-            worker.counters.retries.add(Again::Unreachable, 1);
-            Err(begun.unreachable(opening, &why))
-        }
     }
 }
 
@@ -821,7 +764,8 @@ impl Call {
 
     /// Milliseconds for the answer's head, from the request's end.
     pub fn response_ms(&self, worker: &Worker) -> u64 {
-        self.timeout_ms.unwrap_or(worker.settings.timeouts.upstream_response_ms)
+        let whole_ms = self.timeout_ms.unwrap_or(worker.settings.timeouts.upstream_response_ms);
+        self.per_try_ms.map_or(whole_ms, |per_try_ms| per_try_ms.min(whole_ms))
     }
 
     /// The time by which an exchange that does not stream must have ended.
@@ -874,6 +818,7 @@ impl Call {
     /// asked for the values of each name.
     pub fn answered(&self, worker: &Worker, each: impl Fn(&str, &mut dyn FnMut(&[u8]))) {
         self.recorded.head();
+        self.running.iter().for_each(Running::head);
         self.recorded.tell(|told| {
             let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
             for name in &depth.fields {
@@ -884,11 +829,21 @@ impl Call {
 
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
+        if status > 0 {
+            self.running.iter().for_each(|running| running.answered(status));
+        }
         self.recorded.finish(status);
+    }
+
+    /// The end of an attempt that failed so and that another follows: its one outcome.
+    fn fail(self, refusal: &Refusal) {
+        self.running.iter().for_each(|running| running.refused(refusal.reason));
+        self.recorded.finish(0);
     }
 
     /// The exchange's end in a refusal: its one outcome.
     pub fn refuse(self, refusal: &Refusal) {
+        self.running.iter().for_each(|running| running.refused(refusal.reason));
         self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
     }
 }

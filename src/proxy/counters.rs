@@ -18,6 +18,8 @@ labels! {
         Stale = "stale",
         /// The service could not be reached, and another was asked.
         Unreachable = "unreachable",
+        /// The service failed before it answered, and another was asked.
+        Failed = "failed",
     }
 }
 
@@ -27,6 +29,14 @@ pub struct Rule;
 
 impl Key for Rule {
     const KEY: &'static str = "rule";
+}
+
+/// A service, by its id.
+#[derive(Debug)]
+pub struct ServiceName;
+
+impl Key for ServiceName {
+    const KEY: &'static str = "service";
 }
 
 labels! {
@@ -98,6 +108,10 @@ counters! {
     upstream_connects: Count = Counter "caio_upstream_connects_total";
     /// Requests that were tried again, by why.
     retries: Labelled<Again> = Counter "caio_retries_total";
+    /// Requests that were not tried again, because too many were already.
+    retries_over: Count = Counter "caio_retries_over_budget_total";
+    /// Calls that a service's breaker kept from it, by the service.
+    broken: Named<ServiceName> = Counter "caio_breaker_open_total";
     /// Handshakes of TLS with callers, by how they ended.
     handshakes: Labelled<Handshake> = Counter "caio_tls_handshakes_total";
     /// Handshakes of TLS with callers that are in progress.

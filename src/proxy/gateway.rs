@@ -4,23 +4,28 @@ use super::accept;
 use super::counters::Counters;
 use super::durable::Durability;
 use super::landscape::Published;
+use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
 use super::secure::{Security, Stamps, Towards, warnings};
 use super::trail::{LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
+use crate::balance::epoch::Epoch;
+use crate::balance::standing::{States, unknown};
 use crate::config::settings::{AuditMode, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::TICK_MS;
 use crate::io::listener::{self, Listener};
 use crate::io::publication::{Numbered, Publication};
 use crate::io::{process, ring};
+use crate::snapshot::{ServiceEntry, Snapshot};
+use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -40,6 +45,46 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// The process's number in the trail, where one is written.
     pub boot: Option<u64>,
+    /// How services stand, as far as they are watched.
+    pub watched: Watched,
+}
+
+/// How many endpoints of services are left out, for those who look.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Endpoints that fail their checks.
+    pub unhealthy: AtomicU64,
+    /// Endpoints that are ejected because calls failed.
+    pub ejected: AtomicU64,
+    /// Promises that are broken.
+    pub broken: ArcSwap<Vec<Broken>>,
+}
+
+/// A promise that a service declares, and that what was seen of it breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The service's id.
+    pub service: Arc<str>,
+    /// `latency(50ms)`, `availability`
+    pub promise: String,
+    /// The share of calls that were otherwise, in a million.
+    pub observed_ppm: u64,
+}
+
+/// What whoever watches services needs of a running gateway.
+pub struct Watching {
+    /// What the workers share.
+    pub shared: Arc<Shared>,
+    /// Meters of endpoints, as workers come to call them.
+    pub meters: Receiver<Metered>,
+}
+
+/// A new epoch for the snapshot it was made for.
+pub struct Epochal {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// The states of its services and endpoints.
+    pub states: States,
 }
 
 /// Why the gateway did not start, or did not end well.
@@ -83,6 +128,7 @@ pub struct Gateway {
     counters: Vec<Arc<Counters>>,
     /// The files of certificates as they were read last.
     stamps: RefCell<Stamps>,
+    meters: RefCell<Option<Receiver<Metered>>>,
 }
 
 impl Gateway {
@@ -93,7 +139,7 @@ impl Gateway {
     pub fn start(
         settings: Settings,
         process_file: [u8; 32],
-        published: Published,
+        mut published: Published,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
@@ -105,6 +151,7 @@ impl Gateway {
             0 => process::cgroup_memory_bytes_max().unwrap_or(0),
             bytes => bytes,
         };
+        published.continue_from(None);
         let lanes = u16::try_from(count).unwrap_or(u16::MAX);
         let opened = settings.audit.directory.is_some().then(|| {
             Trail::open(&settings.audit, (lanes, process_file), &published, FIRST_VERSION)
@@ -119,11 +166,13 @@ impl Gateway {
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
+            watched: Watched::default(),
         });
+        let (metered, meters) = channel();
         let mut workers = Vec::with_capacity(count);
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
         for (index, (listeners, own)) in sockets.into_iter().zip(&counters).enumerate() {
-            let own = Arc::clone(own);
+            let own = (Arc::clone(own), Meters(metered.clone()));
             let shared = Arc::clone(&shared);
             let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
             let end = ends.next();
@@ -135,18 +184,17 @@ impl Gateway {
                 })?;
             workers.push(spawned);
         }
-        let (coming, stamps, unrecorded) =
-            (RefCell::default(), RefCell::default(), Cell::default());
         let gateway = Self {
             shared,
             workers,
             addresses,
             memory_bytes_max,
             trail,
-            coming,
-            unrecorded,
+            coming: RefCell::default(),
+            unrecorded: Cell::default(),
             counters,
-            stamps,
+            stamps: RefCell::default(),
+            meters: RefCell::new(Some(meters)),
         };
         gateway.refresh_certificates(false);
         Ok(gateway)
@@ -168,10 +216,37 @@ impl Gateway {
         self.shared.published.current().value.clone()
     }
 
+    /// What one who watches services needs; for the first who asks.
+    pub fn watching(&self) -> Option<Watching> {
+        let meters = self.meters.take()?;
+        Some(Watching { shared: Arc::clone(&self.shared), meters })
+    }
+
     /// Puts another landscape in the place of the present one, for exchanges that begin from now
     /// on; with a trail, once the trail says so durably, and with it what the control plane has to
-    /// say of it. To be called from one thread.
-    pub fn publish(&self, published: Published, notes: Notes) {
+    /// say of it. What is known of endpoints that are in both stays. To be called from one thread.
+    pub fn publish(&self, mut published: Published, notes: Notes) {
+        published.continue_from(Some(&self.shared.published.current().value));
+        self.put(published, notes);
+    }
+
+    /// The same snapshot with another view of load and health. Where another snapshot is in force
+    /// by now than the one that was watched, it holds for what is in both. As
+    /// [`Gateway::publish`].
+    pub fn publish_epoch(&self, epochal: Epochal) {
+        let now = self.published();
+        let Epochal { snapshot, states: States { services, endpoints } } = epochal;
+        let seen = Epoch::new(now.epoch.number() + 1, services);
+        let mut seen = seen.with_endpoints(&snapshot, endpoints);
+        if !Arc::ptr_eq(&now.snapshot, &snapshot) {
+            let care = |service: &ServiceEntry| unknown(now.upstreams.care(&service.id));
+            seen = seen.carried(&snapshot, &now.snapshot, care);
+        }
+        let epoch = Arc::new(seen.leaving_as(&now.epoch).leveled(&now.snapshot));
+        self.put(Published { epoch, ..now }, Notes::new());
+    }
+
+    fn put(&self, published: Published, notes: Notes) {
         let version = self.shared.published.newest() + 1;
         match &self.trail {
             None => {
@@ -353,7 +428,7 @@ fn bind_all(
 fn work(
     (index, core): (usize, Option<usize>),
     sockets: Vec<TcpListener>,
-    (shared, counters): (Arc<Shared>, Arc<Counters>),
+    (shared, counted): (Arc<Shared>, (Arc<Counters>, Meters)),
     end: Option<LaneEnd>,
 ) -> Result<(), ring::RingUnavailable> {
     if let Some(core) = core {
@@ -365,7 +440,7 @@ fn work(
     let kept = lane.clone();
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
-        let worker = Worker::new(shared, counters, lane, durability);
+        let worker = Worker::new(shared, counted, lane, durability);
         let mut listeners: Vec<Rc<Listener>> = Vec::new();
         for (place, socket) in sockets.into_iter().enumerate() {
             let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { continue };
@@ -385,6 +460,8 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
         worker.clock.follow_wall();
+        // Also where nobody calls: a trail repeats every landscape that a lane may still be at.
+        worker.landscape();
         tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
         worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());

@@ -11,7 +11,7 @@
 
 use super::accept::Downstream;
 use super::both::both;
-use super::call::{Call, Towards};
+use super::call::{Call, Safe, Towards};
 use super::http1_answer::{Answer, answer};
 use super::http1_server::refusal_of;
 use super::http1_shared::{Shared, UploadFault, append};
@@ -45,6 +45,18 @@ pub enum RelayEnd {
         input: Vec<u8>,
         /// Whether more of the body was received than `input` holds.
         body_taken: bool,
+    },
+    /// The service failed before it answered, and all of the request is still here: the call is to
+    /// be ended, or tried again.
+    Failed {
+        /// The call.
+        call: Box<Call>,
+        /// What its caller hears otherwise.
+        refusal: Refusal,
+        /// What was received of the request.
+        input: Vec<u8>,
+        /// What makes it safe to repeat.
+        safe: Safe,
     },
     /// The response was cut off: the caller must not take it for whole.
     Broken,
@@ -194,6 +206,10 @@ fn conclude(
     let silent = matches!(answer, Answer::Nothing);
     let refused = |call: Call, reason, detail: &'static str, input| {
         let refusal = Refusal::new(reason, detail);
+        if whole && matches!(reason, Reason::UpstreamTimeout | Reason::UpstreamAborted) {
+            let (call, safe) = (Box::new(call), Safe::ByMethod);
+            return RelayEnd::Failed { call, refusal, input, safe };
+        }
         call.refuse(&refusal);
         RelayEnd::Refused { refusal, input, body_taken }
     };

@@ -250,6 +250,16 @@ async fn attempts(
                 opening.stale();
                 input = back;
             }
+            RelayEnd::Failed { call, refusal, input: back, safe } => {
+                let view = Http1View::new(head, &back);
+                let ended = call::again(worker, opening, &view, (*call, safe), refusal);
+                input = back;
+                if let Some(refusal) = ended {
+                    let refused = (&*opening, refusal);
+                    return Box::pin(refuse(worker, downstream, head, refused, input, false, keep))
+                        .await;
+                }
+            }
             RelayEnd::Refused { refusal, input, body_taken } => {
                 return Box::pin(refuse(
                     worker,

@@ -1,7 +1,6 @@
 //! HTTP/2 connections to services: few, shared by many streams.
 
 use super::call::{Begun, Call, Failed, Opening};
-use super::counters::Again;
 use super::pieces::Frames;
 use super::pool::{Endpoint, NoConnection};
 use super::worker::Worker;
@@ -99,23 +98,22 @@ pub struct Http2Call {
 /// What is to follow from its absence.
 pub async fn begin(
     worker: &Rc<Worker>,
-    begun: Begun,
+    mut begun: Begun,
     opening: &mut Opening,
 ) -> Result<Http2Call, Failed> {
     let Some(endpoint) = begun.endpoint(worker, opening) else {
         return Err(begun.refuse(Refusal::new(Reason::Internal, "the service has no endpoint")));
     };
-    let ticket = match free_place(worker, &endpoint) {
-        Some(ticket) => Ok(ticket),
+    let free = if begun.is_beyond() { None } else { Some(free_place(worker, &endpoint)) };
+    let ticket = match free {
+        None => Err(NoConnection::Full),
+        Some(Some(ticket)) => Ok(ticket),
         // Boxed: connecting is rare, and its state large.
-        None => Box::pin(ticket(worker, &endpoint)).await,
+        Some(None) => Box::pin(ticket(worker, &endpoint)).await,
     };
     match ticket {
         Ok(ticket) => Ok(Http2Call { call: begun.into_call(worker, opening, None), ticket }),
-        Err(why) => {
-            worker.counters.retries.add(Again::Unreachable, 1);
-            Err(begun.unreachable(opening, &why))
-        }
+        Err(why) => Err(begun.unreachable(worker, opening, &why)),
     }
 }
 
@@ -177,8 +175,7 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let mut slot = endpoint.http2.borrow_mut();
     slot.connections.retain(|shared| !shared.state.closed.get());
     let most = worker.settings.limits.h2_streams_max as usize;
-    let full =
-        slot.connections.len() >= worker.settings.limits.upstream_connections_per_endpoint_max;
+    let full = slot.connections.len() >= endpoint.connections_max();
     let free = slot
         .connections
         .iter()

@@ -4,7 +4,7 @@ use super::accept::{Downstream, Ingress};
 use super::answering::Reply;
 use super::backlog::Backlog;
 use super::bridge::{self, End, Outgoing, Upstream};
-use super::call::{self, Begun, Call, Failed, Opening};
+use super::call::{self, Begun, Call, Failed, Opening, Safe};
 use super::check_service;
 use super::counters::Again;
 use super::grpc_health;
@@ -527,7 +527,7 @@ async fn attempts(
         let mut reply =
             Reply::Http2(respond, Some((worker.timer().counted(&connection.backlog), frames)));
         let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
-        let status = match end {
+        match end {
             End::Done(status, _) => {
                 call.finish(status);
                 return Ended::Whole;
@@ -540,16 +540,30 @@ async fn attempts(
             }
             End::Again => {
                 let detail = "the service ended without an answer";
-                Refusal::new(Reason::UpstreamAborted, detail)
+                let refusal = Refusal::new(Reason::UpstreamAborted, detail);
+                let ended = (call, Safe::Unprocessed);
+                match call::again(worker, opening, &head, ended, refusal) {
+                    None => continue,
+                    Some(refusal) => return Ended::Refuse(refusal),
+                }
             }
-            End::Refuse(refusal) => bounds.explain(worker, refusal),
+            End::Refuse(refusal) => {
+                let refusal = bounds.explain(worker, refusal);
+                if matches!(source, Source::Empty) {
+                    let ended = (call, Safe::ByMethod);
+                    match call::again(worker, opening, &head, ended, refusal) {
+                        None => continue,
+                        Some(refusal) => return Ended::Refuse(refusal),
+                    }
+                }
+                call.refuse(&refusal);
+                return Ended::Refuse(refusal);
+            }
             End::Broken => {
                 call.finish(0);
                 return Ended::Broken;
             }
-        };
-        call.refuse(&status);
-        return Ended::Refuse(status);
+        }
     }
 }
 

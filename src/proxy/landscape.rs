@@ -4,8 +4,9 @@ use super::identify::{Identifier, Identities};
 use super::limits::{Quotas, SharedQuotas};
 use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
+use crate::balance::standing::unknown;
 use crate::io::publication::Numbered;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ServiceEntry, Snapshot};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,6 +31,21 @@ pub struct Own {
     pub quotas: Quotas,
     /// What it remembers of callers.
     pub identifier: Rc<Identifier>,
+}
+
+impl Published {
+    /// Takes over what was known of endpoints under the landscape before; of the others what is
+    /// said of them before anybody looked. What leaves, leaves all the same.
+    pub fn continue_from(&mut self, before: Option<&Self>) {
+        let care = |service: &ServiceEntry| unknown(self.upstreams.care(&service.id));
+        let nothing = Epoch::default();
+        let (epoch, from) = match before {
+            Some(before) => (&before.epoch, &before.snapshot),
+            None => (&Arc::new(nothing), &self.snapshot),
+        };
+        let epoch = epoch.carried(from, &self.snapshot, care).leaving_as(&self.epoch);
+        self.epoch = Arc::new(epoch.leveled(&self.snapshot));
+    }
 }
 
 /// A worker's own hold on what was published.

@@ -68,6 +68,27 @@ impl Metrics {
             "The version of the landscape for new requests.",
             self.shared.published.newest(),
         );
+        let watched = &self.shared.watched;
+        page.gauge(
+            "caio_upstream_unhealthy",
+            "Endpoints of services that fail their checks, and are not called.",
+            watched.unhealthy.load(Ordering::Relaxed),
+        );
+        page.gauge(
+            "caio_upstream_ejected",
+            "Endpoints of services that are not called for a while, because calls failed.",
+            watched.ejected.load(Ordering::Relaxed),
+        );
+        page.family(
+            Kind::Gauge,
+            "caio_promise_broken_ratio_ppm",
+            "Of a million calls those that broke a promise of their service, where it is broken: \
+             what was observed of what is declared.",
+        );
+        for broken in watched.broken.load().iter() {
+            let labels = [("service", &*broken.service), ("promise", &broken.promise)];
+            page.sample(&labels, broken.observed_ppm);
+        }
         let audit = &self.shared.settings.audit;
         page.gauge(
             "caio_audit_required",

@@ -38,6 +38,7 @@ pub mod http2_view;
 pub mod identify;
 pub mod landscape;
 pub mod limits;
+pub mod meters;
 pub mod metrics;
 pub mod pieces;
 pub mod pool;

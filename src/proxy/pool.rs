@@ -5,8 +5,10 @@
 //! exchanges are ended that wait longest for callers who do not read, or do not send: a crowd of
 //! them must not take a service away from everyone else.
 
+use super::meters::{Metered, Meters};
 use super::secure::Towards;
 use super::worker::Worker;
+use crate::config::care::Breaker;
 use crate::io::buffers::Buffers;
 use crate::io::clock::within_ms;
 use crate::io::deadline::{Deadlines, Kept, Overdue, TICK_MS, Watch};
@@ -60,9 +62,13 @@ pub struct Endpoint {
     number: Kept,
     idle: RefCell<Vec<Idle>>,
     open: Cell<usize>,
+    /// Connections and waiting requests, at most; of the service that called last.
+    most: Cell<(usize, usize)>,
     line: Line,
     /// When room was made last, and for how many.
     relieved: Cell<(u64, usize)>,
+    /// What is counted there, for each service that has this address: mostly one.
+    meters: RefCell<Vec<Rc<Metered>>>,
     /// The HTTP/2 connection that new streams go to.
     pub(super) http2: RefCell<super::http2_client::Slot>,
 }
@@ -151,8 +157,10 @@ impl Pool {
                 number: Kept(NUMBERS.fetch_add(1, Ordering::Relaxed)),
                 idle: RefCell::default(),
                 open: Cell::new(0),
+                most: Cell::new((self.limits.open_max, WAITING_PER_ENDPOINT_MAX)),
                 line: Line::default(),
                 relieved: Cell::default(),
+                meters: RefCell::default(),
                 http2: RefCell::default(),
             })
         }))
@@ -183,7 +191,7 @@ impl Pool {
         fresh: bool,
     ) -> Result<Connection, NoConnection> {
         // Counted before the wait, so that a slow endpoint cannot be stormed past its bound.
-        let place = match Place::take(endpoint, self.limits.open_max) {
+        let place = match Place::take(endpoint, endpoint.most.get().0) {
             Some(place) => place,
             None => match self.wait(worker, endpoint, fresh).await? {
                 Turn::Place(place) => place,
@@ -227,7 +235,7 @@ impl Pool {
         endpoint: &Rc<Endpoint>,
         fresh: bool,
     ) -> Result<Turn, NoConnection> {
-        if endpoint.line.len() >= WAITING_PER_ENDPOINT_MAX {
+        if endpoint.line.len() >= endpoint.most.get().1 {
             return Err(NoConnection::Full);
         }
         let waiting = Waiting::join(endpoint);
@@ -236,7 +244,7 @@ impl Pool {
             if !fresh && let Some(idle) = self.idle(endpoint, worker.clock.now_ms()) {
                 return Poll::Ready(Turn::Idle(Box::new(idle)));
             }
-            match Place::take(endpoint, self.limits.open_max) {
+            match Place::take(endpoint, endpoint.most.get().0) {
                 Some(place) => Poll::Ready(Turn::Place(place)),
                 None => {
                     waiting.register(cx.waker());
@@ -301,6 +309,29 @@ impl Endpoint {
     /// Whether connections to it are secured.
     pub fn is_secure(&self) -> bool {
         self.towards.is_some()
+    }
+
+    /// What is counted of it as an endpoint of this service.
+    pub(super) fn metered(&self, meters: &Meters, service: &Arc<str>) -> Rc<Metered> {
+        let mut known = self.meters.borrow_mut();
+        let same = |it: &&Rc<Metered>| Arc::ptr_eq(&it.service, service) || it.service == *service;
+        if let Some(metered) = known.iter().find(same) {
+            return Rc::clone(metered);
+        }
+        let metered = meters.begin(service, self.address);
+        known.push(Rc::clone(&metered));
+        metered
+    }
+
+    /// From now on it has no more connections and waiting requests than this.
+    pub(super) fn bound(&self, breaker: &Breaker, open_max: usize) {
+        let connections = breaker.max_connections.unwrap_or(open_max);
+        self.most.set((connections, breaker.max_pending));
+    }
+
+    /// How many connections it may have.
+    pub(super) fn connections_max(&self) -> usize {
+        self.most.get().0
     }
 
     /// The number under which exchanges keep its connections.

@@ -4,6 +4,7 @@
 //! Files are read at the start and by [`Security::refresh`], never by a worker. Whatever replaces a
 //! configuration is whole and sound; what is not, leaves the one before in its place.
 
+use crate::config::care::Care;
 use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
 use crate::config::settings::{Listener, Settings};
@@ -136,9 +137,15 @@ impl Towards {
     }
 }
 
-/// The services of one landscape that are reached over TLS, by id.
+/// How the services of one landscape are reached and treated, by id.
 #[derive(Default)]
-pub struct Upstreams(BTreeMap<String, Arc<Towards>>);
+pub struct Upstreams {
+    /// Those that are reached over TLS.
+    secure: BTreeMap<String, Arc<Towards>>,
+    /// Those that are treated other than by default.
+    care: BTreeMap<String, Arc<Care>>,
+    default: Arc<Care>,
+}
 
 impl Upstreams {
     /// Reads what these services need; one that is as it was before is kept.
@@ -147,11 +154,15 @@ impl Upstreams {
     /// Each service that cannot be reached, and why.
     pub fn read(services: &[Service], before: Option<&Self>) -> Result<Self, Vec<String>> {
         let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
+        let (mut care, default) = (BTreeMap::new(), Arc::<Care>::default());
         for service in services {
-            let Some(tls) = &service.tls else { continue };
             let id = &service.contract.service;
+            if service.care != default {
+                care.insert(id.clone(), Arc::clone(&service.care));
+            }
+            let Some(tls) = &service.tls else { continue };
             let http2 = service.protocol == Protocol::Http2;
-            let same = before.and_then(|before| before.0.get(id));
+            let same = before.and_then(|before| before.secure.get(id));
             if let Some(same) = same.filter(|same| same.tls == *tls && same.http2 == http2) {
                 found.insert(id.clone(), Arc::clone(same));
                 continue;
@@ -163,18 +174,24 @@ impl Upstreams {
                 Err(why) => faults.push(why),
             }
         }
-        if faults.is_empty() { Ok(Self(found)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { secure: found, care, default }) } else { Err(faults) }
+    }
+
+    /// How the service of this id is treated.
+    pub fn care(&self, service: &str) -> &Arc<Care> {
+        self.care.get(service).unwrap_or(&self.default)
     }
 
     /// The service of this id, where it is reached over TLS.
     pub fn get(&self, service: &str) -> Option<&Arc<Towards>> {
-        self.0.get(service)
+        self.secure.get(service)
     }
 
     /// Whether these are the very same.
     pub fn is_same(&self, other: &Self) -> bool {
-        let numbers = |it: &Self| it.0.values().map(|towards| towards.number).collect::<Vec<_>>();
-        numbers(self) == numbers(other)
+        let numbers =
+            |it: &Self| it.secure.values().map(|towards| towards.number).collect::<Vec<_>>();
+        numbers(self) == numbers(other) && self.care == other.care
     }
 }
 
@@ -233,7 +250,7 @@ impl Security {
     /// Everything that is reached over TLS.
     fn reached<'s>(&'s self, upstreams: &'s Upstreams) -> impl Iterator<Item = &'s Arc<Towards>> {
         let own = self.hooks.iter().chain(&self.companions).flatten();
-        upstreams.0.values().chain(own)
+        upstreams.secure.values().chain(own)
     }
 
     /// When what is in use expires, by file.

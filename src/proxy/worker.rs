@@ -2,6 +2,7 @@
 //! thread except the published landscape, the stop flag and the totals.
 
 use super::addresses::Addresses;
+use super::call::Retries;
 use super::counters::Counters;
 use super::durable::Durability;
 use super::gateway::Shared;
@@ -9,6 +10,7 @@ use super::hooks::Hooks;
 use super::identify::Identifier;
 use super::landscape::{Landscape, Own, Published};
 use super::limits::Quotas;
+use super::meters::Meters;
 use super::pool::{Pool, PoolLimits};
 use super::secure::Guard;
 use super::timed::Timer;
@@ -67,7 +69,10 @@ pub struct Worker {
     pub addresses: Addresses,
     /// Governance hooks, where there are any.
     pub hooks: Option<Hooks>,
-    turn: Cell<usize>,
+    /// Where what is counted of endpoints comes from.
+    pub meters: Meters,
+    /// Requests that are tried again.
+    pub retries: Retries,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
@@ -81,7 +86,7 @@ impl Worker {
     /// A worker with nothing open.
     pub fn new(
         shared: Arc<Shared>,
-        counters: Arc<Counters>,
+        (counters, meters): (Arc<Counters>, Meters),
         lane: Lane,
         durability: Option<Rc<Durability>>,
     ) -> Rc<Self> {
@@ -132,7 +137,8 @@ impl Worker {
             additions: Shelf::default(),
             addresses,
             hooks,
-            turn: Cell::new(0),
+            meters,
+            retries: Retries::default(),
             evidence: Cell::new(None),
             trusted,
             shared,
@@ -162,13 +168,6 @@ impl Worker {
     /// What a peer's word about callers is worth.
     pub fn sender(&self, peer: IpAddr) -> Sender {
         Sender::of(peer, &self.trusted)
-    }
-
-    /// A number that goes round, to take turns by.
-    pub fn turn(&self) -> usize {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        turn
     }
 
     /// What the trail keeps of an exchange whose route keeps so much, or as much as any.

@@ -158,6 +158,7 @@ impl Writer {
         let history = &self.history;
         self.frame.fill(|out| history.crashed(out));
         self.own_landscape(published, version, None);
+        self.own_epoch(published, version);
         let kept = self.history.kept();
         if kept > 0 {
             // A start reads no further back than to where the last process began.
@@ -180,14 +181,22 @@ impl Writer {
         notes: &mut Vec<Record<'static>>,
     ) -> io::Result<()> {
         self.directory.is_there()?;
-        // A frame that a failed commit has left goes first.
-        self.commit()?;
+        let digest = published.snapshot.digest();
+        let known = self.last.as_ref().is_some_and(|(last, _)| last.digest() == digest);
+        if self.sealed || !known {
+            // A frame that a failed commit has left goes first; a landscape has one of its own.
+            self.commit()?;
+        }
         if self.recorded < version {
-            let delta = self.delta(published);
-            if delta.is_none() {
-                self.store_landscape(published)?;
+            // An epoch of the same snapshot stands under what was said of it before.
+            if !known {
+                let delta = self.delta(published);
+                if delta.is_none() {
+                    self.store_landscape(published)?;
+                }
+                self.own_landscape(published, version, delta);
             }
-            self.own_landscape(published, version, delta);
+            self.own_epoch(published, version);
             self.recorded = version;
         }
         self.own_notes(notes);
@@ -249,11 +258,20 @@ impl Writer {
             self.own(&Record::Delta { base, text: delta.into_bytes().into() });
         }
         self.own(&Record::Snapshot { landscape: version, digest: *snapshot.digest() });
-        let services = (0..).map(ServiceId).take(snapshot.service_places());
-        let states: Vec<u8> =
-            services.map(|service| published.epoch.state(service).to_byte()).collect();
+    }
+
+    fn own_epoch(&mut self, published: &Published, version: u32) {
+        let snapshot = &published.snapshot;
+        let (mut states, mut endpoints) = (Vec::new(), Vec::new());
+        for service in (0..).map(ServiceId).take(snapshot.service_places()) {
+            states.push(published.epoch.state(service).to_byte());
+            let count = snapshot.service(service).map_or(0, |it| it.endpoints.len());
+            let known = published.epoch.endpoints(service).iter().map(|state| state.to_byte());
+            endpoints.extend(known.chain(std::iter::repeat(0)).take(count));
+        }
         let number = u32::try_from(published.epoch.number()).unwrap_or(u32::MAX);
-        self.own(&Record::Epoch { landscape: version, number, states: states.into() });
+        let (states, endpoints) = (states.into(), Some(endpoints.into()));
+        self.own(&Record::Epoch { landscape: version, number, states, endpoints });
     }
 
     /// Drains what waits, makes it durable, and takes away what is kept no longer.

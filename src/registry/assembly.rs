@@ -81,6 +81,7 @@ impl Assembly {
             vocabulary: &self.whole.vocabulary,
             hooks: &self.whole.settings.hooks,
             quotas: &self.whole.settings.quotas,
+            care: &self.whole.settings.care,
             base: &self.base,
         }
     }

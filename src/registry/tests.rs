@@ -30,6 +30,7 @@ fn read(kind: Kind, text: &str) -> Result<Registered, String> {
         vocabulary: &configuration.vocabulary,
         hooks: &configuration.settings.hooks,
         quotas: &[],
+        care: &configuration.settings.care,
         base: Path::new(""),
     };
     let syntax = if text.starts_with('{') { Syntax::Json } else { Syntax::Toml };

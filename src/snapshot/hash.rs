@@ -61,6 +61,13 @@ pub fn rendezvous(seed: u64, weight: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// What the two probes of a choice of services are hashed with: among the eligible of the lowest
+/// tier, in the order of their ids and n in number, those at `rendezvous(seed, PROBES[0]) mod n`
+/// and at `rendezvous(seed, PROBES[1]) mod n` are compared. The one in the lower bucket is chosen,
+/// the first where both are alike: were it the lower id, the first of many idle services would be
+/// called twice as often as the middle one.
+pub const PROBES: [u64; 2] = [3, 4];
+
 const EMPTY: u32 = u32::MAX;
 
 /// Bits of a filter for each hash: one hash in sixteen that is not there passes it.

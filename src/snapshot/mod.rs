@@ -172,11 +172,15 @@ pub enum NoRoute {
     Capability,
 }
 
-/// What the seed of a request, its place in the rendezvous order, is drawn from.
+/// What the seed of a request, its place in the rendezvous order, is drawn from, and what becomes
+/// of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeedRule {
     /// A header whose value alone is the seed when present, so that equal values stay together.
     pub affinity_header: Option<String>,
+    /// Capabilities whose services are chosen by two probes, and not by the lowest key of all: see
+    /// [`hash::PROBES`].
+    pub probed: BTreeSet<String>,
 }
 
 /// Where requests lead.
@@ -349,6 +353,14 @@ impl Snapshot {
             }
         }
         None
+    }
+
+    /// Whether the capability's services are chosen by two probes.
+    #[inline]
+    pub fn probes(&self, id: CapabilityId) -> bool {
+        let probed = &self.common.source.seed.probed;
+        !probed.is_empty()
+            && self.capability_entry(id).is_some_and(|entry| probed.contains(&*entry.name))
     }
 
     /// Whether the capability's operations are gRPC calls.

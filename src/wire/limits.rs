@@ -450,3 +450,9 @@ pub const TLS_CERTIFICATES_MAX: usize = 1000;
 /// Certificates of one listener, authorities of one listener or service, and lists of revocations:
 /// hosts with more names put several into one certificate.
 pub const TLS_FILES_MAX: usize = 256;
+
+/// Active checks under way at once: each is a connection. At two seconds each that are quiet these
+/// are 128 endpoints a second that say nothing at all.
+pub const CHECKS_MAX: usize = 256;
+/// Bytes of the answer to a check; what answers with more than a head and a word is no health.
+pub const CHECK_ANSWER_BYTES_MAX: usize = 8 * 1024;

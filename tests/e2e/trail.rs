@@ -281,7 +281,10 @@ fn what_happened_is_on_the_trail_with_one_outcome_each() {
         "/jobs/bad" => Answer::raw("HTTP/1.1 2x0 OK\r\n\r\n"),
         _ => Answer::ok(),
     });
-    let caio = world(origin.address, &audited(&kept.path().join("trail"), ""));
+    // The dead one is asked every time.
+    let patient = "[outlier]\nconsecutive_5xx = 0\nconsecutive_gateway_failure = 0\n";
+    let audited = audited(&kept.path().join("trail"), "");
+    let caio = world(origin.address, &format!("{audited}\n{patient}"));
     let files = [("caio.toml", caio.as_str()), ("vocabulary.toml", &vocabulary())];
     let mut gateway = Gateway::start_on(&files);
     // Each to the dead one first, then to the other.

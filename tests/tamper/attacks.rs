@@ -22,6 +22,7 @@ const UNSEEN: &[(char, &str, &str)] = &[
     ('E', "cut", "the last of a boot that crashed, which no lane adopted"),
     ('E', "flip number", "an epoch's own number orders nothing; its version does"),
     ('E', "flip states", "the state of a service that no decision turned on"),
+    ('E', "flip endpoints", "an endpoint by whose state no call turned"),
     ('A', "cut", "the lane decided nothing by this version"),
     ('R', "flip lane", "nothing rests on it, and the other lane had numbered as many"),
     ('R', "flip version", "the version of an unfinished request, of the same snapshot"),
@@ -111,7 +112,20 @@ fn field(record: &[u8], offset: usize) -> &'static str {
             (100, "text"),
         ]),
         b'S' => named(&[(16, "version"), (20, "digest")]),
-        b'E' => named(&[(16, "version"), (20, "number"), (24, "services"), (28, "states")]),
+        b'E' if record[1] == 1 => {
+            named(&[(16, "version"), (20, "number"), (24, "services"), (28, "states")])
+        }
+        b'E' => {
+            let services = u32::from_le_bytes(record[24..28].try_into().unwrap()) as usize;
+            named(&[
+                (16, "version"),
+                (20, "number"),
+                (24, "services"),
+                (28, "count"),
+                (32, "states"),
+                (32 + services, "endpoints"),
+            ])
+        }
         b'A' => "version",
         b'R' => named(&[(16, "id"), (20, "version"), (24, "size"), (26, "text")]),
         b'D' if offset < log::DECISION => named(&[

@@ -125,7 +125,7 @@ fn plot(seed: u64, limiter: Limiter) -> Plot {
 #[test]
 fn refusals_of_quotas_that_count_the_call_are_right_for_both_verifiers() {
     let mut limits = [0; 2];
-    for seed in 1..=12 {
+    for seed in 1..=15 {
         let committed = seed % 3 == 0;
         let story = Story::tell(&Plot { committed, ..plot(seed, honest) });
         let directory = place(&format!("limits-{seed}"));

@@ -193,12 +193,22 @@ pub(crate) fn landscape(text: &str) -> Hash {
     sha(root.as_bytes())
 }
 
-pub(crate) fn epoch(sequence: u64, version: u32, number: u32, states: &[u8]) -> Vec<u8> {
+/// With endpoints, or as the first version had it.
+pub(crate) fn epoch(
+    sequence: u64,
+    version: u32,
+    number: u32,
+    (states, endpoints): (&[u8], Option<&[u8]>),
+) -> Vec<u8> {
     let mut body = version.to_le_bytes().to_vec();
     body.extend(number.to_le_bytes());
     body.extend((states.len() as u32).to_le_bytes());
+    body.extend(endpoints.iter().flat_map(|all| (all.len() as u32).to_le_bytes()));
     body.extend(states);
-    record(b'E', WRITER, sequence, &body)
+    body.extend(endpoints.unwrap_or_default());
+    let mut record = record(b'E', WRITER, sequence, &body);
+    record[1] = if endpoints.is_some() { 2 } else { 1 };
+    record
 }
 
 pub(crate) fn requirement(lane: u16, sequence: u64, id: u32, version: u32, text: &str) -> Vec<u8> {

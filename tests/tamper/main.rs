@@ -16,6 +16,7 @@ mod log;
 mod many;
 mod sealed;
 mod speed;
+mod states;
 mod story;
 #[path = "../laws/decision/world.rs"]
 #[expect(dead_code, reason = "the laws of routes need more of it")]
@@ -164,7 +165,7 @@ fn an_epoch_of_very_many_services_is_read() {
             log::segment_key(&Pen::new(), 0, &[]),
             log::boot(0, 1),
             log::snapshot(1, 1, &digest),
-            log::epoch(2, 1, 1, &vec![0; services as usize]),
+            log::epoch(2, 1, 1, (&vec![0; services as usize], None)),
             log::adoption(0, 0, 1),
             log::decision(0, 0, &decision),
             log::outcome(0, 0, &log::Outcome::whole(200, 2)),

@@ -7,6 +7,7 @@ Usage: naive_check.py DIRECTORY [--key VKEY-or-file] [--json]; exit codes as tho
 
 import base64
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -356,6 +357,9 @@ def speaks_of(rule, side, name):
 
 
 SEMANTICS = "caio-landscape/2 caio-sem/1"
+# Which words begin the lines of a section behind its first; all others but `need` are common.
+OWN = {"capability": {"needs", "need"}}
+OWN["service"] = {"tls", "endpoint", "offer", "grpc", "http", "demand", "promise"}
 
 
 def split(text):
@@ -419,11 +423,16 @@ class Landscape:
             must(self.sections.pop(key, None), "what was not there is gone")
         self.sections.update(put)
         self.digest = name_of(self.common, self.sections)
+        words = lambda lines: {line.partition(" ")[0] for line in lines[1:]}
+        for (kind, _), (_, lines) in self.sections.items():
+            must(words(lines) <= OWN[kind], "a line of another section")
+        foreign = OWN["service"] | OWN["capability"] - {"need"}
+        must(not words(self.common) & foreign, "a line of another section")
         told = sorted((kind, number, name) for (kind, name), (number, _) in self.sections.items())
         lines = sum([self.sections[kind, name][1] for kind, _, name in told], list(self.common))
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
-        self.rules, self.deny, self.quotas = [], False, []
+        self.rules, self.deny, self.quotas, self.probed = [], False, [], []
         hooks, named, asked, self.opens = [], {}, [], []
         for line in lines[1:]:
             word, space, _ = line.partition(" ")
@@ -577,10 +586,17 @@ class Landscape:
             elif word == "need":
                 target.append((line, it.condition()))
                 it.end()
+            elif word == "probed":
+                self.probed = [it.quoted()]
+                while it.at < len(it.text):
+                    it.need(" ")
+                    self.probed.append(it.quoted())
+                must(self.probed == sorted(set(self.probed)), "probed names are out of order")
             else:
                 words = "vocabulary declared attribute tls grpc http header caller network fact seed"
                 must(word in words.split(), "a line of no meaning")
         must(set(self.needs) == set(offers), "a capability is not both offered and told of")
+        self.begins = [0, *itertools.accumulate(self.endpoints)]
         must(all(set(ids) <= set(hooks) for ids in named.values()), "there is no such hook")
         numbers = {at: [hooks.index(one) for one in ids] for at, ids in named.items()}
         asked = numbers.get(None, [])
@@ -722,9 +738,33 @@ def rendezvous(seed, weight):
     return z ^ (z >> 31)
 
 
+def of(landscape, service, endpoints):
+    return endpoints[landscape.begins[service] : landscape.begins[service + 1]]
+
+
+def fit(landscape, states, endpoints):
+    must(len(endpoints) == landscape.begins[-1], "an epoch of other endpoints")
+    must(all(state < 32 for state in endpoints), "an endpoint's byte")
+    for service, state in enumerate(states):
+        if landscape.services[service] is None:
+            continue
+        loads = [one & 7 for one in of(landscape, service, endpoints) if not one & 24]
+        must(loads or state & 8, "a service is well without endpoints")
+        must(state & 7 == (sum(loads) // len(loads) if loads else 0), "a service's bucket")
+
+
+def called(endpoints, seed, attempt):
+    loads = [(place, one & 7) for place, one in enumerate(endpoints) if not one & 24]
+    if not loads:
+        return None
+    first, second = (rendezvous(seed, salt) % len(loads) for salt in (1, 2))
+    winner = second if loads[second][1] < loads[first][1] else first
+    return loads[(winner + attempt) % len(loads)][0]
+
+
 def answer(landscape, states, capability, call, needs, facts, seed, tried):
-    survivors, best, forbidden = [0] * 7, None, None
-    _, offers, ends = capability or (None, [], {})
+    survivors, best, forbidden, eligible = [0] * 7, None, None, []
+    name, offers, ends = capability or (None, [], {})
     for offer in offers:
         service, demands, modes = offer
         now, strict = weigh(landscape, call, capability, offer, facts)
@@ -749,6 +789,11 @@ def answer(landscape, states, capability, call, needs, facts, seed, tried):
             key = (tier, state & 7, rendezvous(seed, weight), service)
             rules = (now[0], NONE if strict[1] is None else strict[1])
             best = (key, rules) if best is None else min(best, (key, rules))
+            eligible.append((key, rules))
+    if best and name in landscape.probed:
+        level = [one for one in eligible if one[0][0] == best[0][0]]
+        first, second = (level[rendezvous(seed, salt) % len(level)] for salt in (3, 4))
+        best = second if second[0][1] < first[0][1] else first
     if best:
         return best
     stage = survivors.index(0)
@@ -911,7 +956,7 @@ class Trail:
 
     def record(self, begun, data):
         kind, version, length, lane, zero, sequence = struct.unpack("<BBHHHQ", data[:16])
-        must(version in (1, 1 + (kind == ord("D"))) and zero == 0, "a record's header is broken")
+        must(version in (1, 1 + (kind in b"DE")) and zero == 0, "a record's header is broken")
         self.counts["records"] += 1
         body = data[16:]
         if self.opened:
@@ -927,7 +972,7 @@ class Trail:
             self.state.update(landscapes=[], lanes=[], more=0, entries=0)
             return self.end_state()
         if self.state is not None:
-            self.add(kind, lane, sequence, body)
+            self.add(kind, lane, sequence, body, version)
             return self.end_state()
         if kind == ord("X"):
             return self.crash(lane, sequence, body)
@@ -938,7 +983,7 @@ class Trail:
         if lane == WRITER:
             must(sequence == self.written, "a writer's record is missing")
             self.written += 1
-            return self.writer(kind, body, begun)
+            return self.writer(kind, body, begun, version)
         must(lane < len(self.lanes), "there is no such lane")
         it = self.lanes[lane]
         must(not it.closed, "a record follows the lane's close")
@@ -1011,11 +1056,11 @@ class Trail:
 
     # The state that a segment begins with.
 
-    def add(self, kind, lane, sequence, body):
+    def add(self, kind, lane, sequence, body, form):
         state = self.state
         if len(state["landscapes"]) < state["due"]:
             must(lane == WRITER and sequence == 0 and kind in b"LSE", "a state's landscapes")
-            state["landscapes"].append((chr(kind), body))
+            state["landscapes"].append((chr(kind), body, form))
         elif state["entries"]:
             must(kind == ord("R") and lane == len(state["lanes"]) - 1, "a state's requirements")
             state["lanes"][-1][3].append((sequence, body))
@@ -1064,21 +1109,26 @@ class Trail:
         found = []
         for version, digest, delta in self.chain[whole[-1] if whole else 0 :]:
             if delta is not None:
-                found.append(("L", delta))
-            found.append(("S", struct.pack("<I32s", version, digest)))
-            for number, (_, states, own, since) in kept:
-                if since == version:
-                    found.append(("E", struct.pack("<III", number, own, len(states)) + states))
+                found.append(("L", delta, 1))
+            found.append(("S", struct.pack("<I32s", version, digest), 1))
+            for number, (_, states, own, since, ends) in kept:
+                if since != version:
+                    continue
+                head = struct.pack("<III", number, own, len(states))
+                if ends is None:
+                    found.append(("E", head + states, 1))
+                else:
+                    found.append(("E", head + struct.pack("<I", len(ends)) + states + ends, 2))
         return found
 
     def take(self, state):
         self.written, self.boot, self.wall, _, _ = state["writer"]
         self.versions, self.snapshot, self.newest, self.lanes = {}, None, -1, []
         self.chain, self.delta = [], None
-        takes = {"L": self.take_delta, "S": self.take_snapshot, "E": self.take_epoch}
+        takes = {"L": self.take_delta, "S": self.take_snapshot}
         self.registry = None
-        for kind, body in state["landscapes"]:
-            takes[kind](body)
+        for kind, body, form in state["landscapes"]:
+            self.take_epoch(body, form) if kind == "E" else takes[kind](body)
         for following, fields, open_ones, entries in state["lanes"]:
             lane = Lane()
             lane.next = lane.begun = following
@@ -1157,19 +1207,25 @@ class Trail:
         self.snapshot = (version, digest)
         self.chain.append((version, digest, delta))
 
-    def take_epoch(self, body):
+    def take_epoch(self, body, form):
         version, number, services = struct.unpack("<III", body[:12])
-        states = body[12:]
+        states, endpoints = body[12:], None
+        if form == 2:
+            (count,) = struct.unpack("<I", body[12:16])
+            states, endpoints = body[16 : 16 + services], body[16 + services :]
+            must(count == len(endpoints), "a record's length differs")
         must(self.snapshot is not None and version > self.newest, "a version is not new")
         since, digest = self.snapshot
         must(since <= version, "a version is older than its snapshot")
         landscape = self.snapshots[digest]
         must(services == len(states) == len(landscape.services), "an epoch of other services")
         must(all(state < 32 for state in states), "an epoch's byte")
-        self.versions[version] = (digest, states, number, since)
+        if endpoints is not None:
+            fit(landscape, states, endpoints)
+        self.versions[version] = (digest, states, number, since, endpoints)
         self.newest = version
 
-    def writer(self, kind, body, begun):
+    def writer(self, kind, body, begun, form):
         must(self.delta is None or kind == ord("S"), "no snapshot follows what it differs in")
         if kind == ord("L"):
             self.take_delta(body)
@@ -1179,7 +1235,7 @@ class Trail:
             since = self.snapshot[0] if self.snapshot else 0
             (version,) = struct.unpack("<I", body[:4])
             must(self.newest >= since or version == since, "a version has no epoch")
-            self.take_epoch(body)
+            self.take_epoch(body, form)
         elif kind == ord("T"):
             (kept,) = struct.unpack("<Q", body)
             must(kept in begun, "no segment begins with the first frame kept")
@@ -1272,6 +1328,11 @@ class Trail:
         if not nowhere and it["version"] in self.versions:
             landscape = self.snapshots[self.versions[it["version"]][0]]
             must(o["endpoint"] < landscape.endpoints[it["service"]], "there is no such endpoint")
+            ends = self.versions[it["version"]][4]
+            if ends is not None:
+                own = of(landscape, it["service"], ends)
+                right = called(own, it["seed"], it["attempt"])
+                must(o["endpoint"] == right, "another endpoint is to be called")
         if kind != 0 and it["verdict"] == 0 and not it["spent"]:
             lane.done[sequence] = it
 
@@ -1348,7 +1409,7 @@ class Trail:
         if known:
             governed(self.snapshots[self.versions[version][0]], it, asked)
             self.judge(lane, it, facts, hidden, survivors, caller)
-        self.counts["said"] += it["attempt"] > 0 and (early or not known)
+        self.counts["said"] += it["attempt"] > 0 and (early or not it["seen"])
         self.counts["messages"] += it["refused"]
         lane.refused += it["refused"]
         it["stated"] = self.stated(lane, it)
@@ -1385,7 +1446,7 @@ class Trail:
         must(it["tried"] in (tried, tried + [parent["service"]]), "what was tried is forgotten")
 
     def judge(self, lane, it, facts, hidden, survivors, caller):
-        digest, states, _, _ = self.versions[it["version"]]
+        digest, states, _, _, _ = self.versions[it["version"]]
         landscape, capability = self.snapshots[digest], None
         if it["capability"] != NONE:
             must(it["capability"] < len(landscape.capabilities), "no such capability")
@@ -1458,9 +1519,11 @@ def read_records(trail, chain, leaves, begins, data, count):
         must(at + 16 <= len(data), "a record is cut off")
         length = struct.unpack("<H", data[at + 2 : at + 4])[0]
         if data[at] in b"EL" and length == 0:
-            # It is longer than its length can say: what its last field counts says how long.
+            # It is longer than its length can say: what its last fields count says how long.
             counted = at + (24 if data[at] == ord("E") else 48)
             length = counted - at + 4 + struct.unpack("<I", data[counted : counted + 4])[0]
+            if data[at] == ord("E") and data[at + 1] == 2:
+                length += 4 + struct.unpack("<I", data[at + 28 : at + 32])[0]
             must(length > 65535, "a record's length has two spellings")
         must(16 <= length <= len(data) - at, "a record is cut off")
         record = data[at : at + length]

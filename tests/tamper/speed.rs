@@ -30,7 +30,7 @@ fn speed_over_ten_thousand_services() {
         log::segment_key(&Pen::new(), 0, &[]),
         log::boot(0, 2),
         log::snapshot(1, 1, snapshot.digest()),
-        log::epoch(2, 1, 1, &bytes),
+        log::epoch(2, 1, 1, (&bytes, None)),
         log::adoption(0, 0, 1),
         log::adoption(1, 0, 1),
     ];

@@ -3,8 +3,10 @@
 
 use super::limits::{self, Limiter};
 use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
+use super::states;
 use super::world::World;
-use caio::balance::epoch::{Epoch, State};
+use caio::balance::endpoint::choose;
+use caio::balance::epoch::Epoch;
 use caio::compiler::{compile_with, update};
 use caio::config::model::Condition;
 use caio::config::quota::{Decided, Subject};
@@ -137,6 +139,8 @@ struct Asked {
     landscape: Rc<Landscape>,
     decision: Decision,
     sequence: u64,
+    /// As it is on record: the decision's own marks which had a further one.
+    attempt: u8,
     payload: bool,
 }
 
@@ -182,6 +186,7 @@ struct Lane {
 struct Epochs {
     version: u32,
     states: Vec<u8>,
+    endpoints: Option<Vec<u8>>,
     since: u32,
     digest: log::Hash,
 }
@@ -340,7 +345,8 @@ impl Story {
             records.extend(delta.clone());
             records.push(log::snapshot(0, *version, digest));
             for epoch in kept().filter(|epoch| epoch.since == *version) {
-                records.push(log::epoch(0, epoch.version, epoch.version, &epoch.states));
+                let states = (&epoch.states[..], epoch.endpoints.as_deref());
+                records.push(log::epoch(0, epoch.version, epoch.version, states));
             }
         }
         records
@@ -470,15 +476,8 @@ impl Story {
                 (Rc::new(world), Rc::new(snapshot))
             }
             None => {
-                let mut world = loop {
-                    let world = match self.plot.crowded && self.rng.u8(..4) == 0 {
-                        true => World::crowded(&mut self.rng),
-                        false => World::random(&mut self.rng),
-                    };
-                    if world.services.len() <= self.plot.services {
-                        break world;
-                    }
-                };
+                let most = self.plot.services;
+                let mut world = states::world(&mut self.rng, self.plot.crowded, most);
                 if self.plot.limiter.is_some() {
                     limits::add_quotas(&mut world, &mut self.rng);
                 }
@@ -498,22 +497,19 @@ impl Story {
                 (Rc::new(world), Rc::new(snapshot))
             }
         };
-        let bad = self.rng.usize(..4);
-        let states = (0..snapshot.service_places()).map(|_| {
-            let rng = &mut self.rng;
-            (rng.usize(..8) < bad, rng.usize(..8) < bad, rng.u8(..3))
-        });
-        let states: Vec<(bool, bool, u8)> = states.collect();
-        let bytes: Vec<u8> = states
-            .iter()
-            .map(|(ill, gone, bucket)| bucket | u8::from(*ill) << 3 | u8::from(*gone) << 4)
-            .collect();
-        self.write(|sequence| log::epoch(sequence, version, version, &bytes));
+        let (bad, first) = (self.rng.usize(..4), self.plot.seed % 8 == 3);
+        let (states, all) = states::draw(&mut self.rng, &snapshot, bad, first);
+        let bytes: Vec<u8> = states.iter().map(|it| it.to_byte()).collect();
+        let ends: Option<Vec<u8>> = (!first).then(|| all.iter().map(|it| it.to_byte()).collect());
+        self.write(|sequence| log::epoch(sequence, version, version, (&bytes, ends.as_deref())));
         let since = self.epochs.last().map(|epoch| (epoch.since, epoch.digest));
         let (since, digest) = self.fresh.take().or(since).unwrap();
-        self.epochs.push(Epochs { version, states: bytes, since, digest });
-        let states = states.into_iter().map(|(ill, gone, bucket)| State::new(!ill, gone, bucket));
-        let epoch = Epoch::new(version.into(), states.collect::<Vec<_>>()).leveled(&snapshot);
+        self.epochs.push(Epochs { version, states: bytes, endpoints: ends, since, digest });
+        let mut epoch = Epoch::new(version.into(), states);
+        if !first {
+            epoch = epoch.with_endpoints(&snapshot, all);
+        }
+        let epoch = epoch.leveled(&snapshot);
         self.landscape = Some(Rc::new(Landscape { version, world, packed, snapshot, epoch }));
     }
 
@@ -604,6 +600,7 @@ impl Story {
             landscape: Rc::clone(&landscape),
             decision: decision.clone(),
             sequence: 0,
+            attempt: 0,
             payload: false,
         };
         if let Some(limiter) = self.plot.limiter.filter(|_| rng.u8(..8) == 0) {
@@ -739,7 +736,7 @@ impl Story {
         self.told.messages += u64::from(it.refused);
         self.verdicts[usize::from(it.verdict)] += 1;
         asked.sequence = self.lanes[usize::from(number)].next;
-        asked.payload = false;
+        (asked.attempt, asked.payload) = (asked.decision.attempt, false);
         let record = log::decision(number, asked.sequence, &asked.decision);
         let openings = asked.decision.openings(self.boot, number, asked.sequence);
         self.put(record);
@@ -757,7 +754,7 @@ impl Story {
         }
         let asked = lane.open.swap_remove(self.rng.usize(..lane.open.len()));
         let sequence = asked.sequence;
-        let it = self.ended(&asked.decision);
+        let it = self.ended(&asked);
         let record = log::outcome(number, sequence, &it);
         // It is open until it is put: a state may come before it.
         self.lanes[usize::from(number)].open.push(asked);
@@ -771,8 +768,8 @@ impl Story {
     }
 
     /// Some end of a decision.
-    fn ended(&mut self, decision: &Decision) -> Outcome {
-        let rng = &mut self.rng;
+    fn ended(&mut self, asked: &Asked) -> Outcome {
+        let (decision, rng) = (&asked.decision, &mut self.rng);
         // An attempt after which another was made gave no whole answer.
         let kinds: &[(u8, u16)] = match (decision.verdict, decision.attempt) {
             (0, 9) => &[(1, 502), (2, 0), (3, 0)],
@@ -783,7 +780,7 @@ impl Story {
         let depth = rng.u8(..3);
         let reason = if kind == 1 { rng.u16(1..50) } else { 0 };
         let went = decision.verdict == 0 && (kind == 0 || rng.bool());
-        let endpoint = if went { 0 } else { log::NOWHERE };
+        let endpoint = if went { called(asked) } else { log::NOWHERE };
         let began = went && (kind == 0 || rng.bool());
         let began = if began { rng.u64(decision.ns..=self.ns) } else { 0 };
         let mut bytes = [0, 1].map(|_| if rng.bool() { rng.u64(..200) } else { 0 });
@@ -838,6 +835,16 @@ fn limited(
     };
     let subject = Subject { principal: setting.caller, decided: Some(decided) };
     limiter(snapshot, Some(&subject), rng)
+}
+
+/// The place of the endpoint that a decision calls.
+fn called(asked: &Asked) -> u16 {
+    let Landscape { snapshot, epoch, .. } = &*asked.landscape;
+    let id = ServiceId(asked.decision.service);
+    let count = snapshot.service(id).unwrap().endpoints.len();
+    let chosen = choose(epoch.endpoints(id), count, asked.decision.seed, asked.attempt);
+    // A faulty engine may choose a service without an open one.
+    chosen.unwrap_or(0) as u16
 }
 
 /// The number of a rule, as the format has it.

@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) callers: Vec<Caller>,
     pub(crate) policies: Policies,
     pub(crate) quotas: Vec<Quota>,
+    pub(crate) probed: BTreeSet<String>,
 }
 
 /// A request.
@@ -174,10 +175,17 @@ fn random_path(rng: &mut Rng) -> PathPattern {
     }
 }
 
+fn id_sum(id: &str) -> u16 {
+    id.bytes().map(u16::from).sum()
+}
+
 pub(crate) fn service(id: String, offers: Vec<Offer>, tier: u8) -> Service {
     let contract = Contract { text: id.clone(), service: id, version: "1.0.0".to_owned(), offers };
-    let endpoints = vec!["127.0.0.1:9000".parse().unwrap()];
-    Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier }
+    // One to three of them, whatever the world is drawn from.
+    let ports = 9000..9001 + id_sum(&contract.service) % 3;
+    let endpoints = ports.map(|port| ([127, 0, 0, 1], port).into()).collect();
+    let care = Arc::default();
+    Service { contract, endpoints, protocol: Protocol::Http1, tls: None, tier, care }
 }
 
 impl World {
@@ -210,6 +218,9 @@ impl World {
         world.random_requirements(rng);
         if rng.u8(..4) > 0 {
             world.random_policies(rng);
+        }
+        if rng.u8(..4) == 0 {
+            world.probed.insert("c0".to_owned());
         }
         world
     }
@@ -320,6 +331,7 @@ impl World {
             ],
             policies: Policies::default(),
             quotas: Vec::new(),
+            probed: BTreeSet::new(),
         }
     }
 
@@ -468,7 +480,7 @@ impl World {
             requirements: &self.requirements,
             callers: &self.callers,
             vocabulary: Arc::clone(&self.vocabulary),
-            seed: SeedRule::default(),
+            seed: SeedRule { probed: self.probed.clone(), ..SeedRule::default() },
             governance: Governance::default(),
             policy: Governed { policies: &self.policies, ..Governed::default() },
             quotas: &self.quotas,

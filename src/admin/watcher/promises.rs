@@ -1,0 +1,161 @@
+//! Promises held against what workers saw: a window of calls after the other, service by service.
+
+use super::Meters;
+use crate::balance::promise::{Breach, Promise, Seen, promises};
+use crate::balance::standing::Standings;
+use crate::proxy::gateway::Broken;
+use crate::proxy::landscape::Published;
+use crate::proxy::tally::Count;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Windows for which a service that broke its promise is not called, where that is wanted: then it
+/// is tried again.
+const WITHHELD_WINDOWS: u64 = 3;
+
+/// Services that promise something that can be watched.
+#[derive(Default)]
+pub(super) struct Watch {
+    services: BTreeMap<Arc<str>, Watched>,
+}
+
+struct Watched {
+    promises: Vec<Promise>,
+    /// What had been seen in all when the window began.
+    before: Seen,
+    due_ms: u64,
+    broken: Vec<Breach>,
+}
+
+impl Watch {
+    /// Watches what this landscape promises; windows that have begun go on.
+    pub(super) fn adopt(&mut self, published: &Published, now_ms: u64) {
+        let mut before = std::mem::take(&mut self.services);
+        for (service, promises) in promises(&published.snapshot) {
+            let Some(entry) = published.snapshot.service(service) else { continue };
+            let window_ms = published.upstreams.care(&entry.id).promises.window_ms;
+            let new = Watched {
+                promises: promises.clone(),
+                before: Seen::default(),
+                due_ms: now_ms.saturating_add(window_ms),
+                broken: Vec::new(),
+            };
+            let known = before.remove(&entry.id);
+            let known = known.filter(|known| known.promises == promises).unwrap_or(new);
+            self.services.insert(Arc::clone(&entry.id), known);
+        }
+    }
+
+    /// Judges the windows that are over; what there is to tell, and whether anything has changed.
+    pub(super) fn look(
+        &mut self,
+        meters: &Meters,
+        published: &Published,
+        now_ms: u64,
+        standings: &mut Standings,
+    ) -> (Vec<String>, bool) {
+        let (mut told, mut changed) = (Vec::new(), false);
+        for (service, watched) in &mut self.services {
+            if watched.due_ms > now_ms {
+                continue;
+            }
+            let care = &published.upstreams.care(service).promises;
+            let all = seen(meters, service);
+            let seen = since(&all, &watched.before);
+            if seen.successes + seen.failures < care.min_calls {
+                // Too few to judge: the window goes on.
+                continue;
+            }
+            watched.before = all;
+            watched.due_ms = now_ms.saturating_add(care.window_ms);
+            let broken: Vec<Breach> =
+                watched.promises.iter().filter_map(|promise| promise.broken(&seen)).collect();
+            if !broken.is_empty() && care.lowers_health {
+                let until_ms = care.window_ms.saturating_mul(WITHHELD_WINDOWS);
+                standings.withhold(service, now_ms.saturating_add(until_ms));
+            }
+            let was = |breach: &&Breach| {
+                watched.broken.iter().any(|before| before.promise == breach.promise)
+            };
+            told.extend(broken.iter().filter(|it| !was(it)).map(|it| sentence(service, it)));
+            if broken.is_empty() && !watched.broken.is_empty() {
+                told.push(format!("service `{service}` keeps what it promises again"));
+            }
+            changed |= broken != watched.broken;
+            watched.broken = broken;
+        }
+        (told, changed)
+    }
+
+    /// The promises that are broken now.
+    pub(super) fn broken(&self) -> Vec<Broken> {
+        let each = self.services.iter().flat_map(|(service, watched)| {
+            watched.broken.iter().map(|breach| Broken {
+                service: Arc::clone(service),
+                promise: name(breach.promise),
+                observed_ppm: observed_ppm(breach),
+            })
+        });
+        each.collect()
+    }
+}
+
+/// All that was seen of a service.
+fn seen(meters: &Meters, service: &Arc<str>) -> Seen {
+    let lowest = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let own = meters.range((Arc::clone(service), lowest)..);
+    let own = own.take_while(|((of, _), _)| of == service).flat_map(|(_, followed)| followed);
+    own.fold(Seen::default(), |mut all, followed| {
+        let meter = &followed.meter;
+        let counts = all.latencies.iter_mut().zip(meter.latencies.iter().map(Count::get));
+        counts.for_each(|(all, count)| *all = all.wrapping_add(count));
+        all.successes = all.successes.wrapping_add(meter.successes.get());
+        all.failures = all.failures.wrapping_add(meter.failures());
+        all
+    })
+}
+
+fn since(all: &Seen, before: &Seen) -> Seen {
+    let mut seen = all.clone();
+    let counts = seen.latencies.iter_mut().zip(before.latencies);
+    counts.for_each(|(count, before)| *count = count.wrapping_sub(before));
+    seen.successes = seen.successes.wrapping_sub(before.successes);
+    seen.failures = seen.failures.wrapping_sub(before.failures);
+    seen
+}
+
+/// `latency(50ms)`, `availability`.
+fn name(promise: Promise) -> String {
+    match promise {
+        Promise::Latency { within_ns, .. } => format!("latency({})", time(within_ns)),
+        Promise::Failures { .. } => "availability".to_owned(),
+    }
+}
+
+fn time(ns: u64) -> String {
+    match ns {
+        ns if ns.is_multiple_of(1_000_000) => format!("{}ms", ns / 1_000_000),
+        ns => format!("{}us", ns / 1000),
+    }
+}
+
+fn observed_ppm(breach: &Breach) -> u64 {
+    breach.otherwise.saturating_mul(1_000_000).checked_div(breach.calls).unwrap_or(0)
+}
+
+fn sentence(service: &str, breach: &Breach) -> String {
+    let percent = |ppm: u64| format!("{}.{:04}%", ppm / 10_000, ppm % 10_000);
+    let Breach { promise, calls, otherwise } = breach;
+    let what = match promise {
+        Promise::Latency { .. } => "took longer",
+        Promise::Failures { .. } => "failed",
+    };
+    format!(
+        "service `{service}` breaks its promise `{}`: declared at most {}, observed {otherwise} of \
+         {calls} calls that {what}, {}",
+        name(*promise),
+        percent(promise.except_ppm()),
+        percent(observed_ppm(breach)),
+    )
+}

@@ -1,0 +1,35 @@
+//! What was seen of services, between hearing of it and its being in force.
+
+use super::super::style::Output;
+use crate::admin::desk::{Ask, Coming, News};
+use crate::proxy::gateway::Epochal;
+use std::io;
+
+/// What was seen of services, and is not in force or told yet.
+#[derive(Default)]
+pub(super) struct Heard {
+    epoch: Option<Epochal>,
+    lines: Vec<String>,
+}
+
+impl Heard {
+    /// The ask that came; `None` where it was news: of what was seen the newest counts.
+    pub(super) fn ask_of(&mut self, coming: Coming) -> Option<Ask> {
+        match coming {
+            Coming::Ask(ask) => return Some(ask),
+            Coming::News(News::Epoch(newer)) => self.epoch = Some(newer),
+            Coming::News(News::Told(line)) => self.lines.push(line),
+        }
+        None
+    }
+
+    /// What was seen last, to be published.
+    pub(super) fn epoch(&mut self) -> Option<Epochal> {
+        self.epoch.take()
+    }
+
+    /// Tells the operator what there is to tell.
+    pub(super) fn tell(&mut self, err: &mut Output<'_>) -> io::Result<()> {
+        self.lines.drain(..).try_for_each(|line| writeln!(err.writer, "caio: {line}"))
+    }
+}
