@@ -80,9 +80,9 @@ pub struct Outlier {
 pub struct Retry {
     /// Further attempts of one request.
     pub attempts: u32,
-    /// Of the requests in flight so many in a hundred may be further attempts.
+    /// Of a worker's requests in ten seconds so many in a hundred may be further attempts.
     pub budget_percent: u32,
-    /// So many may whatever is in flight, in each worker.
+    /// So many may in that time whatever arrives.
     pub budget_min: u32,
     /// Milliseconds after which an attempt that another may follow is given up; `None` waits as
     /// long as for any answer.
@@ -163,7 +163,7 @@ impl Default for Retry {
         Self {
             attempts: 1,
             budget_percent: 20,
-            budget_min: 3,
+            budget_min: 100,
             per_try_ms: None,
             connect_failure: true,
             refused_stream: true,

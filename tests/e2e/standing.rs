@@ -304,7 +304,9 @@ fn a_service_that_takes_calls_and_is_silent_is_given_up_for_another() {
 #[test]
 fn an_endpoint_that_is_gone_costs_no_call_while_its_service_has_another() {
     let (two, trail) = (Service::new(), Scratch::new());
-    let services = [("s", 0, &[nowhere(), two.address()][..], PATIENT)];
+    // It is called half of the time, for as long as nobody leaves it out.
+    let own = format!("{PATIENT}\nretry = {{ budget_percent = 100 }}");
+    let services = [("s", 0, &[nowhere(), two.address()][..], own.as_str())];
     let gateway = start(&services, &audit(&trail));
     let mut wire = Wire::connect(gateway.address);
     for _ in 0..100 {
@@ -336,9 +338,7 @@ fn a_service_that_comes_and_goes_fails_no_call_that_may_be_repeated() {
         false => Answer::raw(""),
     });
     let (first, second) = ([one.address], [two.address()]);
-    // All callers may be on one worker, and fail at once.
-    let own = "outlier = { base_ejection_time = \"50ms\", max_ejection_time = \"100ms\" }\n\
-               retry = { budget_min = 10 }";
+    let own = "outlier = { base_ejection_time = \"50ms\", max_ejection_time = \"100ms\" }";
     let services = [("a", 0, &first[..], own), ("b", 1, &second[..], "")];
     let gateway = start(&services, &audit(&trail));
     let over = AtomicBool::new(false);

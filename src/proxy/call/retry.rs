@@ -22,29 +22,47 @@ use crate::snapshot::ServiceId;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Requests of one worker that are tried again just now.
+/// Further attempts of one worker, window by window.
+///
+/// A share of what arrived, not of what is in flight: when an endpoint dies, all that is in flight
+/// there fails at once, and for nothing where only a fifth of it may go elsewhere. That repeats do
+/// not bury who is in trouble is a matter of rates. Finagle and Linkerd count alike, over ten
+/// seconds too.
 #[derive(Debug, Default)]
-pub struct Retries(Rc<Cell<u64>>);
+pub struct Retries(Cell<Window>);
 
-/// One of them, until dropped.
-#[derive(Debug)]
-pub(super) struct Retrying(Rc<Cell<u64>>);
-
-impl Drop for Retrying {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    began_ms: u64,
+    /// The worker's requests up to then.
+    before: u64,
+    /// Those of as long a time before, on average.
+    usual: u64,
+    /// Further attempts since.
+    spent: u64,
 }
 
+/// How long a window is.
+const WINDOW_MS: u64 = 10_000;
+
 impl Retries {
-    /// One more, if the budget has room: a service in trouble is not to be buried under repeats.
-    fn begin(&self, retry: &Retry, active: u64) -> Option<Retrying> {
-        let share = active.saturating_mul(u64::from(retry.budget_percent)) / 100;
-        let most = share.max(u64::from(retry.budget_min));
-        (self.0.get() < most).then(|| {
-            self.0.set(self.0.get() + 1);
-            Retrying(Rc::clone(&self.0))
-        })
+    /// One more, if the budget has room, at a time when so many requests have arrived.
+    fn begin(&self, retry: &Retry, now_ms: u64, requests: u64) -> bool {
+        let mut window = self.0.get();
+        let elapsed_ms = now_ms.saturating_sub(window.began_ms);
+        let mut since = requests.saturating_sub(window.before);
+        if elapsed_ms >= WINDOW_MS {
+            let usual = u128::from(since) * u128::from(WINDOW_MS) / u128::from(elapsed_ms);
+            let usual = u64::try_from(usual).unwrap_or(u64::MAX);
+            window = Window { began_ms: now_ms, before: requests, usual, spent: 0 };
+            since = 0;
+        }
+        let arrived = since.max(window.usual);
+        let share = arrived.saturating_mul(u64::from(retry.budget_percent)) / 100;
+        let room = window.spent < share.max(u64::from(retry.budget_min));
+        window.spent += u64::from(room);
+        self.0.set(window);
+        room
     }
 }
 
@@ -59,7 +77,6 @@ pub(super) struct Again {
     full: bool,
     /// Further attempts so far.
     extra: u32,
-    retrying: Option<Retrying>,
 }
 
 /// What makes it safe to repeat a call.
@@ -89,10 +106,7 @@ impl Opening {
         if self.again.extra >= retry.attempts || now_ms >= until_ms {
             return false;
         }
-        if self.again.retrying.is_none() {
-            self.again.retrying = worker.retries.begin(retry, worker.counters.in_flight.get());
-        }
-        if self.again.retrying.is_none() {
+        if !worker.retries.begin(retry, now_ms, worker.counters.requests.get()) {
             worker.counters.retries_over.add(1);
             return false;
         }
@@ -188,16 +202,24 @@ pub fn again(
 mod tests {
     use super::*;
 
+    /// How many more attempts there are at a time.
+    fn room(retries: &Retries, retry: &Retry, now_ms: u64, requests: u64) -> u64 {
+        (0..).find(|_| !retries.begin(retry, now_ms, requests)).unwrap()
+    }
+
     #[test]
-    fn a_fifth_of_what_is_in_flight_may_be_repeats_and_three_always() {
+    fn a_fifth_of_what_arrived_may_be_repeats_and_a_few_always() {
         let (retries, retry) = (Retries::default(), Retry::default());
-        for (active, most) in [(0, 3), (10, 3), (15, 3), (20, 4), (1000, 200)] {
-            let held: Vec<_> = std::iter::from_fn(|| retries.begin(&retry, active)).collect();
-            assert_eq!(held.len(), most, "{active}");
-            drop(held);
-            assert!(retries.begin(&retry, active).is_some());
-        }
+        assert_eq!(room(&retries, &retry, 1, 0), 100);
+        assert_eq!(room(&retries, &retry, 2_000, 1_000), 100);
+        // What arrives makes room within the window as well.
+        assert_eq!(room(&retries, &retry, 9_000, 2_000), 200);
+        // A new window, with what was usual in the one before.
+        assert_eq!(room(&retries, &retry, 20_000, 10_000), 1_000);
+        assert_eq!(room(&retries, &retry, 21_000, 10_100), 0);
+        // A long time in which nobody asked is no more than its average.
+        assert_eq!(room(&retries, &retry, 120_000, 30_000), 400);
         let never = Retry { budget_percent: 0, budget_min: 0, ..retry };
-        assert!(retries.begin(&never, 1000).is_none());
+        assert_eq!(room(&Retries::default(), &never, 50_000, 1_000_000), 0);
     }
 }
