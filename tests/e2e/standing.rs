@@ -338,7 +338,9 @@ fn a_service_that_comes_and_goes_fails_no_call_that_may_be_repeated() {
         false => Answer::raw(""),
     });
     let (first, second) = ([one.address], [two.address()]);
-    let own = "outlier = { base_ejection_time = \"50ms\", max_ejection_time = \"100ms\" }";
+    // It is called again at once, and so fails more often than a budget of repeats is for.
+    let own = "outlier = { base_ejection_time = \"50ms\", max_ejection_time = \"100ms\" }\n\
+               retry = { budget_percent = 100, budget_min = 1000 }";
     let services = [("a", 0, &first[..], own), ("b", 1, &second[..], "")];
     let gateway = start(&services, &audit(&trail));
     let over = AtomicBool::new(false);
