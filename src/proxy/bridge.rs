@@ -87,7 +87,7 @@ impl Shared<'_> {
     }
 
     fn response_deadline(&self) -> u64 {
-        self.now().saturating_add(self.call.response_ms(self.worker)).min(self.until_ms)
+        self.now().saturating_add(self.call.response_ms()).min(self.until_ms)
     }
 
     /// The time has passed without an answer: whose fault that is.
@@ -532,7 +532,7 @@ async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_
         limits: worker.body_limits,
         patience,
         send_ms: idle,
-        bytes_max: shared.call.body_bytes_max(worker),
+        bytes_max: shared.call.body_bytes_max(),
         until_ms: shared.until_ms,
         receiving: &shared.receiving,
         tell: Tell { call: shared.call, towards: Towards::Service },

@@ -93,8 +93,8 @@ pub struct Begun {
     certified: Certified,
     recorded: Recorded,
     protocol: Protocol,
-    body_bytes_max: Option<u64>,
-    timeout_ms: Option<u64>,
+    body_bytes_max: u64,
+    answer_ms: u64,
     depth: Option<Arc<Depth>>,
     amendments: Option<Box<Amendments>>,
     reach: Reach,
@@ -114,9 +114,8 @@ pub struct Call {
     trusted: bool,
     may_repeat: bool,
     is_repeat: bool,
-    body_bytes_max: Option<u64>,
-    timeout_ms: Option<u64>,
-    per_try_ms: Option<u64>,
+    body_bytes_max: u64,
+    answer_ms: u64,
     depth: Option<Arc<Depth>>,
     server: ServerField,
     text: OnceCell<Bytes>,
@@ -408,7 +407,7 @@ pub fn begin(
         recorded,
         protocol: chosen.protocol,
         body_bytes_max: chosen.body_bytes_max,
-        timeout_ms: chosen.timeout_ms,
+        answer_ms: chosen.answer_ms,
         depth: chosen.depth,
         amendments,
         reach,
@@ -482,8 +481,8 @@ fn describe<'s>(
 struct Chosen {
     settled: Settled,
     protocol: Protocol,
-    body_bytes_max: Option<u64>,
-    timeout_ms: Option<u64>,
+    body_bytes_max: u64,
+    answer_ms: u64,
     depth: Option<Arc<Depth>>,
     amendments: Option<Box<Amendments>>,
 }
@@ -553,8 +552,10 @@ fn choose(
         return Err(Refusal::new(Reason::Forbidden, "the override that permitted it has ended"));
     }
     let route = snapshot.route_entry(settled.route.route);
-    let body_bytes_max = route.and_then(|route| route.body_bytes_max);
-    let most = body_bytes_max.unwrap_or(worker.settings.limits.body_bytes_max);
+    let settings = &worker.settings;
+    let most = route.and_then(|route| route.body_bytes_max);
+    let most = most.unwrap_or(settings.limits.body_bytes_max);
+    let answer_ms = route.and_then(|route| route.timeout_ms);
     if view.body_bytes().is_some_and(|bytes| bytes > most) {
         let detail = format!("at most {most} bytes are taken here");
         return Err(Refusal::new(Reason::BodyTooLarge, detail));
@@ -579,8 +580,8 @@ fn choose(
     }
     Ok(Chosen {
         protocol: service.protocol,
-        body_bytes_max,
-        timeout_ms: route.and_then(|route| route.timeout_ms),
+        body_bytes_max: most,
+        answer_ms: answer_ms.unwrap_or(settings.timeouts.upstream_response_ms),
         depth,
         amendments,
         settled,
@@ -636,7 +637,7 @@ impl Begun {
         connection: Option<Connection>,
     ) -> Call {
         let Self {
-            certified, recorded, body_bytes_max, timeout_ms, depth, amendments, reach, ..
+            certified, recorded, body_bytes_max, answer_ms, depth, amendments, reach, ..
         } = self;
         let amendments = joined(amendments, opening);
         // Spent: the certificate was for this one call.
@@ -651,8 +652,7 @@ impl Begun {
             may_repeat: opening.idempotent && !opening.retried_stale,
             is_repeat: opening.retried_stale,
             body_bytes_max,
-            timeout_ms,
-            per_try_ms: reach.per_try_ms(),
+            answer_ms: answer_ms.min(reach.per_try_ms()),
             depth,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
@@ -758,14 +758,13 @@ impl Call {
     }
 
     /// The bound on the request's body.
-    pub fn body_bytes_max(&self, worker: &Worker) -> u64 {
-        self.body_bytes_max.unwrap_or(worker.settings.limits.body_bytes_max)
+    pub fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
     }
 
     /// Milliseconds for the answer's head, from the request's end.
-    pub fn response_ms(&self, worker: &Worker) -> u64 {
-        let whole_ms = self.timeout_ms.unwrap_or(worker.settings.timeouts.upstream_response_ms);
-        self.per_try_ms.map_or(whole_ms, |per_try_ms| per_try_ms.min(whole_ms))
+    pub fn response_ms(&self) -> u64 {
+        self.answer_ms
     }
 
     /// The time by which an exchange that does not stream must have ended.

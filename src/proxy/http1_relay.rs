@@ -85,7 +85,7 @@ pub async fn relay(
     let mut first = worker.buffers.small();
     let plan = RequestPlan { drops: call.request_drops(), ..RequestPlan::new(head, &[]) };
     let sent = first_send(&mut first, &input, head, &plan, &call, &mut decoder);
-    let sent = match sent.map_err(refusal_of).and_then(|sent| within_bound(worker, &call, sent)) {
+    let sent = match sent.map_err(refusal_of).and_then(|sent| within_bound(&call, sent)) {
         Ok(sent) => sent,
         Err(refusal) => {
             worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
@@ -137,8 +137,8 @@ struct Sent {
 }
 
 /// A body of unknown length may be here whole, and too large, before any of it was sent.
-fn within_bound(worker: &Worker, call: &Call, sent: Sent) -> Result<Sent, Refusal> {
-    if sent.body > call.body_bytes_max(worker) {
+fn within_bound(call: &Call, sent: Sent) -> Result<Sent, Refusal> {
+    if sent.body > call.body_bytes_max() {
         return Err(Refusal::new(Reason::BodyTooLarge, BODY_TOO_LARGE));
     }
     Ok(sent)

@@ -45,7 +45,7 @@ impl Shared<'_> {
 
     /// For the head of the answer: the route's time, counted from the request's end.
     pub(super) fn response_deadline(&self) -> u64 {
-        let wait = self.call.response_ms(self.worker);
+        let wait = self.call.response_ms();
         self.now().saturating_add(wait).min(self.until_ms.get())
     }
 

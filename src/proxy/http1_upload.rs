@@ -13,7 +13,7 @@ pub(super) async fn upload(shared: &Shared<'_>, mut decoder: Decoder, sent: u64)
     let mut budget = Budget::new(&shared.worker.settings, shared.now());
     let mut total = sent;
     let mut buffer = shared.worker.buffers.take();
-    let most = shared.call.body_bytes_max(shared.worker);
+    let most = shared.call.body_bytes_max();
     let stream = &shared.downstream.stream;
     // Of its own: the connection's is for what is sent to the caller meanwhile.
     let watch = shared.worker.deadlines.watch(stream.fd());

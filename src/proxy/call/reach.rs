@@ -15,7 +15,8 @@ pub(super) struct Reach {
     seed: u64,
     attempt: u8,
     chosen: Option<(Rc<Endpoint>, Running)>,
-    per_try_ms: Option<u64>,
+    /// `u64::MAX` where an attempt has as long as any answer.
+    per_try_ms: u64,
     /// The endpoint has as many calls in flight as it may.
     beyond: bool,
 }
@@ -23,7 +24,7 @@ pub(super) struct Reach {
 impl Reach {
     /// Of an attempt of this number with this place in the rendezvous order.
     pub(super) fn new(seed: u64, attempt: u8) -> Self {
-        Self { seed, attempt, chosen: None, per_try_ms: None, beyond: false }
+        Self { seed, attempt, chosen: None, per_try_ms: u64::MAX, beyond: false }
     }
 
     /// Whether the endpoint is not to be burdened with this call.
@@ -32,7 +33,7 @@ impl Reach {
     }
 
     /// How long the attempt is waited for, where another may follow.
-    pub(super) fn per_try_ms(&self) -> Option<u64> {
+    pub(super) fn per_try_ms(&self) -> u64 {
         self.per_try_ms
     }
 
@@ -62,7 +63,7 @@ impl Begun {
         };
         self.recorded.tell(|told| told.endpoint(place));
         let care = landscape.upstreams.care(&service.id);
-        self.reach.per_try_ms = opening.per_try_ms(&care.retry);
+        self.reach.per_try_ms = opening.per_try_ms(&care.retry).unwrap_or(u64::MAX);
         let endpoint = worker.pool.endpoint(address, towards);
         let open_max = worker.settings.limits.upstream_connections_per_endpoint_max;
         endpoint.bound(&care.breaker, open_max);
