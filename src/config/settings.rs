@@ -8,10 +8,12 @@ use super::care::{Balance, Care};
 use super::companion::{self, Companion};
 use super::control::{self, Control, Registry};
 use super::depth::{self, Depth};
+use super::discovery;
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
 use super::quota::{self, Quota};
+use super::remote::{self, Remote};
 use super::tls::{self, ListenerTls};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[registry]`
     pub registry: Registry,
+    /// `[discovery]`, where the gateway answers itself; `None` is nowhere.
+    pub discovery: Option<SocketAddr>,
     /// `[[hooks]]` and `[governance]`
     pub hooks: Hooks,
     /// `[[companions]]`; their ids are unique.
@@ -72,6 +76,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// The socket on which it takes changes; `None` takes none.
     pub control: Option<Control>,
+    /// Where it takes changes over TCP; `None` takes none.
+    pub remote: Option<Remote>,
 }
 
 /// How the process uses the machine.
@@ -289,6 +295,7 @@ impl Default for Settings {
             audit: Audit::default(),
             admin: Admin::default(),
             registry: Registry::default(),
+            discovery: None,
             hooks: Hooks::default(),
             companions: Vec::new(),
             quotas: Vec::new(),
@@ -410,13 +417,24 @@ pub(super) fn read(
     settings.hooks = hook::read(root, vocabulary, faults);
     settings.companions = companion::read(root, settings.audit.directory.is_some(), faults);
     if let Some(mut table) = root.table("admin", faults) {
-        settings.admin.listen =
-            table.string("listen", faults).and_then(|text| socket(text, faults));
+        if let Some(text) = table.string("listen", faults)
+            && let Some(address) = socket(text, faults)
+        {
+            remote::refuse_port_of_callers(text, address, &settings.listeners, faults);
+            settings.admin.listen = Some(address);
+        }
         settings.admin.control = control::read(&mut table, faults);
+        if let Some(remote) = table.table("remote", faults) {
+            let probes = settings.admin.listen;
+            settings.admin.remote = remote::read(remote, &settings.listeners, probes, faults);
+        }
         table.finish(faults);
     }
     if let Some(table) = root.table("registry", faults) {
         settings.registry = control::read_registry(table, faults);
+    }
+    if let Some(table) = root.table("discovery", faults) {
+        settings.discovery = discovery::read(table, &settings, faults);
     }
     settings.quotas = quota::read(root, faults);
     settings.identities = identity::read(root, vocabulary, faults);
