@@ -190,6 +190,32 @@ fn endpoints_come_go_and_leave_and_the_last_one_stays() {
 }
 
 #[test]
+fn what_else_has_the_id_of_a_service_that_drains_does_not_end_that() {
+    let mut world = World::default();
+    let mut assembly = Assembly::new(files(""), Path::new(""), &Registry::default()).unwrap();
+    let mut take = |world: &mut World, change: &Change| {
+        assert_eq!(world.ask(change), Ok(true));
+        let entry = world.registry.entry(&change.key);
+        let now = entry.map(|entry| (Arc::clone(&world.read[&change.key]), entry.as_ref()));
+        assembly.put(&change.key, now);
+        assembly.draining().contains("a")
+    };
+    assert!(!take(&mut world, &put("a", &document("a", "127.0.0.1:1"))));
+    let key = Key::new(Kind::Service, "a");
+    let precondition = Precondition::None;
+    assert!(take(&mut world, &Change { key, wanted: Wanted::Drain(true), precondition }));
+    let text = "id = \"a\"\noperation = \"GET /x\"\ncapability = \"x.y/1\"";
+    let route = Arc::new(read(Kind::Route, text).unwrap());
+    let written = Arc::new(Written { syntax: Syntax::Toml, text: text.to_owned() });
+    let key = Key::new(Kind::Route, "a");
+    for wanted in [Wanted::Put { written, read: route }, Wanted::Remove(Cause::Asked)] {
+        let precondition = Precondition::None;
+        let change = Change { key: key.clone(), wanted, precondition };
+        assert!(take(&mut world, &change), "a route is no service");
+    }
+}
+
+#[test]
 fn what_is_no_event_of_this_version_is_unreadable_and_what_does_not_fit_changes_nothing() {
     let mut world = World::default();
     world.ask(&put("a", &document("a", "127.0.0.1:1"))).unwrap();
