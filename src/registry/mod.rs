@@ -202,13 +202,12 @@ impl Registry {
             What::Endpoint { id, address, present } => {
                 let entry = self.service(id, event)?;
                 entry.leaving.remove(address);
-                if *present {
-                    entry.removed.remove(address);
-                    entry.added.insert(*address);
-                } else {
-                    entry.added.remove(address);
-                    entry.removed.insert(*address);
-                }
+                // The document's own are removed and back, all others added and gone: nothing is
+                // kept of an address that nobody speaks of any more.
+                let _ = match present {
+                    true => entry.removed.remove(address) || entry.added.insert(*address),
+                    false => entry.added.remove(address) || entry.removed.insert(*address),
+                };
             }
         }
         self.revision = self.revision.max(event.revision);

@@ -190,6 +190,26 @@ fn endpoints_come_go_and_leave_and_the_last_one_stays() {
 }
 
 #[test]
+fn endpoints_that_come_and_go_for_ever_leave_nothing_behind() {
+    let mut world = World::default();
+    world.ask(&put("a", &document("a", "127.0.0.1:1"))).unwrap();
+    let key = Key::new(Kind::Service, "a");
+    let before = world.registry.entry(&key).unwrap().encode().len();
+    for port in 1000..1200 {
+        for present in [true, false] {
+            let address = format!("127.0.0.1:{port}").parse().unwrap();
+            let wanted = Wanted::Endpoint(address, present);
+            let precondition = Precondition::None;
+            let change = Change { key: key.clone(), wanted, precondition };
+            assert_eq!(world.ask(&change), Ok(true));
+        }
+    }
+    let entry = world.registry.entry(&key).unwrap();
+    assert_eq!((entry.added.len(), entry.removed.len(), entry.leaving.len()), (0, 0, 0));
+    assert!(entry.encode().len() < before + 8, "{}", entry.encode());
+}
+
+#[test]
 fn what_else_has_the_id_of_a_service_that_drains_does_not_end_that() {
     let mut world = World::default();
     let mut assembly = Assembly::new(files(""), Path::new(""), &Registry::default()).unwrap();
