@@ -4,7 +4,7 @@ use super::asking::Asking;
 use super::invariant;
 use super::problem::Problem;
 use super::refinement::show_facts;
-use super::site::{Case, Reach, Site, cases, needs, sites};
+use super::site::{Case, Fresh, Reach, Site, cases, needs, sites};
 use super::witness::{Request, of_the_way};
 use super::{Settled, settle};
 use crate::config::model::{Condition, Operation};
@@ -126,6 +126,7 @@ pub(super) struct Land<'a> {
     /// By capability: the sites of its routes, those that are reached plainly first.
     sites: Vec<Vec<Site<'a>>>,
     cases: Vec<Case>,
+    pub(super) fresh: Fresh,
     problems: Cell<usize>,
     heard: Option<Listener<'a>>,
 }
@@ -146,6 +147,7 @@ impl<'a> Land<'a> {
             only,
             sites: vec![Vec::new(); snapshot.capabilities().count()],
             cases: cases(snapshot, strangers, None),
+            fresh: Fresh::of(&[snapshot]),
             problems: Cell::new(0),
             heard: None,
         };
@@ -154,7 +156,7 @@ impl<'a> Land<'a> {
             if land.asks(entry.capability)
                 && let Some(known) = land.sites.get_mut(at)
             {
-                known.extend(sites(snapshot, route, None));
+                known.extend(sites((snapshot, &land.fresh), route, None));
             }
         }
         land.sites.iter_mut().for_each(|sites| sites.sort_by_key(|site| site.reach));
@@ -201,7 +203,8 @@ impl<'a> Land<'a> {
         let mut routes: Vec<RouteId> = known.iter().map(|site| site.route).collect();
         routes.sort_unstable();
         routes.dedup();
-        let cut = routes.iter().flat_map(|route| sites(self.snapshot, *route, Some(within)));
+        let land = (self.snapshot, &self.fresh);
+        let cut = routes.iter().flat_map(|route| sites(land, *route, Some(within)));
         let mut cut: Vec<_> = cut.collect();
         cut.sort_by_key(|site| site.reach);
         Cow::Owned(cut)
