@@ -63,6 +63,9 @@ impl Written {
     }
 }
 
+/// Who changes what nobody but time asks for.
+pub const LEASE: &str = "lease";
+
 /// What is there under one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -115,6 +118,12 @@ impl Entry {
     /// Whether the service takes no new calls.
     pub fn is_draining(&self, documented: &[SocketAddr]) -> bool {
         self.draining || self.present(documented).is_subset(&self.leaving)
+    }
+
+    /// Whether the service takes no calls because its lease was over, and it could not go: whoever
+    /// registers it again is back.
+    pub fn lingers(&self) -> bool {
+        self.draining && self.by == LEASE
     }
 
     /// Its `ETag`.
@@ -182,7 +191,8 @@ impl Registry {
     pub fn apply(&mut self, event: &Event) -> Result<(), Unfit> {
         match &event.what {
             What::Put { key, written } => {
-                let draining = self.entries.get(key).is_some_and(|before| before.draining);
+                let before = self.entries.get(key);
+                let draining = before.is_some_and(|it| it.draining && !it.lingers());
                 let entry = Entry { draining, ..Entry::new(Arc::clone(written), event) };
                 self.entries.insert(key.clone(), Arc::new(entry));
             }

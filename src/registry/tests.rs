@@ -190,6 +190,25 @@ fn endpoints_come_go_and_leave_and_the_last_one_stays() {
 }
 
 #[test]
+fn whoever_registers_again_after_its_lease_is_back_and_what_somebody_drained_is_not() {
+    for (by, back) in [(LEASE, true), ("uid 7", false)] {
+        for text in ["127.0.0.1:1", "127.0.0.1:2"].map(|address| document("a", address)) {
+            let mut world = World::default();
+            let first = put("a", &document("a", "127.0.0.1:1"));
+            world.ask(&first).unwrap();
+            let what = What::Drain { id: "a".to_owned(), draining: true };
+            let event = Event { revision: 2, at_ms: 0, by: by.to_owned(), what };
+            world.registry.apply(&event).unwrap();
+            let again = put("a", &text);
+            let changes = back || text != document("a", "127.0.0.1:1");
+            assert_eq!(world.ask(&again), Ok(changes));
+            assert_eq!(world.registry.entry(&first.key).unwrap().draining, !back, "{by} {text}");
+            assert_eq!(world.ask(&again), Ok(false));
+        }
+    }
+}
+
+#[test]
 fn endpoints_that_come_and_go_for_ever_leave_nothing_behind() {
     let mut world = World::default();
     world.ask(&put("a", &document("a", "127.0.0.1:1"))).unwrap();

@@ -7,7 +7,7 @@ use super::discovery::{catalog, find};
 use super::openapi::document;
 use super::requests::Request;
 use super::watching::Watching;
-use crate::admin::desk::{Answer, LEASE, Who, Wish, now_ms};
+use crate::admin::desk::{Answer, Who, Wish, now_ms};
 use crate::config::registered::Kind;
 use crate::registry::{Cause, Change, Key, Precondition, Wanted, Written};
 use crate::wire::limits::LISTED_MAX;
@@ -265,7 +265,7 @@ fn renew(call: &Call<'_>) -> Answered {
         return problem(409, "registry.no-lease", &format!("{key} stays without a lease")).into();
     };
     // It had to stay when its lease was over, and is back.
-    if found.draining && found.by == LEASE {
+    if found.lingers() {
         let (wanted, precondition) = (Wanted::Drain(false), Precondition::None);
         let wish = Wish::Change(Change { key: key.clone(), wanted, precondition });
         if let Answer::Denied(refused) = call.room.desk.ask(call.who.clone(), wish, false) {
