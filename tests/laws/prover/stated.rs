@@ -270,3 +270,17 @@ fn a_class_is_not_covered_by_routes_that_take_its_first_level_or_some_hosts() {
                 capability = \"files/1\"\n";
     assert_ne!(class(&format!("{}{host}", us("files", "files/1", &["GET /files"]))), []);
 }
+
+#[test]
+fn what_a_hook_states_of_a_caller_is_not_what_is_configured_of_it() {
+    let never = "\n[[prove]]\nid = \"n\"\nnever = 'caller.clearance >= 3 && \
+                 !service.residency.within(\"eu\")'\n";
+    let callers = "[[callers]]\nid = \"team/a\"\nnetworks = [\"10.0.0.0/8\"]\n\
+                   facts = { caller.clearance = 1 }\n";
+    let never = format!("{never}{callers}");
+    assert_eq!(stated(&never), []);
+    let hook = "[[hooks]]\nid = \"h\"\nkind = \"grpc\"\nendpoints = [\"127.0.0.1:9191\"]\n";
+    assert_eq!(stated(&format!("{never}{hook}")), []);
+    let states = format!("{hook}facts = {{ caller.clearance = \"metadata:clearance\" }}\n");
+    assert_ne!(stated(&format!("{never}{states}")), []);
+}
