@@ -31,8 +31,7 @@ pub struct Who {
     pub from: String,
 }
 
-/// Who asks where a lease is over.
-pub const LEASE: &str = "lease";
+pub use crate::registry::LEASE;
 
 /// What is asked of the steward.
 #[derive(Clone, Debug)]

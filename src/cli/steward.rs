@@ -397,11 +397,13 @@ impl Steward {
         self.admit(&asks, &numbers, &mut answers, &mut made, &mut best, gateway);
         if let Err(error) = self.keep(&made) {
             writeln!(err.writer, "caio: {error}")?;
-            for made in made.drain(..).rev() {
+            // Whoever was told that it is so already, or not, was told of what is not to be.
+            let lost = |ask: &Ask| made.iter().any(|made| ask.key() == Some(&made.before.key));
+            for (number, _) in asks.iter().enumerate().filter(|(_, ask)| lost(ask)) {
                 let answer = Answer::unavailable("store", &error.to_string());
-                fill(&mut answers, made.ask, answer);
-                self.unmake(made.before);
+                fill(&mut answers, number, answer);
             }
+            made.drain(..).rev().for_each(|made| self.unmake(made.before));
             // Files that were read meanwhile hold all the same.
             best = best.and_then(|_| self.candidate(gateway, Refusing::Unproved).ok());
         }

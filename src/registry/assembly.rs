@@ -117,7 +117,10 @@ impl Assembly {
 
     /// Puts what a document says in the place of what it said before, or takes it out.
     pub fn put(&mut self, key: &Key, now: Option<(Arc<Registered>, &Entry)>) {
-        self.draining.remove(&key.id);
+        // A route may have the id of a service that drains.
+        if key.kind == Kind::Service {
+            self.draining.remove(&key.id);
+        }
         let Some((read, entry)) = now else {
             self.read.remove(key);
             self.take_out(key);

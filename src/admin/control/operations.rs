@@ -9,7 +9,7 @@ use super::door::Touch::{self, Change, Look, LookAt, Nothing, Process};
 use super::openapi::document;
 use super::requests::Request;
 use super::watching::Watching;
-use crate::admin::desk::{Answer, LEASE, Who, Wish, now_ms};
+use crate::admin::desk::{Answer, Who, Wish, now_ms};
 use crate::config::registered::Kind;
 use crate::registry::{self, Cause, Key, Precondition, Wanted, Written};
 use crate::wire::limits::LISTED_MAX;
@@ -316,7 +316,7 @@ fn renew(call: &Call<'_>) -> Answered {
     };
     view.renewed(call.who, &key);
     // It had to stay when its lease was over, and is back.
-    if found.draining && found.by == LEASE {
+    if found.lingers() {
         let (wanted, precondition) = (Wanted::Drain(false), Precondition::None);
         let wish = Wish::Change(registry::Change { key: key.clone(), wanted, precondition });
         if let Answer::Denied(refused) = call.room.desk.ask(call.who.clone(), wish, false) {
