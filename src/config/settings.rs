@@ -140,6 +140,8 @@ pub struct Timeouts {
     pub stream_idle_ms: u64,
     /// From the signal to stop until what is left is cut off.
     pub drain_ms: u64,
+    /// How long an exchange may go on that a later landscape does not admit.
+    pub revoked_stream_grace_ms: u64,
     /// The slowest a request body may arrive, in bytes a second.
     pub client_body_bytes_per_second_min: u64,
 }
@@ -336,6 +338,7 @@ impl Default for Timeouts {
             idle_upstream_ms: 60_000,
             stream_idle_ms: 300_000,
             drain_ms: 30_000,
+            revoked_stream_grace_ms: 30_000,
             client_body_bytes_per_second_min: 256,
         }
     }
@@ -544,10 +547,23 @@ fn read_timeouts(mut table: Table<'_>, faults: &mut Faults) -> Timeouts {
     milliseconds(&mut table, "idle_upstream", &mut t.idle_upstream_ms, faults);
     milliseconds(&mut table, "stream_idle", &mut t.stream_idle_ms, faults);
     milliseconds(&mut table, "drain", &mut t.drain_ms, faults);
+    read_grace(&mut table, &mut t.revoked_stream_grace_ms, faults);
     let rate = &mut t.client_body_bytes_per_second_min;
     bytes(&mut table, "client_body_bytes_per_second_min", 0..=1 << 30, rate, faults);
     table.finish(faults);
     timeouts
+}
+
+/// A grace, which may be none.
+fn read_grace(table: &mut Table<'_>, grace_ms: &mut u64, faults: &mut Faults) {
+    let Some(at) = table.duration("revoked_stream_grace", faults) else { return };
+    let ms = at.value / 1_000_000;
+    if at.value % 1_000_000 == 0 && ms <= *TIMEOUT_MS.end() {
+        *grace_ms = ms;
+        return;
+    }
+    let what = format!("`revoked_stream_grace` is {}", at.place.raw());
+    faults.push(at.fault(what, "take whole milliseconds from `\"0s\"` to `\"1d\"`"));
 }
 
 fn read_request_timeout(table: &mut Table<'_>, request: &mut Option<u64>, faults: &mut Faults) {

@@ -480,6 +480,7 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
         worker.landscape();
         tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
+        worker.look_at_tenures();
         worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {

@@ -217,6 +217,7 @@ async fn attempts(
                     };
                     match connected {
                         Ok(call) => {
+                            let call = (call, &*opening);
                             http1_relay::relay(worker, downstream, head, input, call, keep).await
                         }
                         Err(call::Failed::Reroute) => continue,
@@ -228,6 +229,7 @@ async fn attempts(
                 Protocol::Http2 => {
                     match Box::pin(http2_client::begin(worker, begun, opening)).await {
                         Ok(call) => {
+                            let call = (call, &*opening);
                             Box::pin(bridge::from_http1(
                                 worker, downstream, head, input, call, keep,
                             ))

@@ -50,6 +50,7 @@ pub mod retention;
 pub mod secure;
 mod shown;
 pub mod tally;
+pub mod tenure;
 pub mod timed;
 pub mod trail;
 pub mod unary;

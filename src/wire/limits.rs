@@ -482,3 +482,11 @@ pub const TLS_FILES_MAX: usize = 256;
 pub const CHECKS_MAX: usize = 256;
 /// Bytes of the answer to a check; what answers with more than a head and a word is no health.
 pub const CHECK_ANSWER_BYTES_MAX: usize = 8 * 1024;
+
+/// Exchanges of one worker that are judged anew in one tick of 100 ms, after a landscape changed. A
+/// judgement takes a few microseconds, so this is one part in a hundred of a worker's time; 10 000
+/// exchanges are through in 4 s.
+pub const JUDGED_PER_TICK: usize = 256;
+
+/// Places of exchanges that are looked at for it in one tick: some 20 µs.
+pub const TENURES_LOOKED_AT_PER_TICK: usize = 16_384;

@@ -1342,10 +1342,11 @@ class Trail:
         status, kind, depth, nowhere = o["status"], o["kind"], o["depth"], o["endpoint"] == 0xFFFF
         # A hook may refuse by sending the caller elsewhere.
         fits = [100 <= status <= 599, status == 0 or 300 <= status <= 599, status < 600, status < 600]
-        fits.append(status == 200)
-        must(kind < 5 and fits[kind], "an outcome's status")
-        must(kind < 4 or nowhere and not o["began"], "what was told went somewhere")
-        must((kind == 1) == (o["reason"] != 0), "an outcome's reason")
+        fits += [status == 200, 100 <= status <= 599]
+        must(kind < 6 and fits[kind], "an outcome's status")
+        must(kind != 4 or nowhere and not o["began"], "what was told went somewhere")
+        must((kind in (1, 5)) == (o["reason"] != 0), "an outcome's reason")
+        must(kind != 5 or o["began"], "what was withdrawn never began")
         must(depth < 3 and len(body) == (104 if depth == 2 else 40), "an outcome's depth")
         must(depth or o["asked"] == o["answered"] == 0, "bytes that were not looked at")
         if depth == 2:
@@ -1361,6 +1362,7 @@ class Trail:
             return
         must(o["ns"] >= it["ns"], "an outcome is older than its decision")
         must(o["began"] == 0 or o["began"] >= it["ns"], "an answer is older than its decision")
+        must(kind != 5 or (lane.version or 0) > it["version"], "withdrawn without another landscape")
         must(it["verdict"] == 0 or kind == 1 and nowhere, "what was not routed was not refused")
         if not nowhere and it["version"] in self.versions:
             landscape = self.snapshots[self.versions[it["version"]][0]]
