@@ -336,7 +336,7 @@ fn no_address_that_others_reach_is_taken_without_certificates_of_all() {
     let start = |more: &str| {
         let (scratch, file) = configuration(nowhere(), crate::support::Protocol::Http1, more);
         secure_files(&scratch);
-        Gateway::attempt(scratch, &file, &[]).map(drop).map_err(|(code, said)| (code, said))
+        Gateway::attempt(scratch, &file, &[]).map(drop)
     };
     let (code, said) = start(&tokens("0.0.0.0:0")).unwrap_err();
     assert!(code == Some(1) && said.contains("is not of this machine alone"), "{said}");
