@@ -50,6 +50,15 @@ pub enum Wish {
     Reload,
     /// What was looked for is to be on record; nothing changes.
     Note(Queried<'static>),
+    /// That somebody may not ask for this is to be on record; nothing else comes of it.
+    Forbidden {
+        /// The word for what was asked.
+        word: &'static str,
+        /// Of what.
+        subject: String,
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 /// What reaches the steward: what somebody asks for, or what was seen of services.
@@ -87,7 +96,7 @@ impl Ask {
         match &self.wish {
             Wish::Put { key, .. } => Some(key),
             Wish::Change(change) => Some(&change.key),
-            Wish::Reload | Wish::Note(_) => None,
+            Wish::Reload | Wish::Note(_) | Wish::Forbidden { .. } => None,
         }
     }
 
@@ -97,6 +106,7 @@ impl Ask {
             Wish::Put { .. } => "put",
             Wish::Reload => "reload",
             Wish::Note(_) => "discover",
+            Wish::Forbidden { word, .. } => word,
             Wish::Change(change) => match change.wanted {
                 Wanted::Put { .. } => "put",
                 Wanted::Remove(Cause::Asked) => "remove",

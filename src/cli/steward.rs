@@ -21,8 +21,9 @@ use super::check::{notices, report};
 use super::keeping::Keeping;
 use super::loading::{all_placed, compile_behind, compile_for};
 use super::proving::{Place, Proof, Weight, tell};
-use super::reloading::{Known, fixed, published};
+use super::reloading::{Known, clients, fixed, published};
 use super::style::Output;
+use crate::admin::control::Clients;
 use crate::admin::desk::{
     self, Answer, Ask, Denied, LEASE, Outcome, Standing, View, Who, Wish, now_ms,
 };
@@ -134,6 +135,8 @@ pub(super) struct Steward {
     watched: Watched,
     /// What is asked because of what was done.
     follow_up: Vec<Ask>,
+    /// Who may ask for changes over TCP.
+    clients: Clients,
 }
 
 /// What a steward begins with.
@@ -170,6 +173,7 @@ impl Steward {
         let snapshot = compile_for(assembly.configuration(), &path, wall_ms() / 1000)?;
         let view = View::restored(registry.clone(), reads(&assembly, &registry), events);
         let (asking, asks) = sync_channel(ASKS_WAITING_MAX);
+        let clients = Clients::new(clients(&settings));
         let mut steward = Self {
             path,
             settings,
@@ -186,6 +190,7 @@ impl Steward {
             leaving: None,
             watched: Watched::default(),
             follow_up: Vec::new(),
+            clients,
         };
         steward.watched.know(read);
         let epoch = steward.epoch_of(&snapshot);
@@ -195,6 +200,11 @@ impl Steward {
     /// Takes over how callers are known.
     pub(super) fn know(&mut self, identities: Arc<Identities>, keeping: Keeping) {
         self.known = Some((identities, Rc::new(keeping)));
+    }
+
+    /// Who may ask for changes over TCP, as the files say it from now on.
+    pub(super) fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// The settings that the process runs with.
@@ -372,8 +382,13 @@ impl Steward {
                 }
             }
         }
+        for (number, ask) in asks.iter().enumerate() {
+            if let Wish::Forbidden { why, .. } = ask.wish {
+                fill(&mut answers, number, Answer::Denied(denied(403, "forbidden", why)));
+            }
+        }
         let numbers: Vec<usize> =
-            (0..asks.len()).filter(|number| !is_reload(&asks, *number)).collect();
+            (0..asks.len()).filter(|number| is_change(&asks, *number)).collect();
         self.admit(&asks, &numbers, &mut answers, &mut made, &mut best, gateway);
         if let Err(error) = self.keep(&made) {
             writeln!(err.writer, "caio: {error}")?;
@@ -421,6 +436,8 @@ impl Steward {
             (note.registry, note.versions) = ([revision; 2], [versions[0]; 2]);
             if let Some(key) = ask.key() {
                 note.subject = format!("{} {}", key.kind.name(), key.id);
+            } else if let Wish::Forbidden { subject, .. } = &ask.wish {
+                note.subject.clone_from(subject);
             }
             match (&ask.wish, answer) {
                 (_, Some(Answer::Denied(denied))) => {
@@ -461,9 +478,6 @@ impl Steward {
         let before = made.len();
         for &number in numbers {
             let Some(ask) = asks.get(number) else { continue };
-            if matches!(ask.wish, Wish::Note(_)) {
-                continue;
-            }
             match self.make(ask, number) {
                 Ok(Some(change)) => made.push(change),
                 Ok(None) => fill(answers, number, self.unchanged(ask, gateway)),
@@ -538,7 +552,7 @@ impl Steward {
                     None => Ok(change.clone()),
                 };
             }
-            Wish::Reload | Wish::Note(_) => {
+            Wish::Reload | Wish::Note(_) | Wish::Forbidden { .. } => {
                 return Err(denied(400, "registry.unfit", "that cannot be tried"));
             }
         };
@@ -659,6 +673,7 @@ impl Steward {
         };
         match assembled {
             Ok(candidate) => {
+                self.clients.replace(clients(&self.assembly.configuration().settings));
                 if fixed(&self.settings) != fixed(&self.assembly.configuration().settings) {
                     say("the settings of the process have changed, and hold from its next start");
                 }
@@ -878,8 +893,8 @@ fn reads(assembly: &Assembly, registry: &Registry) -> BTreeMap<Key, Arc<Register
     read.filter_map(|(key, read)| Some((key.clone(), Arc::clone(read?)))).collect()
 }
 
-fn is_reload(asks: &[Ask], number: usize) -> bool {
-    asks.get(number).is_some_and(|ask| matches!(ask.wish, Wish::Reload))
+fn is_change(asks: &[Ask], number: usize) -> bool {
+    asks.get(number).is_some_and(|ask| matches!(ask.wish, Wish::Put { .. } | Wish::Change(_)))
 }
 
 fn fill(answers: &mut [Option<Answer>], number: usize, answer: Answer) {

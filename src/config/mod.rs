@@ -27,6 +27,7 @@ pub mod prove;
 pub mod quota;
 pub mod registered;
 mod relations;
+pub mod remote;
 pub mod settings;
 pub mod tls;
 

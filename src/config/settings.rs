@@ -12,6 +12,7 @@ use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
 use super::quota::{self, Quota};
+use super::remote::{self, Remote};
 use super::tls::{self, ListenerTls};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
@@ -72,6 +73,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// The socket on which it takes changes; `None` takes none.
     pub control: Option<Control>,
+    /// Where it takes changes over TCP; `None` takes none.
+    pub remote: Option<Remote>,
 }
 
 /// How the process uses the machine.
@@ -410,9 +413,17 @@ pub(super) fn read(
     settings.hooks = hook::read(root, vocabulary, faults);
     settings.companions = companion::read(root, settings.audit.directory.is_some(), faults);
     if let Some(mut table) = root.table("admin", faults) {
-        settings.admin.listen =
-            table.string("listen", faults).and_then(|text| socket(text, faults));
+        if let Some(text) = table.string("listen", faults)
+            && let Some(address) = socket(text, faults)
+        {
+            remote::refuse_port_of_callers(text, address, &settings.listeners, faults);
+            settings.admin.listen = Some(address);
+        }
         settings.admin.control = control::read(&mut table, faults);
+        if let Some(remote) = table.table("remote", faults) {
+            let probes = settings.admin.listen;
+            settings.admin.remote = remote::read(remote, &settings.listeners, probes, faults);
+        }
         table.finish(faults);
     }
     if let Some(table) = root.table("registry", faults) {

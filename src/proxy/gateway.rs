@@ -6,7 +6,7 @@ use super::durable::Durability;
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
-use super::secure::{Security, Stamps, Towards, warnings};
+use super::secure::{Guard, Security, Stamps, Towards, warnings};
 use super::trail::{LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
@@ -317,6 +317,11 @@ impl Gateway {
     /// How the companion at this place in the settings is reached, where that is over TLS.
     pub fn towards_companion(&self, place: usize) -> Option<Arc<Towards>> {
         self.shared.security.companion(place)
+    }
+
+    /// What the address is secured with where changes are taken, where that is over TLS.
+    pub fn control_guard(&self) -> Option<Arc<Guard>> {
+        self.shared.security.control()
     }
 
     /// One line for each certificate that expires soon, or has.

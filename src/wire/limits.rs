@@ -325,6 +325,14 @@ pub const CONTROL_IDS_MAX: usize = 64;
 pub const CONTROL_CONNECTIONS_MAX: usize = 128;
 /// Of these, connections that watch: they stay for as long as they like.
 pub const CONTROL_WATCHERS_MAX: usize = 64;
+/// Connections of the control surface over TCP at once, and of these those that watch: counted by
+/// themselves, so that no stranger keeps an operator from the socket.
+pub const CONTROL_REMOTE_CONNECTIONS_MAX: usize = 128;
+/// Those of one address among them: one machine does not keep all the others out.
+pub const CONTROL_REMOTE_PER_ADDRESS_MAX: usize = 32;
+/// Clients of the control surface over TCP: a registrar for each of as many services as one
+/// document can hold.
+pub const CONTROL_CLIENTS_MAX: usize = 10_000;
 /// Milliseconds for one request on the control socket to arrive whole.
 pub const CONTROL_REQUEST_MS: u64 = 10_000;
 /// Milliseconds that a connection of the control socket may wait for its next request.

@@ -10,6 +10,11 @@
 
 #[path = "registry/client.rs"]
 mod client;
+#[path = "tls/peers.rs"]
+#[allow(dead_code, reason = "certificates are made here, and no more")]
+mod peers;
+#[path = "registry/remote.rs"]
+mod remote;
 mod support;
 
 use client::{Control, process_file, service, verified};

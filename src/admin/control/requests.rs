@@ -1,11 +1,12 @@
 //! A request as operations see it: every part of its target decoded.
 
+use super::door::Sent;
 use crate::http1::request::RequestHead;
 use crate::registry::Precondition;
 use crate::wire::document::Syntax;
 
 /// One request, read whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Request {
     pub(super) method: String,
     /// The parts of the path, decoded; `None` for one that is not text.
@@ -14,6 +15,7 @@ pub(super) struct Request {
     content_type: String,
     if_match: Option<String>,
     if_none_match: Option<String>,
+    authorization: Vec<Vec<u8>>,
     pub(super) last_event: Option<String>,
     pub(super) body: Vec<u8>,
 }
@@ -40,9 +42,15 @@ impl Request {
             content_type: list(b"content-type").unwrap_or_default(),
             if_match: list(b"if-match"),
             if_none_match: list(b"if-none-match"),
+            authorization: head.named(bytes, b"authorization").map(<[u8]>::to_vec).collect(),
             last_event: list(b"last-event-id"),
             body: Vec::new(),
         }
+    }
+
+    /// What it says of who sends it.
+    pub(super) fn authorization(&self) -> Sent<'_> {
+        Sent::of(&self.authorization)
     }
 
     /// The value of a parameter.
