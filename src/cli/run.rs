@@ -163,6 +163,16 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             }
         }
     }
+    if let (Some(address), Some(pass)) = (steward.settings().discovery, gateway.pass()) {
+        let view = steward.view();
+        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
+        if let Err(error) = control::start_discovery(address, &pass, desk) {
+            writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
+            gateway.stop();
+            let _ = gateway.join();
+            return Ok(WRONG);
+        }
+    }
     // After the gateway: the trail is open, and what a crash left has been recovered.
     let companions = match &steward.settings().audit.directory {
         Some(trail) => {

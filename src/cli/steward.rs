@@ -8,11 +8,13 @@
 //! Changes that wait are taken together: one landscape, one durable commit, and an answer to each.
 //! An answer is given once the change is durable and in force: never before.
 
+mod asks;
 mod denials;
 mod heard;
 mod notes;
 mod watched;
 
+use self::asks::{fill, is_change, of_clock};
 use self::denials::{denied, does_not_compile, refusal};
 use self::heard::Heard;
 use self::notes::{Noted, why};
@@ -24,9 +26,7 @@ use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::{Known, clients, fixed, published};
 use super::style::Output;
 use crate::admin::control::Clients;
-use crate::admin::desk::{
-    self, Answer, Ask, Denied, LEASE, Outcome, Standing, View, Who, Wish, now_ms,
-};
+use crate::admin::desk::{self, Answer, Ask, Denied, Outcome, Standing, View, Who, Wish, now_ms};
 use crate::admin::store::{FileStore, Kept, Store, StoreError};
 use crate::audit::control::Came;
 use crate::audit::record::Record;
@@ -877,13 +877,6 @@ impl Steward {
     }
 }
 
-/// What nobody but time asks for.
-fn of_clock(change: Change) -> Ask {
-    let (reply, _) = channel();
-    let who = Who { name: LEASE.to_owned(), from: "clock".to_owned() };
-    Ask { who, wish: Wish::Change(change), dry_run: false, reply }
-}
-
 fn base(path: &Path) -> PathBuf {
     path.parent().map(Path::to_owned).unwrap_or_default()
 }
@@ -891,14 +884,4 @@ fn base(path: &Path) -> PathBuf {
 fn reads(assembly: &Assembly, registry: &Registry) -> BTreeMap<Key, Arc<Registered>> {
     let read = registry.entries().map(|(key, _)| (key, assembly.read(key)));
     read.filter_map(|(key, read)| Some((key.clone(), Arc::clone(read?)))).collect()
-}
-
-fn is_change(asks: &[Ask], number: usize) -> bool {
-    asks.get(number).is_some_and(|ask| matches!(ask.wish, Wish::Put { .. } | Wish::Change(_)))
-}
-
-fn fill(answers: &mut [Option<Answer>], number: usize, answer: Answer) {
-    if let Some(slot) = answers.get_mut(number) {
-        *slot = Some(answer);
-    }
 }

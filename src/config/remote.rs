@@ -3,8 +3,8 @@
 //! ```text
 //!   listen ── of the machine itself: over TLS or not
 //!         └── of any other: TLS, and a certificate of everyone
-//!   clients ── identity = "spiffe://…"   known by its certificate ┐   role, and of a registrar
-//!          └── token = "sha256:…"        known by a secret         ├─▶ the services that are its own
+//!   clients ── identity = "spiffe://…"   known by its certificate ┬▶ role, and of a registrar
+//!          └── token = "sha256:…"        known by a secret ────────┘  the services of its own
 //! ```
 //! Who is not in the list may do nothing, whatever certificate it has.
 

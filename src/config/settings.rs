@@ -8,6 +8,7 @@ use super::care::{Balance, Care};
 use super::companion::{self, Companion};
 use super::control::{self, Control, Registry};
 use super::depth::{self, Depth};
+use super::discovery;
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[registry]`
     pub registry: Registry,
+    /// `[discovery]`, where the gateway answers itself; `None` is nowhere.
+    pub discovery: Option<SocketAddr>,
     /// `[[hooks]]` and `[governance]`
     pub hooks: Hooks,
     /// `[[companions]]`; their ids are unique.
@@ -292,6 +295,7 @@ impl Default for Settings {
             audit: Audit::default(),
             admin: Admin::default(),
             registry: Registry::default(),
+            discovery: None,
             hooks: Hooks::default(),
             companions: Vec::new(),
             quotas: Vec::new(),
@@ -428,6 +432,9 @@ pub(super) fn read(
     }
     if let Some(table) = root.table("registry", faults) {
         settings.registry = control::read_registry(table, faults);
+    }
+    if let Some(table) = root.table("discovery", faults) {
+        settings.discovery = discovery::read(table, &settings, faults);
     }
     settings.quotas = quota::read(root, faults);
     settings.identities = identity::read(root, vocabulary, faults);

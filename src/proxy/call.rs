@@ -390,6 +390,8 @@ pub fn begin(
         let told = (asserter.header().to_owned(), token);
         amendments.get_or_insert_default().told.push(told);
     }
+    let asked = service.map_or("", |service| &service.id);
+    super::pass::show(worker, asked, opening.caller.as_ref(), &mut amendments);
     let wanted = worker.settings.forwarding.principal;
     let caller = opening.caller.as_ref().filter(|_| wanted);
     let principal = caller.map(|caller| Arc::clone(&caller.principal.id));

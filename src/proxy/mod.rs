@@ -40,6 +40,7 @@ pub mod landscape;
 pub mod limits;
 pub mod meters;
 pub mod metrics;
+pub mod pass;
 pub mod pieces;
 pub mod pool;
 mod preamble;

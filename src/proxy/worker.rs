@@ -11,6 +11,7 @@ use super::identify::Identifier;
 use super::landscape::{Landscape, Own, Published};
 use super::limits::Quotas;
 use super::meters::Meters;
+use super::pass::Pass;
 use super::pool::{Pool, PoolLimits};
 use super::secure::Guard;
 use super::timed::Timer;
@@ -186,6 +187,11 @@ impl Worker {
                 evidence
             }
         }
+    }
+
+    /// What shows the gateway to itself, where it answers callers' questions for services.
+    pub fn pass(&self) -> Option<&Pass> {
+        self.shared.pass.as_ref()
     }
 
     /// What the listener at this place is secured with.

@@ -29,6 +29,7 @@ fn read(kind: Kind, text: &str) -> Result<Registered, String> {
     let reading = Reading {
         vocabulary: &configuration.vocabulary,
         hooks: &configuration.settings.hooks,
+        invariants: &[],
         quotas: &[],
         care: &configuration.settings.care,
         base: Path::new(""),

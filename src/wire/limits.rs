@@ -344,6 +344,15 @@ pub const CONTROL_ANSWER_MS: u64 = 30_000;
 pub const LISTED_MAX: usize = 1_000;
 /// Capabilities that one question for services may go through.
 pub const DISCOVER_CAPABILITIES_MAX: usize = 64;
+/// Questions of callers for services that are answered at once, each by a thread: the others are
+/// refused, and no call waits for them.
+pub const DISCOVERY_CONNECTIONS_MAX: usize = 8;
+/// Bytes of one question of a caller: as many needs as one may have, of some hundred letters each.
+pub const DISCOVERY_BYTES_MAX: usize = 64 << 10;
+/// Steps of one question of a caller: for each offer that is looked at one for each rule and 16 for
+/// each need and for the offer itself. A step takes some 10 ns to 100 ns, so that the dearest
+/// question takes below a second of one thread that no call waits for.
+pub const DISCOVERY_STEPS_MAX: usize = 8_000_000;
 /// Changes that wait for the steward: as many as one landscape takes in.
 pub const ASKS_WAITING_MAX: usize = 256;
 /// Events of the registry that are kept for watchers who come back.

@@ -106,6 +106,9 @@ services = ["a"]
 x = 1
 [registry]
 x = 1
+[discovery]
+listen = "127.0.0.1:3"
+x = 1
 [[listeners]]
 address = "127.0.0.1:1"
 x = 1
@@ -177,7 +180,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 44, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 45, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
@@ -208,6 +211,8 @@ name = "ci-deploy"
 owner = "platform team"
 expires = "2027-01-31T00:00:00Z"
 role = "operator"
+[discovery]
+listen = "127.0.0.1:9903"
 
 [[identities]]
 name = "corp"

@@ -10,6 +10,10 @@
 
 #[path = "registry/client.rs"]
 mod client;
+#[path = "registry/kinds.rs"]
+mod kinds;
+#[path = "registry/looking.rs"]
+mod looking;
 #[path = "tls/peers.rs"]
 #[allow(dead_code, reason = "certificates are made here, and no more")]
 mod peers;

@@ -3,23 +3,27 @@
 //! ```text
 //!   socket ─ the kernel's word ───────────────────────────▶ everything
 //!   TCP ─ token, where one is sent ─┐  in the list
-//!       └ else the certificate ─────┴─▶ of clients ─ role ─▶ some of it, or nothing: 403, on record
+//!       └ else the certificate ─────┴─▶ of clients ─ role ─▶ some of it; else 403, on record
 //!         neither: 401
 //! ```
-//! A token that is sent is looked at and nothing else is: one that is not valid is refused, whatever
-//! certificate stands behind it. Whoever is not known at all leaves no record, because strangers
-//! could fill the trail with them.
+//! A token that is sent is looked at and nothing else is: one that is not valid is refused,
+//! whatever certificate stands behind it. Whoever is not known at all leaves no record, because
+//! strangers could fill the trail with them.
 
-use super::answers::{Reply, problem};
+use super::answers::{Answered, Reply, problem};
+use super::operations::dispatch;
 use super::requests::Request;
+use super::{Room, discovery};
 use crate::admin::desk::Who;
 use crate::config::api_keys::ApiKeyEntry;
 use crate::config::registered::Kind;
 use crate::config::remote::{Client, KnownBy, Role};
 use crate::identity::{self, Identified, KeyTable};
 use crate::io::clock::wall_ms;
+use crate::proxy::pass::Pass;
 use crate::proxy::secure::Guard;
 use crate::registry::Key;
+use crate::wire::limits::{DISCOVERY_BYTES_MAX, REGISTERED_BYTES_MAX};
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
@@ -150,6 +154,8 @@ pub(super) enum Door {
     Local(Caller),
     /// Each request says it, or the connection does.
     Remote(Arrived),
+    /// The gateway itself, which says who called it.
+    Own(Pass),
     /// Nobody is let in.
     Shut(Reply),
 }
@@ -160,8 +166,38 @@ impl Door {
         match self {
             Self::Local(caller) => Ok(caller.clone()),
             Self::Remote(arrived) => arrived.caller(request.authorization(), wall_ms() / 1000),
+            Self::Own(pass) => match pass.caller(request.own()) {
+                Some(principal) => {
+                    let from = format!("decision {}", request.decision());
+                    let who = Who { name: principal.to_owned(), from };
+                    Ok(Caller { who, may: May::Nothing })
+                }
+                None => Err(problem(403, "forbidden", "the gateway alone is answered here")),
+            },
             Self::Shut(reply) => Err(reply.clone()),
         }
+    }
+
+    /// Answers a request.
+    pub(super) fn answer(&self, request: &Request, caller: &Caller, room: &Room) -> Answered {
+        match self {
+            Self::Own(_) => discovery::answer(request, caller, room),
+            Self::Local(_) | Self::Remote(_) | Self::Shut(_) => dispatch(request, caller, room),
+        }
+    }
+
+    /// Bytes that the body of a request has at most.
+    pub(super) fn body_bytes_max(&self) -> usize {
+        match self {
+            Self::Own(_) => DISCOVERY_BYTES_MAX,
+            Self::Local(_) | Self::Remote(_) | Self::Shut(_) => REGISTERED_BYTES_MAX,
+        }
+    }
+
+    /// Whether another request may follow on a connection: a thread that waits for one keeps others
+    /// out, who are more where callers ask.
+    pub(super) fn keeps(&self) -> bool {
+        !matches!(self, Self::Own(_))
     }
 }
 

@@ -1,6 +1,6 @@
-//! Where changes are asked for: HTTP/1.1 with JSON for those who register services, drain them, look
-//! and watch. A UNIX socket, where the kernel says who is on the other side, and where that is wanted
-//! TCP, where certificates and tokens do; never an address of callers.
+//! Where changes are asked for: HTTP/1.1 with JSON for those who register services, drain them,
+//! look and watch. A UNIX socket, where the kernel says who is on the other side, and where that is
+//! wanted TCP, where certificates and tokens do; never an address of callers.
 //!
 //! ```text
 //!   accept ─▶ a thread for each connection, a bounded number of them
@@ -33,6 +33,7 @@ use super::desk::{Desk, Who};
 use crate::config::control::Control;
 use crate::config::remote::Remote;
 use crate::io::local::{self, Peer, UnixStream};
+use crate::proxy::pass::Pass;
 use crate::proxy::secure::Guard;
 use crate::wire::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_WATCHERS_MAX};
 use std::io;
@@ -139,6 +140,14 @@ pub fn start_remote(
     desk: Desk,
 ) -> io::Result<SocketAddr> {
     remote::start(remote, guard, clients, Room { desk, watchers: Arc::default() })
+}
+
+/// Starts answering callers who look for services, in calls that the gateway forwards to itself.
+///
+/// # Errors
+/// When the address is not to be had.
+pub fn start_discovery(address: SocketAddr, pass: &Pass, desk: Desk) -> io::Result<()> {
+    remote::start_own(address, pass, Room { desk, watchers: Arc::default() })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::Room;
 use super::answers::{Answered, Reply, denied, entry, outcome, problem, said};
-use super::discovery::{catalog, find};
+use super::discovery::{FILTERS, catalog, find};
 use super::door::Caller;
 use super::door::Touch::{self, Change, Look, LookAt, Nothing, Process};
 use super::openapi::document;
@@ -61,7 +61,6 @@ const fn row(
 
 const LIST: &[&str] = &["after", "limit"];
 const TRIED: &[&str] = &["dry-run"];
-const CATALOG: &[&str] = &["capability", "id", "after"];
 
 /// See the module's text.
 pub const OPERATIONS: &[Operation] = &[
@@ -109,7 +108,7 @@ pub const OPERATIONS: &[Operation] = &[
         ("catalog", Look),
         ("GET", "/.well-known/ai-catalog.json"),
         "lists who is there",
-        CATALOG,
+        FILTERS,
         catalog,
     ),
     row(("describe", Nothing), ("GET", "/openapi.json"), "says all this", &[], |_| {

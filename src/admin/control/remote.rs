@@ -8,9 +8,11 @@ use super::{Place, Room};
 use crate::config::remote::Remote;
 use crate::io::clock::monotonic_ns;
 use crate::io::tls::ALPN_HTTP1;
+use crate::proxy::pass::Pass;
 use crate::proxy::secure::Guard;
 use crate::wire::limits::{
     CONTROL_REMOTE_CONNECTIONS_MAX, CONTROL_REMOTE_PER_ADDRESS_MAX, CONTROL_REQUEST_MS,
+    DISCOVERY_CONNECTIONS_MAX,
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::collections::BTreeMap;
@@ -55,6 +57,28 @@ pub(super) fn start(
         }
     })?;
     Ok(address)
+}
+
+/// Starts answering callers who look for services, in calls that the gateway forwards to itself.
+///
+/// # Errors
+/// When the address is not to be had.
+pub(super) fn start_own(address: SocketAddr, pass: &Pass, room: Room) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    let (pass, open) = (pass.clone(), Arc::default());
+    std::thread::Builder::new().name("caio-discovery".to_owned()).spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { continue };
+            let Some(place) = Place::take(&open, DISCOVERY_CONNECTIONS_MAX) else { continue };
+            let (room, pass) = (room.clone(), pass.clone());
+            let answer = move || {
+                let _place = place;
+                talk(&mut Timed::new(stream), &Door::Own(pass), &room);
+            };
+            let _ = std::thread::Builder::new().name("caio-discovery".to_owned()).spawn(answer);
+        }
+    })?;
+    Ok(())
 }
 
 fn serve(

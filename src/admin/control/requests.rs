@@ -2,6 +2,7 @@
 
 use super::door::Sent;
 use crate::http1::request::RequestHead;
+use crate::proxy::pass::FIELD;
 use crate::registry::Precondition;
 use crate::wire::document::Syntax;
 
@@ -16,6 +17,8 @@ pub(super) struct Request {
     if_match: Option<String>,
     if_none_match: Option<String>,
     authorization: Vec<Vec<u8>>,
+    own: Vec<Vec<u8>>,
+    decision: String,
     pub(super) last_event: Option<String>,
     pub(super) body: Vec<u8>,
 }
@@ -43,6 +46,8 @@ impl Request {
             if_match: list(b"if-match"),
             if_none_match: list(b"if-none-match"),
             authorization: head.named(bytes, b"authorization").map(<[u8]>::to_vec).collect(),
+            own: head.named(bytes, FIELD.as_bytes()).map(<[u8]>::to_vec).collect(),
+            decision: list(b"caio-decision").unwrap_or_default(),
             last_event: list(b"last-event-id"),
             body: Vec::new(),
         }
@@ -51,6 +56,16 @@ impl Request {
     /// What it says of who sends it.
     pub(super) fn authorization(&self) -> Sent<'_> {
         Sent::of(&self.authorization)
+    }
+
+    /// What shows that the gateway itself has forwarded it.
+    pub(super) fn own(&self) -> &[Vec<u8>] {
+        &self.own
+    }
+
+    /// The id of the decision by which it was forwarded.
+    pub(super) fn decision(&self) -> &str {
+        self.decision.split(';').next().unwrap_or_default()
     }
 
     /// The value of a parameter.

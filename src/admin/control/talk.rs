@@ -1,10 +1,9 @@
-//! One connection of those who ask for changes: requests one after the other, each read whole before it is
-//! answered, within bounds of size and time.
+//! One connection of those who ask for changes: requests one after the other, each read whole
+//! before it is answered, within bounds of size and time.
 
 use super::Room;
 use super::answers::{Answered, Reply, problem};
 use super::door::{Caller, Door};
-use super::operations::dispatch;
 use super::requests::Request;
 use super::watching::watch;
 use super::way::Way;
@@ -13,7 +12,7 @@ use crate::http1::request::{self, RequestHead};
 use crate::http1::write::{self, Persistence};
 use crate::http1::{Cursor, Framing, HeadLimits, Parsed};
 use crate::io::clock::{Clock, monotonic_ns};
-use crate::wire::limits::{CONTROL_IDLE_MS, CONTROL_REQUEST_MS, REGISTERED_BYTES_MAX};
+use crate::wire::limits::{CONTROL_IDLE_MS, CONTROL_REQUEST_MS};
 use std::io;
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -76,7 +75,7 @@ impl Line<'_> {
                 Ok(caller) => caller,
                 Err(reply) => return self.reply(&reply, request.method == "HEAD", false),
             };
-            match dispatch(&request, &caller, room) {
+            match door.answer(&request, &caller, room) {
                 Answered::Whole(reply) => {
                     self.reply(&reply, request.method == "HEAD", keep)?;
                     if !keep {
@@ -124,12 +123,13 @@ impl Line<'_> {
             }
         };
         let mut request = Request::of(&head, &self.input);
-        if matches!(head.framing, Framing::Length(length) if length > REGISTERED_BYTES_MAX as u64) {
-            return Err(Unread::Refused(too_large()));
+        let bytes_max = door.body_bytes_max();
+        if matches!(head.framing, Framing::Length(length) if length > bytes_max as u64) {
+            return Err(Unread::Refused(too_large(bytes_max)));
         }
         self.input.drain(..length);
         let caller = door.caller(&request);
-        let keep = head.keep_alive;
+        let keep = head.keep_alive && door.keeps();
         if head.expect_continue && self.input.is_empty() {
             if caller.is_err() {
                 return Ok(Asked { request, caller, keep });
@@ -157,8 +157,8 @@ impl Line<'_> {
                 }
             }
             self.input.drain(..used);
-            if bytes > REGISTERED_BYTES_MAX {
-                return Err(Unread::Refused(too_large()));
+            if bytes > bytes_max {
+                return Err(Unread::Refused(too_large(bytes_max)));
             }
             if self.input.is_empty() && !decoder.is_done() {
                 self.read()?;
@@ -188,6 +188,6 @@ impl Line<'_> {
     }
 }
 
-fn too_large() -> Reply {
-    problem(413, "too-large", &format!("a document has at most {REGISTERED_BYTES_MAX} bytes"))
+fn too_large(bytes_max: usize) -> Reply {
+    problem(413, "too-large", &format!("a body has at most {bytes_max} bytes here"))
 }
