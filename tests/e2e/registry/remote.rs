@@ -163,6 +163,17 @@ fn a_token_s_role_says_what_it_may_do_and_whoever_has_none_may_do_nothing() {
     let refused = lines.iter().find(|line| line["came"] == "refused").unwrap();
     assert!(refused["from"].as_str().unwrap().starts_with("tcp 127.0.0.1:"), "{refused}");
     assert!(refused["why"].as_str().unwrap().starts_with("forbidden: "), "{refused}");
+    let queried = |more: &[&str]| {
+        let mut caio = Command::new(env!("CARGO_BIN_EXE_caio"));
+        let query = ["audit", "query", "--json", "-t"];
+        let output = caio.args(query).arg(trail.path()).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap().lines().count())
+    };
+    let own = ["--kind", "change", "--caller", "token billing", "--service", "eu.search"];
+    assert_eq!(queried(&own), (Some(0), 3), "a registration, a look and a removal, none let");
+    assert_eq!(queried(&["--kind", "query"]), (Some(0), 0));
+    assert_eq!(queried(&["--kind", "change", "--status", "503"]).0, Some(2));
+    assert_eq!(queried(&["--kind", "record"]).0, Some(2));
     let strangers = lines.iter().filter(|line| line["by"] == "").count();
     assert_eq!(strangers, 0, "whoever is not known fills no trail");
     let (end, said) = verified(trail.path());
