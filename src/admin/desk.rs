@@ -14,7 +14,9 @@ use crate::io::clock::monotonic_ns;
 use crate::proxy::gateway::{Epochal, Readiness};
 use crate::registry::{Cause, Change, Entry, Event, Key, Precondition, Registry, Wanted, Written};
 use crate::wire::fault::Fault;
-use crate::wire::limits::{CONTROL_ANSWER_MS, EVENTS_KEPT_MAX};
+use crate::wire::limits::{
+    CONTROL_ANSWER_MS, EVENTS_KEPT_MAX, RENEWALS_NOTED_MAX, RENEWALS_NOTED_MS,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, TrySendError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -229,6 +231,16 @@ impl Leases {
     }
 }
 
+/// Who renewed which leases since that was put on record last. No lease is part of any decision, and
+/// a renewal changes neither the registry nor the landscape; that somebody kept a service there is
+/// on record all the same, once for many heartbeats, some seconds later.
+#[derive(Debug, Default)]
+struct Renewals {
+    by: BTreeMap<(String, String), BTreeMap<Key, u64>>,
+    leases: usize,
+    since_ms: u64,
+}
+
 /// Events in force, for watchers.
 #[derive(Debug, Default)]
 struct Log {
@@ -261,6 +273,7 @@ pub struct Present {
 pub struct View {
     registered: RwLock<Present>,
     leases: Mutex<Leases>,
+    renewals: Mutex<Renewals>,
     log: Mutex<Log>,
     bell: Condvar,
 }
@@ -285,6 +298,7 @@ impl View {
         Self {
             registered: RwLock::new(Present { registry, read }),
             leases: Mutex::new(leases),
+            renewals: Mutex::default(),
             log: Mutex::new(Log { events, gone }),
             bell: Condvar::new(),
         }
@@ -298,6 +312,32 @@ impl View {
     /// The leases.
     pub fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a lease was renewed.
+    pub fn renewed(&self, who: &Who, key: &Key) {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewals.by.is_empty() {
+            renewals.since_ms = now_ms();
+        }
+        // Connections come and go between two heartbeats; port and process say nothing.
+        let way = who.from.rsplit_once(':').map_or(who.from.as_str(), |(way, _)| way);
+        let name = who.name.split(" pid ").next().unwrap_or_default();
+        let of = renewals.by.entry((name.to_owned(), way.to_owned())).or_default();
+        let before = of.len();
+        *of.entry(key.clone()).or_default() += 1;
+        renewals.leases += of.len() - before;
+    }
+
+    /// What was renewed, by whom and which way it came, where it is time to put that on record.
+    pub fn take_renewals(&self, now_ms: u64) -> Vec<(Who, BTreeMap<Key, u64>)> {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = now_ms >= renewals.since_ms.saturating_add(RENEWALS_NOTED_MS);
+        if !due && renewals.leases < RENEWALS_NOTED_MAX {
+            return Vec::new();
+        }
+        let taken = std::mem::take(&mut *renewals);
+        taken.by.into_iter().map(|((name, from), of)| (Who { name, from }, of)).collect()
     }
 
     /// Shows what is in force from now on: events with what is said since by the entries they

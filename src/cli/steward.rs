@@ -259,6 +259,11 @@ impl Steward {
                 Err(faults) => report(&faults, err),
             };
         }
+        let taken = self.view.take_renewals(now_ms());
+        if !taken.is_empty() {
+            gateway.note(notes::renewed(taken, (self.registry.revision(), gateway.version())));
+            return Ok(());
+        }
         let mut asks = std::mem::take(&mut self.follow_up);
         asks.extend(self.ended());
         if asks.is_empty() {

@@ -1,5 +1,5 @@
-//! Documents that come one by one while the process runs: a service, a route, a requirement, a quota,
-//! a policy or an invariant, each written as its entry in a file would be.
+//! Documents that come one by one while the process runs: a service, a route, a requirement, a
+//! quota, a policy or an invariant, each written as its entry in a file would be.
 //!
 //! ```text
 //!   endpoints = ["127.0.0.1:9000"]        what `[[services]]` has, and besides

@@ -360,6 +360,11 @@ pub const EVENTS_KEPT_MAX: usize = 10_000;
 /// Milliseconds of the shortest lease: renewing it takes some, and each lease that ends changes the
 /// landscape.
 pub const LEASE_MS_MIN: u64 = 100;
+/// Milliseconds between two records of who renewed which leases: one each of them for a heartbeat a
+/// second of each of many services would be most of a trail and say little.
+pub const RENEWALS_NOTED_MS: u64 = 10_000;
+/// Leases of one such record at most; whoever renews more of them is noted early.
+pub const RENEWALS_NOTED_MAX: usize = 10_000;
 /// Documents that may be registered, of all kinds: as many as a landscape is measured with.
 pub const REGISTERED_MAX: usize = 200_000;
 /// Bytes of one registered document: the trail, the store and whoever watches copy it.

@@ -314,6 +314,7 @@ fn renew(call: &Call<'_>) -> Answered {
     let Some(lease_ms) = view.leases().renew(&key, now_ms()) else {
         return problem(409, "registry.no-lease", &format!("{key} stays without a lease")).into();
     };
+    view.renewed(call.who, &key);
     // It had to stay when its lease was over, and is back.
     if found.draining && found.by == LEASE {
         let (wanted, precondition) = (Wanted::Drain(false), Precondition::None);

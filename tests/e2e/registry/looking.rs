@@ -1,9 +1,10 @@
 //! Callers who look for services before they call, on an address of callers.
 
 use crate::client::{Answer, Control, answered, process_file, service, verified};
-use crate::support::{Gateway, Scratch, VOCABULARY, exchange, nowhere};
+use crate::support::{Gateway, Scratch, VOCABULARY, eventually, exchange, nowhere};
 use crate::{PROMISING, changes, naive_agrees, saying};
 use serde_json::{Value as Json, json};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 const PROMISE: &str =
@@ -100,9 +101,9 @@ const RULES: &str = "[policy]\ndefault = \"deny\"\n\
      [[callers]]\nid = \"here\"\nnetworks = [\"127.0.0.0/8\"]\n\
      [[policies]]\nid = \"look\"\neffect = \"permit\"\ncapabilities = [\"caio.discovery/1\"]\n\
      callers = [\"here\"]\n\
-     [[policies]]\nid = \"call\"\neffect = \"permit\"\nservices = [\"shown\", \"both\"]\n\
-     [[policies]]\nid = \"not\"\neffect = \"forbid\"\nservices = [\"both\"]\ncallers = [\"here\"]\n\
-     [[policies]]\nid = \"small\"\neffect = \"permit\"\nservices = [\"sized\"]\n\
+     [[policies]]\nid = \"call\"\neffect = \"permit\"\nservices = [\"shown*\", \"both*\"]\n\
+     [[policies]]\nid = \"not\"\neffect = \"forbid\"\nservices = [\"both*\"]\ncallers = [\"here\"]\n\
+     [[policies]]\nid = \"small\"\neffect = \"permit\"\nservices = [\"sized*\"]\n\
      when = 'request.bytes <= 1KiB'\n";
 
 #[test]
@@ -156,7 +157,8 @@ fn what_the_gateway_did_not_forward_itself_is_not_answered() {
     let gateway = offering("", &trail);
     let file = std::fs::read_to_string(gateway.folder().join("caio.toml")).unwrap();
     let (_, rest) = file.split_once("[discovery]\nlisten = \"").unwrap();
-    let at = rest.split('"').next().unwrap().parse().unwrap();
+    let at: SocketAddr = rest.split('"').next().unwrap().parse().unwrap();
+    eventually("it answers itself", || TcpStream::connect(at).is_ok());
     let forged = format!("{} anonymous", "0".repeat(64));
     for field in ["", "CAIO-Principal: ops\r\n", &format!("CAIO-Caller: {forged}\r\n")] {
         let ask = format!("GET {CATALOG} HTTP/1.1\r\nHost: a\r\n{field}\r\n");
