@@ -102,7 +102,8 @@ const RULES: &str = "[policy]\ndefault = \"deny\"\n\
      [[policies]]\nid = \"look\"\neffect = \"permit\"\ncapabilities = [\"caio.discovery/1\"]\n\
      callers = [\"here\"]\n\
      [[policies]]\nid = \"call\"\neffect = \"permit\"\nservices = [\"shown*\", \"both*\"]\n\
-     [[policies]]\nid = \"not\"\neffect = \"forbid\"\nservices = [\"both*\"]\ncallers = [\"here\"]\n\
+     [[policies]]\nid = \"not\"\neffect = \"forbid\"\nservices = [\"both*\"]\n\
+     callers = [\"here\"]\n\
      [[policies]]\nid = \"small\"\neffect = \"permit\"\nservices = [\"sized*\"]\n\
      when = 'request.bytes <= 1KiB'\n";
 
