@@ -230,9 +230,9 @@ impl Leases {
     }
 }
 
-/// Who renewed which leases since that was put on record last. No lease is part of any decision, and
-/// a renewal changes neither the registry nor the landscape; that somebody kept a service there is
-/// on record all the same, once for many heartbeats, some seconds later.
+/// Who renewed which leases since that was put on record last. No lease is part of any decision,
+/// and a renewal changes neither the registry nor the landscape; that somebody kept a service there
+/// is on record all the same, once for many heartbeats, some seconds later.
 #[derive(Debug, Default)]
 struct Renewals {
     by: BTreeMap<(String, String), BTreeMap<Key, u64>>,

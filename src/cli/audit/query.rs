@@ -36,9 +36,9 @@ newest.
 Usage: caio audit query --trail DIRECTORY [OPTIONS]
 
 Options:
-      --kind KIND        exchange, as without it; change, what was asked of the control plane; query,
-                         who looked for services. Of the latter two --since, --until, --caller, and
-                         of changes --service are asked
+      --kind KIND        exchange, as without it; change, what was asked of the control plane;
+                         query, who looked for services. Of the latter two --since, --until,
+                         --caller, and of changes --service are asked
       --since TIME       decided then or later: 2026-11-26T10:15:00Z, 2026-11-26, or 10m (ago)
       --until TIME       decided before then
       --caller ID        who called

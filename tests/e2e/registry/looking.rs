@@ -102,7 +102,8 @@ const RULES: &str = "[policy]\ndefault = \"deny\"\n\
      [[policies]]\nid = \"look\"\neffect = \"permit\"\ncapabilities = [\"caio.discovery/1\"]\n\
      callers = [\"here\"]\n\
      [[policies]]\nid = \"call\"\neffect = \"permit\"\nservices = [\"shown*\", \"both*\"]\n\
-     [[policies]]\nid = \"not\"\neffect = \"forbid\"\nservices = [\"both*\"]\ncallers = [\"here\"]\n\
+     [[policies]]\nid = \"not\"\neffect = \"forbid\"\nservices = [\"both*\"]\n\
+     callers = [\"here\"]\n\
      [[policies]]\nid = \"small\"\neffect = \"permit\"\nservices = [\"sized*\"]\n\
      when = 'request.bytes <= 1KiB'\n";
 
@@ -120,7 +121,8 @@ fn a_caller_is_told_of_what_it_may_call_and_of_nothing_else() {
     assert_eq!(control.put("/v1/services/secret", &secret, &[]).status, 201);
     let found = asked(&gateway, FIND, Some("{}"), &[]);
     assert_eq!(found.status, 200, "{found:?}");
-    assert_eq!(services(&found.json()), [("shown".to_owned(), true)]);
+    let seen = ["caio.discovery", "shown"].map(|id| (id.to_owned(), true));
+    assert_eq!(services(&found.json()), seen, "what it may call, and that it asks");
     assert!(!found.text.contains("secret"), "not even that it is offered: {found:?}");
     let named = asked(&gateway, FIND, Some("{\"capability\": \"test.secret/1\"}"), &[]);
     let unknown = asked(&gateway, FIND, Some("{\"capability\": \"test.nothing/1\"}"), &[]);

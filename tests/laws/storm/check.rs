@@ -27,6 +27,8 @@ pub(crate) mod opening;
 pub(crate) mod outcome;
 #[path = "../../../src/check/policy.rs"]
 pub(crate) mod policy;
+#[path = "../../../src/check/query.rs"]
+pub(crate) mod query;
 #[path = "../../../src/check/quota.rs"]
 pub(crate) mod quota;
 #[path = "../../../src/check/reading.rs"]
