@@ -5,15 +5,16 @@ use super::invariant;
 use super::problem::Problem;
 use super::refinement::show_facts;
 use super::site::{Case, Fresh, Reach, Site, cases, needs, sites};
+use super::solver::solve_within;
 use super::witness::{Request, of_the_way};
-use super::{Settled, settle};
+use super::{Settled, judge};
 use crate::config::model::{Condition, Operation};
 use crate::config::policy::{IdPattern, Stance, speaks_of};
 use crate::config::prove::Invariant;
 use crate::contract::logic::{AttributeId, Cnf, Facts};
 use crate::contract::vocabulary::Side;
 use crate::snapshot::{Candidate, Capability, CapabilityId, RouteId, Snapshot};
-use crate::wire::limits::{PROOF_FINDINGS_MAX, PROOF_STEPS_MAX, PROOF_WAYS_MAX};
+use crate::wire::limits::{PROOF_FINDINGS_MAX, PROOF_STEPS_MAX, PROOF_WAYS_MAX, PROOF_WORK_MAX};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +129,8 @@ pub(super) struct Land<'a> {
     cases: Vec<Case>,
     pub(super) fresh: Fresh,
     problems: Cell<usize>,
+    /// Words of literals that may still be looked at, whatever for.
+    left: Cell<u64>,
     heard: Option<Listener<'a>>,
 }
 
@@ -149,6 +152,7 @@ impl<'a> Land<'a> {
             cases: cases(snapshot, strangers, None),
             fresh: Fresh::of(&[snapshot]),
             problems: Cell::new(0),
+            left: Cell::new(PROOF_WORK_MAX),
             heard: None,
         };
         for (route, entry) in (0..).map(RouteId).zip(&snapshot.routing.routes) {
@@ -175,7 +179,10 @@ impl<'a> Land<'a> {
 
     pub(super) fn settle(&self, problem: &Problem) -> Settled {
         self.problems.set(self.problems.get() + 1);
-        let settled = settle(problem, PROOF_STEPS_MAX);
+        let mut left = self.left.get();
+        // Without work left nothing more is known.
+        let settled = judge(problem, solve_within(problem, PROOF_STEPS_MAX, &mut left));
+        self.left.set(left);
         if let Some(heard) = self.heard {
             heard(problem, &settled);
         }

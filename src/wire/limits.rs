@@ -306,6 +306,10 @@ pub const INVARIANT_SERVICES_MAX: usize = 64;
 /// Steps for one question about a landscape, a microsecond each: what takes more than a second is
 /// not known in time, and refused.
 pub const PROOF_STEPS_MAX: usize = 500_000;
+/// Words of literals that are looked at for all questions about one landscape together, a few
+/// nanoseconds each: a document that makes every question a hard one holds nobody up for more than
+/// seconds. A landscape of 100 000 services takes about a tenth of it.
+pub const PROOF_WORK_MAX: u64 = 1_000_000_000;
 /// Kinds of way, route and caller together, that are looked at one by one for one service; beyond
 /// them nothing is known of it.
 pub const PROOF_WAYS_MAX: usize = 4096;
