@@ -307,8 +307,8 @@ pub const INVARIANT_SERVICES_MAX: usize = 64;
 /// not known in time, and refused.
 pub const PROOF_STEPS_MAX: usize = 500_000;
 /// Words of literals that are looked at for all questions about one landscape together, a few
-/// nanoseconds each: a document that makes every question a hard one holds nobody up for more than seconds. A
-/// landscape of 100 000 services takes about a tenth of it.
+/// nanoseconds each: a document that makes every question a hard one holds nobody up for more than
+/// seconds. A landscape of 100 000 services takes about a tenth of it.
 pub const PROOF_WORK_MAX: u64 = 1_000_000_000;
 /// Kinds of way, route and caller together, that are looked at one by one for one service; beyond
 /// them nothing is known of it.

@@ -63,8 +63,8 @@ fn nothing_that_changes_or_fails_breaks_a_promise_to_callers() {
     assert!(seen.drains > 40 && seen.expiries > 4 && seen.structural > 1, "{seen:?}");
     assert!(seen.epochs > 150 && seen.unhealthy > 40 && seen.ejected > 2, "{seen:?}");
     assert!(seen.rerouted > 30 && seen.elsewhere > 5 && seen.buckets > 100, "{seen:?}");
-    assert!(seen.refining > 40 && seen.kept > 100 && seen.stale > 1_000, "{seen:?}");
-    assert!(seen.whole > 5 && seen.restarts > 2 && seen.replayed > 100, "{seen:?}");
+    assert!(seen.refining > 40 && seen.kept > 50 && seen.stale > 1_000, "{seen:?}");
+    assert!(seen.whole > 5 && seen.restarts > 2 && seen.replayed > 40, "{seen:?}");
     assert!(seen.switched_off > 50, "{seen:?}");
 }
 

@@ -506,7 +506,14 @@ impl Control {
             if *service != made.key.id || known(before).map(|it| it + 1) != next {
                 continue;
             }
-            let name = &before.snapshot.capability_entry(asked.capability).unwrap().name;
+            // Of the very contract that was replaced: ids come back with others.
+            let entry = before.snapshot.capability_entry(asked.capability).unwrap();
+            let number = before.snapshot.service_named(service).unwrap();
+            let was = entry.candidates.iter().find(|it| it.service == number).unwrap();
+            if !old.contract.offers.iter().any(|offer| *offer == *was.offer) {
+                continue;
+            }
+            let name = &entry.name;
             let route = &before.snapshot.route_entry(asked.route).unwrap().id;
             let routes = (0..).map(RouteId);
             let mut routes = routes.map_while(|id| Some((id, land.snapshot.route_entry(id)?)));
