@@ -17,6 +17,7 @@ mod contracts;
 pub mod control;
 pub mod depth;
 mod files;
+pub mod fixed;
 pub mod hook;
 pub mod identity;
 mod meaning;
