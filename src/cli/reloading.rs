@@ -4,6 +4,7 @@
 use super::keeping::Keeping;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::config::fixed::fixed;
 use crate::config::model::Configuration;
 use crate::config::remote::Client;
 use crate::config::settings::Settings;
@@ -37,15 +38,6 @@ pub(super) fn published(
     let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
     Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities }
-}
-
-/// What of the settings holds as long as the process runs, whatever the files say since.
-pub(super) fn fixed(settings: &Settings) -> Settings {
-    let (quotas, identities) = (Vec::new(), Vec::new());
-    let mut fixed = Settings { quotas, identities, care: Arc::default(), ..settings.clone() };
-    fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
-    fixed.admin.remote.iter_mut().for_each(|remote| remote.clients.clear());
-    fixed
 }
 
 /// Who may ask for changes over TCP.

@@ -23,7 +23,7 @@ use super::check::{notices, report};
 use super::keeping::Keeping;
 use super::loading::{all_placed, compile_behind, compile_for};
 use super::proving::{Place, Proof, Weight, tell};
-use super::reloading::{Known, clients, fixed, published};
+use super::reloading::{Known, clients, published};
 use super::style::Output;
 use crate::admin::control::Clients;
 use crate::admin::desk::{self, Answer, Ask, Denied, Outcome, Standing, View, Who, Wish, now_ms};
@@ -33,6 +33,7 @@ use crate::audit::record::Record;
 use crate::balance::epoch::{Epoch, State};
 use crate::compiler::{Changed, update};
 use crate::config;
+use crate::config::fixed::changes;
 use crate::config::model::Configuration;
 use crate::config::registered::{Kind, Registered};
 use crate::config::settings::Settings;
@@ -116,6 +117,8 @@ pub(super) struct Steward {
     path: PathBuf,
     /// What the process was started with, and runs with whatever the files say since.
     settings: Settings,
+    /// The process file that says so.
+    text: String,
     assembly: Assembly,
     registry: Registry,
     store: Option<Box<dyn Store>>,
@@ -156,6 +159,7 @@ impl Steward {
     pub(super) fn begin(path: PathBuf) -> Result<Beginning, Vec<Fault>> {
         let read = Read::default();
         let files = config::load(&read, &path)?;
+        let text = read.text(&path);
         let shown = path.display().to_string();
         let of_store = |error: StoreError| {
             vec![Fault::of_file(&shown, error.to_string(), "see `[registry] directory`")]
@@ -177,6 +181,7 @@ impl Steward {
         let mut steward = Self {
             path,
             settings,
+            text,
             assembly,
             registry,
             store,
@@ -655,7 +660,13 @@ impl Steward {
     fn reload(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> Result<Candidate, Answer> {
         let read = Read::default();
         let loaded = config::load(&read, &self.path);
+        let text = read.text(&self.path);
         self.watched.know(read);
+        let loaded = loaded.and_then(|files| {
+            let texts = [self.text.as_str(), text.as_str()];
+            let faults = changes(&self.path, &self.settings, &files.settings, texts);
+            if faults.is_empty() { Ok(files) } else { Err(faults) }
+        });
         let loaded =
             loaded.and_then(|files| Assembly::new(files, &base(&self.path), &self.registry));
         let assembled = loaded.and_then(|assembly| {
@@ -681,9 +692,6 @@ impl Steward {
         match assembled {
             Ok(candidate) => {
                 self.clients.replace(clients(&self.assembly.configuration().settings));
-                if fixed(&self.settings) != fixed(&self.assembly.configuration().settings) {
-                    say("the settings of the process have changed, and hold from its next start");
-                }
                 Ok(candidate)
             }
             Err(faults) => {

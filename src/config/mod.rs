@@ -18,6 +18,7 @@ pub mod control;
 pub mod depth;
 pub mod discovery;
 mod files;
+pub mod fixed;
 pub mod hook;
 pub mod identity;
 mod meaning;

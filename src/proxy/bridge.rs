@@ -674,7 +674,8 @@ pub async fn from_http1(
     downstream: &Downstream,
     head: &RequestHead,
     input: Vec<u8>,
-    (call, opening): (Http2Call, &Opening),
+    call: Http2Call,
+    opening: &Opening,
     keep: bool,
 ) -> RelayEnd {
     let Http2Call { call, ticket } = call;

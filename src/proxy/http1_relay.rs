@@ -75,7 +75,8 @@ pub async fn relay(
     downstream: &Downstream,
     head: &RequestHead,
     input: Vec<u8>,
-    (mut call, opening): (Call, &Opening),
+    mut call: Call,
+    opening: &Opening,
     keep: bool,
 ) -> RelayEnd {
     let Some(connection) = call.take_connection() else {

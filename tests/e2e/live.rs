@@ -115,7 +115,7 @@ impl World {
     }
 
     /// Ends the gateway and has its trail checked; its exchanges as the trail tells them.
-    fn recorded(mut self) -> Vec<Json> {
+    fn recorded(&mut self) -> Vec<Json> {
         self.gateway.assert_sound();
         self.gateway.terminate();
         assert_eq!(self.gateway.wait(), Some(0));
@@ -147,8 +147,13 @@ fn checked(trail: &Path) -> Vec<Json> {
         .unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
+    told("query", trail)
+}
+
+/// What this verb tells of a trail.
+fn told(verb: &str, trail: &Path) -> Vec<Json> {
     let output = Command::new(env!("CARGO_BIN_EXE_caio"))
-        .args(["audit", "query", "--json", "--trail"])
+        .args(["audit", verb, "--json", "--trail"])
         .arg(trail)
         .output()
         .unwrap();
@@ -170,7 +175,7 @@ fn ends(recorded: &[Json]) -> Vec<String> {
 
 #[test]
 fn what_is_not_admitted_any_more_ends_and_never_looks_whole() {
-    let world = World::start("revoked_stream_grace = \"0s\"", "", ALL);
+    let mut world = World::start("revoked_stream_grace = \"0s\"", "", ALL);
     let held = world.hold();
     let mut chunked = world.begin("/stream/chunked", "", b"begun");
     let mut closed = world.begin("/stream/closed", "", b"begun");
@@ -201,17 +206,29 @@ fn what_is_not_admitted_any_more_ends_and_never_looks_whole() {
 
 #[test]
 fn a_grace_passes_first_and_a_service_that_has_gone_is_a_reason() {
-    let world = World::start("revoked_stream_grace = \"150ms\"", "", ALL);
+    let mut world = World::start("revoked_stream_grace = \"150ms\"", "", ALL);
     let mut stream = world.begin("/stream/chunked", "", b"begun");
-    let gone = world.base.split("[[services]]").next().unwrap();
-    world.reload(gone, ALL);
+    world.reload(&world.base.replace("150ms", "151ms"), ALL);
+    let key = "`timeouts.revoked_stream_grace` is not what the process was started with; restart";
+    eventually("what only a restart can change is told", || world.gateway.said().contains(key));
+    let gone = world.base.split("[[services]]").next().unwrap().to_owned();
+    world.reload(&gone, ALL);
     assert!(stream.read_until(PATIENCE, |_| false).1 != End::Open);
     assert_eq!(ends(&world.recorded()), ["withdrawn 200 route.unknown"]);
+    // Each is on record, also the one that changed nothing.
+    let changes = told("changes", world.trail.path()).into_iter().map(|it| {
+        let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {} {}", word("by"), word("asked"), word("came"))
+    });
+    let changes: Vec<String> = changes.collect();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert!(changes[0].starts_with("SIGHUP") && changes[0].contains("refused"), "{changes:?}");
+    assert!(changes[1].starts_with("SIGHUP") && !changes[1].contains("refused"), "{changes:?}");
 }
 
 #[test]
 fn other_endpoints_and_other_services_are_no_reason() {
-    let world = World::start("revoked_stream_grace = \"0s\"", "", ALL);
+    let mut world = World::start("revoked_stream_grace = \"0s\"", "", ALL);
     let held = world.hold();
     let mut stream = world.begin("/stream/chunked", "", b"begun");
     let other = Origin::echo();
@@ -251,7 +268,7 @@ fn what_is_revoked_of_a_caller_ends_what_it_runs() {
     };
     let identify = "identify = [\"keys\", \"anonymous\"]\n";
     let grace = "revoked_stream_grace = \"0s\"";
-    let world = World::start(grace, identify, &identity(&file));
+    let mut world = World::start(grace, identify, &identity(&file));
     let held = world.hold();
     let mut stream = world.begin("/stream/chunked", &format!("X-Key: {KEY}\r\n"), b"begun");
     world.reload(&world.base.replace(", \"anonymous\"", ""), &identity(&other));
