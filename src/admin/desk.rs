@@ -14,7 +14,9 @@ use crate::io::clock::monotonic_ns;
 use crate::proxy::gateway::{Epochal, Readiness};
 use crate::registry::{Cause, Change, Entry, Event, Key, Precondition, Registry, Wanted, Written};
 use crate::wire::fault::Fault;
-use crate::wire::limits::{CONTROL_ANSWER_MS, EVENTS_KEPT_MAX};
+use crate::wire::limits::{
+    CONTROL_ANSWER_MS, EVENTS_KEPT_MAX, RENEWALS_NOTED_MAX, RENEWALS_NOTED_MS,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, TrySendError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -29,8 +31,7 @@ pub struct Who {
     pub from: String,
 }
 
-/// Who asks where a lease is over.
-pub const LEASE: &str = "lease";
+pub use crate::registry::LEASE;
 
 /// What is asked of the steward.
 #[derive(Clone, Debug)]
@@ -50,6 +51,15 @@ pub enum Wish {
     Reload,
     /// What was looked for is to be on record; nothing changes.
     Note(Queried<'static>),
+    /// That somebody may not ask for this is to be on record; nothing else comes of it.
+    Forbidden {
+        /// The word for what was asked.
+        word: &'static str,
+        /// Of what.
+        subject: String,
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 /// What reaches the steward: what somebody asks for, or what was seen of services.
@@ -87,7 +97,7 @@ impl Ask {
         match &self.wish {
             Wish::Put { key, .. } => Some(key),
             Wish::Change(change) => Some(&change.key),
-            Wish::Reload | Wish::Note(_) => None,
+            Wish::Reload | Wish::Note(_) | Wish::Forbidden { .. } => None,
         }
     }
 
@@ -97,6 +107,7 @@ impl Ask {
             Wish::Put { .. } => "put",
             Wish::Reload => "reload",
             Wish::Note(_) => "discover",
+            Wish::Forbidden { word, .. } => word,
             Wish::Change(change) => match change.wanted {
                 Wanted::Put { .. } => "put",
                 Wanted::Remove(Cause::Asked) => "remove",
@@ -219,6 +230,16 @@ impl Leases {
     }
 }
 
+/// Who renewed which leases since that was put on record last. No lease is part of any decision,
+/// and a renewal changes neither the registry nor the landscape; that somebody kept a service there
+/// is on record all the same, once for many heartbeats, some seconds later.
+#[derive(Debug, Default)]
+struct Renewals {
+    by: BTreeMap<(String, String), BTreeMap<Key, u64>>,
+    leases: usize,
+    since_ms: u64,
+}
+
 /// Events in force, for watchers.
 #[derive(Debug, Default)]
 struct Log {
@@ -251,6 +272,7 @@ pub struct Present {
 pub struct View {
     registered: RwLock<Present>,
     leases: Mutex<Leases>,
+    renewals: Mutex<Renewals>,
     log: Mutex<Log>,
     bell: Condvar,
 }
@@ -275,6 +297,7 @@ impl View {
         Self {
             registered: RwLock::new(Present { registry, read }),
             leases: Mutex::new(leases),
+            renewals: Mutex::default(),
             log: Mutex::new(Log { events, gone }),
             bell: Condvar::new(),
         }
@@ -288,6 +311,32 @@ impl View {
     /// The leases.
     pub fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a lease was renewed.
+    pub fn renewed(&self, who: &Who, key: &Key) {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewals.by.is_empty() {
+            renewals.since_ms = now_ms();
+        }
+        // Connections come and go between two heartbeats; port and process say nothing.
+        let way = who.from.rsplit_once(':').map_or(who.from.as_str(), |(way, _)| way);
+        let name = who.name.split(" pid ").next().unwrap_or_default();
+        let of = renewals.by.entry((name.to_owned(), way.to_owned())).or_default();
+        let before = of.len();
+        *of.entry(key.clone()).or_default() += 1;
+        renewals.leases += of.len() - before;
+    }
+
+    /// What was renewed, by whom and which way it came, where it is time to put that on record.
+    pub fn take_renewals(&self, now_ms: u64) -> Vec<(Who, BTreeMap<Key, u64>)> {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = now_ms >= renewals.since_ms.saturating_add(RENEWALS_NOTED_MS);
+        if !due && renewals.leases < RENEWALS_NOTED_MAX {
+            return Vec::new();
+        }
+        let taken = std::mem::take(&mut *renewals);
+        taken.by.into_iter().map(|((name, from), of)| (Who { name, from }, of)).collect()
     }
 
     /// Shows what is in force from now on: events with what is said since by the entries they

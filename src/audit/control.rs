@@ -9,6 +9,8 @@ pub const CHANGED_BYTES: usize = HEADER_BYTES + 8 + 16 + 8 + 1 + 32 + 10;
 pub const QUERIED_BYTES: usize = HEADER_BYTES + 8 + 4 + 4 + 4 + 4 + 6;
 /// Bytes that each text of these records has at most; longer ones are cut.
 pub const TEXT_BYTES_MAX: usize = 4_000;
+/// In a query's row: whoever asked may not see this service.
+pub const HIDDEN: u16 = 0xFFFE;
 /// Services of one query that are kept one by one; the others are counted.
 pub const ROWS_MAX: usize = 8_000;
 
@@ -113,7 +115,8 @@ pub struct Queried<'a> {
     /// What was required, as `need` lines.
     pub needs: Cow<'a, [u8]>,
     /// Services in the order of their offers, each with the place of the first need it does not
-    /// meet, from 1; 0 meets all, 65535 is in no state to be called.
+    /// meet, from 1; 0 meets all, 65535 is in no state to be called, and of [`HIDDEN`] whoever
+    /// asked was told nothing.
     pub rows: Cow<'a, [(u32, u16)]>,
 }
 

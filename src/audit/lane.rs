@@ -411,6 +411,11 @@ impl Lane {
         }
     }
 
+    /// Whether the trail says that the lane decides under this landscape; without one, always.
+    pub fn has_adopted(&self, landscape: u32) -> bool {
+        self.0.line.borrow().as_ref().is_none_or(|line| line.adopted >= landscape)
+    }
+
     /// Numbers a certified decision, and records it as `decision` tells it. Its time and the number
     /// of its header's dictionary are filled in here.
     ///
@@ -582,6 +587,12 @@ impl Recorded {
     /// place in the table and 1.
     pub fn refuse(mut self, status: u16, reason: u16) {
         self.write(status, Ending::Refused, reason);
+    }
+
+    /// The one outcome of a decision that a later landscape does not admit, for this reason, and
+    /// whose answer had begun with this status.
+    pub fn withdraw(mut self, status: u16, reason: u16) {
+        self.write(status.min(599), Ending::Withdrawn, reason);
     }
 
     /// The one outcome of a decision that was told to another proxy, which forwards by it.

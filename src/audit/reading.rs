@@ -205,6 +205,7 @@ fn outcome(cursor: &mut Cursor<'_>) -> Option<Outcome> {
         2 => Ending::CutOff,
         3 => Ending::Unknown,
         4 => Ending::Told,
+        5 => Ending::Withdrawn,
         _ => return None,
     };
     let (depth, reason, endpoint) = (cursor.u8()?, cursor.u16()?, cursor.u16()?);

@@ -105,6 +105,8 @@ pub enum Ending {
     Unknown,
     /// The decision was told to another proxy, which forwards by it.
     Told,
+    /// Cut off by the gateway: a later landscape does not admit what was decided.
+    Withdrawn,
 }
 
 /// How an exchange ended, and what went through.
@@ -114,7 +116,7 @@ pub struct Outcome {
     pub status: u16,
     /// How it ended.
     pub ending: Ending,
-    /// Of a refusal one more than its place in the table, else 0.
+    /// Of a refusal, and of what was withdrawn, one more than its place in the table, else 0.
     pub reason: u16,
     /// The place among the service's endpoints, or [`NO_ENDPOINT`].
     pub endpoint: u16,
@@ -525,6 +527,7 @@ impl Ending {
             Self::CutOff => 2,
             Self::Unknown => 3,
             Self::Told => 4,
+            Self::Withdrawn => 5,
         }
     }
 }

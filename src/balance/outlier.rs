@@ -59,15 +59,19 @@ pub struct Outlier {
 impl Outlier {
     /// After a look at what each worker saw. Failures of several workers are in a row as long as
     /// none of them saw a success; which came first is not known otherwise, and then what one
-    /// worker saw in a row counts.
+    /// worker saw in a row counts, if the end of it came since the last look: who has not called
+    /// since does not know better.
     #[must_use]
     pub fn after(mut self, samples: impl Iterator<Item = Sample> + Clone) -> Self {
         let all = samples.clone().fold(Sample::default(), |all, one| Sample {
             successes: all.successes.saturating_add(one.successes),
             failures: all.failures.saturating_add(one.failures),
             gateway_failures: all.gateway_failures.saturating_add(one.gateway_failures),
-            run: all.run.max(one.run),
-            gateway_run: all.gateway_run.max(one.gateway_run),
+            run: all.run.max(if one.failures > 0 { one.run } else { 0 }),
+            gateway_run: all.gateway_run.max(match one.gateway_failures {
+                0 => 0,
+                _ => one.gateway_run,
+            }),
         });
         let other = all.successes > 0 || all.failures > all.gateway_failures;
         self.run = match all.successes {
@@ -182,6 +186,22 @@ mod tests {
         assert!(seen(Outlier::default(), &[one, succeeded()]).offends(&USUAL));
         let one = Sample { run: 2, gateway_run: 2, ..one };
         assert!(!seen(Outlier::default(), &[one, one]).offends(&USUAL));
+    }
+
+    #[test]
+    fn a_worker_that_does_not_call_any_more_keeps_nobody_out() {
+        let mut outlier = seen(Outlier::default(), &[failed(5), Sample::default()]);
+        assert!(outlier.offends(&USUAL));
+        // Its last word, for ever.
+        let silent = Sample { run: 5, gateway_run: 5, ..Sample::default() };
+        outlier = outlier.ejected(&USUAL, 0).at(&USUAL, 30_000);
+        for _ in 0..3 {
+            outlier = seen(outlier, &[silent, succeeded()]);
+            assert!(!outlier.offends(&USUAL));
+        }
+        // No longer on parole.
+        assert!(!seen(outlier, &[silent, failed(4)]).offends(&USUAL));
+        assert!(seen(outlier, &[silent, failed(5)]).offends(&USUAL));
     }
 
     #[test]

@@ -105,17 +105,11 @@ pub fn certify(
     if !offer.demands_hold(question.facts) {
         return Err(Disagreement::Demand);
     }
-    let found = permission(snapshot, question, choice, offer).ok_or(Disagreement::Permit)?;
+    let found = permission(snapshot, question, offer).ok_or(Disagreement::Permit)?;
     if (Ruling { rule: found.rule, shadow: found.shadow }) != choice.ruling {
         return Err(Disagreement::Ruling);
     }
-    let needs = snapshot.flat.needs(question.capability, question.needs);
-    let needs = needs.ok_or(Disagreement::Guarantee)?;
-    let active = Active { offer, modes: offer.active(question.facts) };
-    let header = question.header.is_none_or(|header| active.entail(header.flat().needs()));
-    if !header || !active.entail(needs) || !active.consistent() {
-        return Err(Disagreement::Guarantee);
-    }
+    guaranteed(snapshot, question, offer)?;
     let state = epoch.state(choice.service);
     if !state.healthy() {
         return Err(Disagreement::Health);
@@ -139,11 +133,58 @@ pub fn certify(
     Ok(Certified { service: choice.service, capability: question.capability, obliging })
 }
 
+/// Whether a call that goes on may go on to this service: whether it offers what is asked, its
+/// demands are met, policy permits it, and its promises entail what is required. Load, health, and
+/// who would be chosen in its stead are no reason to end what was begun.
+///
+/// # Errors
+/// The first point in which it may not.
+pub fn admits(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    service: ServiceId,
+) -> Result<(), Disagreement> {
+    let offer = offer_of(snapshot, question.capability, service).ok_or(Disagreement::Offer)?;
+    if !offer.demands_hold(question.facts) {
+        return Err(Disagreement::Demand);
+    }
+    permission(snapshot, question, offer).ok_or(Disagreement::Permit)?;
+    guaranteed(snapshot, question, offer)
+}
+
+/// A service's offer of a capability.
+fn offer_of(
+    snapshot: &Snapshot,
+    capability: CapabilityId,
+    service: ServiceId,
+) -> Option<FlatOffer<'_>> {
+    let candidates = &snapshot.capability_entry(capability)?.candidates;
+    let key = (snapshot.service(service)?.tier, service);
+    let found = candidates.binary_search_by_key(&key, |it| (it.tier, it.service)).ok()?;
+    let offer = snapshot.flat.offer(capability, u32::try_from(found).ok()?)?;
+    (offer.offering.service == service).then_some(offer)
+}
+
+/// Whether an offer's promises entail everything that is required, for these facts.
+fn guaranteed(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    offer: FlatOffer<'_>,
+) -> Result<(), Disagreement> {
+    let needs = snapshot.flat.needs(question.capability, question.needs);
+    let needs = needs.ok_or(Disagreement::Guarantee)?;
+    let active = Active { offer, modes: offer.active(question.facts) };
+    let header = question.header.is_none_or(|header| active.entail(header.flat().needs()));
+    if !header || !active.entail(needs) || !active.consistent() {
+        return Err(Disagreement::Guarantee);
+    }
+    Ok(())
+}
+
 /// What all rules say of the call; `None` where it is not permitted.
 fn permission(
     snapshot: &Snapshot,
     question: &Question<'_>,
-    choice: &Choice,
     offer: FlatOffer<'_>,
 ) -> Option<Finding> {
     let policies = snapshot.policies();
@@ -157,7 +198,7 @@ fn permission(
         class: question.caller,
         capability: question.capability,
         route: question.route,
-        service: choice.service,
+        service: offer.offering.service,
     };
     policies.book.find(policies, &way, question.facts, entailed)
 }

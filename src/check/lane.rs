@@ -299,6 +299,7 @@ impl Lane {
             return Ok(());
         };
         outcome::follows(it, known)?;
+        outcome::withdrawn(it, known, self.adopted)?;
         if !whole && known.decision.verdict == 0 && !parent.spent {
             self.failed.insert(sequence, parent);
             if self.failed.len() > PARENTS_MAX {

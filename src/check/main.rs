@@ -16,6 +16,7 @@ mod note;
 mod opening;
 mod outcome;
 mod policy;
+mod query;
 mod quota;
 mod reading;
 mod record;

@@ -10,6 +10,8 @@ const WHOLE: u8 = 0;
 const REFUSED: u8 = 1;
 /// Told to another proxy, which forwards by it.
 const TOLD: u8 = 4;
+/// Cut off, because a later landscape does not admit what was decided.
+const WITHDRAWN: u8 = 5;
 /// No endpoint.
 const NOWHERE: u16 = u16::MAX;
 
@@ -22,10 +24,12 @@ pub(crate) fn check(it: &Outcome) -> Result<(), String> {
         REFUSED => status == 0 || (300..600).contains(&status),
         2 | 3 => status < 600,
         TOLD => status == 200,
+        WITHDRAWN => (100..600).contains(&status),
         _ => false,
     };
     must!(fits, "an outcome of kind {kind} has status {status}");
-    must!((kind == REFUSED) == (it.reason != 0), "a refusal has no reason, or another end has one");
+    let reasoned = matches!(kind, REFUSED | WITHDRAWN);
+    must!(reasoned == (it.reason != 0), "a refusal has no reason, or another end has one");
     must!(depth <= 2, "an outcome has depth {depth}");
     must!(depth > 0 || it.bytes == [0; 2], "bytes were counted that were not looked at");
     for (bytes, digest) in it.bytes.iter().zip(it.digests.iter().flatten()) {
@@ -33,12 +37,21 @@ pub(crate) fn check(it: &Outcome) -> Result<(), String> {
     }
     let (began, nowhere) = (it.began_ns != 0, it.endpoint == NOWHERE);
     must!(kind != WHOLE || began, "a whole answer never began");
+    must!(kind != WITHDRAWN || began, "what was withdrawn is refused until an answer begins");
     must!(kind != TOLD || nowhere && !began, "what was told went somewhere");
     must!(!began || !nowhere, "an answer came from no endpoint");
     must!(it.began_ns <= it.ns, "an answer began after its end");
     let [request, answer] = it.bytes;
     must!(request == 0 || !nowhere, "a body was forwarded to no endpoint");
     must!(answer == 0 || began, "an answer's body came, and the answer never began");
+    Ok(())
+}
+
+/// Whether what was decided under one version may have been withdrawn by a lane that has adopted
+/// this one.
+pub(crate) fn withdrawn(it: &Outcome, known: &Known, adopted: u32) -> Result<(), String> {
+    let fits = it.kind != WITHDRAWN || adopted > known.decision.version;
+    must!(fits, "it was withdrawn, and no later landscape was adopted");
     Ok(())
 }
 

@@ -64,9 +64,25 @@ pub(crate) enum Body<'a> {
     /// M: a change of the control plane; what came of it is 0 made, 1 so already, 2 refused.
     Changed { registry: [u64; 2], landscape: [u32; 2], came: u8 },
     /// Q: who offers a capability, and what was said of each.
-    Queried { version: u32, offers: u32, services: Vec<u32> },
+    Queried(Queried<'a>),
     /// T: frames before this one may be missing from here on.
     Retention { kept: u64 },
+}
+
+/// A question for services, and what was said of each.
+pub(crate) struct Queried<'a> {
+    /// The version that was asked.
+    pub(crate) version: u32,
+    /// The capability's number.
+    pub(crate) capability: u32,
+    /// How many offer it.
+    pub(crate) offers: u32,
+    /// Which way it came.
+    pub(crate) way: &'a str,
+    /// The `need` lines.
+    pub(crate) needs: &'a str,
+    /// Services, each with what was said of it.
+    pub(crate) rows: Vec<(u32, u16)>,
 }
 
 /// The key of a segment, signed by the key before.
@@ -270,20 +286,20 @@ fn changed<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
 }
 
 fn queried<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
-    let (_wall_ms, version, _capability) = (from.u64()?, from.u32()?, from.u32()?);
+    let (_wall_ms, version, capability) = (from.u64()?, from.u32()?, from.u32()?);
     let (offers, rows) = (from.u32()?, from.u32()?);
-    texts(from, 3)?;
-    let row = |from: &mut Reader<'a>| Some((from.u32()?, from.u16()?).0);
-    let services = (0..rows).map(|_| row(from)).collect::<Option<_>>()?;
-    Some(Body::Queried { version, offers, services })
+    let (_who, way, needs) = (text(from)?, text(from)?, text(from)?);
+    let rows = (0..rows).map(|_| Some((from.u32()?, from.u16()?))).collect::<Option<_>>()?;
+    Some(Body::Queried(Queried { version, capability, offers, way, needs, rows }))
 }
 
 fn texts(from: &mut Reader<'_>, count: usize) -> Option<()> {
-    for _ in 0..count {
-        let length = from.u16()?;
-        std::str::from_utf8(from.bytes(length.into())?).ok()?;
-    }
-    Some(())
+    (0..count).try_for_each(|_| text(from).map(drop))
+}
+
+fn text<'a>(from: &mut Reader<'a>) -> Option<&'a str> {
+    let length = from.u16()?;
+    std::str::from_utf8(from.bytes(length.into())?).ok()
 }
 
 fn segment_key(from: &mut Reader<'_>) -> Option<SegmentKey> {

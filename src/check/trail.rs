@@ -5,7 +5,8 @@ use super::endpoint;
 use super::landscape::Landscape;
 use super::lane::{Lane, Version, Versions};
 use super::opening::Openings;
-use super::record::{Body, Record, WRITER, WriterState};
+use super::query;
+use super::record::{Body, Queried, Record, WRITER, WriterState};
 use super::report::must;
 use super::state::{Coming, Line, State};
 use super::tree::Hash;
@@ -226,9 +227,9 @@ impl<'a> Trail<'a> {
                 self.counts.changes += 1;
                 boot.changed(registry, landscape, came)
             }
-            Body::Queried { version, offers, services } => {
+            Body::Queried(queried) => {
                 self.counts.queries += 1;
-                boot.queried(version, offers, &services)
+                boot.queried(&queried)
             }
             Body::Retention { kept } => {
                 let begins = begun.binary_search(&kept).is_ok();
@@ -413,24 +414,27 @@ impl Boot {
         must!(from <= to && to - from <= 1, "a change leads from revision {from} to {to}");
         let [old, new] = landscape;
         let newest = self.newest.unwrap_or(0);
-        must!(old <= new && new <= newest, "a change leads from version {old} to {new}");
+        // It is recorded with what comes of it.
+        must!(old <= new && new == newest, "a change leads from version {old} to {new}");
+        let before = self.versions.range(..new).next_back().map(|(before, _)| *before);
+        let follows = old == new || before.is_none_or(|before| before == old);
+        must!(follows, "a change leads from version {old}, which is not the one before");
         let still = (from, old) == (to, new);
         must!(came == 0 || still, "a change that was not made has changed something");
         self.registry = Some(to);
         Ok(())
     }
 
-    /// A question for services: asked of a landscape there was, and not more answers than offers.
-    fn queried(&self, version: u32, offers: u32, services: &[u32]) -> Result<(), String> {
+    /// A question for services: asked of a landscape there was, and answered as it says where it is
+    /// still known.
+    fn queried(&self, queried: &Queried<'_>) -> Result<(), String> {
+        let version = queried.version;
         let newest = self.newest.unwrap_or(0);
         must!(version > 0 && version <= newest, "version {version} was asked, and was not yet");
-        let answers = services.len();
-        must!(answers <= offers as usize, "{answers} of {offers} offers are told of");
-        let mut seen = services.to_vec();
-        seen.sort_unstable();
-        seen.dedup();
-        must!(seen.len() == answers, "a service is told of twice");
-        Ok(())
+        match self.versions.get(&version) {
+            Some(known) => query::answered(&known.landscape, &known.states, queried),
+            None => Ok(()),
+        }
     }
 
     /// A snapshot's own version must have an epoch, or nobody can decide by it.

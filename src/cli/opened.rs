@@ -32,9 +32,12 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, configuration: &Configuration) -> Result<Vec<String>, Vec<Fault>> {
     let mut opened = Opened::default();
     let settings = &configuration.settings;
-    for listener in &settings.listeners {
-        let Some(tls) = &listener.tls else { continue };
-        let whom = format!("listener `{}`", listener.name);
+    let listeners = settings.listeners.iter();
+    let listeners = listeners.map(|it| (format!("listener `{}`", it.name), it.tls.as_ref()));
+    let remote = settings.admin.remote.iter();
+    let remote = remote.map(|it| ("`[admin.remote]`".to_owned(), it.tls.as_ref()));
+    for (whom, tls) in listeners.chain(remote) {
+        let Some(tls) = tls else { continue };
         for files in &tls.certificates {
             opened.identity(files, &whom);
         }

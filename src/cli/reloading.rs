@@ -4,7 +4,9 @@
 use super::keeping::Keeping;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::config::fixed::fixed;
 use crate::config::model::Configuration;
+use crate::config::remote::Client;
 use crate::config::settings::Settings;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
@@ -38,12 +40,9 @@ pub(super) fn published(
     Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities }
 }
 
-/// What of the settings holds as long as the process runs, whatever the files say since.
-pub(super) fn fixed(settings: &Settings) -> Settings {
-    let (quotas, identities) = (Vec::new(), Vec::new());
-    let mut fixed = Settings { quotas, identities, care: Arc::default(), ..settings.clone() };
-    fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
-    fixed
+/// Who may ask for changes over TCP.
+pub(super) fn clients(settings: &Settings) -> &[Client] {
+    settings.admin.remote.as_ref().map_or(&[], |remote| &remote.clients)
 }
 
 /// Whether callers are known by the same, on listeners that are the same.

@@ -148,6 +148,31 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
             }
         }
     }
+    if let Some(remote) = &steward.settings().admin.remote {
+        let view = steward.view();
+        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
+        let (guard, clients) = (gateway.control_guard(), steward.clients());
+        match control::start_remote(remote, guard, clients, desk) {
+            Ok(address) => writeln!(out.writer, "caio: changes on {address}")?,
+            Err(error) => {
+                let shown = remote.address;
+                writeln!(err.writer, "caio run: cannot listen on {shown}: {error}")?;
+                gateway.stop();
+                let _ = gateway.join();
+                return Ok(WRONG);
+            }
+        }
+    }
+    if let (Some(address), Some(pass)) = (steward.settings().discovery, gateway.pass()) {
+        let view = steward.view();
+        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
+        if let Err(error) = control::start_discovery(address, &pass, desk) {
+            writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
+            gateway.stop();
+            let _ = gateway.join();
+            return Ok(WRONG);
+        }
+    }
     // After the gateway: the trail is open, and what a crash left has been recovered.
     let companions = match &steward.settings().audit.directory {
         Some(trail) => {

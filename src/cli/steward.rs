@@ -8,11 +8,13 @@
 //! Changes that wait are taken together: one landscape, one durable commit, and an answer to each.
 //! An answer is given once the change is durable and in force: never before.
 
+mod asks;
 mod denials;
 mod heard;
 mod notes;
 mod watched;
 
+use self::asks::{fill, is_change, of_clock};
 use self::denials::{denied, does_not_compile, refusal};
 use self::heard::Heard;
 use self::notes::{Noted, why};
@@ -21,17 +23,17 @@ use super::check::{notices, report};
 use super::keeping::Keeping;
 use super::loading::{all_placed, compile_behind, compile_for};
 use super::proving::{Place, Proof, Weight, tell};
-use super::reloading::{Known, fixed, published};
+use super::reloading::{Known, clients, published};
 use super::style::Output;
-use crate::admin::desk::{
-    self, Answer, Ask, Denied, LEASE, Outcome, Standing, View, Who, Wish, now_ms,
-};
+use crate::admin::control::Clients;
+use crate::admin::desk::{self, Answer, Ask, Denied, Outcome, Standing, View, Who, Wish, now_ms};
 use crate::admin::store::{FileStore, Kept, Store, StoreError};
 use crate::audit::control::Came;
 use crate::audit::record::Record;
 use crate::balance::epoch::{Epoch, State};
 use crate::compiler::{Changed, update};
 use crate::config;
+use crate::config::fixed::changes;
 use crate::config::model::Configuration;
 use crate::config::registered::{Kind, Registered};
 use crate::config::settings::Settings;
@@ -115,6 +117,8 @@ pub(super) struct Steward {
     path: PathBuf,
     /// What the process was started with, and runs with whatever the files say since.
     settings: Settings,
+    /// The process file that says so.
+    text: String,
     assembly: Assembly,
     registry: Registry,
     store: Option<Box<dyn Store>>,
@@ -134,6 +138,8 @@ pub(super) struct Steward {
     watched: Watched,
     /// What is asked because of what was done.
     follow_up: Vec<Ask>,
+    /// Who may ask for changes over TCP.
+    clients: Clients,
 }
 
 /// What a steward begins with.
@@ -153,6 +159,7 @@ impl Steward {
     pub(super) fn begin(path: PathBuf) -> Result<Beginning, Vec<Fault>> {
         let read = Read::default();
         let files = config::load(&read, &path)?;
+        let text = read.text(&path);
         let shown = path.display().to_string();
         let of_store = |error: StoreError| {
             vec![Fault::of_file(&shown, error.to_string(), "see `[registry] directory`")]
@@ -170,9 +177,11 @@ impl Steward {
         let snapshot = compile_for(assembly.configuration(), &path, wall_ms() / 1000)?;
         let view = View::restored(registry.clone(), reads(&assembly, &registry), events);
         let (asking, asks) = sync_channel(ASKS_WAITING_MAX);
+        let clients = Clients::new(clients(&settings));
         let mut steward = Self {
             path,
             settings,
+            text,
             assembly,
             registry,
             store,
@@ -186,6 +195,7 @@ impl Steward {
             leaving: None,
             watched: Watched::default(),
             follow_up: Vec::new(),
+            clients,
         };
         steward.watched.know(read);
         let epoch = steward.epoch_of(&snapshot);
@@ -195,6 +205,11 @@ impl Steward {
     /// Takes over how callers are known.
     pub(super) fn know(&mut self, identities: Arc<Identities>, keeping: Keeping) {
         self.known = Some((identities, Rc::new(keeping)));
+    }
+
+    /// Who may ask for changes over TCP, as the files say it from now on.
+    pub(super) fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// The settings that the process runs with.
@@ -248,6 +263,11 @@ impl Steward {
                 }
                 Err(faults) => report(&faults, err),
             };
+        }
+        let taken = self.view.take_renewals(now_ms());
+        if !taken.is_empty() {
+            gateway.note(notes::renewed(taken, (self.registry.revision(), gateway.version())));
+            return Ok(());
         }
         let mut asks = std::mem::take(&mut self.follow_up);
         asks.extend(self.ended());
@@ -372,16 +392,23 @@ impl Steward {
                 }
             }
         }
+        for (number, ask) in asks.iter().enumerate() {
+            if let Wish::Forbidden { why, .. } = ask.wish {
+                fill(&mut answers, number, Answer::Denied(denied(403, "forbidden", why)));
+            }
+        }
         let numbers: Vec<usize> =
-            (0..asks.len()).filter(|number| !is_reload(&asks, *number)).collect();
+            (0..asks.len()).filter(|number| is_change(&asks, *number)).collect();
         self.admit(&asks, &numbers, &mut answers, &mut made, &mut best, gateway);
         if let Err(error) = self.keep(&made) {
             writeln!(err.writer, "caio: {error}")?;
-            for made in made.drain(..).rev() {
+            // Whoever was told that it is so already, or not, was told of what is not to be.
+            let lost = |ask: &Ask| made.iter().any(|made| ask.key() == Some(&made.before.key));
+            for (number, _) in asks.iter().enumerate().filter(|(_, ask)| lost(ask)) {
                 let answer = Answer::unavailable("store", &error.to_string());
-                fill(&mut answers, made.ask, answer);
-                self.unmake(made.before);
+                fill(&mut answers, number, answer);
             }
+            made.drain(..).rev().for_each(|made| self.unmake(made.before));
             // Files that were read meanwhile hold all the same.
             best = best.and_then(|_| self.candidate(gateway, Refusing::Unproved).ok());
         }
@@ -421,6 +448,8 @@ impl Steward {
             (note.registry, note.versions) = ([revision; 2], [versions[0]; 2]);
             if let Some(key) = ask.key() {
                 note.subject = format!("{} {}", key.kind.name(), key.id);
+            } else if let Wish::Forbidden { subject, .. } = &ask.wish {
+                note.subject.clone_from(subject);
             }
             match (&ask.wish, answer) {
                 (_, Some(Answer::Denied(denied))) => {
@@ -461,9 +490,6 @@ impl Steward {
         let before = made.len();
         for &number in numbers {
             let Some(ask) = asks.get(number) else { continue };
-            if matches!(ask.wish, Wish::Note(_)) {
-                continue;
-            }
             match self.make(ask, number) {
                 Ok(Some(change)) => made.push(change),
                 Ok(None) => fill(answers, number, self.unchanged(ask, gateway)),
@@ -538,7 +564,7 @@ impl Steward {
                     None => Ok(change.clone()),
                 };
             }
-            Wish::Reload | Wish::Note(_) => {
+            Wish::Reload | Wish::Note(_) | Wish::Forbidden { .. } => {
                 return Err(denied(400, "registry.unfit", "that cannot be tried"));
             }
         };
@@ -634,7 +660,13 @@ impl Steward {
     fn reload(&mut self, gateway: &Gateway, err: &mut Output<'_>) -> Result<Candidate, Answer> {
         let read = Read::default();
         let loaded = config::load(&read, &self.path);
+        let text = read.text(&self.path);
         self.watched.know(read);
+        let loaded = loaded.and_then(|files| {
+            let texts = [self.text.as_str(), text.as_str()];
+            let faults = changes(&self.path, &self.settings, &files.settings, texts);
+            if faults.is_empty() { Ok(files) } else { Err(faults) }
+        });
         let loaded =
             loaded.and_then(|files| Assembly::new(files, &base(&self.path), &self.registry));
         let assembled = loaded.and_then(|assembly| {
@@ -659,9 +691,7 @@ impl Steward {
         };
         match assembled {
             Ok(candidate) => {
-                if fixed(&self.settings) != fixed(&self.assembly.configuration().settings) {
-                    say("the settings of the process have changed, and hold from its next start");
-                }
+                self.clients.replace(clients(&self.assembly.configuration().settings));
                 Ok(candidate)
             }
             Err(faults) => {
@@ -862,13 +892,6 @@ impl Steward {
     }
 }
 
-/// What nobody but time asks for.
-fn of_clock(change: Change) -> Ask {
-    let (reply, _) = channel();
-    let who = Who { name: LEASE.to_owned(), from: "clock".to_owned() };
-    Ask { who, wish: Wish::Change(change), dry_run: false, reply }
-}
-
 fn base(path: &Path) -> PathBuf {
     path.parent().map(Path::to_owned).unwrap_or_default()
 }
@@ -876,14 +899,4 @@ fn base(path: &Path) -> PathBuf {
 fn reads(assembly: &Assembly, registry: &Registry) -> BTreeMap<Key, Arc<Registered>> {
     let read = registry.entries().map(|(key, _)| (key, assembly.read(key)));
     read.filter_map(|(key, read)| Some((key.clone(), Arc::clone(read?)))).collect()
-}
-
-fn is_reload(asks: &[Ask], number: usize) -> bool {
-    asks.get(number).is_some_and(|ask| matches!(ask.wish, Wish::Reload))
-}
-
-fn fill(answers: &mut [Option<Answer>], number: usize, answer: Answer) {
-    if let Some(slot) = answers.get_mut(number) {
-        *slot = Some(answer);
-    }
 }

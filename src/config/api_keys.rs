@@ -122,7 +122,7 @@ fn read_entry(
 }
 
 /// `sha256:` and 64 hex digits.
-fn hash_of(text: Text<'_>, faults: &mut Faults) -> Option<[u8; 32]> {
+pub(super) fn hash_of(text: Text<'_>, faults: &mut Faults) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     let digits = text.value.strip_prefix("sha256:").filter(|digits| digits.len() == 64);
     let pairs = digits.unwrap_or_default().as_bytes().chunks_exact(2);
@@ -144,7 +144,7 @@ fn hash_of(text: Text<'_>, faults: &mut Faults) -> Option<[u8; 32]> {
 }
 
 /// `2027-01-31T00:00:00Z` as Unix time (RFC 3339, UTC only: an hour's doubt is no expiry).
-fn instant(text: Text<'_>, faults: &mut Faults) -> Option<u64> {
+pub(super) fn instant(text: Text<'_>, faults: &mut Faults) -> Option<u64> {
     let parsed = unix_seconds(text.value);
     if parsed.is_none() {
         let what = format!("{} is no time", quoted(text.value));

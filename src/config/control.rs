@@ -88,6 +88,9 @@ pub(super) fn rebase(settings: &mut Settings, base: &Path) {
     if let Some(control) = &mut settings.admin.control {
         control.socket = base.join(&control.socket);
     }
+    if let Some(tls) = settings.admin.remote.as_mut().and_then(|remote| remote.tls.as_mut()) {
+        tls.resolve(base);
+    }
     if let Some(directory) = &mut settings.registry.directory {
         *directory = base.join(&*directory);
     }

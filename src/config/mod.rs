@@ -16,7 +16,9 @@ pub mod companion;
 mod contracts;
 pub mod control;
 pub mod depth;
+pub mod discovery;
 mod files;
+pub mod fixed;
 pub mod hook;
 pub mod identity;
 mod meaning;
@@ -27,6 +29,7 @@ pub mod prove;
 pub mod quota;
 pub mod registered;
 mod relations;
+pub mod remote;
 pub mod settings;
 pub mod tls;
 
@@ -36,7 +39,7 @@ pub use files::{FileSource, MemoryFiles};
 pub use relations::ANONYMOUS;
 
 use crate::contract::vocabulary::Vocabulary;
-use crate::wire::document::{Source, Table, Text};
+use crate::wire::document::{Place, Source, Table, Text};
 use crate::wire::fault::{Fault, Faults};
 use files::{Reader, resolve};
 use meaning::Meaning;
@@ -45,6 +48,7 @@ use relations::{Relations, Seen};
 use settings::Settings;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -135,6 +139,10 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         },
     };
     set.read(&mut root, &base, faults);
+    let quotas = quota::origins(&mut root);
+    if let (Some(address), Some(place)) = (settings.discovery, root.place_of("discovery")) {
+        set.offer((address, place), faults);
+    }
     root.finish(faults);
     let mut included = BTreeSet::from([path.to_owned()]);
     for entry in includes {
@@ -143,6 +151,7 @@ fn load_into(files: &dyn FileSource, path: &Path, faults: &mut Faults) -> Option
         }
     }
     let mut relations = set.relations;
+    relations.origins.quotas = quotas;
     relations.policies.fallback = fallback;
     quota::relate(&settings.quotas, &relations.policies, &relations.origins.rules, faults);
     identity::relate_rules(&settings, &relations.policies, &relations.origins.rules, faults);
@@ -205,6 +214,15 @@ impl FileSet<'_> {
     fn read(&mut self, root: &mut Table<'_>, base: &Path, faults: &mut Faults) {
         let Self { reader, meaning, seen, relations } = self;
         relations.read(root, base, reader, meaning, seen, faults);
+    }
+
+    /// The gateway's own service.
+    fn offer(&mut self, own: (SocketAddr, Place<'_>), faults: &mut Faults) {
+        let Self { meaning, seen, relations, .. } = self;
+        if let Some((service, at)) = discovery::service(own, meaning, seen, faults) {
+            relations.origins.services.insert(service.contract.service.clone(), at);
+            relations.services.push(service);
+        }
     }
 
     /// An included file: the lists only, because settings in two places are found in neither.

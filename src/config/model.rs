@@ -215,6 +215,8 @@ pub struct Origins {
     pub callers: BTreeMap<String, Origin>,
     /// By id of a policy or an override.
     pub rules: BTreeMap<String, Origin>,
+    /// By id of a quota.
+    pub quotas: BTreeMap<String, Origin>,
     /// By id of an invariant.
     pub invariants: BTreeMap<String, Origin>,
 }

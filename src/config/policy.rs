@@ -341,6 +341,11 @@ pub(super) fn read_callers(table: &mut Table<'_>, faults: &mut Faults) -> Option
     read_patterns(table, "callers", check, faults)
 }
 
+/// The services that something speaks of.
+pub(super) fn read_services(table: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<IdPattern>> {
+    read_patterns(table, "services", check_pattern, faults)
+}
+
 fn read_patterns(
     table: &mut Table<'_>,
     key: &'static str,

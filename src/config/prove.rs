@@ -74,7 +74,8 @@ pub(super) fn read(
     }
 }
 
-fn read_one<'d>(
+/// Reads one.
+pub(super) fn read_one<'d>(
     mut table: Table<'d>,
     meaning: &Meaning<'_>,
     faults: &mut Faults,

@@ -2,6 +2,7 @@
 
 use super::model::Origin;
 use super::policy::Policies;
+use super::relations::origin;
 use super::settings::{choice, unique};
 use crate::wire::document::{Table, Text};
 use crate::wire::fault::{Fault, Faults, quoted};
@@ -202,7 +203,17 @@ pub(super) fn relate(
     }
 }
 
-fn read_one(
+/// Where each of them is written.
+pub(super) fn origins(root: &mut Table<'_>) -> BTreeMap<String, Origin> {
+    // What is wrong with them was told when they were read.
+    let mut told = Faults::new();
+    let tables = root.tables("quotas", &mut told).into_iter();
+    let ids = tables.filter_map(|mut table| table.string("id", &mut told));
+    ids.map(|id| (id.value.to_owned(), origin(id))).collect()
+}
+
+/// Reads one; its id is noted as taken.
+pub(super) fn read_one(
     mut table: Table<'_>,
     ids: &mut BTreeMap<String, String>,
     faults: &mut Faults,

@@ -1,5 +1,5 @@
-//! Documents that come one by one while the process runs: a service, a route, a requirement or a
-//! policy, each written as its entry in a file would be.
+//! Documents that come one by one while the process runs: a service, a route, a requirement, a
+//! quota, a policy or an invariant, each written as its entry in a file would be.
 //!
 //! ```text
 //!   endpoints = ["127.0.0.1:9000"]        what `[[services]]` has, and besides
@@ -16,13 +16,14 @@ use super::hook::Hooks;
 use super::meaning::Meaning;
 use super::model::{Origin, Requirement, Route, Service};
 use super::policy::{self, Policies, Policy};
+use super::prove::{self, Invariant};
 use super::quota::{self, Quota};
 use super::relations::{self, Seen, origin};
 use super::settings::read_milliseconds;
 use crate::contract::vocabulary::Vocabulary;
-use crate::wire::document::{Document, Item, Source, Syntax, Table};
+use crate::wire::document::{Document, Item, Place, Source, Syntax, Table};
 use crate::wire::fault::{Fault, Faults, quoted};
-use crate::wire::limits::{LEASE_MS_MIN, REASON_BYTES_MAX};
+use crate::wire::limits::{INVARIANTS_MAX, LEASE_MS_MIN, QUOTAS_MAX, REASON_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,13 +37,18 @@ pub enum Kind {
     Route,
     /// A named requirement.
     Requirement,
+    /// How many calls there may be; before the policies, which name them.
+    Quota,
     /// A rule of who may call what.
     Policy,
+    /// What has to hold of every landscape.
+    Invariant,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Service, Self::Route, Self::Requirement, Self::Policy];
+    pub const ALL: [Self; 6] =
+        [Self::Service, Self::Route, Self::Requirement, Self::Quota, Self::Policy, Self::Invariant];
 
     /// The word for one.
     pub fn name(self) -> &'static str {
@@ -50,7 +56,9 @@ impl Kind {
             Self::Service => "service",
             Self::Route => "route",
             Self::Requirement => "requirement",
+            Self::Quota => "quota",
             Self::Policy => "policy",
+            Self::Invariant => "invariant",
         }
     }
 
@@ -60,7 +68,9 @@ impl Kind {
             Self::Service => "services",
             Self::Route => "routes",
             Self::Requirement => "requirements",
+            Self::Quota => "quotas",
             Self::Policy => "policies",
+            Self::Invariant => "invariants",
         }
     }
 
@@ -79,8 +89,12 @@ pub enum Part {
     Route(Route),
     /// A requirement.
     Requirement(Requirement),
+    /// A quota.
+    Quota(Quota),
     /// A policy.
     Policy(Policy),
+    /// An invariant.
+    Invariant(Invariant),
 }
 
 impl Part {
@@ -90,7 +104,9 @@ impl Part {
             Self::Service(_) => Kind::Service,
             Self::Route(_) => Kind::Route,
             Self::Requirement(_) => Kind::Requirement,
+            Self::Quota(_) => Kind::Quota,
             Self::Policy(_) => Kind::Policy,
+            Self::Invariant(_) => Kind::Invariant,
         }
     }
 
@@ -100,7 +116,9 @@ impl Part {
             Self::Service(service) => &service.contract.service,
             Self::Route(route) => &route.id,
             Self::Requirement(requirement) => &requirement.id,
+            Self::Quota(quota) => &quota.id,
             Self::Policy(policy) => &policy.id,
+            Self::Invariant(invariant) => &invariant.id,
         }
     }
 }
@@ -129,6 +147,8 @@ pub struct Reading<'a> {
     pub quotas: &'a [Quota],
     /// How services are watched that say nothing of it.
     pub care: &'a Arc<Care>,
+    /// What is stated of landscapes already.
+    pub invariants: &'a [Invariant],
     /// Where relative paths begin.
     pub base: &'a Path,
 }
@@ -186,6 +206,19 @@ impl Reading<'_> {
                 let (id, requirement) = relations::read_requirement(root, &meaning, faults)?;
                 (Part::Requirement(requirement), origin(id))
             }
+            Kind::Quota => {
+                let place = root.place_of("id").unwrap_or_else(|| root.place());
+                let quota = quota::read_one(root, &mut BTreeMap::new(), faults)?;
+                let is_new = self.quotas.iter().all(|known| known.id != quota.id);
+                room(self.quotas.len(), QUOTAS_MAX, is_new, place, faults);
+                (Part::Quota(quota), at(place))
+            }
+            Kind::Invariant => {
+                let (id, invariant) = prove::read_one(root, &meaning, faults)?;
+                let is_new = self.invariants.iter().all(|known| known.id != invariant.id);
+                room(self.invariants.len(), INVARIANTS_MAX, is_new, id.place, faults);
+                (Part::Invariant(invariant), origin(id))
+            }
             Kind::Policy => {
                 let (id, policy) = policy::read_policy(root, &meaning, faults)?;
                 let at = origin(id);
@@ -223,6 +256,18 @@ impl Reading<'_> {
         }
         Some((Part::Service(service), origin))
     }
+}
+
+/// Refuses what is one too many, as files do.
+fn room(count: usize, most: usize, is_new: bool, place: Place<'_>, faults: &mut Faults) {
+    if is_new && count >= most {
+        faults.push(place.fault(format!("{count} of these are there already"), "merge some"));
+    }
+}
+
+fn at(place: Place<'_>) -> Origin {
+    let (line, column) = place.position();
+    Origin { file: place.source().file().to_owned(), line, column }
 }
 
 fn read_owner(root: &mut Table<'_>, faults: &mut Faults) -> Option<String> {

@@ -8,10 +8,12 @@ use super::care::{Balance, Care};
 use super::companion::{self, Companion};
 use super::control::{self, Control, Registry};
 use super::depth::{self, Depth};
+use super::discovery;
 use super::hook::{self, Hooks};
 use super::identity::{self, Assertion, Identity};
 use super::pattern;
 use super::quota::{self, Quota};
+use super::remote::{self, Remote};
 use super::tls::{self, ListenerTls};
 use crate::contract::vocabulary::Vocabulary;
 use crate::wire::document::{Item, Table, Text};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[registry]`
     pub registry: Registry,
+    /// `[discovery]`, where the gateway answers itself; `None` is nowhere.
+    pub discovery: Option<SocketAddr>,
     /// `[[hooks]]` and `[governance]`
     pub hooks: Hooks,
     /// `[[companions]]`; their ids are unique.
@@ -72,6 +76,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// The socket on which it takes changes; `None` takes none.
     pub control: Option<Control>,
+    /// Where it takes changes over TCP; `None` takes none.
+    pub remote: Option<Remote>,
 }
 
 /// How the process uses the machine.
@@ -134,6 +140,8 @@ pub struct Timeouts {
     pub stream_idle_ms: u64,
     /// From the signal to stop until what is left is cut off.
     pub drain_ms: u64,
+    /// How long an exchange may go on that a later landscape does not admit.
+    pub revoked_stream_grace_ms: u64,
     /// The slowest a request body may arrive, in bytes a second.
     pub client_body_bytes_per_second_min: u64,
 }
@@ -289,6 +297,7 @@ impl Default for Settings {
             audit: Audit::default(),
             admin: Admin::default(),
             registry: Registry::default(),
+            discovery: None,
             hooks: Hooks::default(),
             companions: Vec::new(),
             quotas: Vec::new(),
@@ -329,6 +338,7 @@ impl Default for Timeouts {
             idle_upstream_ms: 60_000,
             stream_idle_ms: 300_000,
             drain_ms: 30_000,
+            revoked_stream_grace_ms: 30_000,
             client_body_bytes_per_second_min: 256,
         }
     }
@@ -410,13 +420,24 @@ pub(super) fn read(
     settings.hooks = hook::read(root, vocabulary, faults);
     settings.companions = companion::read(root, settings.audit.directory.is_some(), faults);
     if let Some(mut table) = root.table("admin", faults) {
-        settings.admin.listen =
-            table.string("listen", faults).and_then(|text| socket(text, faults));
+        if let Some(text) = table.string("listen", faults)
+            && let Some(address) = socket(text, faults)
+        {
+            remote::refuse_port_of_callers(text, address, &settings.listeners, faults);
+            settings.admin.listen = Some(address);
+        }
         settings.admin.control = control::read(&mut table, faults);
+        if let Some(remote) = table.table("remote", faults) {
+            let probes = settings.admin.listen;
+            settings.admin.remote = remote::read(remote, &settings.listeners, probes, faults);
+        }
         table.finish(faults);
     }
     if let Some(table) = root.table("registry", faults) {
         settings.registry = control::read_registry(table, faults);
+    }
+    if let Some(table) = root.table("discovery", faults) {
+        settings.discovery = discovery::read(table, &settings, faults);
     }
     settings.quotas = quota::read(root, faults);
     settings.identities = identity::read(root, vocabulary, faults);
@@ -526,10 +547,23 @@ fn read_timeouts(mut table: Table<'_>, faults: &mut Faults) -> Timeouts {
     milliseconds(&mut table, "idle_upstream", &mut t.idle_upstream_ms, faults);
     milliseconds(&mut table, "stream_idle", &mut t.stream_idle_ms, faults);
     milliseconds(&mut table, "drain", &mut t.drain_ms, faults);
+    read_grace(&mut table, &mut t.revoked_stream_grace_ms, faults);
     let rate = &mut t.client_body_bytes_per_second_min;
     bytes(&mut table, "client_body_bytes_per_second_min", 0..=1 << 30, rate, faults);
     table.finish(faults);
     timeouts
+}
+
+/// A grace, which may be none.
+fn read_grace(table: &mut Table<'_>, grace_ms: &mut u64, faults: &mut Faults) {
+    let Some(at) = table.duration("revoked_stream_grace", faults) else { return };
+    let ms = at.value / 1_000_000;
+    if at.value % 1_000_000 == 0 && ms <= *TIMEOUT_MS.end() {
+        *grace_ms = ms;
+        return;
+    }
+    let what = format!("`revoked_stream_grace` is {}", at.place.raw());
+    faults.push(at.fault(what, "take whole milliseconds from `\"0s\"` to `\"1d\"`"));
 }
 
 fn read_request_timeout(table: &mut Table<'_>, request: &mut Option<u64>, faults: &mut Faults) {

@@ -4,14 +4,14 @@
 //! What a service promises only under a condition counts for nothing here, because nothing is known
 //! of a request; whom policy lets through is a call's question too.
 
-use super::Stage;
 use super::reference::{Asked, Failure, guarantee_failure};
+use super::{Stage, permission};
 use crate::balance::epoch::Epoch;
 use crate::config::model::Condition;
 use crate::contract::expression::{self, Scope};
 use crate::contract::logic::Facts;
 use crate::contract::vocabulary::Vocabulary;
-use crate::snapshot::{CapabilityId, RouteId, ServiceId, Snapshot};
+use crate::snapshot::{Candidate, CapabilityId, RouteId, ServiceId, Snapshot};
 use crate::wire::limits::CONDITIONS_MAX;
 
 /// What was found of one service.
@@ -23,6 +23,41 @@ pub struct Found {
     pub failure: Option<Failure>,
     /// The place of the need that it does not meet, from 1; 0 where it meets all.
     pub need: u16,
+    /// Whether whoever looks may see it.
+    pub visible: bool,
+}
+
+/// Whoever looks, where not everything may be seen: a service is, that policy would let them call
+/// whatever the request and the route. What policy says of requests and routes is not known, and
+/// so a permit that asks for it counts for nothing, and a forbid that does counts.
+#[derive(Clone, Debug)]
+pub struct Viewer<'a> {
+    /// The principal's id.
+    pub caller: &'a str,
+    /// What is known of it.
+    pub facts: Facts,
+}
+
+impl<'a> Viewer<'a> {
+    /// The principal of this id, with what the configuration knows of it.
+    pub fn of(snapshot: &Snapshot, caller: &'a str) -> Self {
+        let principal = snapshot.principal_of(caller, Vec::new());
+        let vocabulary = snapshot.vocabulary();
+        let known = principal.facts.iter().filter_map(|(name, value)| {
+            let declared = vocabulary.find(name)?;
+            // One that cannot be read is not known.
+            declared.facts(value).ok()
+        });
+        Self { caller, facts: known.flatten().collect() }
+    }
+
+    fn sees(&self, snapshot: &Snapshot, asked: &Asked<'_>, candidate: &Candidate) -> bool {
+        let asked = Asked { caller: self.caller, facts: &self.facts, ..asked.clone() };
+        match permission::weigh(snapshot, &asked, candidate).now {
+            permission::Verdict::Permitted(_) => true,
+            permission::Verdict::Refused(_) => false,
+        }
+    }
 }
 
 /// Reads needs in the language of requirements; each is named by its place, `#1`.
@@ -50,12 +85,13 @@ pub fn needs(vocabulary: &Vocabulary, texts: &[&str]) -> Result<Vec<Condition>, 
 }
 
 /// Every service that offers the capability, in the order of its offers, and whether it meets the
-/// needs and takes calls.
+/// needs and takes calls. `viewer` is `None` for who may see everything.
 pub fn discover(
     snapshot: &Snapshot,
     epoch: &Epoch,
     capability: CapabilityId,
     needs: &[Condition],
+    viewer: Option<&Viewer<'_>>,
 ) -> Vec<Found> {
     let Some(entry) = snapshot.capability_entry(capability) else { return Vec::new() };
     let facts = Facts::new();
@@ -89,7 +125,8 @@ pub fn discover(
             // It meets them, or contradicts itself, and is not to be called.
             (Some(_), None) => u16::MAX,
         };
-        Found { service: candidate.service, failure, need }
+        let visible = viewer.is_none_or(|viewer| viewer.sees(snapshot, &asked, candidate));
+        Found { service: candidate.service, failure, need, visible }
     });
     found.collect()
 }

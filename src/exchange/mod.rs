@@ -8,4 +8,5 @@ pub mod health;
 pub mod obliged;
 pub mod refusal;
 pub mod settle;
+pub mod tenure;
 pub mod view;

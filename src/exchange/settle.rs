@@ -355,7 +355,7 @@ fn closest_to(
 }
 
 /// Whoever is refused learns by which rule, to ask its owner; not whom else it would have reached.
-fn forbidden(snapshot: &Snapshot, by: By) -> Refusal {
+pub(super) fn forbidden(snapshot: &Snapshot, by: By) -> Refusal {
     let rule = match by {
         By::Rule(rule) => snapshot.policies().rule(rule),
         By::Default | By::Nobody => None,

@@ -55,11 +55,10 @@ impl KeyTable {
     }
 
     /// Whose key this is. All refusals say the same, so that no answer tells that a key exists.
-    pub(super) fn identify(
-        &self,
-        presented: &[u8],
-        now_s: u64,
-    ) -> Result<Arc<Identified>, IdentityError> {
+    ///
+    /// # Errors
+    /// The one reason there is.
+    pub fn identify(&self, presented: &[u8], now_s: u64) -> Result<Arc<Identified>, IdentityError> {
         let refused = Err(IdentityError::Invalid("the API key is not valid"));
         if !(API_KEY_BYTES_MIN..=API_KEY_BYTES_MAX).contains(&presented.len()) {
             return refused;

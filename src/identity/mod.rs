@@ -112,6 +112,11 @@ pub fn evidence(kind: &str, bytes: &[u8]) -> [u8; 16] {
     context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
+/// Whether two secrets are the same; how long that takes does not tell where they differ.
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
 /// The facts of a principal: what the operator configured of it, and what its credential says of
 /// other attributes. The operator's word counts where both say something of one attribute, because
 /// it is written about this one principal, and a credential must not be able to take it back.

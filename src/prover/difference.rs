@@ -12,7 +12,7 @@ use super::asking::{Asked, Asking};
 use super::formula::Formula;
 use super::landscape::{Land, Question};
 use super::problem::{Literal, Point, Problem, Values};
-use super::site::{Case, Reach, Site, both, cases, needs, samples};
+use super::site::{Case, Fresh, Reach, Site, both, cases, needs, samples};
 use super::solver::{Region, solve_region};
 use super::witness::{Request, follow, requests};
 use crate::config::model::{HostPattern, Operation};
@@ -225,6 +225,10 @@ struct Comparing<'a> {
 }
 
 impl<'a> Comparing<'a> {
+    fn fresh(&self) -> Fresh {
+        Fresh::of(&[self.old.snapshot, self.new.snapshot])
+    }
+
     /// Every kind of caller that either side tells apart.
     fn pairs(&self) -> Vec<Pair> {
         let mut pairs: Vec<Pair> = Vec::new();
@@ -253,13 +257,23 @@ impl<'a> Comparing<'a> {
             found.is_ok_and(|found| found.route == site.route)
                 && falls(side.snapshot, site, request)
         };
-        let nowhere =
-            |side: &Half<'_>, request: &Request| side.snapshot.route_to(name, request).is_err();
+        let fresh = self.fresh();
+        // One of its requests that no way leads to on the other side.
+        let alone = |side: &Half<'_>, site: &Site<'a>, other: &Half<'_>| {
+            let all = samples(&fresh, site.host, &site.operation).map(|mut sample| {
+                sample.headers.extend(site.headers.iter().cloned());
+                sample
+            });
+            let mut alone = std::iter::once(site.sample.clone()).chain(all).filter(|sample| {
+                lands(side, site, sample) && other.snapshot.route_to(name, sample).is_err()
+            });
+            alone.next().map(|sample| Site { sample, ..site.clone() })
+        };
         let mut cells = Vec::new();
         for site in &new {
             for other in &old {
                 let Some((host, operation)) = meet(site, other) else { continue };
-                let found = samples(host, &operation).find_map(|mut sample| {
+                let found = samples(&fresh, host, &operation).find_map(|mut sample| {
                     sample.headers.extend(site.headers.iter().chain(other.headers).cloned());
                     sample.headers.sort();
                     sample.headers.dedup();
@@ -282,13 +296,13 @@ impl<'a> Comparing<'a> {
                 };
                 cells.push(Cell { old: Some(cut(other)), new: Some(cut(site)) });
             }
-            if nowhere(&self.old, &site.sample) {
-                cells.push(Cell { old: None, new: Some(site.clone()) });
+            if let Some(site) = alone(&self.new, site, &self.old) {
+                cells.push(Cell { old: None, new: Some(site) });
             }
         }
         for site in &old {
-            if nowhere(&self.new, &site.sample) {
-                cells.push(Cell { old: Some(site.clone()), new: None });
+            if let Some(site) = alone(&self.old, site, &self.new) {
+                cells.push(Cell { old: Some(site), new: None });
             }
         }
         cells
@@ -364,11 +378,11 @@ impl<'a> Comparing<'a> {
                 .collect()
         };
         let mut moves: BTreeSet<Move> = BTreeSet::new();
-        let before = all(&self.old);
+        let (before, fresh) = (all(&self.old), self.fresh());
         for site in all(&self.new) {
             for other in &before {
                 let Some((host, operation)) = meet(&site, other) else { continue };
-                for mut sample in samples(host, &operation) {
+                for mut sample in samples(&fresh, host, &operation) {
                     sample.headers.extend(site.headers.iter().chain(other.headers).cloned());
                     sample.headers.sort();
                     sample.headers.dedup();

@@ -178,7 +178,10 @@ impl One<'_> {
     fn look(&self, ways: &Ways<'_>) -> Option<Failure> {
         let possible = ways.pairs.iter().filter(|(site, case)| self.possible(site, case));
         let mut possible = possible.peekable();
-        possible.peek()?;
+        // Ways that nobody looked at may be possible ones.
+        if possible.peek().is_none() && !ways.overflow {
+            return None;
+        }
         let anywhere = self.ask(None, None);
         match self.land.settle(&anywhere.problem) {
             Settled::Impossible => return None,
@@ -345,7 +348,7 @@ fn unrouted(
     };
     let narrowed = attributes(class).iter().any(of_way);
     for case in cases {
-        let sample = samples(None, operation).next()?;
+        let sample = samples(&land.fresh, None, operation).next()?;
         let site = Site {
             route: crate::snapshot::RouteId(u32::MAX),
             host: None,
@@ -374,7 +377,7 @@ fn unrouted(
         };
         let mut open = None;
         for request in requests(snapshot, &site, case, &facts) {
-            let samples = samples(None, operation).map(|sample| Request {
+            let samples = samples(&land.fresh, None, operation).map(|sample| Request {
                 method: if narrowed { request.method.clone() } else { sample.method },
                 host: if narrowed { request.host.clone() } else { sample.host },
                 path: if narrowed { request.path.clone() } else { sample.path },

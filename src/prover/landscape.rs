@@ -4,16 +4,17 @@ use super::asking::Asking;
 use super::invariant;
 use super::problem::Problem;
 use super::refinement::show_facts;
-use super::site::{Case, Reach, Site, cases, needs, sites};
+use super::site::{Case, Fresh, Reach, Site, cases, needs, sites};
+use super::solver::solve_within;
 use super::witness::{Request, of_the_way};
-use super::{Settled, settle};
+use super::{Settled, judge};
 use crate::config::model::{Condition, Operation};
 use crate::config::policy::{IdPattern, Stance, speaks_of};
 use crate::config::prove::Invariant;
 use crate::contract::logic::{AttributeId, Cnf, Facts};
 use crate::contract::vocabulary::Side;
 use crate::snapshot::{Candidate, Capability, CapabilityId, RouteId, Snapshot};
-use crate::wire::limits::{PROOF_FINDINGS_MAX, PROOF_STEPS_MAX, PROOF_WAYS_MAX};
+use crate::wire::limits::{PROOF_FINDINGS_MAX, PROOF_STEPS_MAX, PROOF_WAYS_MAX, PROOF_WORK_MAX};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +127,10 @@ pub(super) struct Land<'a> {
     /// By capability: the sites of its routes, those that are reached plainly first.
     sites: Vec<Vec<Site<'a>>>,
     cases: Vec<Case>,
+    pub(super) fresh: Fresh,
     problems: Cell<usize>,
+    /// Words of literals that may still be looked at, whatever for.
+    left: Cell<u64>,
     heard: Option<Listener<'a>>,
 }
 
@@ -146,7 +150,9 @@ impl<'a> Land<'a> {
             only,
             sites: vec![Vec::new(); snapshot.capabilities().count()],
             cases: cases(snapshot, strangers, None),
+            fresh: Fresh::of(&[snapshot]),
             problems: Cell::new(0),
+            left: Cell::new(PROOF_WORK_MAX),
             heard: None,
         };
         for (route, entry) in (0..).map(RouteId).zip(&snapshot.routing.routes) {
@@ -154,7 +160,7 @@ impl<'a> Land<'a> {
             if land.asks(entry.capability)
                 && let Some(known) = land.sites.get_mut(at)
             {
-                known.extend(sites(snapshot, route, None));
+                known.extend(sites((snapshot, &land.fresh), route, None));
             }
         }
         land.sites.iter_mut().for_each(|sites| sites.sort_by_key(|site| site.reach));
@@ -173,7 +179,10 @@ impl<'a> Land<'a> {
 
     pub(super) fn settle(&self, problem: &Problem) -> Settled {
         self.problems.set(self.problems.get() + 1);
-        let settled = settle(problem, PROOF_STEPS_MAX);
+        let mut left = self.left.get();
+        // Without work left nothing more is known.
+        let settled = judge(problem, solve_within(problem, PROOF_STEPS_MAX, &mut left));
+        self.left.set(left);
         if let Some(heard) = self.heard {
             heard(problem, &settled);
         }
@@ -201,7 +210,8 @@ impl<'a> Land<'a> {
         let mut routes: Vec<RouteId> = known.iter().map(|site| site.route).collect();
         routes.sort_unstable();
         routes.dedup();
-        let cut = routes.iter().flat_map(|route| sites(self.snapshot, *route, Some(within)));
+        let land = (self.snapshot, &self.fresh);
+        let cut = routes.iter().flat_map(|route| sites(land, *route, Some(within)));
         let mut cut: Vec<_> = cut.collect();
         cut.sort_by_key(|site| site.reach);
         Cow::Owned(cut)

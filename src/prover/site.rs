@@ -15,6 +15,7 @@ use crate::snapshot::caller::Member;
 use crate::snapshot::pattern::{operation_matches, path_matches};
 use crate::snapshot::request::CallerClass;
 use crate::snapshot::{CapabilityId, NeedsId, RouteId, Snapshot};
+use crate::wire::limits::PATTERN_SEGMENTS_MAX;
 use std::net::IpAddr;
 
 /// Requests of one route that the same requirements are bound to.
@@ -83,43 +84,74 @@ fn literal_or_template(segments: Vec<Option<String>>) -> PathPattern {
     }
 }
 
-/// What free parts are called: for people, and where a pattern has that name, by one that none has.
-const TOKENS: [&str; 2] = ["x", "caio-proves-0f3a"];
+/// What free parts are called for people.
+const TOKEN: &str = "x";
 /// The same of methods.
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "DELETE", "CAIO-PROVES"];
+const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
-/// Requests that the patterns match, with free parts called by each of the tokens.
-pub(super) fn samples(
-    host: Option<&HostPattern>,
-    operation: &Operation,
-) -> impl Iterator<Item = Request> {
-    TOKENS.into_iter().flat_map(move |token| {
+/// What free parts are called where a pattern may have the name that is for people: by the digest
+/// of the landscape, which nobody can write into a pattern of that landscape.
+#[derive(Clone, Debug)]
+pub(super) struct Fresh {
+    token: String,
+    method: String,
+}
+
+impl Fresh {
+    /// Names that no pattern of these landscapes has.
+    pub(super) fn of(snapshots: &[&Snapshot]) -> Self {
+        let share = 16 / snapshots.len().max(1);
+        let digests = snapshots.iter().map(|it| it.digest_text());
+        let digest: String = digests.map(|it| it.chars().take(share).collect::<String>()).collect();
+        Self { token: format!("caio-proves-{digest}"), method: format!("CAIO-PROVES-{digest}") }
+    }
+}
+
+/// Requests that the patterns match, the last of them with free parts that no other pattern names:
+/// a prefix goes on for more segments than any template has, and a host has labels of its own.
+pub(super) fn samples<'s>(
+    fresh: &'s Fresh,
+    host: Option<&'s HostPattern>,
+    operation: &'s Operation,
+) -> impl Iterator<Item = Request> + 's {
+    let tokens = [(TOKEN, "example"), (fresh.token.as_str(), fresh.token.as_str())];
+    tokens.into_iter().flat_map(move |(token, top)| {
         let host = match host {
-            None => format!("{token}.example"),
+            None => format!("{token}.{top}"),
             Some(HostPattern::Exact(name)) => name.clone(),
             Some(HostPattern::Suffix(suffix)) => format!("{token}{suffix}"),
         };
-        let path = match &operation.path {
-            PathPattern::Exact(path) => path.clone(),
-            PathPattern::Prefix(prefix) => format!("{prefix}{token}"),
-            PathPattern::Template(segments) => segments
-                .iter()
-                .map(|segment| format!("/{}", segment.as_deref().unwrap_or(token)))
-                .collect(),
+        let paths = match &operation.path {
+            PathPattern::Exact(path) => vec![path.clone()],
+            PathPattern::Prefix(prefix) => {
+                let deep = vec![token; PATTERN_SEGMENTS_MAX + 1].join("/");
+                vec![format!("{prefix}{token}"), format!("{prefix}{deep}")]
+            }
+            PathPattern::Template(segments) => {
+                let named = segments.iter().map(|it| it.as_deref().unwrap_or(token));
+                vec![named.map(|segment| format!("/{segment}")).collect()]
+            }
         };
-        let methods: &[&str] = if operation.method.is_some() { &[""] } else { &METHODS };
-        methods.iter().map(move |free| Request {
-            method: operation.method.clone().unwrap_or_else(|| (*free).to_owned()),
-            host: host.clone(),
-            path: path.clone(),
-            ..Request::default()
+        let methods = match &operation.method {
+            Some(given) => vec![given.as_str()],
+            None => METHODS.into_iter().chain([fresh.method.as_str()]).collect(),
+        };
+        paths.into_iter().flat_map(move |path| {
+            let host = host.clone();
+            let request = move |method: &str| Request {
+                method: method.to_owned(),
+                host: host.clone(),
+                path: path.clone(),
+                ..Request::default()
+            };
+            methods.clone().into_iter().map(request)
         })
     })
 }
 
 /// The sites of a route, cut to an operation.
 pub(super) fn sites<'s>(
-    snapshot: &'s Snapshot,
+    (snapshot, fresh): (&'s Snapshot, &Fresh),
     route: RouteId,
     within: Option<&Operation>,
 ) -> Vec<Site<'s>> {
@@ -147,7 +179,7 @@ pub(super) fn sites<'s>(
             })
         };
         let mut found: Option<(Reach, Request)> = None;
-        for mut sample in samples(rule.host.as_ref(), &operation) {
+        for mut sample in samples(fresh, rule.host.as_ref(), &operation) {
             sample.headers.clone_from(&rule.headers);
             // Where all fall under more, an overlay covers the rest of the site.
             if falls(&sample) != under {
@@ -232,8 +264,9 @@ pub(super) fn cases(
         cases.push(Case { class: principal.class, id, ids, facts, stranger, network });
     }
     if strangers {
+        let land = (snapshot, &Fresh::of(&[snapshot]));
         for (member, class) in snapshot.common.callers.classes.members() {
-            stranger_cases(snapshot, &member, CallerClass(class), callers, &mut cases);
+            stranger_cases(land, &member, CallerClass(class), callers, &mut cases);
         }
     }
     cases
@@ -252,7 +285,7 @@ fn network(snapshot: &Snapshot, id: &str) -> Option<(IpAddr, u8)> {
 
 /// Callers that only credentials name.
 fn stranger_cases(
-    snapshot: &Snapshot,
+    (snapshot, fresh): (&Snapshot, &Fresh),
     member: &Member,
     class: CallerClass,
     callers: Option<&[IdPattern]>,
@@ -270,7 +303,8 @@ fn stranger_cases(
         }
     };
     let begun = |prefix: &str| {
-        TOKENS.iter().chain(&["caller"]).map(|token| format!("{prefix}{token}")).collect()
+        let tokens = [TOKEN, "caller", &fresh.token];
+        tokens.map(|token| format!("{prefix}{token}")).into()
     };
     let all = [IdPattern::Prefix(String::new())];
     for pattern in callers.unwrap_or(&all) {

@@ -63,8 +63,26 @@ pub fn solve(problem: &Problem, steps_max: usize) -> Answer {
     search(problem, steps_max, &mut |_, _| {})
 }
 
+/// The same, with at most so many words of literals looked at, which are taken off.
+pub(super) fn solve_within(problem: &Problem, steps_max: usize, left: &mut u64) -> Answer {
+    let Some(mut search) = Search::new(problem) else { return Answer::Unknown };
+    search.left = *left;
+    let answer = explore(&mut search, problem, steps_max, &mut |_, _| {});
+    *left = search.left;
+    answer
+}
+
 fn search(problem: &Problem, steps_max: usize, see: &mut dyn FnMut(&Search<'_>, &[u64])) -> Answer {
     let Some(mut search) = Search::new(problem) else { return Answer::Unknown };
+    explore(&mut search, problem, steps_max, see)
+}
+
+fn explore(
+    search: &mut Search<'_>,
+    problem: &Problem,
+    steps_max: usize,
+    see: &mut dyn FnMut(&Search<'_>, &[u64]),
+) -> Answer {
     let first = (0..problem.clauses.len()).collect();
     let mut open = vec![Open::Region(search.domains.clone(), first)];
     let mut steps: Vec<Step> = Vec::new();
@@ -82,7 +100,7 @@ fn search(problem: &Problem, steps_max: usize, see: &mut dyn FnMut(&Search<'_>, 
         match search.narrow(&mut region, &mut clauses, &mut steps, &mut open, steps_max) {
             Narrowed::Dead(clause) => steps.push(Step::Dead(clause)),
             Narrowed::Satisfied => {
-                see(&search, &region);
+                see(search, &region);
                 return search.point(&region).map_or(Answer::Unknown, Answer::Point);
             }
             Narrowed::Exhausted => return Answer::Unknown,
@@ -140,6 +158,8 @@ struct Search<'p> {
     domains: Vec<u64>,
     clauses: Vec<Vec<Mask>>,
     masks: Vec<u64>,
+    /// Words of literals that may still be looked at.
+    left: u64,
 }
 
 impl<'p> Search<'p> {
@@ -154,6 +174,7 @@ impl<'p> Search<'p> {
             domains: Vec::new(),
             clauses: Vec::with_capacity(problem.clauses.len()),
             masks: Vec::new(),
+            left: u64::MAX,
         };
         for (sets, domain) in sets.iter().zip(&problem.domains) {
             let lows = Lows::of(sets)?;
@@ -221,6 +242,9 @@ impl<'p> Search<'p> {
             let mut left = Vec::with_capacity(clauses.len());
             for &clause in clauses.iter() {
                 let Some(masks) = self.clauses.get(clause) else { continue };
+                let words =
+                    masks.iter().filter_map(|it| Some(self.classes.get(it.variable)?.words));
+                self.left = self.left.saturating_sub(words.sum::<usize>() as u64);
                 let (mut live, mut first, mut satisfied) = (0, None, false);
                 for (at, mask) in masks.iter().enumerate() {
                     let (mut some, mut all) = (0, 0);
@@ -252,7 +276,7 @@ impl<'p> Search<'p> {
                 }
             }
             *clauses = left;
-            if steps.len() > steps_max {
+            if steps.len() > steps_max || self.left == 0 {
                 return Narrowed::Exhausted;
             }
             match shortest {
@@ -403,5 +427,51 @@ impl Classes<'_> {
                 found.map(|text| Some(Value::Text(text.into())))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::problem::Literal;
+    use super::*;
+
+    /// So many pigeons in one hole less, of which no two may share one.
+    fn pigeons(count: i64) -> Problem {
+        let mut problem = Problem::default();
+        for _ in 0..count {
+            problem.domains.push(Values::numbers(1, count - 1));
+        }
+        for hole in 1..count {
+            let elsewhere = |variable: i64| {
+                let variable = usize::try_from(variable).unwrap();
+                let values = Values::numbers(1, count - 1).without(&Values::numbers(hole, hole));
+                Literal { variable, values }
+            };
+            for one in 0..count {
+                for other in 0..one {
+                    problem.clauses.push(vec![elsewhere(one), elsewhere(other)]);
+                }
+            }
+        }
+        problem
+    }
+
+    #[test]
+    fn hard_questions_are_given_up_together_when_their_work_is_done() {
+        let mut left = u64::MAX;
+        assert!(matches!(solve_within(&pigeons(5), 500_000, &mut left), Answer::Refuted(_)));
+        let work = u64::MAX - left;
+        assert!(work > 500, "{work}");
+        left = work * 10;
+        for _ in 0..9 {
+            assert!(matches!(solve_within(&pigeons(5), 500_000, &mut left), Answer::Refuted(_)));
+        }
+        // There is work left for half of another.
+        left = work / 2;
+        assert_eq!(solve_within(&pigeons(5), 500_000, &mut left), Answer::Unknown);
+        assert_eq!(left, 0);
+        assert_eq!(solve_within(&pigeons(9), 500_000, &mut left), Answer::Unknown);
+        left = 100_000;
+        assert_eq!(solve_within(&pigeons(12), usize::MAX, &mut left), Answer::Unknown);
     }
 }

@@ -7,7 +7,7 @@
 use super::accept::Downstream;
 use super::answering::Reply;
 use super::budget::Budget;
-use super::call::{Call, Safe, Towards};
+use super::call::{self, Call, Opening, Safe, Towards};
 use super::headers;
 use super::http1_answer::tell_head;
 use super::http1_relay::RelayEnd;
@@ -18,9 +18,11 @@ use super::pieces::{
     Tell, Terms, pump,
 };
 use super::pool::{Connection, HEAD_ROOM};
+use super::tenure::Judge;
 use super::timed::{Elapsed, Timer, until};
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
+use crate::exchange::view::Http1View;
 use crate::http1::body::Decoder;
 use crate::http1::request::{Method, RequestHead};
 use crate::http1::response::{self, ResponseHead};
@@ -32,7 +34,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// The called side of one exchange.
 pub enum Upstream {
@@ -53,6 +55,15 @@ pub enum End {
     Again,
     /// Cut off after the answer had begun; the caller's side was reset where it could be.
     Broken,
+    /// Ended after the answer had begun, because a later landscape does not admit it.
+    Withdrawn {
+        /// The answer's status.
+        status: u16,
+        /// Why.
+        refusal: Box<Refusal>,
+        /// Whether the caller was told in trailers; its side was reset otherwise.
+        told: bool,
+    },
 }
 
 /// An answer's head and where its body comes from.
@@ -79,9 +90,24 @@ pub(super) struct Shared<'a> {
     method: Method,
     grpc: bool,
     until_ms: u64,
+    judge: Judge<'a>,
+    /// The answer has begun to go to the caller.
+    replying: Cell<bool>,
 }
 
 impl Shared<'_> {
+    /// Ready with the reason once a later landscape does not admit the exchange.
+    fn poll_withdrawn(&self, cx: &mut Context<'_>) -> Poll<Refusal> {
+        let tenure = self.call.tenure();
+        if tenure.poll_over(self.worker, cx, self.judge).is_pending() {
+            return Poll::Pending;
+        }
+        let unknown = || Refusal::new(Reason::Internal, "nobody knows why it was withdrawn");
+        let refusal = tenure.why().unwrap_or_else(unknown);
+        self.worker.counters.withdrawn.add(refusal.reason, 1);
+        Poll::Ready(refusal)
+    }
+
     pub(super) fn now(&self) -> u64 {
         self.worker.clock.now_ms()
     }
@@ -100,13 +126,15 @@ impl Shared<'_> {
 }
 
 /// One request to be sent.
-pub struct Outgoing {
+pub struct Outgoing<'a> {
     /// Method, target and final fields, as for HTTP/2.
     pub request: Request<()>,
     /// Whether it is a gRPC call.
     pub grpc: bool,
     /// The time by which all of it must have ended.
     pub until_ms: u64,
+    /// How it is judged whether it may go on.
+    pub judge: Judge<'a>,
 }
 
 /// Runs one exchange.
@@ -114,11 +142,11 @@ pub async fn run(
     worker: &Rc<Worker>,
     call: &Call,
     upstream: Upstream,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     source: &mut Source<'_>,
     reply: &mut Reply<'_>,
 ) -> End {
-    let Outgoing { request, grpc, until_ms } = outgoing;
+    let Outgoing { request, grpc, until_ms, judge } = outgoing;
     let shared = Shared {
         worker,
         call,
@@ -130,12 +158,18 @@ pub async fn run(
         method: Method::of(request.method().as_str().as_bytes()),
         grpc,
         until_ms,
+        judge,
+        replying: Cell::new(false),
     };
     let end = match upstream {
-        Upstream::Http2(ticket) => over_http2(&shared, ticket, request, source, reply).await,
+        Upstream::Http2(ticket) => {
+            let work = pin!(over_http2(&shared, ticket, request, source, reply));
+            unanswered(&shared, work).await
+        }
         Upstream::Http1(connection) => {
             // Boxed: what every stream of the other kind would carry room for otherwise.
-            Box::pin(over_http1(&shared, *connection, request, source, reply)).await
+            let mut work = Box::pin(over_http1(&shared, *connection, request, source, reply));
+            unanswered(&shared, work.as_mut()).await
         }
     };
     match end {
@@ -143,6 +177,21 @@ pub async fn run(
         End::Done(status, keep) => End::Done(status, keep && shared.uploaded.get()),
         end => end,
     }
+}
+
+/// Runs an exchange; one that is withdrawn before its answer begins is refused.
+fn unanswered<'h>(
+    shared: &'h Shared<'_>,
+    mut work: Pin<&'h mut impl Future<Output = End>>,
+) -> impl Future<Output = End> {
+    poll_fn(move |cx| {
+        if !shared.replying.get()
+            && let Poll::Ready(refusal) = shared.poll_withdrawn(cx)
+        {
+            return Poll::Ready(End::Refuse(refusal));
+        }
+        work.as_mut().poll(cx)
+    })
 }
 
 async fn over_http2(
@@ -481,6 +530,7 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     let missing = grpc_needs_trailers.then(headers::missing_trailers);
     let head = std::mem::take(&mut answer.headers);
     let framing = answer.framing;
+    shared.replying.set(true);
     let Some((mut sink, keep)) =
         reply.head(shared, answer.status, head, framing, empty && missing.is_none()).await
     else {
@@ -499,9 +549,24 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
         receiving: &Cell::new(false),
         tell: Tell { call: shared.call, towards: Towards::Caller },
     };
-    match pump(&mut answer.source, sink, terms, missing).await {
-        Ok(_) => End::Done(status, keep),
-        Err(fault) => {
+    let pumped = {
+        let mut pumping = pin!(pump(&mut answer.source, sink, terms, missing));
+        poll_fn(|cx| match shared.poll_withdrawn(cx) {
+            Poll::Ready(refusal) => Poll::Ready(Err(Box::new(refusal))),
+            Poll::Pending => pumping.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    };
+    match pumped {
+        Ok(Ok(_)) => End::Done(status, keep),
+        Err(refusal) => {
+            let told = shared.grpc && sink.refused(&refusal);
+            if !told {
+                sink.cut(h2::Reason::CANCEL);
+            }
+            End::Withdrawn { status, refusal, told }
+        }
+        Ok(Err(fault)) => {
             // The upload may have met the deadline first and ended the stream.
             let timed = matches!(fault, PumpFault::Source(_)) && shared.now() >= shared.until_ms;
             if shared.grpc && timed && sink.deadline_exceeded() {
@@ -610,6 +675,7 @@ pub async fn from_http1(
     head: &RequestHead,
     input: Vec<u8>,
     call: Http2Call,
+    opening: &Opening,
     keep: bool,
 ) -> RelayEnd {
     let Http2Call { call, ticket } = call;
@@ -635,7 +701,10 @@ pub async fn from_http1(
         }),
     };
     let mut reply = Reply::Http1(downstream, head, keep);
-    let outgoing = Outgoing { request, grpc: false, until_ms: call.until_ms(worker) };
+    let view = Http1View::new(head, &input);
+    let judge = || call::judge(worker, opening, &view, call.service());
+    let until_ms = call.until_ms(worker);
+    let outgoing = Outgoing { request, grpc: false, until_ms, judge: &judge };
     let end = run(worker, &call, Upstream::Http2(ticket), outgoing, &mut source, &mut reply).await;
     let rest = match &source {
         Source::Http1(source) => source.buffer.get(source.at..).unwrap_or_default().to_vec(),
@@ -665,6 +734,10 @@ pub async fn from_http1(
         }
         End::Broken => {
             call.finish(0);
+            RelayEnd::Broken
+        }
+        End::Withdrawn { status, refusal, .. } => {
+            call.withdraw(status, &refusal);
             RelayEnd::Broken
         }
     }

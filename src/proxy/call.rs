@@ -14,6 +14,7 @@ use super::limits::Taken;
 use super::meters::Running;
 use super::pool::Connection;
 use super::shown::UNTRUSTED;
+use super::tenure::Tenure;
 use super::worker::Worker;
 use crate::audit::asked::Asked;
 use crate::audit::lane::{Keeping, LaneFull, Recorded};
@@ -50,6 +51,7 @@ mod govern;
 mod limit;
 mod reach;
 mod retry;
+mod still;
 
 pub use govern::{govern, hooked};
 use limit::{limit, limit_early};
@@ -57,6 +59,7 @@ use reach::Reach;
 pub use reach::{connect, idle};
 use retry::Again;
 pub use retry::{Retries, Safe, again};
+pub use still::judge;
 
 /// A request that has arrived, across its attempts.
 pub struct Opening {
@@ -120,6 +123,8 @@ pub struct Call {
     server: ServerField,
     text: OnceCell<Bytes>,
     running: Option<Running>,
+    service: ServiceId,
+    tenure: Tenure,
 }
 
 /// Whom added fields are for.
@@ -389,6 +394,8 @@ pub fn begin(
         let told = (asserter.header().to_owned(), token);
         amendments.get_or_insert_default().told.push(told);
     }
+    let asked = service.map_or("", |service| &service.id);
+    super::pass::show(worker, asked, opening.caller.as_ref(), &mut amendments);
     let wanted = worker.settings.forwarding.principal;
     let caller = opening.caller.as_ref().filter(|_| wanted);
     let principal = caller.map(|caller| Arc::clone(&caller.principal.id));
@@ -640,6 +647,7 @@ impl Begun {
             certified, recorded, body_bytes_max, answer_ms, depth, amendments, reach, ..
         } = self;
         let amendments = joined(amendments, opening);
+        let service = certified.service();
         // Spent: the certificate was for this one call.
         drop(certified);
         Call {
@@ -657,6 +665,8 @@ impl Begun {
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
             running: reach.into_running(),
+            service,
+            tenure: worker.tenures.begin(opening.landscape.version),
         }
     }
 

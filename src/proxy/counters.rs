@@ -112,6 +112,10 @@ counters! {
     retries_over: Count = Counter "caio_retries_over_budget_total";
     /// Calls that a service's breaker kept from it, by the service.
     broken: Named<ServiceName> = Counter "caio_breaker_open_total";
+    /// Exchanges that were judged anew because another landscape came while they ran.
+    judged_again: Count = Counter "caio_judged_again_total";
+    /// Exchanges that were ended because a later landscape does not admit them, by why.
+    withdrawn: Labelled<Reason> = Counter "caio_withdrawn_total";
     /// Handshakes of TLS with callers, by how they ended.
     handshakes: Labelled<Handshake> = Counter "caio_tls_handshakes_total";
     /// Handshakes of TLS with callers that are in progress.

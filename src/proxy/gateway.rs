@@ -6,7 +6,8 @@ use super::durable::Durability;
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
-use super::secure::{Security, Stamps, Towards, warnings};
+use super::pass::Pass;
+use super::secure::{Guard, Security, Stamps, Towards, warnings};
 use super::trail::{LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub published: Publication<Published>,
     /// What its listeners are secured with.
     pub security: Security,
+    /// What shows the gateway to itself, where it answers callers' questions for services.
+    pub pass: Option<Pass>,
     /// Set while the process holds nearly all the memory it may.
     pub short_of_memory: AtomicBool,
     /// Set once, to drain.
@@ -145,6 +148,8 @@ impl Gateway {
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
+        let pass = settings.discovery.as_ref().map(|_| Pass::new()).transpose();
+        let pass = pass.map_err(GatewayError::Worker)?;
         let (addresses, sockets) = bind_all(&settings, count)?;
         let pin = settings.process.pin;
         let memory_bytes_max = match settings.limits.memory_bytes_max {
@@ -163,6 +168,7 @@ impl Gateway {
             settings,
             published: Publication::new(u64::from(FIRST_VERSION), published),
             security,
+            pass,
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
@@ -319,6 +325,16 @@ impl Gateway {
         self.shared.security.companion(place)
     }
 
+    /// What the address is secured with where changes are taken, where that is over TLS.
+    pub fn control_guard(&self) -> Option<Arc<Guard>> {
+        self.shared.security.control()
+    }
+
+    /// What shows the gateway to itself, where it answers callers' questions for services.
+    pub fn pass(&self) -> Option<Pass> {
+        self.shared.pass.clone()
+    }
+
     /// One line for each certificate that expires soon, or has.
     pub fn certificate_warnings(&self) -> Vec<String> {
         warnings(&self.shared.security.expiries(&self.published().upstreams))
@@ -464,6 +480,7 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
         worker.landscape();
         tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
+        worker.look_at_tenures();
         worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {

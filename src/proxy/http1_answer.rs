@@ -156,6 +156,7 @@ async fn relay_answer(
             return Answer::Malformed(fault);
         }
     };
+    shared.status.set(head.status);
     let (sent, back) = shared.send(std::mem::take(buffer), from).await;
     if sent && body_bytes > 0 {
         let body = back.get(back.len() - body_bytes..).unwrap_or_default();
@@ -242,7 +243,8 @@ async fn relay_body(
             Ok(_) => false,
             Err(_) => return false,
         };
-        if ended && (shared.connection.watch.fired() || decoder.close().is_err()) {
+        let cut = shared.connection.watch.fired() || shared.is_withdrawn();
+        if ended && (cut || decoder.close().is_err()) {
             return false;
         }
         let sent = if outgoing.is_plain(framing) {

@@ -11,7 +11,7 @@
 
 use super::accept::Downstream;
 use super::both::both;
-use super::call::{Call, Safe, Towards};
+use super::call::{self, Call, Opening, Safe, Towards};
 use super::http1_answer::{Answer, answer};
 use super::http1_server::refusal_of;
 use super::http1_shared::{Shared, UploadFault, append};
@@ -19,6 +19,7 @@ use super::http1_upload::upload;
 use super::pool::Connection;
 use super::worker::Worker;
 use crate::exchange::refusal::{Reason, Refusal};
+use crate::exchange::view::Http1View;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::write_end;
 use crate::http1::request::RequestHead;
@@ -26,6 +27,7 @@ use crate::http1::write::{self, RequestPlan, Withholds};
 use crate::http1::{Framing, Malformed};
 use crate::io::deadline::Overdue;
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 
 /// How a relay ended.
@@ -74,6 +76,7 @@ pub async fn relay(
     head: &RequestHead,
     input: Vec<u8>,
     mut call: Call,
+    opening: &Opening,
     keep: bool,
 ) -> RelayEnd {
     let Some(connection) = call.take_connection() else {
@@ -105,7 +108,10 @@ pub async fn relay(
         answered: Cell::new(false),
         receiving: Cell::new(false),
         until_ms: Cell::new(call.until_ms(worker)),
+        status: Cell::new(0),
     };
+    let view = Http1View::new(head, &input);
+    let judge = || call::judge(worker, opening, &view, call.service());
     let whole = decoder.is_done();
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
     let (result, first) = connection.stream.write(first, 0).await;
@@ -116,11 +122,26 @@ pub async fn relay(
     let (answer, rest) = if result.is_err() {
         (Answer::Nothing, Vec::new())
     } else if whole {
-        (answer(&shared, keep).await, Vec::new())
+        // Pinned in place: each move of it would be another copy in every connection's state.
+        let work = pin!(answer(&shared, keep));
+        (shared.held(&judge, work).await, Vec::new())
     } else {
         // Boxed: few requests stream their bodies, and idle connections should not hold the room.
-        Box::pin(both(answer(&shared, keep), upload(&shared, decoder, sent.body))).await
+        let mut work = Box::pin(both(answer(&shared, keep), upload(&shared, decoder, sent.body)));
+        shared.held(&judge, work.as_mut()).await
     };
+    if !matches!(answer, Answer::Whole { .. })
+        && let Some(refusal) = call.tenure().why()
+    {
+        worker.counters.withdrawn.add(refusal.reason, 1);
+        let status = shared.status.get();
+        if status > 0 {
+            call.withdraw(status, &refusal);
+            return RelayEnd::Broken;
+        }
+        call.refuse(&refusal);
+        return RelayEnd::Refused { refusal, input, body_taken: !whole };
+    }
     let shared_fault = shared.fault.take();
     let uploaded = shared.uploaded.get();
     conclude(worker, call, connection, answer, (input, sent), (whole, uploaded, rest, shared_fault))

@@ -217,7 +217,8 @@ async fn attempts(
                     };
                     match connected {
                         Ok(call) => {
-                            http1_relay::relay(worker, downstream, head, input, call, keep).await
+                            http1_relay::relay(worker, downstream, head, input, call, opening, keep)
+                                .await
                         }
                         Err(call::Failed::Reroute) => continue,
                         Err(call::Failed::Refuse(refusal)) => {
@@ -229,7 +230,7 @@ async fn attempts(
                     match Box::pin(http2_client::begin(worker, begun, opening)).await {
                         Ok(call) => {
                             Box::pin(bridge::from_http1(
-                                worker, downstream, head, input, call, keep,
+                                worker, downstream, head, input, call, opening, keep,
                             ))
                             .await
                         }

@@ -3,12 +3,15 @@
 use super::accept::Downstream;
 use super::call::Call;
 use super::pool::Connection;
+use super::tenure::Judge;
 use super::worker::Worker;
 use crate::http1::chunked::{CHUNK_END, ChunkHead};
 use crate::http1::request::RequestHead;
 use crate::http1::{Framing, Malformed};
 use crate::io::deadline::Overdue;
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 
 /// What the two directions know of each other.
@@ -27,6 +30,8 @@ pub(super) struct Shared<'a> {
     /// The upload waits for the caller.
     pub(super) receiving: Cell<bool>,
     pub(super) until_ms: Cell<u64>,
+    /// The status of the answer that has begun to go to the caller; 0 before.
+    pub(super) status: Cell<u16>,
 }
 
 /// Why an upload ended early.
@@ -39,6 +44,33 @@ pub(super) enum UploadFault {
 }
 
 impl Shared<'_> {
+    /// Whether a later landscape does not admit the exchange, and its grace is over.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.call.tenure().is_over()
+    }
+
+    /// Runs the exchange, whose operations are not dropped; once it is withdrawn both sides are
+    /// ended, and with them what waits for either.
+    pub(super) fn held<'h, F: Future>(
+        &'h self,
+        judge: Judge<'h>,
+        mut work: Pin<&'h mut F>,
+    ) -> impl Future<Output = F::Output> {
+        let mut ended = false;
+        poll_fn(move |cx| {
+            if !ended && self.call.tenure().poll_over(self.worker, cx, judge).is_ready() {
+                ended = true;
+                self.connection.stream.abort();
+                // What is being sent to the caller may be read yet, but not for long. Its side is
+                // not shut down at once: that would look like the end of an answer without length.
+                if self.status.get() > 0 {
+                    self.downstream.watch.arm(self.now() + CUT_MS, Overdue::StopBoth);
+                }
+            }
+            work.as_mut().poll(cx)
+        })
+    }
+
     pub(super) fn now(&self) -> u64 {
         self.worker.clock.now_ms()
     }
@@ -70,6 +102,9 @@ impl Shared<'_> {
         (result.is_ok(), buffer)
     }
 }
+
+/// For what is on its way to the caller of an exchange that is cut off.
+const CUT_MS: u64 = 1_000;
 
 /// Appends content, in a chunk of its own where the body is chunked.
 pub(super) fn append(out: &mut Vec<u8>, data: &[u8], framing: Framing) {

@@ -522,7 +522,8 @@ async fn attempts(
                 return Ended::Refuse(refusal);
             }
         };
-        let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms };
+        let judge = || call::judge(worker, opening, &head, call.service());
+        let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms, judge: &judge };
         let frames = Rc::clone(&connection.frames);
         let mut reply =
             Reply::Http2(respond, Some((worker.timer().counted(&connection.backlog), frames)));
@@ -562,6 +563,10 @@ async fn attempts(
             End::Broken => {
                 call.finish(0);
                 return Ended::Broken;
+            }
+            End::Withdrawn { status, refusal, told } => {
+                call.withdraw(status, &refusal);
+                return if told { Ended::Whole } else { Ended::Broken };
             }
         }
     }

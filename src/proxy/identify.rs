@@ -32,6 +32,8 @@ pub struct Caller {
     pub method: Method,
     /// What shows it, as records have it.
     pub evidence: [u8; 16],
+    /// What its credential says, where it has shown one.
+    pub identified: Option<Arc<Identified>>,
 }
 
 /// What all workers identify by.
@@ -198,6 +200,7 @@ pub fn identify(
             principal: identifier.principal(landscape, &identified),
             method: identified.method,
             evidence: identified.evidence,
+            identified: Some(identified),
         }),
         Err(error) => Err(refusal(identities, error)),
     }
@@ -209,7 +212,28 @@ fn by_address(worker: &Worker, landscape: &Landscape, ingress: &Ingress) -> Call
         principal: Arc::clone(landscape.snapshot.principal(address)),
         method: Method::Network,
         evidence: worker.evidence(address),
+        identified: None,
     }
+}
+
+/// The same caller as another landscape knows it. Its credential is read anew where that has other
+/// identities, and is then to hold by them.
+///
+/// # Errors
+/// As [`identify`].
+pub fn known_by(
+    worker: &Worker,
+    (before, landscape): (&Landscape, &Landscape),
+    (ingress, caller): (&Ingress, &Caller),
+    view: &impl Inbound,
+) -> Result<Arc<Principal>, Refusal> {
+    if !Arc::ptr_eq(&before.identities, &landscape.identities) {
+        return identify(worker, landscape, ingress, view).map(|caller| caller.principal);
+    }
+    Ok(match &caller.identified {
+        Some(identified) => landscape.identifier.principal(landscape, identified),
+        None => Arc::clone(landscape.snapshot.principal(ingress.peer.ip())),
+    })
 }
 
 fn refusal(identities: &Identities, error: IdentityError) -> Refusal {

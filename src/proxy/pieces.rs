@@ -5,6 +5,7 @@ use super::budget::Budget;
 use super::call::{Call, Towards};
 use super::http2_view::{forbidden_in_trailers, line_bytes, padded};
 use super::timed::{Elapsed, Timer, until};
+use crate::exchange::refusal::Refusal;
 use crate::governance::question::Whole;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::chunked::{BodyLimits, CHUNK_END, ChunkHead, Trailers};
@@ -599,6 +600,23 @@ impl Sink<'_> {
         }
     }
 
+    /// Tells a gRPC caller in trailers why its call ends; false where there are none.
+    pub fn refused(&mut self, refusal: &Refusal) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(sink) => {
+                let mut message = Vec::new();
+                crate::wire::grpc::push_message(&mut message, &refusal.grpc_message());
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from(u16::from(refusal.grpc_status())));
+                if let Ok(message) = HeaderValue::from_bytes(&message) {
+                    trailers.insert("grpc-message", message);
+                }
+                sink.trailers(trailers).is_ok()
+            }
+        }
+    }
+
     /// Ends the sink so that the receiver cannot take the body for whole.
     pub fn abort(&mut self, reason: h2::Reason) {
         match self {
@@ -607,6 +625,15 @@ impl Sink<'_> {
                 sink.stream.abort();
             }
             Self::Http2(sink) => sink.reset(reason),
+        }
+    }
+
+    /// The same where nothing is being sent any more: an end that is shut down would be the end of
+    /// a body without length or chunks, and so it is not.
+    pub fn cut(&mut self, reason: h2::Reason) {
+        match self {
+            Self::Http1(sink) if !sink.chunked => sink.stream.reset_on_close(),
+            Self::Http1(_) | Self::Http2(_) => self.abort(reason),
         }
     }
 }

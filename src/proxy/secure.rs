@@ -7,7 +7,7 @@
 use crate::config::care::Care;
 use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
-use crate::config::settings::{Listener, Settings};
+use crate::config::settings::Settings;
 use crate::config::tls::{
     CertificateFiles, ClientMode, Expected, ListenerTls, ServiceCa, ServiceTls, TlsVersion,
 };
@@ -32,7 +32,8 @@ struct Configured<C> {
 
 /// A listener that speaks TLS.
 pub struct Guard {
-    name: String,
+    /// What it is, for the operator.
+    what: String,
     tls: ListenerTls,
     tickets: Tickets,
     current: ArcSwap<Listening>,
@@ -85,7 +86,7 @@ impl Guard {
     fn refresh(&self) -> String {
         let number = self.newest().saturating_add(1);
         let read = read_listener(&self.tls, &self.tickets, number);
-        let told = replace(&self.current, read, &format!("listener `{}`", self.name));
+        let told = replace(&self.current, read, &self.what);
         self.newest.store(self.current.load().number, Ordering::Release);
         told
     }
@@ -199,7 +200,9 @@ impl Upstreams {
 pub struct Security {
     /// In the order of the configuration; `None` is a plain listener.
     guards: Vec<Option<Arc<Guard>>>,
-    /// Likewise.
+    /// The same of the address where changes are taken.
+    control: Option<Arc<Guard>>,
+    /// In the order of the configuration; `None` is reached without.
     hooks: Vec<Option<Arc<Towards>>>,
     /// Likewise.
     companions: Vec<Option<Arc<Towards>>>,
@@ -214,8 +217,13 @@ impl Security {
         let mut tickets = None;
         let mut guards = Vec::with_capacity(settings.listeners.len());
         for listener in &settings.listeners {
-            guards.push(guard(listener, &mut tickets)?);
+            let what = format!("listener `{}`", listener.name);
+            let tls = listener.tls.as_ref();
+            guards.push(tls.map(|tls| guard(what, tls, &mut tickets)).transpose()?);
         }
+        // Tickets of its own: no session of a caller goes on there.
+        let remote = settings.admin.remote.as_ref().and_then(|remote| remote.tls.as_ref());
+        let control = remote.map(|tls| guard("`[admin.remote]`".to_owned(), tls, &mut None));
         let towards = |what: String, tls: &Option<ServiceTls>, kind| {
             let tls = tls.as_ref();
             tls.map(|tls| Towards::read(what, tls, kind == HookKind::Grpc)).transpose()
@@ -227,6 +235,7 @@ impl Security {
             companions.map(|it| towards(format!("companion `{}`", it.id), &it.tls, it.kind));
         Ok(Self {
             guards,
+            control: control.transpose()?,
             hooks: hooks.collect::<Result<_, _>>()?,
             companions: companions.collect::<Result<_, _>>()?,
         })
@@ -235,6 +244,15 @@ impl Security {
     /// The guard of the listener at this place.
     pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
         self.guards.get(place).cloned().flatten()
+    }
+
+    /// The guard of the address where changes are taken.
+    pub fn control(&self) -> Option<Arc<Guard>> {
+        self.control.clone()
+    }
+
+    fn all_guards(&self) -> impl Iterator<Item = &Arc<Guard>> {
+        self.guards.iter().chain([&self.control]).flatten()
     }
 
     /// How the hook at this place is reached, where that is over TLS.
@@ -256,7 +274,7 @@ impl Security {
     /// When what is in use expires, by file.
     pub fn expiries(&self, upstreams: &Upstreams) -> Vec<Expiry> {
         let mut all = Vec::new();
-        for guard in self.guards.iter().flatten() {
+        for guard in self.all_guards() {
             all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
         for towards in self.reached(upstreams) {
@@ -271,14 +289,13 @@ impl Security {
     /// listener, service, hook and companion whose files changed, and whether they are in use now.
     pub fn refresh(&self, upstreams: &Upstreams, known: &mut Stamps, all: bool) -> Vec<String> {
         let mut told = Vec::new();
-        let guards = self.guards.iter().flatten();
-        let files = guards.flat_map(|guard| listener_files(&guard.tls));
+        let files = self.all_guards().flat_map(|guard| listener_files(&guard.tls));
         let services = self.reached(upstreams);
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
         let is_changed = |files: Vec<&Path>| files.iter().any(|file| changed.contains(*file));
-        for guard in self.guards.iter().flatten() {
+        for guard in self.all_guards() {
             if is_changed(listener_files(&guard.tls)) || all {
                 told.push(guard.refresh());
             }
@@ -342,17 +359,19 @@ impl Stamps {
 }
 
 /// All share the tickets that the first makes.
-fn guard(listener: &Listener, shared: &mut Option<Tickets>) -> Result<Option<Arc<Guard>>, String> {
-    let Some(tls) = &listener.tls else { return Ok(None) };
+fn guard(
+    what: String,
+    tls: &ListenerTls,
+    shared: &mut Option<Tickets>,
+) -> Result<Arc<Guard>, String> {
     let tickets = match shared {
         Some(tickets) => tickets.clone(),
         None => shared.insert(Tickets::new()?).clone(),
     };
     let read = read_listener(tls, &tickets, FIRST);
-    let listening = read.map_err(|why| format!("listener `{}`: {why}", listener.name))?;
-    let (name, tls) = (listener.name.clone(), tls.clone());
+    let listening = read.map_err(|why| format!("{what}: {why}"))?;
     let (current, newest) = (ArcSwap::from_pointee(listening), AtomicU64::new(FIRST));
-    Ok(Some(Arc::new(Guard { name, tls, tickets, current, newest })))
+    Ok(Arc::new(Guard { what, tls: tls.clone(), tickets, current, newest }))
 }
 
 /// The number of what a listener starts with.

@@ -11,8 +11,10 @@ use super::identify::Identifier;
 use super::landscape::{Landscape, Own, Published};
 use super::limits::Quotas;
 use super::meters::Meters;
+use super::pass::Pass;
 use super::pool::{Pool, PoolLimits};
 use super::secure::Guard;
+use super::tenure::Tenures;
 use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
 use crate::audit::record::address_evidence;
@@ -73,6 +75,8 @@ pub struct Worker {
     pub meters: Meters,
     /// Requests that are tried again.
     pub retries: Retries,
+    /// Exchanges that run.
+    pub tenures: Rc<Tenures>,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
     trusted: Vec<(IpAddr, u8)>,
@@ -139,6 +143,7 @@ impl Worker {
             hooks,
             meters,
             retries: Retries::default(),
+            tenures: Tenures::new(&landscape),
             evidence: Cell::new(None),
             trusted,
             shared,
@@ -165,6 +170,13 @@ impl Worker {
         Rc::clone(&self.landscape.borrow())
     }
 
+    /// Has what runs judged by the landscape of this moment.
+    pub fn look_at_tenures(&self) {
+        if !self.tenures.is_empty() {
+            self.tenures.look(self.clock.now_ms(), &self.landscape());
+        }
+    }
+
     /// What a peer's word about callers is worth.
     pub fn sender(&self, peer: IpAddr) -> Sender {
         Sender::of(peer, &self.trusted)
@@ -186,6 +198,11 @@ impl Worker {
                 evidence
             }
         }
+    }
+
+    /// What shows the gateway to itself, where it answers callers' questions for services.
+    pub fn pass(&self) -> Option<&Pass> {
+        self.shared.pass.as_ref()
     }
 
     /// What the listener at this place is secured with.

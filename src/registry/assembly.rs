@@ -4,6 +4,8 @@
 use super::{Entry, Key, Registry};
 use crate::config::model::{Configuration, Origin, Origins, Requirement, Route, Service};
 use crate::config::policy::Policy;
+use crate::config::prove::Invariant;
+use crate::config::quota::Quota;
 use crate::config::registered::{Kind, Part, Reading, Registered};
 use crate::wire::document::Source;
 use crate::wire::fault::Fault;
@@ -82,6 +84,7 @@ impl Assembly {
             hooks: &self.whole.settings.hooks,
             quotas: &self.whole.settings.quotas,
             care: &self.whole.settings.care,
+            invariants: &self.whole.invariants,
             base: &self.base,
         }
     }
@@ -114,7 +117,10 @@ impl Assembly {
 
     /// Puts what a document says in the place of what it said before, or takes it out.
     pub fn put(&mut self, key: &Key, now: Option<(Arc<Registered>, &Entry)>) {
-        self.draining.remove(&key.id);
+        // A route may have the id of a service that drains.
+        if key.kind == Kind::Service {
+            self.draining.remove(&key.id);
+        }
         let Some((read, entry)) = now else {
             self.read.remove(key);
             self.take_out(key);
@@ -122,7 +128,9 @@ impl Assembly {
             return;
         };
         let place = self.places.get(key).copied();
-        let Configuration { services, routes, requirements, policies, .. } = &mut self.whole;
+        let Configuration {
+            services, routes, requirements, policies, invariants, settings, ..
+        } = &mut self.whole;
         let place = match &read.part {
             Part::Service(service) => {
                 if entry.is_draining(&service.endpoints) {
@@ -133,7 +141,9 @@ impl Assembly {
             }
             Part::Route(route) => set(routes, place, route.clone()),
             Part::Requirement(requirement) => set(requirements, place, requirement.clone()),
+            Part::Quota(quota) => set(&mut settings.quotas, place, quota.clone()),
             Part::Policy(policy) => set(&mut policies.rules, place, policy.clone()),
+            Part::Invariant(invariant) => set(invariants, place, invariant.clone()),
         };
         self.places.insert(key.clone(), place);
         origins(&mut self.whole.origins, key.kind).insert(key.id.clone(), read.origin.clone());
@@ -143,13 +153,17 @@ impl Assembly {
     /// Takes an entry out of its list; the last of the list moves into its place.
     fn take_out(&mut self, key: &Key) {
         let Some(place) = self.places.remove(key) else { return };
-        let Configuration { services, routes, requirements, policies, .. } = &mut self.whole;
+        let Configuration {
+            services, routes, requirements, policies, invariants, settings, ..
+        } = &mut self.whole;
         let moved = match key.kind {
             Kind::Service => {
                 take(services, place, |service: &Service| service.contract.service.clone())
             }
             Kind::Route => take(routes, place, |route: &Route| route.id.clone()),
             Kind::Requirement => take(requirements, place, |it: &Requirement| it.id.clone()),
+            Kind::Quota => take(&mut settings.quotas, place, |quota: &Quota| quota.id.clone()),
+            Kind::Invariant => take(invariants, place, |it: &Invariant| it.id.clone()),
             Kind::Policy => take(&mut policies.rules, place, |policy: &Policy| policy.id.clone()),
         };
         if let Some(place_of) = moved.and_then(|id| self.places.get_mut(&Key::new(key.kind, id))) {
@@ -185,17 +199,21 @@ fn origins(origins: &mut Origins, kind: Kind) -> &mut BTreeMap<String, Origin> {
         Kind::Service => &mut origins.services,
         Kind::Route => &mut origins.routes,
         Kind::Requirement => &mut origins.requirements,
+        Kind::Quota => &mut origins.quotas,
         Kind::Policy => &mut origins.rules,
+        Kind::Invariant => &mut origins.invariants,
     }
 }
 
 fn ids(files: &Configuration) -> BTreeMap<Key, Origin> {
-    let Origins { services, routes, requirements, rules, .. } = &files.origins;
+    let Origins { services, routes, requirements, rules, quotas, invariants, .. } = &files.origins;
     let lists = [
         (Kind::Service, services),
         (Kind::Route, routes),
         (Kind::Requirement, requirements),
+        (Kind::Quota, quotas),
         (Kind::Policy, rules),
+        (Kind::Invariant, invariants),
     ];
     let all = lists.into_iter().flat_map(|(kind, list)| {
         list.iter().map(move |(id, origin)| (Key::new(kind, id.as_str()), origin.clone()))

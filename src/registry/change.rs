@@ -90,7 +90,8 @@ impl Registry {
             Wanted::Put { written, .. }
                 if holds && entry.is_some_and(|entry| entry.written == *written) =>
             {
-                Ok(None)
+                let back = entry.filter(|entry| entry.lingers());
+                Ok(back.map(|_| What::Drain { id: change.key.id.clone(), draining: false }))
             }
             _ if !holds => Err(Refused::Precondition(revision)),
             Wanted::Put { .. } if entry.is_none() && self.len() >= REGISTERED_MAX => {

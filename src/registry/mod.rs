@@ -63,6 +63,9 @@ impl Written {
     }
 }
 
+/// Who changes what nobody but time asks for.
+pub const LEASE: &str = "lease";
+
 /// What is there under one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -115,6 +118,12 @@ impl Entry {
     /// Whether the service takes no new calls.
     pub fn is_draining(&self, documented: &[SocketAddr]) -> bool {
         self.draining || self.present(documented).is_subset(&self.leaving)
+    }
+
+    /// Whether the service takes no calls because its lease was over, and it could not go: whoever
+    /// registers it again is back.
+    pub fn lingers(&self) -> bool {
+        self.draining && self.by == LEASE
     }
 
     /// Its `ETag`.
@@ -182,7 +191,8 @@ impl Registry {
     pub fn apply(&mut self, event: &Event) -> Result<(), Unfit> {
         match &event.what {
             What::Put { key, written } => {
-                let draining = self.entries.get(key).is_some_and(|before| before.draining);
+                let before = self.entries.get(key);
+                let draining = before.is_some_and(|it| it.draining && !it.lingers());
                 let entry = Entry { draining, ..Entry::new(Arc::clone(written), event) };
                 self.entries.insert(key.clone(), Arc::new(entry));
             }
@@ -202,13 +212,12 @@ impl Registry {
             What::Endpoint { id, address, present } => {
                 let entry = self.service(id, event)?;
                 entry.leaving.remove(address);
-                if *present {
-                    entry.removed.remove(address);
-                    entry.added.insert(*address);
-                } else {
-                    entry.added.remove(address);
-                    entry.removed.insert(*address);
-                }
+                // The document's own are removed and back, all others added and gone: nothing is
+                // kept of an address that nobody speaks of any more.
+                let _ = match present {
+                    true => entry.removed.remove(address) || entry.added.insert(*address),
+                    false => entry.added.remove(address) || entry.removed.insert(*address),
+                };
             }
         }
         self.revision = self.revision.max(event.revision);

@@ -29,6 +29,7 @@ fn read(kind: Kind, text: &str) -> Result<Registered, String> {
     let reading = Reading {
         vocabulary: &configuration.vocabulary,
         hooks: &configuration.settings.hooks,
+        invariants: &[],
         quotas: &[],
         care: &configuration.settings.care,
         base: Path::new(""),
@@ -187,6 +188,71 @@ fn endpoints_come_go_and_leave_and_the_last_one_stays() {
     assert_eq!(ask(&mut world, Wanted::Endpoint(one, false)), Ok(true));
     world.ask(&put("a", &document("a", "127.0.0.1:1").replace("us", "them"))).unwrap();
     assert_eq!(calls(&world), [one], "a new document says it all anew");
+}
+
+#[test]
+fn whoever_registers_again_after_its_lease_is_back_and_what_somebody_drained_is_not() {
+    for (by, back) in [(LEASE, true), ("uid 7", false)] {
+        for text in ["127.0.0.1:1", "127.0.0.1:2"].map(|address| document("a", address)) {
+            let mut world = World::default();
+            let first = put("a", &document("a", "127.0.0.1:1"));
+            world.ask(&first).unwrap();
+            let what = What::Drain { id: "a".to_owned(), draining: true };
+            let event = Event { revision: 2, at_ms: 0, by: by.to_owned(), what };
+            world.registry.apply(&event).unwrap();
+            let again = put("a", &text);
+            let changes = back || text != document("a", "127.0.0.1:1");
+            assert_eq!(world.ask(&again), Ok(changes));
+            assert_eq!(world.registry.entry(&first.key).unwrap().draining, !back, "{by} {text}");
+            assert_eq!(world.ask(&again), Ok(false));
+        }
+    }
+}
+
+#[test]
+fn endpoints_that_come_and_go_for_ever_leave_nothing_behind() {
+    let mut world = World::default();
+    world.ask(&put("a", &document("a", "127.0.0.1:1"))).unwrap();
+    let key = Key::new(Kind::Service, "a");
+    let before = world.registry.entry(&key).unwrap().encode().len();
+    for port in 1000..1200 {
+        for present in [true, false] {
+            let address = format!("127.0.0.1:{port}").parse().unwrap();
+            let wanted = Wanted::Endpoint(address, present);
+            let precondition = Precondition::None;
+            let change = Change { key: key.clone(), wanted, precondition };
+            assert_eq!(world.ask(&change), Ok(true));
+        }
+    }
+    let entry = world.registry.entry(&key).unwrap();
+    assert_eq!((entry.added.len(), entry.removed.len(), entry.leaving.len()), (0, 0, 0));
+    assert!(entry.encode().len() < before + 8, "{}", entry.encode());
+}
+
+#[test]
+fn what_else_has_the_id_of_a_service_that_drains_does_not_end_that() {
+    let mut world = World::default();
+    let mut assembly = Assembly::new(files(""), Path::new(""), &Registry::default()).unwrap();
+    let mut take = |world: &mut World, change: &Change| {
+        assert_eq!(world.ask(change), Ok(true));
+        let entry = world.registry.entry(&change.key);
+        let now = entry.map(|entry| (Arc::clone(&world.read[&change.key]), entry.as_ref()));
+        assembly.put(&change.key, now);
+        assembly.draining().contains("a")
+    };
+    assert!(!take(&mut world, &put("a", &document("a", "127.0.0.1:1"))));
+    let key = Key::new(Kind::Service, "a");
+    let precondition = Precondition::None;
+    assert!(take(&mut world, &Change { key, wanted: Wanted::Drain(true), precondition }));
+    let text = "id = \"a\"\noperation = \"GET /x\"\ncapability = \"x.y/1\"";
+    let route = Arc::new(read(Kind::Route, text).unwrap());
+    let written = Arc::new(Written { syntax: Syntax::Toml, text: text.to_owned() });
+    let key = Key::new(Kind::Route, "a");
+    for wanted in [Wanted::Put { written, read: route }, Wanted::Remove(Cause::Asked)] {
+        let precondition = Precondition::None;
+        let change = Change { key: key.clone(), wanted, precondition };
+        assert!(take(&mut world, &change), "a route is no service");
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The hooks that a landscape has asked before decisions, as far as records need them.
 
 use crate::config::hook::{Hooks, OnFailure};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a landscape says of governance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Governance {
     hooks: Vec<(Arc<str>, OnFailure)>,
+    /// The attributes of callers that some hook states, for proofs: no record needs them.
+    stated: BTreeSet<String>,
     /// Asked on every route that names none itself, in order.
     pub default: Arc<[u16]>,
 }
@@ -17,16 +20,23 @@ impl Governance {
     pub fn new(settings: &Hooks) -> Self {
         let all = settings.all.iter();
         let hooks = all.map(|hook| (Arc::from(hook.id.as_str()), hook.on_failure)).collect();
-        Self::of(hooks, &settings.default)
+        let facts = settings.all.iter().flat_map(|hook| &hook.facts);
+        let stated = facts.map(|fact| fact.attribute.name.clone()).collect();
+        Self { stated, ..Self::of(hooks, &settings.default) }
     }
 
     /// The same from its parts.
     pub fn of(mut hooks: Vec<(Arc<str>, OnFailure)>, default: &[String]) -> Self {
         hooks.sort();
         hooks.dedup_by(|one, other| one.0 == other.0);
-        let mut governance = Self { hooks, default: Arc::default() };
+        let mut governance = Self { hooks, ..Self::default() };
         governance.default = default.iter().filter_map(|id| governance.number(id)).collect();
         governance
+    }
+
+    /// Whether some hook's word on an attribute stands in place of what is configured of a caller.
+    pub fn states(&self, attribute: &str) -> bool {
+        self.stated.contains(attribute)
     }
 
     /// Every hook's id and what its failure means, by number.

@@ -306,6 +306,10 @@ pub const INVARIANT_SERVICES_MAX: usize = 64;
 /// Steps for one question about a landscape, a microsecond each: what takes more than a second is
 /// not known in time, and refused.
 pub const PROOF_STEPS_MAX: usize = 500_000;
+/// Words of literals that are looked at for all questions about one landscape together, a few
+/// nanoseconds each: a document that makes every question a hard one holds nobody up for more than
+/// seconds. A landscape of 100 000 services takes about a tenth of it.
+pub const PROOF_WORK_MAX: u64 = 1_000_000_000;
 /// Kinds of way, route and caller together, that are looked at one by one for one service; beyond
 /// them nothing is known of it.
 pub const PROOF_WAYS_MAX: usize = 4096;
@@ -325,6 +329,14 @@ pub const CONTROL_IDS_MAX: usize = 64;
 pub const CONTROL_CONNECTIONS_MAX: usize = 128;
 /// Of these, connections that watch: they stay for as long as they like.
 pub const CONTROL_WATCHERS_MAX: usize = 64;
+/// Connections of the control surface over TCP at once, and of these those that watch: counted by
+/// themselves, so that no stranger keeps an operator from the socket.
+pub const CONTROL_REMOTE_CONNECTIONS_MAX: usize = 128;
+/// Those of one address among them: one machine does not keep all the others out.
+pub const CONTROL_REMOTE_PER_ADDRESS_MAX: usize = 32;
+/// Clients of the control surface over TCP: a registrar for each of as many services as one
+/// document can hold.
+pub const CONTROL_CLIENTS_MAX: usize = 10_000;
 /// Milliseconds for one request on the control socket to arrive whole.
 pub const CONTROL_REQUEST_MS: u64 = 10_000;
 /// Milliseconds that a connection of the control socket may wait for its next request.
@@ -336,6 +348,15 @@ pub const CONTROL_ANSWER_MS: u64 = 30_000;
 pub const LISTED_MAX: usize = 1_000;
 /// Capabilities that one question for services may go through.
 pub const DISCOVER_CAPABILITIES_MAX: usize = 64;
+/// Questions of callers for services that are answered at once, each by a thread: the others are
+/// refused, and no call waits for them.
+pub const DISCOVERY_CONNECTIONS_MAX: usize = 8;
+/// Bytes of one question of a caller: as many needs as one may have, of some hundred letters each.
+pub const DISCOVERY_BYTES_MAX: usize = 64 << 10;
+/// Steps of one question of a caller: for each offer that is looked at one for each rule and 16 for
+/// each need and for the offer itself. A step takes some 10 ns to 100 ns, so that the dearest
+/// question takes below a second of one thread that no call waits for.
+pub const DISCOVERY_STEPS_MAX: usize = 8_000_000;
 /// Changes that wait for the steward: as many as one landscape takes in.
 pub const ASKS_WAITING_MAX: usize = 256;
 /// Events of the registry that are kept for watchers who come back.
@@ -343,6 +364,11 @@ pub const EVENTS_KEPT_MAX: usize = 10_000;
 /// Milliseconds of the shortest lease: renewing it takes some, and each lease that ends changes the
 /// landscape.
 pub const LEASE_MS_MIN: u64 = 100;
+/// Milliseconds between two records of who renewed which leases: one each of them for a heartbeat a
+/// second of each of many services would be most of a trail and say little.
+pub const RENEWALS_NOTED_MS: u64 = 10_000;
+/// Leases of one such record at most; whoever renews more of them is noted early.
+pub const RENEWALS_NOTED_MAX: usize = 10_000;
 /// Documents that may be registered, of all kinds: as many as a landscape is measured with.
 pub const REGISTERED_MAX: usize = 200_000;
 /// Bytes of one registered document: the trail, the store and whoever watches copy it.
@@ -456,3 +482,11 @@ pub const TLS_FILES_MAX: usize = 256;
 pub const CHECKS_MAX: usize = 256;
 /// Bytes of the answer to a check; what answers with more than a head and a word is no health.
 pub const CHECK_ANSWER_BYTES_MAX: usize = 8 * 1024;
+
+/// Exchanges of one worker that are judged anew in one tick of 100 ms, after a landscape changed. A
+/// judgement takes a few microseconds, so this is one part in a hundred of a worker's time; 10 000
+/// exchanges are through in 4 s.
+pub const JUDGED_PER_TICK: usize = 256;
+
+/// Places of exchanges that are looked at for it in one tick: some 20 µs.
+pub const TENURES_LOOKED_AT_PER_TICK: usize = 16_384;

@@ -92,6 +92,23 @@ endpoint = "127.0.0.1:1"
 id = "q"
 concurrency = 1
 x = 1
+[admin]
+x = 1
+[admin.remote]
+listen = "127.0.0.1:2"
+x = 1
+[[admin.remote.clients]]
+token = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+name = "n"
+owner = "o"
+role = "registrar"
+services = ["a"]
+x = 1
+[registry]
+x = 1
+[discovery]
+listen = "127.0.0.1:3"
+x = 1
 [[listeners]]
 address = "127.0.0.1:1"
 x = 1
@@ -163,7 +180,7 @@ fn the_reference_mentions_every_key_the_program_knows() {
         let (_, list) = fault.split_once("known here: ").expect("a list of known keys");
         known.extend(list.split(", ").map(ToOwned::to_owned));
     }
-    assert_eq!(faults.len(), 40, "one for each table: {faults:#?}");
+    assert_eq!(faults.len(), 45, "one for each table: {faults:#?}");
     assert!(known.len() > 60, "{known:?}");
     let words: BTreeSet<&str> =
         REFERENCE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
@@ -179,6 +196,24 @@ fn the_reference_s_examples_are_sound_and_write_down_the_defaults() {
     let caio = CAIO.replace("[[services]]", &format!("{example}\n[[services]]"));
     let written = world::outcome(&world::files("caio.toml", &caio)).expect("a sound example");
     let bare = r#"
+[admin.remote]
+listen = "0.0.0.0:9902"
+[admin.remote.tls]
+certificates = [{ certificate = "a.pem", key = "a.key" }]
+client = { mode = "required", ca = ["ca.pem"], crl = ["revoked.crl"] }
+[[admin.remote.clients]]
+identity = "spiffe://example.org/billing"
+role = "registrar"
+services = ["eu.billing.*"]
+[[admin.remote.clients]]
+token = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+name = "ci-deploy"
+owner = "platform team"
+expires = "2027-01-31T00:00:00Z"
+role = "operator"
+[discovery]
+listen = "127.0.0.1:9903"
+
 [[identities]]
 name = "corp"
 kind = "jwt"

@@ -10,6 +10,15 @@
 
 #[path = "registry/client.rs"]
 mod client;
+#[path = "registry/kinds.rs"]
+mod kinds;
+#[path = "registry/looking.rs"]
+mod looking;
+#[path = "tls/peers.rs"]
+#[allow(dead_code, reason = "certificates are made here, and no more")]
+mod peers;
+#[path = "registry/remote.rs"]
+mod remote;
 mod support;
 
 use client::{Control, process_file, service, verified};
@@ -200,8 +209,10 @@ fn naive_agrees(trail: &Path) {
 
 #[test]
 fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
+    let trail = Scratch::new();
     let one = saying("one");
-    let mut gateway = Gateway::start_in(Scratch::new(), &process_file(""));
+    let audit = format!("[audit]\ndirectory = \"{}\"\n", trail.path().display());
+    let mut gateway = Gateway::start_in(Scratch::new(), &process_file(&audit));
     let control = Control::of(&gateway);
     assert_eq!(control.register("a", one.address, "lease = \"1s\"").status, 201);
     let mut renewed = 0;
@@ -220,6 +231,12 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
     assert_eq!(control.register("b", one.address, "").status, 201);
     let without = control.ask("POST", "/v1/services/b/renew", &[]);
     assert_eq!((without.status, without.json()["code"].as_str()), (409, Some("registry.no-lease")));
+    eventually("who renewed is on record, once for many times", || {
+        changes(trail.path()).iter().any(|line| {
+            let of = line["of"].as_str().unwrap();
+            line["asked"] == "renew" && line["came"] == "already" && of.starts_with("1 leases: a ×")
+        })
+    });
     gateway.assert_sound();
 }
 

@@ -111,7 +111,10 @@ fn a_file_that_is_wrong_changes_nothing_and_is_told_by_its_place() {
     eventually("the same again is nothing new", || gateway.said().contains("as before"));
     std::fs::write(&file, sound + "\n[timeouts]\nconnect = \"3s\"\n").unwrap();
     gateway.reload();
-    eventually("what cannot change yet is told", || gateway.said().contains("next start"));
+    let told =
+        "caio.toml:16:1: `timeouts.connect` is not what the process was started with; restart";
+    eventually("what only a restart can change is told", || gateway.said().contains(told));
+    assert_eq!(call(&mut wire), (200, b"one".to_vec()));
     gateway.assert_sound();
 }
 
@@ -212,7 +215,7 @@ fn a_quota_that_is_unchanged_keeps_what_is_used_up_and_a_changed_one_begins_anew
     changing.change("", &quota("kept", "burst = 2"), "");
     assert_eq!(changing.statuses(3), [200, 200, 429], "and none was remembered");
     let said = changing.gateway.said();
-    assert!(!said.contains("next start"), "{said}");
+    assert!(!said.contains("restart"), "{said}");
     changing.end();
 }
 

@@ -71,6 +71,23 @@ const UNSEEN: &[(char, &str, &str)] = &[
     ('G', "swap", "records of different lanes, and outcomes beside a gap"),
     ('G', "flip counts", "outcomes lost before a crash are among those it left unknown"),
     ('C', "swap", "records of different lanes have no order"),
+    ('M', "flip wall", "nothing depends on the wall clock"),
+    ('M', "flip document", "what was written is kept by the registry, and by who wrote it"),
+    ('M', "flip texts", "what was asked, by whom and why it was refused is known to who asked"),
+    ('M', "flip came", "a change that led nowhere may have been one already, or refused"),
+    ('M', "flip registry", "the first or last revision of a boot, which no other change names"),
+    ('M', "flip landscape", "the version before, where no lane decides by it any more"),
+    ('M', "cut", "the last of a boot, or one that led to no revision, before no other record"),
+    ('M', "swap", "records of different lanes have no order"),
+    ('M', "duplicate", "only where it is the last record of a boot that crashed"),
+    ('M', "replay", "as duplicate"),
+    ('Q', "flip wall", "nothing depends on the wall clock"),
+    ('Q', "flip version", "another version of the same landscape, with the same states"),
+    ('Q', "flip capability", "another capability with the same offers, or none"),
+    ('Q', "flip texts", "who asked, and needs for people, or with the same answer"),
+    ('Q', "flip rows", "what a caller may not see was not shown, and the caller knows"),
+    ('Q', "cut", "the last record of the writer in a boot that crashed"),
+    ('Q', "swap", "records of different lanes have no order"),
 ];
 
 /// The field of a record that an offset lies in.
@@ -184,6 +201,28 @@ fn field(record: &[u8], offset: usize) -> &'static str {
             (56, "digests"),
         ]),
         b'T' => "kept",
+        b'M' => named(&[
+            (16, "wall"),
+            (24, "registry"),
+            (40, "landscape"),
+            (48, "came"),
+            (49, "document"),
+            (81, "texts"),
+        ]),
+        b'Q' => {
+            let mut rows = 40;
+            for _ in 0..3 {
+                rows += 2 + usize::from(u16::from_le_bytes([record[rows], record[rows + 1]]));
+            }
+            named(&[
+                (16, "wall"),
+                (24, "version"),
+                (28, "capability"),
+                (32, "counts"),
+                (40, "texts"),
+                (rows, "rows"),
+            ])
+        }
         b'G' | b'C' => "counts",
         _ => named(&[(16, "boot"), (24, "count"), (28, "open")]),
     }
@@ -196,6 +235,7 @@ pub(super) fn tell(seed: u64, gaps: bool) -> Log {
     plot.services = 8;
     plot.committed = true;
     plot.retention = true;
+    plot.control = true;
     (plot.frames_per_segment, plot.decisions_per_landscape) = (5, 20);
     plot.records_per_frame = 6;
     // Whatever may be missing is still there.
@@ -365,7 +405,7 @@ fn with_the_key_only_what_the_list_says_goes_unseen() {
         }
         kinds.extend(seen);
     }
-    assert_eq!(kinds, b"KVBLSEARDPOGCXT".iter().copied().collect::<BTreeSet<u8>>());
+    assert_eq!(kinds, b"KVBLSEARDPOGCXTMQ".iter().copied().collect::<BTreeSet<u8>>());
     let listed: BTreeSet<(char, String)> =
         UNSEEN.iter().map(|(kind, what, _)| (*kind, (*what).to_owned())).collect();
     let found: BTreeSet<(char, String)> = unseen.keys().cloned().collect();

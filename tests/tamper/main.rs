@@ -90,6 +90,7 @@ fn right_trails_are_right_for_both_verifiers() {
         plot.crowded = seed % 8 == 0;
         plot.committed = seed % 2 == 0;
         plot.retention = seed % 4 > 1;
+        plot.control = seed % 3 != 1;
         plot.boots.insert(0, (80, if seed % 3 == 0 { Ending::Crash } else { Ending::Clean }));
         plot.boots.push((60, Ending::Clean));
         let story = Story::tell(&plot);
@@ -99,13 +100,15 @@ fn right_trails_are_right_for_both_verifiers() {
         let other = naive(&directory);
         assert_eq!(other.code, 0, "seed {seed}: {}", other.text);
         let names = "records boots crashes segments routes denials refusals outcomes payloads \
-                     messages unknown retired said";
+                     messages unknown retired said changes queries";
         for name in names.split_whitespace() {
             assert_eq!(number(&said, name), number(&other, name), "{name} of seed {seed}");
         }
         if story.log.retired == 0 {
             assert_eq!(number(&said, "payloads"), story.told.payloads);
             assert_eq!(number(&said, "messages"), story.told.messages);
+            assert_eq!(number(&said, "changes"), story.told.changes);
+            assert_eq!(number(&said, "queries"), story.told.queries);
         }
         assert_eq!(number(&said, "retired"), story.log.retired as u64);
         retired += u64::from(story.log.retired > 0);
@@ -123,6 +126,7 @@ fn right_trails_are_right_for_both_verifiers() {
     assert!(retries > 500 && headers > 500, "{retries} {headers}");
     assert!(retired > 4, "{retired}");
     assert!(told.states > 30 && told.payloads > 500, "{told:?}");
+    assert!(told.changes > 100 && told.queries > 100, "{told:?}");
     assert!(told.commitments > 500 && told.deltas > 20, "{told:?}");
 }
 

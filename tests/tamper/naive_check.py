@@ -1266,18 +1266,55 @@ class Trail:
         _, before, after, old, new, came = struct.unpack("<QQQIIB", body[:33])
         must(not self.texts(body[65:], 5), "a change goes on")
         must(self.registry in (None, before), "a change begins at another revision")
-        must(0 <= after - before <= 1 and old <= new <= max(self.newest, 0), "a change leads back")
+        must(0 <= after - before <= 1 and old <= new == max(self.newest, 0), "a change leads back")
+        known = [one for one in self.held() if one < new]
+        must(old == new or not known or max(known) == old, "a change leads from another version")
         must(came == 0 or came < 3 and (before, old) == (after, new), "what was not made changed")
         self.registry = after
         self.counts["changes"] += 1
 
     def query(self, body):
-        _, version, _, offers, rows = struct.unpack("<QIIII", body[:24])
-        rest = self.texts(body[24:], 3)
-        must(len(rest) == 6 * rows and rows <= offers, "rows of a query")
-        must(len({rest[at : at + 4] for at in range(0, len(rest), 6)}) == rows, "told of twice")
+        _, version, capability, offers, rows = struct.unpack("<QIIII", body[:24])
+        told, rest = [], body[24:]
+        for _ in range(3):
+            after = self.texts(rest, 1)
+            told.append(rest[2 : len(rest) - len(after)].decode())
+            rest = after
+        must(len(rest) == 6 * rows, "rows of a query")
         must(0 < version <= self.newest, "a version that was not yet")
         self.counts["queries"] += 1
+        if version in self.held():
+            digest, states = self.versions[version][:2]
+            rows = [struct.unpack("<IH", rest[at : at + 6]) for at in range(0, len(rest), 6)]
+            self.queried(self.snapshots[digest], states, capability, offers, told, rows)
+
+    def held(self):
+        """Versions that some lane may still adopt or decide by."""
+        lanes = [one.version or 0 for one in self.lanes if not one.closed]
+        return [one for one in self.versions if one >= min(lanes, default=self.newest)]
+
+    def queried(self, landscape, states, capability, offers, told, rows):
+        must(capability < len(landscape.capabilities), "a question of no capability")
+        _, known, ends = landscape.capabilities[capability]
+        must(offers == len(known) and len(rows) == min(offers, 8000), "offers of a question")
+        cut, needs = len(told[2].encode()) + 3 >= 4000, []
+        must(cut or not told[2] or told[2].endswith("\n"), "needs are cut off")
+        for line in [] if cut else told[2].split("\n")[:-1]:
+            words = Text(line)
+            words.need("need ")
+            needs.append(words.condition())
+            words.end()
+        for (service, said), (number, _, modes) in zip(rows, known):
+            must(service == number, "a question tells of another service")
+            if cut or said == 0xFFFE and told[1].startswith("decision "):
+                continue
+            due = 0xFFFF if states[service] & 24 else 0
+            for place in range(len(needs), 0, -1):
+                if not guarantees({}, ends, modes, needs[place - 1 : place]):
+                    due = place
+            if not guarantees({}, ends, modes, []):
+                due = 0xFFFF
+            must(said == due, "another answer to a question")
 
     def payload(self, lane, sequence, body):
         it, at, texts = lane.open.get(sequence), 0, []
@@ -1305,10 +1342,11 @@ class Trail:
         status, kind, depth, nowhere = o["status"], o["kind"], o["depth"], o["endpoint"] == 0xFFFF
         # A hook may refuse by sending the caller elsewhere.
         fits = [100 <= status <= 599, status == 0 or 300 <= status <= 599, status < 600, status < 600]
-        fits.append(status == 200)
-        must(kind < 5 and fits[kind], "an outcome's status")
-        must(kind < 4 or nowhere and not o["began"], "what was told went somewhere")
-        must((kind == 1) == (o["reason"] != 0), "an outcome's reason")
+        fits += [status == 200, 100 <= status <= 599]
+        must(kind < 6 and fits[kind], "an outcome's status")
+        must(kind != 4 or nowhere and not o["began"], "what was told went somewhere")
+        must((kind in (1, 5)) == (o["reason"] != 0), "an outcome's reason")
+        must(kind != 5 or o["began"], "what was withdrawn never began")
         must(depth < 3 and len(body) == (104 if depth == 2 else 40), "an outcome's depth")
         must(depth or o["asked"] == o["answered"] == 0, "bytes that were not looked at")
         if depth == 2:
@@ -1324,6 +1362,7 @@ class Trail:
             return
         must(o["ns"] >= it["ns"], "an outcome is older than its decision")
         must(o["began"] == 0 or o["began"] >= it["ns"], "an answer is older than its decision")
+        must(kind != 5 or (lane.version or 0) > it["version"], "withdrawn without another landscape")
         must(it["verdict"] == 0 or kind == 1 and nowhere, "what was not routed was not refused")
         if not nowhere and it["version"] in self.versions:
             landscape = self.snapshots[self.versions[it["version"]][0]]

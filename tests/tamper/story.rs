@@ -1,6 +1,10 @@
 //! Trails of random worlds as the gateway would leave them: the real compiler's landscapes and the
 //! real engine's decisions, or those of an engine with a fault.
 
+mod control;
+mod spelled;
+
+pub(crate) use self::spelled::need_lines;
 use super::limits::{self, Limiter};
 use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
 use super::states;
@@ -8,16 +12,13 @@ use super::world::World;
 use caio::balance::endpoint::choose;
 use caio::balance::epoch::Epoch;
 use caio::compiler::{compile_with, update};
-use caio::config::model::Condition;
 use caio::config::quota::{Decided, Subject};
-use caio::contract::logic::{Cnf, Facts};
-use caio::contract::set::Set;
+use caio::contract::logic::Facts;
 use caio::decide::{HeaderNeeds, Question, Verdict, decide, reference};
 use caio::snapshot::cell::Layout;
 use caio::snapshot::policy::By;
 use caio::snapshot::{CapabilityId, NeedsId, RouteId, ServiceId, Snapshot};
 use fastrand::Rng;
-use std::fmt::Write;
 use std::rc::Rc;
 
 /// What one decision is asked, for a faulty engine to answer otherwise.
@@ -99,6 +100,8 @@ pub(crate) struct Plot {
     pub(crate) retention: bool,
     /// Who refuses in the name of quotas, where there are any.
     pub(crate) limiter: Option<Limiter>,
+    /// Whether the control plane is asked for changes, and for services.
+    pub(crate) control: bool,
 }
 
 impl Plot {
@@ -119,6 +122,7 @@ impl Plot {
             judged: false,
             retention: false,
             limiter: None,
+            control: false,
         }
     }
 }
@@ -205,6 +209,8 @@ pub(crate) struct Told {
     /// Answered by cells that are packed, and by rows.
     pub(crate) layouts: [u64; 2],
     pub(crate) judged: u64,
+    pub(crate) changes: u64,
+    pub(crate) queries: u64,
 }
 
 impl Told {
@@ -218,6 +224,8 @@ impl Told {
         self.messages += other.messages;
         self.layouts = [0, 1].map(|at| self.layouts[at] + other.layouts[at]);
         self.judged += other.judged;
+        self.changes += other.changes;
+        self.queries += other.queries;
         self
     }
 }
@@ -239,6 +247,8 @@ pub(crate) struct Story {
     /// All snapshots of this boot, and the record of what some differ in from the one before.
     chain: Vec<(u32, log::Hash, Option<Vec<u8>>)>,
     kept: u64,
+    /// The registry's revision.
+    registry: u64,
     pub(crate) told: Told,
     pub(crate) verdicts: [u64; 3],
     pub(crate) stages: [u64; 7],
@@ -264,6 +274,7 @@ impl Story {
             fresh: None,
             chain: Vec::new(),
             kept: 0,
+            registry: 0,
             told: Told::default(),
             verdicts: [0; 3],
             stages: [0; 7],
@@ -382,6 +393,9 @@ impl Story {
             let lane = self.rng.u16(..lanes);
             if self.rng.u8(..4) == 0 {
                 self.adopt(lane);
+            }
+            if self.plot.control {
+                self.ask_control();
             }
             self.decision(lane);
             if self.rng.u8(..4) == 0 {
@@ -510,7 +524,11 @@ impl Story {
             epoch = epoch.with_endpoints(&snapshot, all);
         }
         let epoch = epoch.leveled(&snapshot);
+        let before = before.map_or(version, |before| before.version);
         self.landscape = Some(Rc::new(Landscape { version, world, packed, snapshot, epoch }));
+        if self.plot.control && self.rng.bool() {
+            self.change([before, version]);
+        }
     }
 
     fn adopt(&mut self, number: u16) {
@@ -854,47 +872,4 @@ fn code(by: By) -> u32 {
         By::Default => NONE - 1,
         By::Rule(rule) => rule.0,
     }
-}
-
-/// Conditions as canonical lines, spelled by this test.
-pub(crate) fn need_lines(conditions: &[Condition]) -> String {
-    conditions.iter().fold(String::new(), |mut text, it| {
-        let (name, said) = (it.name.escape_default(), it.text.escape_default());
-        writeln!(text, "need \"{name}\" \"{said}\" {}", cnf(&it.cnf)).unwrap();
-        text
-    })
-}
-
-fn cnf(cnf: &Cnf) -> String {
-    let clauses: Vec<String> = cnf
-        .clauses
-        .iter()
-        .map(|clause| {
-            let atoms: Vec<String> = clause
-                .atoms
-                .iter()
-                .map(|atom| format!("{}:{{{}}}", atom.attribute.0, set(&atom.set)))
-                .collect();
-            if atoms.is_empty() { "false".to_owned() } else { format!("({})", atoms.join(" | ")) }
-        })
-        .collect();
-    if clauses.is_empty() { "true".to_owned() } else { clauses.join(" & ") }
-}
-
-fn set(set: &Set) -> String {
-    let quoted = |text: &[u8]| format!("\"{}\"", text.escape_ascii());
-    let spans: Vec<String> = match set {
-        Set::Numbers(numbers) => {
-            numbers.intervals().iter().map(|(low, high)| format!("{low}..{high}")).collect()
-        }
-        Set::Texts(texts) => texts
-            .intervals()
-            .iter()
-            .map(|(low, high)| {
-                let high = high.as_ref().map_or("none".to_owned(), |high| quoted(high));
-                format!("[{} {high})", quoted(low))
-            })
-            .collect(),
-    };
-    spans.join(",")
 }

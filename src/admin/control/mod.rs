@@ -1,29 +1,43 @@
-//! The control socket: HTTP/1.1 with JSON for those who register services, drain them, look and
-//! watch. A UNIX socket, never an address of callers; the kernel says who is on the other side.
+//! Where changes are asked for: HTTP/1.1 with JSON for those who register services, drain them,
+//! look and watch. A UNIX socket, where the kernel says who is on the other side, and where that is
+//! wanted TCP, where certificates and tokens do; never an address of callers.
 //!
 //! ```text
-//!   accept ─▶ who? ─ not allowed ─▶ 403, closed
-//!              │
-//!              ▼  a thread for each connection, a bounded number of them
-//!   head ─▶ body ─▶ table of operations ─▶ View, or Ask ─▶ steward ─▶ Answer ─▶ next request
+//!   accept ─▶ a thread for each connection, a bounded number of them
+//!              ▼
+//!   head ─▶ door: who? ─ nobody ─▶ 401, closed      may they? ─ no ─▶ 403, on record
+//!              ▼                                      ▲
+//!   body ─▶ table of operations ──────────────────────┤
+//!                                                     └▶ View, or Ask ─▶ steward ─▶ Answer
 //! ```
 //! Threads that block, because they are few and wait for disks; no worker has to do with them.
 
 mod answers;
 mod discovery;
+mod door;
 mod openapi;
 mod operations;
+mod remote;
 mod requests;
 mod talk;
 mod watching;
+mod way;
 
+pub use door::Clients;
 pub use operations::{OPERATIONS, Operation};
+
+use self::door::{Caller, Door, May};
+use self::way::Timed;
 
 use super::desk::{Desk, Who};
 use crate::config::control::Control;
+use crate::config::remote::Remote;
 use crate::io::local::{self, Peer, UnixStream};
+use crate::proxy::pass::Pass;
+use crate::proxy::secure::Guard;
 use crate::wire::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_WATCHERS_MAX};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -99,14 +113,41 @@ fn serve(stream: UnixStream, place: Option<Place>, room: &Room, allowed: &Allowe
         name: format!("uid {uid} gid {gid} pid {pid}"),
         from: "socket".to_owned(),
     });
-    let refused = match (&who, &place) {
+    let door = match (who, &place) {
         (_, None) => {
-            Some(answers::problem(503, "busy", "more connections than are served at once"))
+            Door::Shut(answers::problem(503, "busy", "more connections than are served at once"))
         }
-        (Some(_), _) if peer.is_some_and(|peer| allowed.admits(peer)) => None,
-        _ => Some(answers::problem(403, "forbidden", "this user may not use the control socket")),
+        (Some(who), _) if peer.is_some_and(|peer| allowed.admits(peer)) => {
+            Door::Local(Caller { who, may: May::Everything })
+        }
+        _ => {
+            let what = "this user may not use the control socket";
+            Door::Shut(answers::problem(403, "forbidden", what))
+        }
     };
-    talk::talk(stream, who, refused, room);
+    talk::talk(&mut Timed::new(stream), &door, room);
+}
+
+/// Starts taking changes over TCP, of these clients; comes back with the address that is really
+/// listened on.
+///
+/// # Errors
+/// When the address is not to be had.
+pub fn start_remote(
+    remote: &Remote,
+    guard: Option<Arc<Guard>>,
+    clients: &Clients,
+    desk: Desk,
+) -> io::Result<SocketAddr> {
+    remote::start(remote, guard, clients, Room { desk, watchers: Arc::default() })
+}
+
+/// Starts answering callers who look for services, in calls that the gateway forwards to itself.
+///
+/// # Errors
+/// When the address is not to be had.
+pub fn start_discovery(address: SocketAddr, pass: &Pass, desk: Desk) -> io::Result<()> {
+    remote::start_own(address, pass, Room { desk, watchers: Arc::default() })
 }
 
 #[cfg(test)]

@@ -37,10 +37,13 @@ pub(super) fn document() -> Json {
         }
         let problem = json!({ "$ref": "#/components/responses/problem" });
         let mut body = json!({
+            "operationId": operation.word,
             "summary": operation.summary,
             "parameters": parameters,
             "responses": {
                 "200": { "description": "it is so, durably and in force" },
+                "401": problem,
+                "403": problem,
                 "default": problem,
             },
         });
@@ -81,7 +84,13 @@ pub(super) fn document() -> Json {
         "openapi": "3.1.0",
         "info": { "title": "CAIO control", "version": env!("CARGO_PKG_VERSION") },
         "paths": paths,
+        // On the socket the kernel says who asks; over TCP one of these does.
+        "security": [{}, { "token": [] }, { "certificate": [] }],
         "components": {
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "certificate": { "type": "mutualTLS" },
+            },
             "responses": {
                 "problem": {
                     "description": "it is not so, and why",

@@ -1,15 +1,17 @@
-//! Every operation of the control socket, in one table: what answers a request, what
+//! Every operation that can be asked for, in one table: what answers a request, what
 //! `/openapi.json` says, and what tests hold against each other all come from it.
 
 use super::Room;
 use super::answers::{Answered, Reply, denied, entry, outcome, problem, said};
-use super::discovery::{catalog, find};
+use super::discovery::{FILTERS, catalog, find};
+use super::door::Caller;
+use super::door::Touch::{self, Change, Look, LookAt, Nothing, Process};
 use super::openapi::document;
 use super::requests::Request;
 use super::watching::Watching;
-use crate::admin::desk::{Answer, LEASE, Who, Wish, now_ms};
+use crate::admin::desk::{Answer, Who, Wish, now_ms};
 use crate::config::registered::Kind;
-use crate::registry::{Cause, Change, Key, Precondition, Wanted, Written};
+use crate::registry::{self, Cause, Key, Precondition, Wanted, Written};
 use crate::wire::limits::LISTED_MAX;
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
@@ -28,6 +30,9 @@ pub struct Operation {
     pub parameters: &'static [&'static str],
     /// Whether it takes a document.
     pub document: bool,
+    /// The word for it, in records of who was not let and as `operationId`.
+    pub word: &'static str,
+    pub(super) touch: Touch,
     act: Act,
 }
 
@@ -43,63 +48,97 @@ pub(super) struct Call<'a> {
 }
 
 const fn row(
-    method: &'static str,
-    path: &'static str,
+    (word, touch): (&'static str, Touch),
+    (method, path): (&'static str, &'static str),
     summary: &'static str,
     parameters: &'static [&'static str],
     act: Act,
 ) -> Operation {
-    let document = matches!(method.as_bytes(), b"PUT");
-    Operation { method, path, summary, parameters, document, act }
+    // Those of endpoints are named by the path alone.
+    let document = matches!(word.as_bytes(), b"put" | b"discover");
+    Operation { method, path, summary, parameters, document, word, touch, act }
 }
 
 const LIST: &[&str] = &["after", "limit"];
 const TRIED: &[&str] = &["dry-run"];
-const CATALOG: &[&str] = &["capability", "id", "after"];
 
 /// See the module's text.
 pub const OPERATIONS: &[Operation] = &[
-    row("GET", "/v1/{kind}", "lists what is registered of a kind", LIST, list),
-    row("GET", "/v1/{kind}/{id}", "shows an entry with its document", &[], show),
-    row("PUT", "/v1/{kind}/{id}", "registers a document, or replaces it", TRIED, put),
-    row("DELETE", "/v1/{kind}/{id}", "takes an entry away", TRIED, remove),
-    row("POST", "/v1/services/{id}/renew", "renews a lease", &[], renew),
-    row("POST", "/v1/services/{id}/drain", "lets a service take no new calls", TRIED, |call| {
-        call.change(Wanted::Drain(true))
-    }),
-    row("POST", "/v1/services/{id}/undrain", "lets it take calls again", TRIED, |call| {
-        call.change(Wanted::Drain(false))
-    }),
-    row("PUT", "/v1/services/{id}/endpoints/{address}", "adds an endpoint", TRIED, |call| {
+    row(("list", Look), ("GET", "/v1/{kind}"), "lists what is registered of a kind", LIST, list),
+    row(("show", LookAt), ("GET", ENTRY), "shows an entry with its document", &[], show),
+    row(("put", Change), ("PUT", ENTRY), "registers a document, or replaces it", TRIED, put),
+    row(("remove", Change), ("DELETE", ENTRY), "takes an entry away", TRIED, remove),
+    row(("renew", Change), ("POST", "/v1/services/{id}/renew"), "renews a lease", &[], renew),
+    row(
+        ("drain", Change),
+        ("POST", "/v1/services/{id}/drain"),
+        "lets a service take no new calls",
+        TRIED,
+        |call| call.change(Wanted::Drain(true)),
+    ),
+    row(
+        ("undrain", Change),
+        ("POST", "/v1/services/{id}/undrain"),
+        "lets it take calls again",
+        TRIED,
+        |call| call.change(Wanted::Drain(false)),
+    ),
+    row(("endpoint-add", Change), ("PUT", ENDPOINT), "adds an endpoint", TRIED, |call| {
         call.endpoint(|address| Wanted::Endpoint(address, true))
     }),
-    row("DELETE", "/v1/services/{id}/endpoints/{address}", "removes one", TRIED, |call| {
+    row(("endpoint-remove", Change), ("DELETE", ENDPOINT), "removes one", TRIED, |call| {
         call.endpoint(|address| Wanted::Endpoint(address, false))
     }),
     row(
-        "POST",
-        "/v1/services/{id}/endpoints/{address}/drain",
+        ("endpoint-drain", Change),
+        ("POST", "/v1/services/{id}/endpoints/{address}/drain"),
         "lets an endpoint take no new calls",
         TRIED,
         |call| call.endpoint(|address| Wanted::EndpointDrain(address, true)),
     ),
     row(
-        "POST",
-        "/v1/services/{id}/endpoints/{address}/undrain",
+        ("endpoint-undrain", Change),
+        ("POST", "/v1/services/{id}/endpoints/{address}/undrain"),
         "lets it take calls again",
         TRIED,
         |call| call.endpoint(|address| Wanted::EndpointDrain(address, false)),
     ),
-    row("POST", "/v1/discover", "finds who offers what is needed", &[], find),
-    row("GET", "/.well-known/ai-catalog.json", "lists who is there", CATALOG, catalog),
-    row("GET", "/openapi.json", "says all this", &[], |_| said(200, &document()).into()),
-    row("GET", "/v1/landscape", "says which landscape is in force", &[], landscape),
-    row("POST", "/v1/reload", "reads the files again", &[], |call| call.ask(Wish::Reload, false)),
-    row("GET", "/v1/watch", "tells what comes into force, as it does", &["after"], watch),
+    row(("discover", Look), ("POST", "/v1/discover"), "finds who offers what is needed", &[], find),
+    row(
+        ("catalog", Look),
+        ("GET", "/.well-known/ai-catalog.json"),
+        "lists who is there",
+        FILTERS,
+        catalog,
+    ),
+    row(("describe", Nothing), ("GET", "/openapi.json"), "says all this", &[], |_| {
+        said(200, &document()).into()
+    }),
+    row(
+        ("landscape", Look),
+        ("GET", "/v1/landscape"),
+        "says which landscape is in force",
+        &[],
+        landscape,
+    ),
+    row(("reload", Process), ("POST", "/v1/reload"), "reads the files again", &[], |call| {
+        call.ask(Wish::Reload, false)
+    }),
+    row(
+        ("watch", Look),
+        ("GET", "/v1/watch"),
+        "tells what comes into force, as it does",
+        &["after"],
+        watch,
+    ),
 ];
 
+const ENTRY: &str = "/v1/{kind}/{id}";
+const ENDPOINT: &str = "/v1/services/{id}/endpoints/{address}";
+
 /// Answers a request.
-pub(super) fn dispatch(request: &Request, who: &Who, room: &Room) -> Answered {
+pub(super) fn dispatch(request: &Request, caller: &Caller, room: &Room) -> Answered {
+    let who = &caller.who;
     let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
     let mut allowed = Vec::new();
     for operation in OPERATIONS {
@@ -108,12 +147,17 @@ pub(super) fn dispatch(request: &Request, who: &Who, room: &Room) -> Answered {
         if operation.method != method {
             continue;
         }
+        let call = Call { request, parts, who, room };
+        let key = matches!(operation.touch, LookAt | Change).then(|| call.key());
+        if let Some(why) = caller.may.refuses(operation.touch, key.as_ref()) {
+            return call.forbidden(operation.word, key, why);
+        }
         if let Some(name) = request.unknown_parameter(operation.parameters) {
             let known = operation.parameters.join(", ");
             let title = format!("the parameter `{}` is not known", name.escape_debug());
             return problem(400, "parameter", &format!("{title}; known here: {known}")).into();
         }
-        return (operation.act)(&Call { request, parts, who, room });
+        return (operation.act)(&call);
     }
     if allowed.is_empty() {
         return problem(404, "missing", "there is no such thing; see /openapi.json").into();
@@ -158,6 +202,12 @@ impl Call<'_> {
         }
     }
 
+    /// They may not, and that is on record before they hear it.
+    fn forbidden(&self, word: &'static str, key: Option<Key>, why: &'static str) -> Answered {
+        let subject = key.map(|key| format!("{} {}", key.kind.name(), key.id)).unwrap_or_default();
+        self.ask(Wish::Forbidden { word, subject, why }, false)
+    }
+
     fn ask(&self, wish: Wish, dry_run: bool) -> Answered {
         outcome(&self.room.desk.ask(self.who.clone(), wish, dry_run), dry_run).into()
     }
@@ -179,7 +229,7 @@ impl Call<'_> {
             Err(reply) => return reply.into(),
         };
         let key = self.key();
-        self.ask(Wish::Change(Change { key, wanted, precondition }), dry_run)
+        self.ask(Wish::Change(registry::Change { key, wanted, precondition }), dry_run)
     }
 
     fn endpoint(&self, wanted: impl Fn(SocketAddr) -> Wanted) -> Answered {
@@ -264,10 +314,11 @@ fn renew(call: &Call<'_>) -> Answered {
     let Some(lease_ms) = view.leases().renew(&key, now_ms()) else {
         return problem(409, "registry.no-lease", &format!("{key} stays without a lease")).into();
     };
+    view.renewed(call.who, &key);
     // It had to stay when its lease was over, and is back.
-    if found.draining && found.by == LEASE {
+    if found.lingers() {
         let (wanted, precondition) = (Wanted::Drain(false), Precondition::None);
-        let wish = Wish::Change(Change { key: key.clone(), wanted, precondition });
+        let wish = Wish::Change(registry::Change { key: key.clone(), wanted, precondition });
         if let Answer::Denied(refused) = call.room.desk.ask(call.who.clone(), wish, false) {
             return denied(&refused).into();
         }

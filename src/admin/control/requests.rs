@@ -1,11 +1,13 @@
 //! A request as operations see it: every part of its target decoded.
 
+use super::door::Sent;
 use crate::http1::request::RequestHead;
+use crate::proxy::pass::FIELD;
 use crate::registry::Precondition;
 use crate::wire::document::Syntax;
 
 /// One request, read whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Request {
     pub(super) method: String,
     /// The parts of the path, decoded; `None` for one that is not text.
@@ -14,6 +16,9 @@ pub(super) struct Request {
     content_type: String,
     if_match: Option<String>,
     if_none_match: Option<String>,
+    authorization: Vec<Vec<u8>>,
+    own: Vec<Vec<u8>>,
+    decision: String,
     pub(super) last_event: Option<String>,
     pub(super) body: Vec<u8>,
 }
@@ -40,9 +45,27 @@ impl Request {
             content_type: list(b"content-type").unwrap_or_default(),
             if_match: list(b"if-match"),
             if_none_match: list(b"if-none-match"),
+            authorization: head.named(bytes, b"authorization").map(<[u8]>::to_vec).collect(),
+            own: head.named(bytes, FIELD.as_bytes()).map(<[u8]>::to_vec).collect(),
+            decision: list(b"caio-decision").unwrap_or_default(),
             last_event: list(b"last-event-id"),
             body: Vec::new(),
         }
+    }
+
+    /// What it says of who sends it.
+    pub(super) fn authorization(&self) -> Sent<'_> {
+        Sent::of(&self.authorization)
+    }
+
+    /// What shows that the gateway itself has forwarded it.
+    pub(super) fn own(&self) -> &[Vec<u8>] {
+        &self.own
+    }
+
+    /// The id of the decision by which it was forwarded.
+    pub(super) fn decision(&self) -> &str {
+        self.decision.split(';').next().unwrap_or_default()
     }
 
     /// The value of a parameter.

@@ -1,21 +1,19 @@
-//! One connection of the control socket: requests one after the other, each read whole before it is
-//! answered, within bounds of size and time.
+//! One connection of those who ask for changes: requests one after the other, each read whole
+//! before it is answered, within bounds of size and time.
 
 use super::Room;
 use super::answers::{Answered, Reply, problem};
-use super::operations::dispatch;
+use super::door::{Caller, Door};
 use super::requests::Request;
 use super::watching::watch;
-use crate::admin::desk::Who;
+use super::way::Way;
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::{self, RequestHead};
 use crate::http1::write::{self, Persistence};
 use crate::http1::{Cursor, Framing, HeadLimits, Parsed};
 use crate::io::clock::{Clock, monotonic_ns};
-use crate::io::local::UnixStream;
-use crate::wire::limits::{CONTROL_IDLE_MS, CONTROL_REQUEST_MS, REGISTERED_BYTES_MAX};
-use std::io::{self, Read, Write};
-use std::time::Duration;
+use crate::wire::limits::{CONTROL_IDLE_MS, CONTROL_REQUEST_MS};
+use std::io;
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes_max: 16 << 10,
@@ -27,20 +25,27 @@ const LIMITS: HeadLimits = HeadLimits {
 /// Bytes that are read at once.
 const PART_BYTES: usize = 16 << 10;
 
-/// Answers one request after the other; the first with `refused`, where that is given, and then no
-/// more.
-pub(super) fn talk(stream: UnixStream, who: Option<Who>, refused: Option<Reply>, room: &Room) {
-    let mut line = Line { stream, input: Vec::new(), until_ns: 0 };
+/// Answers one request after the other.
+pub(super) fn talk(way: &mut dyn Way, door: &Door, room: &Room) {
+    let mut line = Line { way, input: Vec::new() };
     // A connection that fails has nobody to be told.
-    let _ = line.serve(who, refused, room);
+    let _ = line.serve(door, room);
+    line.way.end();
 }
 
-struct Line {
-    stream: UnixStream,
+struct Line<'a> {
+    way: &'a mut dyn Way,
     /// What was read and not used yet.
     input: Vec<u8>,
-    /// Until when what is waited for must be there.
-    until_ns: u64,
+}
+
+/// A request, and what is to become of it.
+struct Asked {
+    request: Request,
+    /// Who asks, or what they are told instead of an answer.
+    caller: Result<Caller, Reply>,
+    /// Whether another request may follow.
+    keep: bool,
 }
 
 /// Why a request was not read.
@@ -57,49 +62,42 @@ impl From<io::Error> for Unread {
     }
 }
 
-impl Line {
-    fn serve(
-        &mut self,
-        who: Option<Who>,
-        mut refused: Option<Reply>,
-        room: &Room,
-    ) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(Duration::from_millis(CONTROL_REQUEST_MS)))?;
+impl Line<'_> {
+    fn serve(&mut self, door: &Door, room: &Room) -> io::Result<()> {
         loop {
             self.wait(CONTROL_IDLE_MS);
-            let (request, keep) = match self.request() {
-                Ok(read) => read,
+            let Asked { request, caller, keep } = match self.request(door) {
+                Ok(asked) => asked,
                 Err(Unread::Gone) => return Ok(()),
                 Err(Unread::Refused(reply)) => return self.reply(&reply, false, false),
             };
-            if let Some(reply) = refused.take() {
-                return self.reply(&reply, false, false);
-            }
-            let Some(who) = &who else { return Ok(()) };
-            match dispatch(&request, who, room) {
+            let caller = match caller {
+                Ok(caller) => caller,
+                Err(reply) => return self.reply(&reply, request.method == "HEAD", false),
+            };
+            match door.answer(&request, &caller, room) {
                 Answered::Whole(reply) => {
                     self.reply(&reply, request.method == "HEAD", keep)?;
                     if !keep {
                         return Ok(());
                     }
                 }
-                Answered::Watch(watching) => return watch(&mut self.stream, watching, room),
+                Answered::Watch(watching) => {
+                    // Whoever is let no more is told nothing more.
+                    let still = || door.caller(&request).is_ok_and(|now| now.may == caller.may);
+                    return watch(self.way, watching, room, &still);
+                }
             }
         }
     }
 
     fn wait(&mut self, ms: u64) {
-        self.until_ns = monotonic_ns().saturating_add(ms.saturating_mul(1_000_000));
+        self.way.until(monotonic_ns().saturating_add(ms.saturating_mul(1_000_000)));
     }
 
     fn read(&mut self) -> Result<(), Unread> {
-        let left = self.until_ns.saturating_sub(monotonic_ns());
-        if left == 0 {
-            return Err(Unread::Gone);
-        }
-        self.stream.set_read_timeout(Some(Duration::from_nanos(left)))?;
         let mut part = [0; PART_BYTES];
-        let count = self.stream.read(&mut part)?;
+        let count = self.way.read(&mut part)?;
         if count == 0 {
             return Err(Unread::Gone);
         }
@@ -107,8 +105,8 @@ impl Line {
         Ok(())
     }
 
-    /// One whole request, and whether another may follow.
-    fn request(&mut self) -> Result<(Request, bool), Unread> {
+    /// One whole request; of one that nobody may send nothing is kept but its head.
+    fn request(&mut self, door: &Door) -> Result<Asked, Unread> {
         let (mut cursor, mut head) = (Cursor::default(), RequestHead::default());
         let length = loop {
             match request::parse(&self.input, &LIMITS, &mut cursor, &mut head) {
@@ -125,13 +123,20 @@ impl Line {
             }
         };
         let mut request = Request::of(&head, &self.input);
-        if matches!(head.framing, Framing::Length(length) if length > REGISTERED_BYTES_MAX as u64) {
-            return Err(Unread::Refused(too_large()));
+        let bytes_max = door.body_bytes_max();
+        if matches!(head.framing, Framing::Length(length) if length > bytes_max as u64) {
+            return Err(Unread::Refused(too_large(bytes_max)));
         }
         self.input.drain(..length);
+        let caller = door.caller(&request);
+        let keep = head.keep_alive && door.keeps();
         if head.expect_continue && self.input.is_empty() {
-            self.stream.write_all(write::CONTINUE)?;
+            if caller.is_err() {
+                return Ok(Asked { request, caller, keep });
+            }
+            self.way.write_all(write::CONTINUE)?;
         }
+        let mut bytes = 0;
         let mut decoder = Decoder::new(head.framing);
         loop {
             let step = decoder.next(&self.input);
@@ -139,17 +144,21 @@ impl Line {
                 step.map_err(|fault| Unread::Refused(problem(400, "malformed", fault.what())))?;
             match event {
                 Event::Data(range) => {
-                    request.body.extend_from_slice(self.input.get(range).unwrap_or_default());
+                    let part = self.input.get(range).unwrap_or_default();
+                    bytes += part.len();
+                    if caller.is_ok() {
+                        request.body.extend_from_slice(part);
+                    }
                 }
                 Event::NeedMore => {}
                 Event::End => {
                     self.input.drain(..used);
-                    return Ok((request, head.keep_alive));
+                    return Ok(Asked { request, caller, keep });
                 }
             }
             self.input.drain(..used);
-            if request.body.len() > REGISTERED_BYTES_MAX {
-                return Err(Unread::Refused(too_large()));
+            if bytes > bytes_max {
+                return Err(Unread::Refused(too_large(bytes_max)));
             }
             if self.input.is_empty() && !decoder.is_done() {
                 self.read()?;
@@ -173,10 +182,12 @@ impl Line {
         if !head_only {
             out.extend_from_slice(reply.body.as_bytes());
         }
-        self.stream.write_all(&out)
+        self.wait(CONTROL_REQUEST_MS);
+        self.way.write_all(&out)?;
+        self.way.flush()
     }
 }
 
-fn too_large() -> Reply {
-    problem(413, "too-large", &format!("a document has at most {REGISTERED_BYTES_MAX} bytes"))
+fn too_large(bytes_max: usize) -> Reply {
+    problem(413, "too-large", &format!("a body has at most {bytes_max} bytes here"))
 }

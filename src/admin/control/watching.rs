@@ -1,13 +1,14 @@
 //! Events as they come into force, for whoever watches: server-sent events, which a client that
 //! comes back takes up where it left off.
 
+use super::way::Way;
 use super::{Place, Room};
 use crate::admin::desk::Watched;
 use crate::http1::Framing;
 use crate::http1::write::{self, Persistence};
-use crate::io::clock::Clock;
-use crate::io::local::UnixStream;
-use std::io::{self, Write};
+use crate::io::clock::{Clock, monotonic_ns};
+use crate::wire::limits::CONTROL_REQUEST_MS;
+use std::io;
 use std::time::Duration;
 
 /// What is watched, and the place that it takes.
@@ -23,7 +24,13 @@ const QUIET: Duration = Duration::from_secs(15);
 /// Events that are written at once.
 const EVENTS: usize = 256;
 
-pub(super) fn watch(stream: &mut UnixStream, watching: Watching, room: &Room) -> io::Result<()> {
+/// Tells events for as long as somebody reads them who is `still` let.
+pub(super) fn watch(
+    way: &mut dyn Way,
+    watching: Watching,
+    room: &Room,
+    still: &dyn Fn() -> bool,
+) -> io::Result<()> {
     let Watching { mut after, place: _place } = watching;
     let mut out = Vec::new();
     let date = Clock::new().date();
@@ -35,10 +42,14 @@ pub(super) fn watch(stream: &mut UnixStream, watching: Watching, room: &Room) ->
     // Ends with the connection: whoever reads this reads until then.
     write::own_head(&mut out, 200, Framing::Close, Persistence::Close, &fields);
     out.extend_from_slice(format!(": from {after}\n\n").as_bytes());
-    stream.write_all(&out)?;
+    say(way, &out)?;
     loop {
         out.clear();
-        match room.desk.view.after(after, QUIET, EVENTS) {
+        let watched = room.desk.view.after(after, QUIET, EVENTS);
+        if !still() {
+            return Ok(());
+        }
+        match watched {
             Watched::Events(events) if events.is_empty() => out.extend_from_slice(b": quiet\n\n"),
             Watched::Events(events) => {
                 for event in events {
@@ -56,6 +67,12 @@ pub(super) fn watch(stream: &mut UnixStream, watching: Watching, room: &Room) ->
                 out.extend_from_slice(said.as_bytes());
             }
         }
-        stream.write_all(&out)?;
+        say(way, &out)?;
     }
+}
+
+fn say(way: &mut dyn Way, bytes: &[u8]) -> io::Result<()> {
+    way.until(monotonic_ns().saturating_add(CONTROL_REQUEST_MS * 1_000_000));
+    way.write_all(bytes)?;
+    way.flush()
 }

@@ -30,12 +30,59 @@ Options:
 
 const HEADS: &[&str] = &["time", "asked", "of", "by", "from", "registry", "landscape", "came"];
 
+/// Which of them are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Changes, made or not.
+    Changes,
+    /// Questions for services.
+    Queries,
+    /// Both.
+    Both,
+}
+
+/// What of one is asked for besides.
+#[derive(Default)]
+struct Wanted<'a> {
+    caller: Option<&'a str>,
+    /// What it is of.
+    subject: Option<String>,
+}
+
+impl<'a> Wanted<'a> {
+    fn read(options: &'a Options, which: Which) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for (name, text) in &options.filters {
+            match (*name, which) {
+                ("--caller", _) => wanted.caller = Some(text),
+                ("--service", Which::Changes) => wanted.subject = Some(format!("service {text}")),
+                (other, _) => return Err(format!("{other} is of exchanges")),
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn is(&self, who: &[u8], subject: &[u8]) -> bool {
+        self.caller.is_none_or(|caller| caller.as_bytes() == who)
+            && self.subject.as_ref().is_none_or(|wanted| wanted.as_bytes() == subject)
+    }
+}
+
 /// Runs `caio audit changes`.
 ///
 /// # Errors
 /// What is wrong with the command line or the trail.
 pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
+    some(options, Which::Both, out)
+}
+
+/// Tells some of them.
+///
+/// # Errors
+/// What is wrong with the command line or the trail.
+pub fn some(options: &Options, which: Which, out: &mut Output<'_>) -> Outcome {
     options.no_words().map_err(Failure::Usage)?;
+    let wanted = Wanted::read(options, which).map_err(Failure::Usage)?;
     let trail = options.open()?;
     let limit = options.limit.unwrap_or(1000);
     let mut found: VecDeque<(Json, Vec<Cell>)> = VecDeque::new();
@@ -53,8 +100,16 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
         trail.records(from, Span::Rest, &mut Context::default(), |seen| {
             let read = if matches!(seen.raw.kind, b'M' | b'Q') { seen.raw.read() } else { None };
             match read {
-                Some(Record::Changed(changed)) => keep(changed.wall_ms, change(&changed)),
-                Some(Record::Queried(queried)) => keep(queried.wall_ms, query(&queried)),
+                Some(Record::Changed(changed))
+                    if which != Which::Queries && wanted.is(&changed.who, &changed.subject) =>
+                {
+                    keep(changed.wall_ms, change(&changed));
+                }
+                Some(Record::Queried(queried))
+                    if which != Which::Changes && wanted.is(&queried.who, b"") =>
+                {
+                    keep(queried.wall_ms, query(&queried));
+                }
                 _ => {}
             }
             Ok(ControlFlow::Continue(()))

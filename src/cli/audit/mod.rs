@@ -98,7 +98,7 @@ pub type Outcome = Result<u8, Failure>;
 /// filters and the common ones.
 const VERBS: [(&str, &str, bool, &[&str]); 10] = [
     ("tail", query::TAIL_HELP, false, &["--limit", "--follow"]),
-    ("query", query::QUERY_HELP, true, &["--limit"]),
+    ("query", query::QUERY_HELP, true, &["--limit", "--kind"]),
     ("changes", changes::HELP, false, &["--limit", "--since", "--until"]),
     ("show", show::HELP, false, &[]),
     ("verify", verify::HELP, false, &[]),

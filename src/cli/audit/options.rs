@@ -33,6 +33,8 @@ pub struct Options {
     pub since_ms: Option<u64>,
     /// The moment that is not in it any more.
     pub until_ms: Option<u64>,
+    /// Records of which kind.
+    pub kind: Option<String>,
     /// Filters by name, with their texts.
     pub filters: Vec<(&'static str, String)>,
 }
@@ -107,6 +109,7 @@ impl Options {
             "--config" => self.config = Some(PathBuf::from(value()?)),
             "--out" => self.out = Some(PathBuf::from(value()?)),
             "--key" => self.key = Some(value()?),
+            "--kind" => self.kind = Some(value()?),
             "--json" => self.json = true,
             "--follow" => self.follow = true,
             "--yes" => self.yes = true,

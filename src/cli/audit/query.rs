@@ -1,5 +1,6 @@
 //! `tail` and `query`: exchanges as a table, or one JSON object a line.
 
+use super::changes::{self, Which};
 use super::exchange::{Exchange, Names, Snapshots};
 use super::filter::Filter;
 use super::gather::{Gather, each, newest};
@@ -35,6 +36,9 @@ newest.
 Usage: caio audit query --trail DIRECTORY [OPTIONS]
 
 Options:
+      --kind KIND        exchange, as without it; change, what was asked of the control plane;
+                         query, who looked for services. Of the latter two --since, --until,
+                         --caller, and of changes --service are asked
       --since TIME       decided then or later: 2026-11-26T10:15:00Z, 2026-11-26, or 10m (ago)
       --until TIME       decided before then
       --caller ID        who called
@@ -88,6 +92,15 @@ impl Teller<'_, '_> {
 /// What is wrong with the command line or the trail.
 pub fn query(options: &Options, out: &mut Output<'_>, err: &mut Output<'_>) -> Outcome {
     options.no_words().map_err(Failure::Usage)?;
+    match options.kind.as_deref() {
+        None | Some("exchange") => {}
+        Some("change") => return changes::some(options, Which::Changes, out),
+        Some("query") => return changes::some(options, Which::Queries, out),
+        Some(_) => {
+            let what = "--kind: it is exchange, change or query";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+    }
     let mut gather = Gather::new(Filter::read(options).map_err(Failure::Usage)?);
     let trail = options.open()?;
     let limit = options.limit.unwrap_or(1000);

@@ -51,6 +51,7 @@ pub fn ending(ending: Ending) -> &'static str {
         Ending::CutOff => "cut off",
         Ending::Unknown => "unknown",
         Ending::Told => "told",
+        Ending::Withdrawn => "withdrawn",
     }
 }
 

@@ -4,6 +4,8 @@ use crate::admin::desk::{Denied, Who};
 use crate::audit::control::{Came, Changed};
 use crate::audit::record::Record;
 use crate::io::clock::wall_ms;
+use crate::registry::Key;
+use std::collections::BTreeMap;
 
 /// A change as it is noted, before it is a record.
 pub(super) struct Noted {
@@ -46,6 +48,28 @@ impl Noted {
             why: bytes(self.why),
         })
     }
+}
+
+/// What was renewed by whom: each lease with how often.
+pub(super) fn renewed(
+    taken: Vec<(Who, BTreeMap<Key, u64>)>,
+    (revision, version): (u64, u64),
+) -> Vec<Record<'static>> {
+    let note = |(who, of): (Who, BTreeMap<Key, u64>)| {
+        let times = |(key, times): (&Key, &u64)| format!("{} ×{times}", key.id);
+        let list: Vec<String> = of.iter().map(times).collect();
+        let note = Noted {
+            action: "renew",
+            // A record keeps the beginning of a long one, and the number stands first.
+            subject: format!("{} leases: {}", of.len(), list.join(", ")),
+            came: Came::Already,
+            registry: [revision; 2],
+            versions: [version; 2],
+            ..Noted::of(&who)
+        };
+        note.record()
+    };
+    taken.into_iter().map(note).collect()
 }
 
 /// Why a change was refused, in one line.

@@ -21,6 +21,14 @@ fn stamp(path: &Path) -> Stamp {
 #[derive(Default)]
 pub(super) struct Read(RefCell<BTreeMap<PathBuf, Stamp>>);
 
+impl Read {
+    /// A file's text; nothing where it cannot be read.
+    pub(super) fn text(&self, path: &Path) -> String {
+        let bytes = self.read(path).unwrap_or_default();
+        String::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
 impl FileSource for Read {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         // Before it is read: what changes meanwhile is seen later.

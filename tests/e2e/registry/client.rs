@@ -71,21 +71,9 @@ impl Control {
 
     /// One request; `None` where nobody answered.
     pub fn tried(&self, method: &str, path: &str, more: &[&str]) -> Option<Answer> {
-        let output = self.curl(path).args(["-X", method]).args(more).output().unwrap();
-        if !output.status.success() {
-            return None;
-        }
-        let said = String::from_utf8(output.stdout).unwrap();
-        let mut rest = said.as_str();
-        loop {
-            let (head, body) = rest.split_once("\r\n\r\n").unwrap();
-            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-            if status != 100 {
-                let (head, text) = (head.to_owned(), body.to_owned());
-                return Some(Answer { status, head, text });
-            }
-            rest = body;
-        }
+        let mut curl = self.curl(path);
+        curl.args(["-X", method]).args(more);
+        answered(curl)
     }
 
     pub fn ask(&self, method: &str, path: &str, more: &[&str]) -> Answer {
@@ -102,6 +90,25 @@ impl Control {
 
     pub fn register(&self, id: &str, endpoint: SocketAddr, more: &str) -> Answer {
         self.put(&format!("/v1/services/{id}"), &service(id, endpoint, more), &[])
+    }
+}
+
+/// What a curl that shows heads was answered; `None` where nobody answered.
+pub fn answered(mut curl: Command) -> Option<Answer> {
+    let output = curl.output().unwrap();
+    if !output.status.success() {
+        return None;
+    }
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut rest = said.as_str();
+    loop {
+        let (head, body) = rest.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        if status != 100 {
+            let (head, text) = (head.to_owned(), body.to_owned());
+            return Some(Answer { status, head, text });
+        }
+        rest = body;
     }
 }
 

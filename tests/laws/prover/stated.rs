@@ -204,3 +204,83 @@ fn what_cannot_be_kept_asked_for_or_reached_is_found() {
     assert!(failures[0].what.contains("are taken by route `other`"), "{failures:#?}");
     assert!(row(&report(""), "routes").failures.is_empty());
 }
+
+/// A service in the United States, by its own operations.
+fn us(id: &str, capability: &str, operations: &[&str]) -> String {
+    let operations: Vec<String> = operations.iter().map(|it| format!("{it:?}")).collect();
+    let operations = operations.join(", ");
+    format!(
+        "\n[[services]]\nendpoints = [\"127.0.0.1:9003\"]\n[services.contract]\n\
+         service = {id:?}\nversion = \"1.0.0\"\n[[services.contract.offers]]\n\
+         capability = {capability:?}\ninterface = {{ http = [{operations}] }}\n\
+         [[services.contract.offers.promises]]\nresidency = 'within \"us\"'\n"
+    )
+}
+
+const ALL_IN_EUROPE: &str = r#"
+[[prove]]
+id = "eu"
+operation = "POST /f/*"
+never = '!service.residency.within("eu")'
+"#;
+
+#[test]
+fn a_way_that_more_specific_ways_take_only_a_part_of_is_a_way() {
+    let shown = |more: &str| {
+        let failures = stated(&format!("{ALL_IN_EUROPE}{more}"));
+        let [failure] = failures.as_slice() else { panic!("it is said to hold: {more}") };
+        assert!(!failure.unknown, "{failure:?}");
+        failure.request.clone().unwrap().path
+    };
+    let files = us("files", "files/1", &["POST /f/*"]);
+    let eu = |id: &str, operations: &[&str]| {
+        us(id, &format!("{id}/1"), operations).replace("within \"us\"", "within \"eu\"")
+    };
+    assert_eq!(shown(&files), "/f/x");
+    // A template takes one segment, and not what is below it.
+    let path = shown(&format!("{files}{}", eu("one", &["POST /f/{id}"])));
+    assert!(path.split('/').count() > 3, "{path}");
+    // Names that are guessed.
+    let guessed = eu("one", &["POST /f/x", "POST /f/caio-proves-0f3a", "POST /f/{id}"]);
+    shown(&format!("{files}{guessed}"));
+    // A requirement that holds for a part of it.
+    let bound = "[[requirements]]\nid = \"stay\"\nroute = \"POST /f/{id}\"\n\
+                 needs = ['residency.within(\"eu\")']\n";
+    shown(&format!("{files}{bound}"));
+    // A host of which the name for people is.
+    let host = "[[routes]]\nid = \"r\"\nhost = \"*.example\"\noperation = \"POST /f/*\"\n\
+                capability = \"one/1\"\n";
+    shown(&format!("{files}{}{host}", eu("one", &["POST /one"])));
+    // All of it is taken.
+    let held = format!("{ALL_IN_EUROPE}{files}{}", eu("one", &["POST /one"]));
+    let whole = "[[routes]]\nid = \"r\"\noperation = \"POST /f/*\"\ncapability = \"one/1\"\n";
+    let failures = stated(&format!("{held}{whole}"));
+    assert!(failures.iter().all(|it| it.request.is_some()), "{failures:?}");
+}
+
+#[test]
+fn a_class_is_not_covered_by_routes_that_take_its_first_level_or_some_hosts() {
+    let class = |more: &str| {
+        let covered = "\n[[prove]]\nid = \"c\"\noperation = \"GET /f/*\"\ncovered = true\n";
+        stated(&format!("{covered}{more}"))
+    };
+    assert_eq!(class(&us("files", "files/1", &["GET /f/*"])), []);
+    assert_ne!(class(&us("files", "files/1", &["GET /f/{id}"])), []);
+    let host = "[[routes]]\nid = \"r\"\nhost = \"*.example\"\noperation = \"GET /f/*\"\n\
+                capability = \"files/1\"\n";
+    assert_ne!(class(&format!("{}{host}", us("files", "files/1", &["GET /files"]))), []);
+}
+
+#[test]
+fn what_a_hook_states_of_a_caller_is_not_what_is_configured_of_it() {
+    let never = "\n[[prove]]\nid = \"n\"\nnever = 'caller.clearance >= 3 && \
+                 !service.residency.within(\"eu\")'\n";
+    let callers = "[[callers]]\nid = \"team/a\"\nnetworks = [\"10.0.0.0/8\"]\n\
+                   facts = { caller.clearance = 1 }\n";
+    let never = format!("{never}{callers}");
+    assert_eq!(stated(&never), []);
+    let hook = "[[hooks]]\nid = \"h\"\nkind = \"grpc\"\nendpoints = [\"127.0.0.1:9191\"]\n";
+    assert_eq!(stated(&format!("{never}{hook}")), []);
+    let states = format!("{hook}facts = {{ caller.clearance = \"metadata:clearance\" }}\n");
+    assert_ne!(stated(&format!("{never}{states}")), []);
+}

@@ -1,0 +1,137 @@
+//! Settings that hold as long as a process runs, and where a file says another than it was started
+//! with: that cannot be adopted, and whoever wrote it is told which key it is.
+
+use super::settings::Settings;
+use crate::wire::document::{Document, Item, Source, Table};
+use crate::wire::fault::{Fault, Faults};
+use std::path::Path;
+use std::sync::Arc;
+
+const MEND: &str = "restart for it, or write what it was";
+
+/// What of the settings holds as long as the process runs. Quotas, identities and whom listeners
+/// identify, how services are cared for and routed to, and which hooks are asked belong to the
+/// landscape.
+pub fn fixed(settings: &Settings) -> Settings {
+    let (quotas, identities) = (Vec::new(), Vec::new());
+    let (care, routing) = (Arc::default(), Settings::default().routing);
+    let mut fixed = Settings { quotas, identities, care, routing, ..settings.clone() };
+    fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
+    fixed.admin.remote.iter_mut().for_each(|remote| remote.clients.clear());
+    (fixed.hooks.deciding, fixed.hooks.default) = (Vec::new(), Vec::new());
+    fixed
+}
+
+/// Each key of the process file that says another than the process was started with and that only a
+/// restart can change; `texts` are the file as it was and as it is.
+pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2]) -> Vec<Fault> {
+    let (one, other) = (fixed(before), fixed(now));
+    let sections = [
+        ("process", one.process != other.process),
+        ("listeners", one.listeners != other.listeners),
+        ("timeouts", one.timeouts != other.timeouts),
+        ("limits", one.limits != other.limits),
+        ("forwarding", one.forwarding != other.forwarding),
+        ("audit", one.audit != other.audit),
+        ("admin", one.admin != other.admin),
+        ("discovery", one.discovery != other.discovery),
+        ("registry", one.registry != other.registry),
+        ("hooks", one.hooks != other.hooks),
+        ("companions", one.companions != other.companions),
+        ("assertion", one.assertion != other.assertion),
+        ("balance", one.balance != other.balance),
+    ];
+    let shown = path.display().to_string();
+    let [old, new] = texts.map(|text| Source::new(shown.as_str(), text));
+    let mut unread = Faults::new();
+    let documents = (Document::parse(&old, &mut unread), Document::parse(&new, &mut unread));
+    let (Some(old), Some(new)) = documents else { return unread.into_sorted() };
+    let mut faults = Faults::new();
+    for (section, _) in sections.into_iter().filter(|(_, changed)| *changed) {
+        let mut found = Vec::new();
+        let place = new.root().place_of(section);
+        match (old.root().item(section), new.root().item(section)) {
+            (Some(Item::Table(old)), Some(Item::Table(new))) => differ(&old, &new, &mut found),
+            (Some(Item::Array(old)), Some(Item::Array(new)))
+                if old.value.len() == new.value.len() =>
+            {
+                for pair in old.value.iter().zip(&new.value) {
+                    if let (Item::Table(old), Item::Table(new)) = pair {
+                        differ(old, new, &mut found);
+                    }
+                }
+            }
+            (None, Some(Item::Table(new))) => {
+                found.extend(new.entries().iter().map(|(key, _)| {
+                    let what = says(&format!("{section}.{}", key.value));
+                    key.fault(what, MEND)
+                }));
+            }
+            (Some(_) | None, _) => {}
+        }
+        if found.is_empty() {
+            found.push(match place {
+                Some(place) => place.fault(says(section), MEND),
+                None => Fault::of_file(&shown, says(section), MEND),
+            });
+        }
+        faults.extend(found);
+    }
+    faults.into_sorted()
+}
+
+fn says(key: &str) -> String {
+    format!("`{key}` is not what the process was started with")
+}
+
+/// The keys under which two tables say something else.
+fn differ(old: &Table<'_>, new: &Table<'_>, found: &mut Vec<Fault>) {
+    let raw = |table: &Table<'_>, key: &str| table.place_of(key).map(|it| it.raw().to_owned());
+    for (key, _) in new.entries() {
+        if raw(old, key.value) != raw(new, key.value) && key.value != "identify" {
+            found.push(key.fault(says(&format!("{}.{}", new.path(), key.value)), MEND));
+        }
+    }
+    for (key, _) in old.entries() {
+        if new.place_of(key.value).is_none() && key.value != "identify" {
+            let what = says(&format!("{}.{}", new.path(), key.value));
+            found.push(new.place().fault(what, MEND));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_only_a_restart_changes_is_told_at_its_place() {
+        let texts = [
+            "[timeouts]\nconnect = \"5s\"\ndrain = \"30s\"\n[[listeners]]\naddress = \"a\"\n\
+             identify = [\"x\"]\n",
+            "[[listeners]]\naddress = \"b\"\nidentify = [\"y\"]\n[timeouts]\nconnect = \"3s\"\n\
+             [limits]\nfields_max = 9\n",
+        ];
+        let before = Settings::default();
+        let mut now = before.clone();
+        now.timeouts.connect_ms = 3_000;
+        now.listeners = Vec::new();
+        now.limits.fields_max = 9;
+        let told: Vec<String> = changes(Path::new("caio.toml"), &before, &now, texts)
+            .iter()
+            .map(Fault::to_string)
+            .collect();
+        let line = |place: &str, key: &str| {
+            let what = "is not what the process was started with";
+            format!("caio.toml:{place}: `{key}` {what}; restart for it, or write what it was")
+        };
+        let expected = [
+            line("2:1", "listeners.address"),
+            line("4:1", "timeouts.drain"),
+            line("5:1", "timeouts.connect"),
+            line("7:1", "limits.fields_max"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(changes(Path::new("caio.toml"), &before, &before, texts), []);
+    }
+}

@@ -1,0 +1,73 @@
+//! What is asked of the control plane beside the calls: changes, and questions for services.
+
+use super::super::log::{WALL, WRITER, record};
+use super::{Story, need_lines};
+use caio::decide::discover::discover;
+use caio::snapshot::CapabilityId;
+
+fn texts(body: &mut Vec<u8>, texts: &[&str]) {
+    for text in texts {
+        body.extend((text.len() as u16).to_le_bytes());
+        body.extend(text.as_bytes());
+    }
+}
+
+impl Story {
+    /// One of these now and then.
+    pub(super) fn ask_control(&mut self) {
+        match self.rng.u8(..10) {
+            0 => {
+                let version = self.landscape.as_ref().map_or(0, |known| known.version);
+                self.change([version; 2]);
+            }
+            1 => self.query(),
+            _ => {}
+        }
+    }
+
+    /// A change that was made, of a landscape or of none, or one that was not.
+    pub(super) fn change(&mut self, versions: [u32; 2]) {
+        let fresh = versions[0] != versions[1];
+        let came = if fresh { 0 } else { self.rng.u8(..3) };
+        let before = self.registry;
+        self.registry += u64::from(came == 0 && (fresh || self.rng.bool()));
+        let mut body = (WALL + self.ns).to_le_bytes().to_vec();
+        body.extend([before, self.registry].map(u64::to_le_bytes).concat());
+        body.extend(versions.map(u32::to_le_bytes).concat());
+        body.push(came);
+        body.extend([self.rng.u8(..); 32]);
+        let why = if came == 2 { "forbidden: not its own" } else { "" };
+        texts(&mut body, &["put", "service a", "token ops", "tls 192.0.2.1:7", why]);
+        self.write(|sequence| record(b'M', WRITER, sequence, &body));
+        self.told.changes += 1;
+    }
+
+    /// A question of the newest landscape.
+    pub(super) fn query(&mut self) {
+        let landscape = self.landscape.clone().unwrap();
+        let snapshot = &landscape.snapshot;
+        let capability = self.rng.u32(..snapshot.capability_count() as u32);
+        let count = self.rng.usize(..3);
+        let mut needs: Vec<_> = (0..count).map(|_| landscape.world.need(&mut self.rng)).collect();
+        for (number, need) in (1..).zip(&mut needs) {
+            need.name = format!("#{number}");
+        }
+        let id = CapabilityId(capability);
+        let found = discover(snapshot, &landscape.epoch, id, &needs, None);
+        // A caller's question, and some that it may not see.
+        let caller = self.rng.bool();
+        let mut body = (WALL + self.ns).to_le_bytes().to_vec();
+        for number in [landscape.version, capability, found.len() as u32, found.len() as u32] {
+            body.extend(number.to_le_bytes());
+        }
+        let from = if caller { "decision 0-1" } else { "socket" };
+        texts(&mut body, &["uid 0", from, &need_lines(&needs)]);
+        for found in found {
+            let hidden = caller && self.rng.u8(..4) == 0;
+            body.extend(found.service.0.to_le_bytes());
+            body.extend(if hidden { 0xFFFE } else { found.need }.to_le_bytes());
+        }
+        self.write(|sequence| record(b'Q', WRITER, sequence, &body));
+        self.told.queries += 1;
+    }
+}
