@@ -620,7 +620,8 @@ fn requirements_beyond_what_a_dictionary_holds_replace_the_oldest() {
     let origin = Origin::echo();
     let caio = world(origin.address, &audited(&kept.path().join("trail"), ""));
     // Every call is repeated here, which is more than a budget of repeats is for.
-    let budget = "tier = 0\nretry = { budget_percent = 100, budget_min = 1000 }\n[services.contract]";
+    let budget =
+        "tier = 0\nretry = { budget_percent = 100, budget_min = 1000 }\n[services.contract]";
     let caio = caio.replacen("[services.contract]", budget, 1);
     let caio = caio.replace("workers = 2", "workers = 1");
     let files = [("caio.toml", caio.as_str()), ("vocabulary.toml", &vocabulary())];
