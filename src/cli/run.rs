@@ -2,6 +2,7 @@
 
 use super::check::{FINE, WRONG, notices, report};
 use super::companion;
+use super::handing::{HandOver, TakeOver};
 use super::keeping::Keeping;
 use super::progress::while_it_takes;
 use super::proving::{Place, Proof, Weight, tell};
@@ -10,12 +11,13 @@ use super::steward::{Beginning, Steward};
 use super::style::Output;
 use super::wanted;
 use crate::admin;
-use crate::admin::control;
+use crate::admin::control::{self, Arrival};
 use crate::admin::desk::Desk;
 use crate::admin::watcher;
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
 use crate::identity::Asserter;
+use crate::io::notify::notify;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
@@ -24,6 +26,8 @@ use crate::wire::fault::quoted;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// What `caio run --help` prints.
@@ -34,12 +38,15 @@ Usage: caio run -c FILE
 
 Options:
   -c, --config FILE  the process file, such as caio.toml
+      --take-over    serve in the place of the process that starts this one; see SIGUSR2
   -h, --help         print this
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
 second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
 requirements, callers, rules, quotas and identities holds for calls that begin from then on; a file
-that is wrong is told and changes nothing.
+that is wrong is told and changes nothing. SIGUSR2 starts the program of this path, which takes
+over the sockets and the trail once it is ready to serve; this process drains then, and no call
+fails. Whatever goes wrong with the other one before, this one goes on.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 
@@ -49,9 +56,19 @@ pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
 }
 
 fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let path = match wanted("run", HELP, config_path(args), out, err)? {
+    let take_over = args.iter().any(|argument| argument == "--take-over");
+    let rest: Vec<String> = args.iter().filter(|it| *it != "--take-over").cloned().collect();
+    let path = match wanted("run", HELP, config_path(&rest), out, err)? {
         Ok(path) => path,
         Err(code) => return Ok(code),
+    };
+    let mut hand_over = HandOver::new()?;
+    let mut heir = match take_over.then(TakeOver::begin).transpose() {
+        Ok(heir) => heir,
+        Err(why) => {
+            writeln!(err.writer, "caio run: {why}")?;
+            return Ok(WRONG);
+        }
     };
     let begun = while_it_takes("reading and compiling", || Steward::begin(path.clone()));
     let Beginning { mut steward, asking, snapshot, epoch } = match begun {
@@ -71,6 +88,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     tell(&proof, &place, Weight::Advisory, err)?;
     process::catch_termination()?;
     process::catch_reload()?;
+    process::catch_upgrade()?;
     process::raise_descriptor_limit();
     process::ignore_file_limit_signal();
     let named = snapshot.digest_text();
@@ -101,13 +119,19 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     steward.know(Arc::clone(&identities), keeping);
     let published = first(snapshot, epoch, upstreams, identities);
     let probes = settings.admin.listen;
-    let gateway = match Gateway::start(settings, digest, published) {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            writeln!(err.writer, "caio run: {error}")?;
-            return Ok(WRONG);
-        }
-    };
+    let gateway =
+        match Gateway::start(settings, digest, published, heir.as_mut().map(|heir| heir as _)) {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                writeln!(err.writer, "caio run: {error}")?;
+                return Ok(WRONG);
+            }
+        };
+    if let Some(Err(why)) = heir.as_ref().map(TakeOver::serving) {
+        writeln!(err.writer, "caio run: {why}")?;
+        // What was begun is the other's again, which ends what this process has of it.
+        process::leave();
+    }
     if let Some(watching) = gateway.watching() {
         watcher::start(watching, asking.clone())?;
     }
@@ -124,8 +148,14 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         writeln!(out.writer, "caio: listening on {address}")?;
     }
     if let Some(address) = probes {
-        match admin::start(address, gateway.readiness(), gateway.metrics(), key_set) {
-            Ok(address) => writeln!(out.writer, "caio: probes on {address}")?,
+        let inherited = heir.as_mut().and_then(|heir| heir.probes(address));
+        let (readiness, metrics) = (gateway.readiness(), gateway.metrics());
+        let started = admin::start(address, readiness, metrics, key_set, inherited);
+        match started.and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            Ok((own, socket)) => {
+                writeln!(out.writer, "caio: probes on {own}")?;
+                hand_over.probes(address, socket);
+            }
             Err(error) => {
                 writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
                 gateway.stop();
@@ -137,7 +167,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     if let Some(control) = &steward.settings().admin.control {
         let view = steward.view();
         let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
-        match control::start(control, desk) {
+        let arrival = if take_over { Arrival::InPlace } else { Arrival::First };
+        match control::start(control, desk, arrival) {
             Ok(()) => writeln!(out.writer, "caio: changes on {}", control.socket.display())?,
             Err(error) => {
                 let shown = control.socket.display();
@@ -149,19 +180,24 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
+    let over = Arc::new(AtomicBool::new(false));
     let companions = match &steward.settings().audit.directory {
         Some(trail) => {
             let towards = |place| gateway.towards_companion(place);
-            Some(companion::start(&steward.settings().companions, trail, towards)?)
+            Some(companion::start(&steward.settings().companions, trail, towards, &over)?)
         }
         None => None,
     };
     out.writer.flush()?;
+    notify("READY=1");
     watch(gateway, err, &mut |gateway, err| {
         for text in companions.iter().flat_map(|told| told.try_iter()) {
             writeln!(err.writer, "caio: {text}")?;
         }
-        steward.turn(gateway, err)
+        steward.turn(gateway, err)?;
+        hand_over.turn(&mut steward, gateway, err)?;
+        over.store(gateway.is_handed_over(), Ordering::Release);
+        Ok(())
     })
 }
 
@@ -192,20 +228,34 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
     path.map(Some).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
 }
 
+/// How often it is looked whether a process that handed over has come to its end.
+const LEAVING: Duration = Duration::from_millis(20);
+
 /// What is done now and then beside the workers; it waits for something to do, for a tenth of a
 /// second at most.
 pub(super) type Chore<'a> = &'a mut dyn FnMut(&Gateway, &mut Output<'_>) -> io::Result<()>;
 
 /// Waits for a signal or a fault, then for the workers.
 pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) -> io::Result<u8> {
-    while process::termination().is_none() && !gateway.worker_ended() {
+    let ended = |gateway: &Gateway| gateway.worker_ended() || gateway.is_handed_over();
+    while process::termination().is_none() && !ended(&gateway) {
         gateway.look_at_memory();
         chore(&gateway, err)?;
         for notice in gateway.notices() {
             writeln!(err.writer, "caio: {notice}")?;
         }
     }
-    if let Some(signal) = process::termination() {
+    if gateway.is_handed_over() {
+        while !gateway.all_ended() {
+            // Nobody else may end it: whoever manages it follows the one that serves.
+            if gateway.is_cut_off() {
+                writeln!(err.writer, "caio: nobody keeps the trail any more: ending at once")?;
+                process::leave();
+            }
+            process::pause(LEAVING);
+        }
+    } else if let Some(signal) = process::termination() {
+        notify("STOPPING=1");
         writeln!(err.writer, "caio: signal {signal}, draining")?;
     }
     gateway.stop();

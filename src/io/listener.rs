@@ -1,8 +1,10 @@
 //! Listening sockets: one per worker on the same address, the kernel spreads connections.
 
 use super::stream::Stream;
+use monoio::io::{CancelHandle, Canceller};
 use monoio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 
@@ -27,7 +29,11 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// A listener inside its worker.
-pub struct Listener(TcpListener);
+pub struct Listener {
+    socket: TcpListener,
+    leave: RefCell<Option<Canceller>>,
+    left: CancelHandle,
+}
 
 impl Listener {
     /// Adopts a bound socket; to be called on the worker's own runtime.
@@ -35,18 +41,30 @@ impl Listener {
     /// # Errors
     /// When the runtime refuses the descriptor.
     pub fn adopt(socket: std::net::TcpListener) -> io::Result<Self> {
-        TcpListener::from_std(socket).map(Self)
+        let socket = TcpListener::from_std(socket)?;
+        let leave = Canceller::new();
+        let left = leave.handle();
+        Ok(Self { socket, leave: RefCell::new(Some(leave)), left })
     }
 
     /// The next connection. Never drop the future while it is pending (a cancelled accept can leak
-    /// its socket): end it with [`Listener::close`].
+    /// its socket): end it with [`Listener::close`] or [`Listener::leave`].
     ///
     /// # Errors
     /// As `accept(2)`.
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
+        let (stream, peer) = self.socket.cancelable_accept(self.left.clone()).await?;
         set_close_on_exec(&stream);
         Ok((Stream::new(stream), peer))
+    }
+
+    /// Stops accepting here, and leaves the socket to another process that has it too, with whoever
+    /// waits in its queue: a pending accept ends with an error, or with a connection that it had
+    /// accepted just before.
+    pub fn leave(&self) {
+        if let Some(leave) = self.leave.take() {
+            leave.cancel();
+        }
     }
 
     /// Stops listening: a pending accept ends with an error, waiting connections are refused.
@@ -54,7 +72,7 @@ impl Listener {
         use std::os::fd::AsRawFd;
         // SAFETY: a plain system call on our own open descriptor; on a listening socket it ends the
         // accept in flight with EINVAL.
-        unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_RDWR) };
+        unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
     }
 }
 

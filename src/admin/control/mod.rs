@@ -69,12 +69,25 @@ impl Room {
     }
 }
 
+/// Whether a process that hands over still listens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Nobody may.
+    First,
+    /// It does, and this one comes in its place.
+    InPlace,
+}
+
 /// Starts taking changes.
 ///
 /// # Errors
 /// When the socket is not to be had.
-pub fn start(control: &Control, desk: Desk) -> io::Result<()> {
-    let listener = local::listen(&control.socket, control.gids.first().copied())?;
+pub fn start(control: &Control, desk: Desk, arrival: Arrival) -> io::Result<()> {
+    let group = control.gids.first().copied();
+    let listener = match arrival {
+        Arrival::First => local::listen(&control.socket, group)?,
+        Arrival::InPlace => local::listen_instead(&control.socket, group)?,
+    };
     let mut uids = control.uids.clone();
     uids.extend([0, local::own_user()]);
     let allowed = Allowed { uids, gids: control.gids.clone() };
