@@ -407,6 +407,9 @@ pub struct Desk {
     pub readiness: Readiness,
 }
 
+/// How often it is looked whether another process has taken over, while an answer is waited for.
+const LOOK_MS: u64 = 50;
+
 impl Desk {
     /// Asks, and waits for the answer.
     pub fn ask(&self, who: Who, wish: Wish, dry_run: bool) -> Answer {
@@ -420,16 +423,23 @@ impl Desk {
                 return Answer::unavailable("ending", "the process ends");
             }
         }
-        match answer.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS)) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Answer::unavailable(
-                "unconfirmed",
-                "the change is not confirmed yet: it may come to hold later, ask again",
-            ),
-            Err(RecvTimeoutError::Disconnected) => {
-                Answer::unavailable("ending", "the process ends; the change may hold or not")
+        for _ in 0..CONTROL_ANSWER_MS / LOOK_MS {
+            match answer.recv_timeout(Duration::from_millis(LOOK_MS)) {
+                Ok(answer) => return answer,
+                // Whatever was on its way was answered before.
+                Err(RecvTimeoutError::Timeout) if self.readiness.is_handed_over() => {
+                    let what = "another process has taken over, nothing is done here: ask again";
+                    return Answer::unavailable("moved", what);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let what = "the process ends; the change may hold or not";
+                    return Answer::unavailable("ending", what);
+                }
             }
         }
+        let what = "the change is not confirmed yet: it may come to hold later, ask again";
+        Answer::unavailable("unconfirmed", what)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::exchange::view::{Http1View, Inbound};
 use crate::http1::request::{self, Method, RequestHead};
 use crate::http1::write::{self, Persistence};
 use crate::http1::{Cursor, Framing, HeadLimits, Parsed};
-use crate::io::clock::{Clock, within_ms};
+use crate::io::clock::{Clock, sleep_ms, within_ms};
 use crate::io::listener::{self, Listener};
 use crate::io::ring;
 use crate::io::stream::Stream;
@@ -31,10 +31,11 @@ use crate::wire::exposition::Format;
 use crate::wire::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_MS};
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-/// Starts answering at the address; comes back with the one that is really listened on.
+/// Starts answering at the address, or on this socket of a process that hands over; comes back with
+/// the socket.
 ///
 /// # Errors
 /// When the address is not to be had.
@@ -43,14 +44,15 @@ pub fn start(
     readiness: Readiness,
     metrics: Metrics,
     key_set: Option<String>,
-) -> io::Result<SocketAddr> {
-    let socket = listener::bind(address)?;
-    let address = socket.local_addr()?;
+    inherited: Option<TcpListener>,
+) -> io::Result<TcpListener> {
+    let socket = inherited.map_or_else(|| listener::bind(address), Ok)?;
+    let own = socket.try_clone()?;
     std::thread::Builder::new().name("caio-admin".to_owned()).spawn(move || {
         // The workers have shown that a ring is to be had; without one nobody probes.
         let _ = ring::run(serve(socket, Shown { readiness, metrics, key_set }));
     })?;
-    Ok(address)
+    Ok(own)
 }
 
 /// What there is to show.
@@ -64,9 +66,10 @@ struct Shown {
 /// An answer: status, type, text.
 type Answer = (u16, &'static str, String);
 
-async fn serve(socket: std::net::TcpListener, shown: Shown) {
-    let Ok(listener) = Listener::adopt(socket) else { return };
+async fn serve(socket: TcpListener, shown: Shown) {
+    let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { return };
     let shown = Rc::new(shown);
+    monoio::spawn(leave(Rc::clone(&listener), Rc::clone(&shown)));
     let open = Rc::new(Cell::new(0));
     while let Ok((stream, _)) = listener.accept().await {
         // Whoever holds so many open is no probe; the kernel keeps the next ones waiting.
@@ -80,7 +83,21 @@ async fn serve(socket: std::net::TcpListener, shown: Shown) {
             open.set(open.get() - 1);
         });
     }
+    while open.get() > 0 {
+        sleep_ms(LOOK_MS).await;
+    }
 }
+
+/// Leaves the socket to the process that has taken over.
+async fn leave(listener: Rc<Listener>, shown: Rc<Shown>) {
+    while !shown.readiness.is_handed_over() {
+        sleep_ms(LOOK_MS).await;
+    }
+    listener.leave();
+}
+
+/// How often it is looked whether another process has taken over.
+const LOOK_MS: u64 = 100;
 
 /// One request, one answer.
 async fn connection(stream: Stream, shown: &Shown) {

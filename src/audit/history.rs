@@ -6,6 +6,7 @@ use super::record::{
     is_read,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 /// The last process of a trail, as far as its frames were followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,6 +140,23 @@ impl History {
                 self.stating = *follow;
                 self.lanes = (0..*lanes).map(|lane| (lane, Lane::default())).collect();
             }
+            Record::Joined { lanes, .. } => {
+                let adopted = self.newest();
+                if let Some(boot) = &mut self.boot {
+                    let before = std::mem::replace(&mut boot.lanes, *lanes);
+                    let lane = || Lane { adopted, ..Lane::default() };
+                    self.lanes.extend((before..*lanes).map(|number| (number, lane())));
+                }
+            }
+            // One that handed over is gone, and its lane with it.
+            Record::Crash { boot, open } if self.is_of(*boot) => {
+                let lane = self.lanes.entry(place.lane).or_default();
+                open.iter().for_each(|sequence| {
+                    lane.open.remove(sequence);
+                });
+                lane.closed = lane.open.is_empty();
+                self.forget();
+            }
             Record::LaneState { landscape, refused, outcomes, closed, more, open, .. } => {
                 let lane = self.lanes.entry(place.lane).or_default();
                 if self.unfinished != Some(place.lane) {
@@ -239,6 +257,20 @@ impl History {
         self.boot.map_or(0, |boot| boot.number + 1)
     }
 
+    fn is_of(&self, boot: u64) -> bool {
+        self.boot.is_some_and(|own| own.number == boot)
+    }
+
+    /// The number of the process that runs, and of its lanes; none where none does.
+    pub fn running(&self) -> Option<(u64, u16)> {
+        self.boot.filter(|_| !self.closed).map(|boot| (boot.number, boot.lanes))
+    }
+
+    /// The newest version of the landscape that it recorded.
+    pub fn newest(&self) -> u32 {
+        self.versions.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
     /// The first frame that retention keeps.
     pub fn kept(&self) -> u64 {
         self.kept
@@ -289,6 +321,26 @@ impl History {
         for (lane, Lane { next, open, .. }) in &self.lanes {
             let open: Vec<u64> = open.iter().copied().collect();
             for open in open.chunks(CRASHED_MAX) {
+                let place = Place { lane: *lane, sequence: *next };
+                Record::Crash { boot: boot.number, open: open.into() }.encode(out, place);
+                records += 1;
+            }
+        }
+        records
+    }
+
+    /// Appends what is to be said of those of these lanes that did not close, whose process is gone
+    /// while this one goes on, and counts the records: each lane ends with what it left open.
+    pub fn gone(&self, lanes: Range<u16>, out: &mut Vec<u8>) -> u32 {
+        let mut records = 0;
+        let Some(boot) = self.boot.filter(|_| !self.closed) else { return records };
+        for (lane, Lane { next, open, closed, .. }) in self.lanes.range(lanes) {
+            let open: Vec<u64> = open.iter().copied().collect();
+            // One that left nothing open ends all the same.
+            let parts = if *closed { 0 } else { open.len().div_ceil(CRASHED_MAX).max(1) };
+            for part in 0..parts {
+                let from = part * CRASHED_MAX;
+                let open = open.get(from..(from + CRASHED_MAX).min(open.len())).unwrap_or(&[]);
                 let place = Place { lane: *lane, sequence: *next };
                 Record::Crash { boot: boot.number, open: open.into() }.encode(out, place);
                 records += 1;
@@ -455,6 +507,32 @@ mod tests {
         assert_eq!(kinds.len(), count as usize);
         // V, S1 and E2 that lane 0 decides by, S3, E3, E5, the pending S6; two V and R; one V.
         assert_eq!(kinds, "VSESEESVVRV");
+    }
+
+    #[test]
+    fn a_lane_whose_process_is_gone_ends_with_what_it_left_open_while_the_others_go_on() {
+        let mut history = History::default();
+        let mut body = Vec::new();
+        boot(&mut body, 4);
+        (0..9000).for_each(|sequence| decision(&mut body, 0, sequence));
+        let text = || b"caio"[..].into();
+        let (program, settings, before, lanes) = ([0; 32], [0; 32], 2, 3);
+        let joined = Record::Joined { wall_ms: 8, before, lanes, program, settings, text: text() };
+        put(&mut body, &joined, WRITER_LANE, 1);
+        decision(&mut body, 2, 0);
+        history.follow(&body).unwrap();
+        assert_eq!((history.running(), history.sequence()), (Some((4, 3)), 2));
+        let mut said = Vec::new();
+        assert_eq!(history.gone(0..2, &mut said), 3, "two for lane 0, one for lane 1");
+        history.follow(&said).unwrap();
+        assert_eq!((history.open(), history.gone(0..2, &mut Vec::new())), (1, 0));
+        assert!(history.is_running());
+        let mut state = Vec::new();
+        history.state(&mut state);
+        let mut resumed = History::default();
+        resumed.follow(&state).unwrap();
+        assert!(resumed == history, "a state says which lanes ended so");
+        assert_eq!(history.crashed(&mut Vec::new()), 1, "what ended is not said again");
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Ledger {
                 self.kept = self.kept.max(*kept);
                 return Ok(());
             }
+            Record::Joined { before, lanes, .. } => return self.join(*before, *lanes),
             Record::Snapshot { .. } => return self.said(),
             Record::Crash { boot, open } => return self.crash(*boot, lane, open),
             Record::Close { .. } if lane == WRITER_LANE => return self.end(),
@@ -161,7 +162,32 @@ impl Ledger {
         }
     }
 
+    fn join(&mut self, before: u16, lanes: u16) -> Result<(), String> {
+        if self.lanes.len() != usize::from(before) || lanes <= before {
+            return Err(format!("a process joins with lanes {before} to {lanes}"));
+        }
+        self.lanes.extend((before..lanes).map(|lane| (lane, Lane::default())));
+        Ok(())
+    }
+
+    /// One that handed over is gone, and its lane ends with what it left open.
+    fn leave(&mut self, number: u16, open: &[u64]) -> Result<(), String> {
+        let lane = self.lanes.get_mut(&number).filter(|lane| !lane.closed);
+        let lane = lane.ok_or_else(|| format!("lane {number} ends and is none"))?;
+        for sequence in open {
+            if !lane.open.remove(sequence) {
+                return Err(format!("decision {sequence} of lane {number} was not left open"));
+            }
+            self.crashed += 1;
+        }
+        lane.closed = lane.open.is_empty();
+        Ok(())
+    }
+
     fn crash(&mut self, boot: u64, lane: u16, open: &[u64]) -> Result<(), String> {
+        if self.boot == Some(boot) {
+            return self.leave(lane, open);
+        }
         let left = self.left.entry(lane).or_default();
         if self.boot.and_then(|now| now.checked_sub(1)) != Some(boot) {
             return Err(format!("process {boot} is not the one before"));

@@ -137,6 +137,14 @@ fn body_of<'a>(
             settings: cursor.array()?,
             text: cursor.text()?,
         },
+        b'J' => Record::Joined {
+            wall_ms: cursor.u64()?,
+            before: cursor.u16()?,
+            lanes: cursor.u16()?,
+            program: cursor.array()?,
+            settings: cursor.array()?,
+            text: cursor.text()?,
+        },
         b'S' => Record::Snapshot { landscape: cursor.u32()?, digest: cursor.array()? },
         b'L' => {
             let base = cursor.array()?;
@@ -368,6 +376,8 @@ mod tests {
         };
         let (program, settings) = ([1; 32], [2; 32]);
         let boot = Record::Boot { wall_ms: 1, boot: 2, lanes: 3, program, settings, text: text() };
+        let (before, lanes) = (3, 5);
+        let joined = Record::Joined { wall_ms: 1, before, lanes, program, settings, text: text() };
         let outcome = Outcome {
             status: 200,
             ending: Ending::Whole,
@@ -408,6 +418,7 @@ mod tests {
             (Record::Retention { kept: 7 }, 24),
             (payload, 24 + 4 + 10),
             (boot, 100 + 10),
+            (joined, 94 + 10),
             (Record::Changed(changed), 16 + 65 + 10 + 3 + 1 + 5 + 6),
             (Record::Queried(queried), 16 + 30 + 3 + 12),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),

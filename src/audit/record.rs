@@ -277,6 +277,22 @@ pub enum Record<'a> {
         /// The program and its version.
         text: Cow<'a, [u8]>,
     },
+    /// `J`: another process goes on with the trail, beside the one that began or joined before,
+    /// which ends its own lanes.
+    Joined {
+        /// Milliseconds since 1970.
+        wall_ms: u64,
+        /// How many lanes there were.
+        before: u16,
+        /// How many there are with those of the process that joins.
+        lanes: u16,
+        /// Of the program's file.
+        program: Hash,
+        /// Of its settings.
+        settings: Hash,
+        /// The program and its version.
+        text: Cow<'a, [u8]>,
+    },
     /// `S`: a snapshot is part of this landscape and of those after it.
     Snapshot {
         /// The landscape's version.
@@ -339,7 +355,8 @@ pub enum Record<'a> {
         /// Messages refused without a decision.
         refused: u64,
     },
-    /// `X`: what the process before left open in one lane.
+    /// `X`: what the process before left open in one lane; or one that handed over and is gone, and
+    /// then this ends the lane.
     Crash {
         /// That process's number.
         boot: u64,
@@ -620,6 +637,15 @@ impl Record<'_> {
                 begin(out, b'B', HEADER_BYTES + 84 + text.len(), place);
                 out.extend_from_slice(&wall_ms.to_le_bytes());
                 out.extend_from_slice(&boot.to_le_bytes());
+                out.extend_from_slice(&lanes.to_le_bytes());
+                out.extend_from_slice(program);
+                out.extend_from_slice(settings);
+                put_texts(out, &[text]);
+            }
+            Self::Joined { wall_ms, before, lanes, program, settings, text } => {
+                begin(out, b'J', HEADER_BYTES + 78 + text.len(), place);
+                out.extend_from_slice(&wall_ms.to_le_bytes());
+                out.extend_from_slice(&before.to_le_bytes());
                 out.extend_from_slice(&lanes.to_le_bytes());
                 out.extend_from_slice(program);
                 out.extend_from_slice(settings);

@@ -264,6 +264,14 @@ impl Context {
                 self.program = String::from_utf8_lossy(text).into_owned();
             }
             Record::State { boot, wall_ms, lanes, .. } => self.begin(*boot, *wall_ms, *lanes),
+            Record::Joined { before, lanes, text, .. } => {
+                let newest = self.landscapes.last_key_value().map_or(0, |(version, _)| *version);
+                self.adopted.extend((*before..*lanes).map(|lane| (lane, newest)));
+                self.program = String::from_utf8_lossy(text).into_owned();
+            }
+            Record::Crash { boot, .. } if *boot == self.boot => {
+                self.adopted.remove(&place.lane);
+            }
             Record::Snapshot { digest, .. } => self.snapshot = *digest,
             Record::Epoch { landscape, number, states, .. } => {
                 let (snapshot, states) = (self.snapshot, states.to_vec());

@@ -123,6 +123,11 @@ impl Lane {
         Ok(lane)
     }
 
+    /// A lane that joins while others run, at this version.
+    pub(crate) fn joined(version: &Rc<Version>) -> Self {
+        Self { adopted: version.number, version: Some(Rc::clone(version)), ..Self::default() }
+    }
+
     /// What a state must say of it.
     pub(crate) fn said(&self) -> LaneSaid {
         let state = LaneState {

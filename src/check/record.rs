@@ -37,6 +37,8 @@ pub(crate) enum Body<'a> {
     LaneState(LaneState),
     /// B: the process began.
     Boot { wall_ms: u64, number: u64, lanes: u16 },
+    /// J: another process joined, with lanes of its own behind those that there were.
+    Joined { before: u16, lanes: u16 },
     /// S: from this version on, the landscape is the one of this digest.
     Snapshot { version: u32, digest: Hash },
     /// L: the landscape of the snapshot that follows is the one of this digest with these sections.
@@ -59,7 +61,7 @@ pub(crate) enum Body<'a> {
     Gap { decisions: u64, outcomes: u64 },
     /// C: the lane, or the writer, is done.
     Close { first: u64, second: u64, third: u64 },
-    /// X: what a crashed boot left open in this lane.
+    /// X: what a crashed boot left open in this lane, or a process of this boot that is gone.
     Crash { boot: u64, open: Vec<u64> },
     /// M: a change of the control plane; what came of it is 0 made, 1 so already, 2 refused.
     Changed { registry: [u64; 2], landscape: [u32; 2], came: u8 },
@@ -224,9 +226,14 @@ fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Optio
         b'B' => {
             let (wall_ms, number, lanes) = (from.u64()?, from.u64()?, from.u16()?);
             let (_program, _settings) = (from.array::<32>()?, from.array::<32>()?);
-            let length = from.u16()?;
-            std::str::from_utf8(from.bytes(length.into())?).ok()?;
+            texts(from, 1)?;
             Body::Boot { wall_ms, number, lanes }
+        }
+        b'J' => {
+            let (_wall_ms, before, lanes) = (from.u64()?, from.u16()?, from.u16()?);
+            let (_program, _settings) = (from.array::<32>()?, from.array::<32>()?);
+            texts(from, 1)?;
+            Body::Joined { before, lanes }
         }
         b'S' => Body::Snapshot { version: from.u32()?, digest: from.array()? },
         b'L' => {

@@ -97,7 +97,7 @@ impl Report {
         }
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 22] {
+    fn numbers(&self) -> [(&'static str, u64); 24] {
         let it = &self.counts;
         [
             ("frames", self.frames),
@@ -107,6 +107,8 @@ impl Report {
             ("records", it.records),
             ("boots", it.boots),
             ("crashes", it.crashes),
+            ("joined", it.joined),
+            ("left", it.left),
             ("snapshots", it.snapshots),
             ("epochs", it.epochs),
             ("routes", it.routes),

@@ -25,6 +25,10 @@ pub(crate) struct Counts {
     pub(crate) records: u64,
     pub(crate) boots: u64,
     pub(crate) crashes: u64,
+    /// Processes that took over from one that still ran.
+    pub(crate) joined: u64,
+    /// Lanes that a process which had handed over left without an end.
+    pub(crate) left: u64,
     pub(crate) segments: u64,
     pub(crate) snapshots: u64,
     pub(crate) epochs: u64,
@@ -208,6 +212,10 @@ impl<'a> Trail<'a> {
         let follows = boot.delta.is_none() || matches!(body, Body::Snapshot { .. });
         must!(follows, "no snapshot follows what it differs in");
         match body {
+            Body::Joined { before, lanes } => {
+                self.counts.joined += 1;
+                boot.joined(before, lanes)
+            }
             Body::Delta { base, text } => {
                 boot.delta = Some((base, text.into()));
                 Ok(())
@@ -296,6 +304,9 @@ impl<'a> Trail<'a> {
     }
 
     fn crash(&mut self, lane: u16, sequence: u64, boot: u64, open: &[u64]) -> Result<(), String> {
+        if self.boot.as_ref().is_some_and(|own| own.number == boot) {
+            return self.left(lane, sequence, open);
+        }
         let before = self.boot.as_ref().and_then(|boot| boot.number.checked_sub(1));
         must!(before == Some(boot), "the crash of boot {boot} is not the one before");
         must!(!open.is_empty(), "a crash left nothing open");
@@ -314,6 +325,39 @@ impl<'a> Trail<'a> {
         left.drain(..open.len());
         if left.is_empty() {
             self.crashed.pop_front();
+        }
+        Ok(())
+    }
+
+    /// A process that handed over is gone, and this lane of it ends with what it left open: with
+    /// nothing, or with as many records as it takes, one behind the other.
+    fn left(&mut self, number: u16, sequence: u64, open: &[u64]) -> Result<(), String> {
+        let boot = self.boot.as_mut().ok_or("a lane of no boot")?;
+        must!(boot.closed.is_none(), "a record follows the close of the trail");
+        must!(boot.delta.is_none(), "no snapshot follows what it differs in");
+        let lane = boot.lanes.get_mut(usize::from(number)).filter(|lane| !lane.closed);
+        let lane = lane.ok_or(format!("lane {number} ends, and does not run"))?;
+        self.unseen = None;
+        if let Some((due, _, before)) = self.crashed.front() {
+            // What a boot before left has its decisions here; a part of this lane's own has none.
+            let own = *due == number && before.is_empty();
+            must!(own, "the record X of a crashed lane is missing");
+        }
+        must!(sequence == lane.next, "lane {number} left {} decisions", lane.next);
+        let left: Vec<u64> = lane.open.keys().copied().collect();
+        must!(left.starts_with(open), "other decisions were left open");
+        must!(left.is_empty() || !open.is_empty(), "lane {number} left something open");
+        open.iter().for_each(|sequence| {
+            lane.open.remove(sequence);
+        });
+        self.counts.unknown += open.len() as u64;
+        self.crashed.clear();
+        if lane.open.is_empty() {
+            lane.closed = true;
+            self.counts.left += 1;
+            boot.forget();
+        } else {
+            self.crashed.push_back((number, sequence, Vec::new()));
         }
         Ok(())
     }
@@ -403,6 +447,19 @@ impl Boot {
             closed: None,
             registry: None,
         }
+    }
+
+    /// Another process goes on beside the one that was, with lanes behind those that there are: all
+    /// of them must end before the trail does.
+    fn joined(&mut self, before: u16, lanes: u16) -> Result<(), String> {
+        let known = self.lanes.len();
+        must!(usize::from(before) == known, "{before} lanes were there, of {known}");
+        must!(before < lanes && lanes < WRITER, "a process joins with lanes {before} to {lanes}");
+        // They begin with the newest version there is.
+        let newest = self.newest.and_then(|newest| self.versions.get(&newest));
+        let newest = newest.ok_or("a process joins where there is no landscape")?;
+        self.lanes.resize_with(usize::from(lanes), || Lane::joined(newest));
+        Ok(())
     }
 
     /// A change of the control plane: revisions and versions go on from where they are, and only

@@ -10,6 +10,8 @@ pub mod diff;
 pub mod disk;
 pub mod explain;
 #[cfg(feature = "serve")]
+mod handing;
+#[cfg(feature = "serve")]
 mod keeping;
 pub mod loading;
 #[cfg(feature = "serve")]

@@ -2,6 +2,7 @@
 
 use super::check::{FINE, WRONG, notices, report};
 use super::companion;
+use super::handing::{Beside, HandOver, TakeOver};
 use super::keeping::Keeping;
 use super::progress::while_it_takes;
 use super::proving::{Place, Proof, Weight, tell};
@@ -10,20 +11,25 @@ use super::steward::{Beginning, Steward};
 use super::style::Output;
 use super::wanted;
 use crate::admin;
-use crate::admin::control;
-use crate::admin::desk::Desk;
+use crate::admin::control::{self, Arrival};
+use crate::admin::desk::{Coming, Desk};
 use crate::admin::watcher;
 use crate::config::model::Configuration;
 use crate::config::settings::Settings;
 use crate::identity::Asserter;
+use crate::io::notify::notify;
 use crate::io::process;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
 use crate::proxy::secure::Upstreams;
 use crate::wire::fault::quoted;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// What `caio run --help` prints.
@@ -34,12 +40,15 @@ Usage: caio run -c FILE
 
 Options:
   -c, --config FILE  the process file, such as caio.toml
+      --take-over    serve in the place of the process that starts this one; see SIGUSR2
   -h, --help         print this
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
 second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
 requirements, callers, rules, quotas and identities holds for calls that begin from then on; a file
-that is wrong is told and changes nothing.
+that is wrong is told and changes nothing. SIGUSR2 starts the program of this path, which takes
+over the sockets and the trail once it is ready to serve; this process drains then, and no call
+fails. Whatever goes wrong with the other one before, this one goes on.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 
@@ -49,9 +58,19 @@ pub fn run(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> u8 {
 }
 
 fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Result<u8> {
-    let path = match wanted("run", HELP, config_path(args), out, err)? {
+    let take_over = args.iter().any(|argument| argument == "--take-over");
+    let rest: Vec<String> = args.iter().filter(|it| *it != "--take-over").cloned().collect();
+    let path = match wanted("run", HELP, config_path(&rest), out, err)? {
         Ok(path) => path,
         Err(code) => return Ok(code),
+    };
+    let mut hand_over = HandOver::new()?;
+    let mut heir = match take_over.then(TakeOver::begin).transpose() {
+        Ok(heir) => heir,
+        Err(why) => {
+            writeln!(err.writer, "caio run: {why}")?;
+            return Ok(WRONG);
+        }
     };
     let begun = while_it_takes("reading and compiling", || Steward::begin(path.clone()));
     let Beginning { mut steward, asking, snapshot, epoch } = match begun {
@@ -71,6 +90,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     tell(&proof, &place, Weight::Advisory, err)?;
     process::catch_termination()?;
     process::catch_reload()?;
+    process::catch_upgrade()?;
     process::raise_descriptor_limit();
     process::ignore_file_limit_signal();
     let named = snapshot.digest_text();
@@ -100,14 +120,19 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     let (settings, digest) = (configuration.settings.clone(), configuration.digest);
     steward.know(Arc::clone(&identities), keeping);
     let published = first(snapshot, epoch, upstreams, identities);
-    let probes = settings.admin.listen;
-    let gateway = match Gateway::start(settings, digest, published) {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            writeln!(err.writer, "caio run: {error}")?;
-            return Ok(WRONG);
-        }
-    };
+    let gateway =
+        match Gateway::start(settings, digest, published, heir.as_mut().map(|heir| heir as _)) {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                writeln!(err.writer, "caio run: {error}")?;
+                return Ok(WRONG);
+            }
+        };
+    if let Some(Err(why)) = heir.as_ref().map(TakeOver::serving) {
+        writeln!(err.writer, "caio run: {why}")?;
+        // What was begun is the other's again, which ends what this process has of it.
+        process::leave();
+    }
     if let Some(watching) = gateway.watching() {
         watcher::start(watching, asking.clone())?;
     }
@@ -123,71 +148,115 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     for address in gateway.addresses() {
         writeln!(out.writer, "caio: listening on {address}")?;
     }
-    if let Some(address) = probes {
-        match admin::start(address, gateway.readiness(), gateway.metrics(), key_set) {
-            Ok(address) => writeln!(out.writer, "caio: probes on {address}")?,
-            Err(error) => {
-                writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
-                gateway.stop();
-                let _ = gateway.join();
-                return Ok(WRONG);
-            }
-        }
+    let mut doors = Doors {
+        heir: heir.as_mut(),
+        hand_over: &mut hand_over,
+        told: Vec::new(),
+        shut: Vec::new(),
+    };
+    doors.open(&steward, &gateway, &asking, key_set);
+    let Doors { told, shut, .. } = doors;
+    for why in &shut {
+        writeln!(err.writer, "caio run: {why}")?;
     }
-    if let Some(control) = &steward.settings().admin.control {
-        let view = steward.view();
-        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
-        match control::start(control, desk) {
-            Ok(()) => writeln!(out.writer, "caio: changes on {}", control.socket.display())?,
-            Err(error) => {
-                let shown = control.socket.display();
-                writeln!(err.writer, "caio run: cannot listen on {shown}: {error}")?;
-                gateway.stop();
-                let _ = gateway.join();
-                return Ok(WRONG);
-            }
-        }
+    // Where the process before has gone, calls would have nobody else.
+    if !shut.is_empty() && !take_over {
+        gateway.stop();
+        let _ = gateway.join();
+        return Ok(WRONG);
     }
-    if let Some(remote) = &steward.settings().admin.remote {
-        let view = steward.view();
-        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
-        let (guard, clients) = (gateway.control_guard(), steward.clients());
-        match control::start_remote(remote, guard, clients, desk) {
-            Ok(address) => writeln!(out.writer, "caio: changes on {address}")?,
-            Err(error) => {
-                let shown = remote.address;
-                writeln!(err.writer, "caio run: cannot listen on {shown}: {error}")?;
-                gateway.stop();
-                let _ = gateway.join();
-                return Ok(WRONG);
-            }
-        }
-    }
-    if let (Some(address), Some(pass)) = (steward.settings().discovery, gateway.pass()) {
-        let view = steward.view();
-        let desk = Desk { asks: asking.clone(), view, readiness: gateway.readiness() };
-        if let Err(error) = control::start_discovery(address, &pass, desk) {
-            writeln!(err.writer, "caio run: cannot listen on {address}: {error}")?;
-            gateway.stop();
-            let _ = gateway.join();
-            return Ok(WRONG);
-        }
+    for line in told {
+        writeln!(out.writer, "caio: {line}")?;
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
+    let over = Arc::new(AtomicBool::new(false));
     let companions = match &steward.settings().audit.directory {
         Some(trail) => {
             let towards = |place| gateway.towards_companion(place);
-            Some(companion::start(&steward.settings().companions, trail, towards)?)
+            Some(companion::start(&steward.settings().companions, trail, towards, &over)?)
         }
         None => None,
     };
     out.writer.flush()?;
+    notify("READY=1");
     watch(gateway, err, &mut |gateway, err| {
         for text in companions.iter().flat_map(|told| told.try_iter()) {
             writeln!(err.writer, "caio: {text}")?;
         }
-        steward.turn(gateway, err)
+        steward.turn(gateway, err)?;
+        hand_over.turn(&mut steward, gateway, err)?;
+        over.store(gateway.is_handed_over(), Ordering::Release);
+        Ok(())
     })
+}
+
+/// What listens beside the gateway: those of the process before come along.
+struct Doors<'a> {
+    heir: Option<&'a mut TakeOver>,
+    hand_over: &'a mut HandOver,
+    /// What there is to say of them.
+    told: Vec<String>,
+    /// Why some are not to be had.
+    shut: Vec<String>,
+}
+
+impl Doors<'_> {
+    fn open(
+        &mut self,
+        steward: &Steward,
+        gateway: &Gateway,
+        asking: &SyncSender<Coming>,
+        key_set: Option<String>,
+    ) {
+        let readiness = gateway.readiness();
+        let view = steward.view();
+        let desk = Desk { asks: asking.clone(), view, readiness: readiness.clone() };
+        let settings = steward.settings();
+        if let Some(address) = settings.admin.listen {
+            self.listen(Beside::Probes, address, |inherited| {
+                admin::start(address, readiness, gateway.metrics(), key_set, inherited)
+            });
+        }
+        if let Some(control) = &settings.admin.control {
+            let arrival = if self.heir.is_some() { Arrival::InPlace } else { Arrival::First };
+            let shown = control.socket.display();
+            match control::start(control, desk.clone(), arrival) {
+                Ok(()) => self.told.push(format!("changes on {shown}")),
+                Err(error) => self.shut.push(format!("cannot listen on {shown}: {error}")),
+            }
+        }
+        if let Some(remote) = &settings.admin.remote {
+            let (guard, clients) = (gateway.control_guard(), steward.clients());
+            self.listen(Beside::Changes, remote.address, |inherited| {
+                control::start_remote(remote, guard, clients, desk.clone(), inherited)
+            });
+        }
+        if let (Some(address), Some(pass)) = (settings.discovery, gateway.pass()) {
+            self.listen(Beside::Discovery, address, |inherited| {
+                control::start_discovery(address, &pass, desk, inherited)
+            });
+        }
+    }
+
+    /// Has it listen on the socket that the process before had for it, if there is one.
+    fn listen(
+        &mut self,
+        what: Beside,
+        address: SocketAddr,
+        start: impl FnOnce(Option<TcpListener>) -> io::Result<TcpListener>,
+    ) {
+        let inherited = self.heir.as_mut().and_then(|heir| heir.beside(what, address));
+        match start(inherited).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            Ok((own, socket)) => {
+                // That callers may look for services their own listeners say.
+                if what != Beside::Discovery {
+                    self.told.push(format!("{} on {own}", what.name()));
+                }
+                self.hand_over.beside(what, address, socket);
+            }
+            Err(error) => self.shut.push(format!("cannot listen on {address}: {error}")),
+        }
+    }
 }
 
 /// What signs what services are told of callers, where that is wanted.
@@ -217,20 +286,34 @@ pub(super) fn config_path(args: &[String]) -> Result<Option<PathBuf>, String> {
     path.map(Some).ok_or_else(|| "no file is named; add `-c caio.toml`".to_owned())
 }
 
+/// How often it is looked whether a process that handed over has come to its end.
+const LEAVING: Duration = Duration::from_millis(20);
+
 /// What is done now and then beside the workers; it waits for something to do, for a tenth of a
 /// second at most.
 pub(super) type Chore<'a> = &'a mut dyn FnMut(&Gateway, &mut Output<'_>) -> io::Result<()>;
 
 /// Waits for a signal or a fault, then for the workers.
 pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) -> io::Result<u8> {
-    while process::termination().is_none() && !gateway.worker_ended() {
+    let ended = |gateway: &Gateway| gateway.worker_ended() || gateway.is_handed_over();
+    while process::termination().is_none() && !ended(&gateway) {
         gateway.look_at_memory();
         chore(&gateway, err)?;
         for notice in gateway.notices() {
             writeln!(err.writer, "caio: {notice}")?;
         }
     }
-    if let Some(signal) = process::termination() {
+    if gateway.is_handed_over() {
+        while !gateway.all_ended() {
+            // Nobody else may end it: whoever manages it follows the one that serves.
+            if gateway.is_cut_off() {
+                writeln!(err.writer, "caio: nobody keeps the trail any more: ending at once")?;
+                process::leave();
+            }
+            process::pause(LEAVING);
+        }
+    } else if let Some(signal) = process::termination() {
+        notify("STOPPING=1");
         writeln!(err.writer, "caio: signal {signal}, draining")?;
     }
     gateway.stop();

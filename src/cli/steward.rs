@@ -11,12 +11,14 @@
 mod asks;
 mod denials;
 mod heard;
+mod held;
 mod notes;
 mod watched;
 
 use self::asks::{fill, is_change, of_clock};
 use self::denials::{denied, does_not_compile, refusal};
 use self::heard::Heard;
+use self::held::Held;
 use self::notes::{Noted, why};
 use self::watched::{Read, Watched};
 use super::check::{notices, report};
@@ -61,9 +63,6 @@ use std::time::Duration;
 /// How long a turn of the steward takes at most while nobody asks for anything: signals and ends of
 /// overrides are noticed that late.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Certificates are looked at once in so many milliseconds.
-const CERTIFICATE_LOOK_MS: u64 = 1_000;
 
 /// The files' and the registry's parts of a landscape that is in force, or could be.
 struct Candidate {
@@ -140,6 +139,7 @@ pub(super) struct Steward {
     follow_up: Vec<Ask>,
     /// Who may ask for changes over TCP.
     clients: Clients,
+    held: Held,
 }
 
 /// What a steward begins with.
@@ -196,6 +196,7 @@ impl Steward {
             watched: Watched::default(),
             follow_up: Vec::new(),
             clients,
+            held: Held::Not,
         };
         steward.watched.know(read);
         let epoch = steward.epoch_of(&snapshot);
@@ -244,6 +245,9 @@ impl Steward {
         if let Some(seen) = self.heard.epoch() {
             gateway.publish_epoch(seen);
             return Ok(());
+        }
+        if self.holds(err)? {
+            return self.look_at_certificates(false, gateway, err);
         }
         let signalled = process::reload_asked();
         self.look_at_certificates(signalled, gateway, err)?;
@@ -335,30 +339,6 @@ impl Steward {
         let wanted = || Wanted::Remove(Cause::Expired);
         let change = |key| Change { key, wanted: wanted(), precondition: Precondition::None };
         ended.into_iter().map(|key| of_clock(change(key))).collect()
-    }
-
-    fn look_at_certificates(
-        &mut self,
-        all: bool,
-        gateway: &Gateway,
-        err: &mut Output<'_>,
-    ) -> io::Result<()> {
-        let now_ms = now_ms();
-        if !all && now_ms < self.certificates_ms.saturating_add(CERTIFICATE_LOOK_MS) {
-            return Ok(());
-        }
-        self.certificates_ms = now_ms;
-        if self.settings.registry.watch_files && self.watched.has_changed() {
-            let who = Who { name: "files".to_owned(), from: "watch".to_owned() };
-            let (reply, _) = channel();
-            self.follow_up.push(Ask { who, wish: Wish::Reload, dry_run: false, reply });
-        }
-        let told = gateway.refresh_certificates(all);
-        if told.is_empty() {
-            return Ok(());
-        }
-        let mut lines = told.into_iter().chain(gateway.certificate_warnings());
-        lines.try_for_each(|line| writeln!(err.writer, "caio: {line}"))
     }
 
     /// Makes a landscape of everything that is asked, and sends it on its way.

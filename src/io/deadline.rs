@@ -32,6 +32,15 @@ pub enum Overdue {
     Wake,
 }
 
+/// Which idle owners a drain ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// All of them.
+    All,
+    /// Those that wake to tell their peer first: no request is lost that is on its way to them.
+    Told,
+}
+
 #[derive(Debug)]
 struct Entry {
     deadline_ms: Cell<u64>,
@@ -143,9 +152,10 @@ impl Deadlines {
     }
 
     /// Acts on every entry whose owner is idle, as if its deadline had passed: for a drain.
-    pub fn end_idle(&self) {
+    pub fn end_idle(&self, which: Idle) {
         for entry in self.table.borrow().iter().flatten() {
-            if entry.idle.get() {
+            let told = entry.action.get() == Overdue::Wake;
+            if entry.idle.get() && (told || which == Idle::All) {
                 entry.deadline_ms.set(0);
             }
         }

@@ -38,6 +38,20 @@ pub fn listen(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     Ok(UnixListener::from(std::os::fd::OwnedFd::from(socket)))
 }
 
+/// The same in the place of a process that hands over and still listens there: whoever connects
+/// from now on comes here.
+///
+/// # Errors
+/// As the system calls; whoever listened there still does then.
+pub fn listen_instead(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".next");
+    let beside = Path::new(&beside);
+    let listener = listen(beside, group)?;
+    std::fs::rename(beside, path)?;
+    Ok(listener)
+}
+
 const BACKLOG: i32 = 128;
 
 fn clear(path: &Path) -> io::Result<()> {

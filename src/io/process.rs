@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static RELOAD: AtomicBool = AtomicBool::new(false);
+static UPGRADE: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note(signal: libc::c_int) {
     SIGNAL.store(signal, Ordering::Relaxed);
@@ -36,17 +37,33 @@ extern "C" fn note_reload(_signal: libc::c_int) {
     RELOAD.store(true, Ordering::Relaxed);
 }
 
+extern "C" fn note_upgrade(_signal: libc::c_int) {
+    UPGRADE.store(true, Ordering::Relaxed);
+}
+
 /// From now on SIGHUP is noted instead of ending the process.
 ///
 /// # Errors
 /// As `sigaction(2)`.
 pub fn catch_reload() -> io::Result<()> {
+    catch(libc::SIGHUP, note_reload)
+}
+
+/// From now on SIGUSR2 is noted instead of ending the process.
+///
+/// # Errors
+/// As `sigaction(2)`.
+pub fn catch_upgrade() -> io::Result<()> {
+    catch(libc::SIGUSR2, note_upgrade)
+}
+
+fn catch(signal: libc::c_int, note: extern "C" fn(libc::c_int)) -> io::Result<()> {
     // SAFETY: as in `catch_termination`.
     let failed = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = note_reload as *const () as libc::sighandler_t;
+        action.sa_sigaction = note as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
-        libc::sigaction(libc::SIGHUP, &raw const action, std::ptr::null_mut()) != 0
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut()) != 0
     };
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -54,6 +71,20 @@ pub fn catch_reload() -> io::Result<()> {
 /// Whether SIGHUP came since this was asked last.
 pub fn reload_asked() -> bool {
     RELOAD.swap(false, Ordering::Relaxed)
+}
+
+/// Whether SIGUSR2 came since this was asked last.
+pub fn upgrade_asked() -> bool {
+    UPGRADE.swap(false, Ordering::Relaxed)
+}
+
+/// Closes whatever this process was started with beside its standard streams: sockets that the
+/// process which started it had just accepted, and would otherwise stay open here. To be called
+/// before anything is opened.
+pub fn close_inherited() {
+    // SAFETY: nothing in this process has a descriptor above the standard streams yet. Where the
+    // kernel does not know the call (before 5.9) nothing is closed, and nothing serves either.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }
 
 /// A file that grows past the process's limit (`RLIMIT_FSIZE`) is an error to answer, not an end.
@@ -112,6 +143,12 @@ pub fn raise_descriptor_limit() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "the main thread serves nobody while it waits")]
 pub fn pause(time: std::time::Duration) {
     std::thread::sleep(time);
+}
+
+/// Ends this process at once, as a fault would: nothing that it holds is brought to an end.
+#[expect(clippy::disallowed_methods, reason = "whoever has the work goes on with it, not this")]
+pub fn leave() -> ! {
+    std::process::exit(1)
 }
 
 /// This program's file; `None` where it cannot be read.

@@ -3,26 +3,29 @@
 use super::accept;
 use super::counters::Counters;
 use super::durable::Durability;
+use super::handing::{Bound, Heir, bind_all};
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
 use super::pass::Pass;
 use super::secure::{Guard, Security, Stamps, Towards, warnings};
-use super::trail::{LaneEnd, Notes, Standing, Trail, TrailError};
+use super::trail::{Estate, LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::{States, unknown};
 use crate::config::settings::{AuditMode, Settings};
 use crate::io::clock::{Clock, sleep_ms};
-use crate::io::deadline::TICK_MS;
-use crate::io::listener::{self, Listener};
+use crate::io::deadline::{Idle, TICK_MS};
+use crate::io::listener::Listener;
 use crate::io::publication::{Numbered, Publication};
 use crate::io::{process, ring};
 use crate::snapshot::{ServiceEntry, Snapshot};
+use crate::wire::limits::HAND_OVER_IDLE_MS;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +49,8 @@ pub struct Shared {
     pub short_of_memory: AtomicBool,
     /// Set once, to drain.
     pub stop: AtomicBool,
+    /// Set before that where another process serves from now on.
+    pub handed: AtomicBool,
     /// The process's number in the trail, where one is written.
     pub boot: Option<u64>,
     /// How services stand, as far as they are watched.
@@ -103,6 +108,8 @@ pub enum GatewayError {
     Trail(TrailError),
     /// A listener cannot be secured.
     Tls(String),
+    /// The process that hands over does not.
+    HandOver(String),
 }
 
 impl std::fmt::Display for GatewayError {
@@ -112,7 +119,7 @@ impl std::fmt::Display for GatewayError {
             Self::Listen(address, error) => write!(out, "cannot listen on {address}: {error}"),
             Self::Worker(what) => write!(out, "{what}"),
             Self::Trail(error) => write!(out, "{error}"),
-            Self::Tls(what) => write!(out, "{what}"),
+            Self::Tls(what) | Self::HandOver(what) => write!(out, "{what}"),
         }
     }
 }
@@ -122,6 +129,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<Result<(), ring::RingUnavailable>>>,
     addresses: Vec<SocketAddr>,
+    /// Its listening sockets, to be handed over.
+    bound: Vec<Bound>,
     memory_bytes_max: u64,
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet; `None` for a record alone.
@@ -143,14 +152,12 @@ impl Gateway {
         settings: Settings,
         process_file: [u8; 32],
         mut published: Published,
+        heir: Option<&mut dyn Heir>,
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
-        let pass = settings.discovery.as_ref().map(|_| Pass::new()).transpose();
-        let pass = pass.map_err(GatewayError::Worker)?;
-        let (addresses, sockets) = bind_all(&settings, count)?;
         let pin = settings.process.pin;
         let memory_bytes_max = match settings.limits.memory_bytes_max {
             0 => process::cgroup_memory_bytes_max().unwrap_or(0),
@@ -158,33 +165,58 @@ impl Gateway {
         };
         published.continue_from(None);
         let lanes = u16::try_from(count).unwrap_or(u16::MAX);
-        let opened = settings.audit.directory.is_some().then(|| {
-            Trail::open(&settings.audit, (lanes, process_file), &published, FIRST_VERSION)
+        // Last of all: from here on the process before waits for this one.
+        let (bound, legacy) = bind_all(&settings, count, heir)?;
+        // The process before calls this one's own services until it has drained.
+        let inherited = legacy.as_ref().and_then(|legacy| Pass::inherited(legacy.pass.as_deref()?));
+        let pass = settings.discovery.map(|_| inherited.map_or_else(Pass::new, Ok));
+        let first_version = legacy.as_ref().map_or(FIRST_VERSION, |legacy| legacy.version + 1);
+        let estate = legacy.and_then(|legacy| legacy.estate);
+        if estate.is_some() && settings.audit.directory.is_none() {
+            let why = "the process that runs keeps a trail, and this one would not: start it anew";
+            return Err(GatewayError::HandOver(why.to_owned()));
+        }
+        let opened = settings.audit.directory.is_some().then(|| match estate {
+            Some(estate) => {
+                Trail::go_on(&settings.audit, (lanes, process_file), &published, estate)
+            }
+            None => Trail::open(&settings.audit, (lanes, process_file), &published, first_version),
         });
         let (trail, ends) = opened.transpose().map_err(GatewayError::Trail)?.unzip();
         let mut ends = ends.unwrap_or_default().into_iter();
         let shared = Arc::new(Shared {
             workers: count as u64,
             settings,
-            published: Publication::new(u64::from(FIRST_VERSION), published),
+            published: Publication::new(u64::from(first_version), published),
             security,
-            pass,
+            pass: pass.transpose().map_err(GatewayError::Worker)?,
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            handed: AtomicBool::new(false),
             boot: trail.as_ref().map(Trail::boot),
             watched: Watched::default(),
         });
         let (metered, meters) = channel();
         let mut workers = Vec::with_capacity(count);
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
-        for (index, (listeners, own)) in sockets.into_iter().zip(&counters).enumerate() {
+        let first_lane = trail.as_ref().map_or(0, Trail::first_lane);
+        for (index, own) in counters.iter().enumerate() {
+            let listeners = bound.iter().enumerate().flat_map(|(place, bound)| {
+                bound.of(index, count).map(move |socket| (place, socket))
+            });
+            let shown =
+                |error| GatewayError::Worker(format!("cannot keep a listening socket: {error}"));
+            let listeners: Vec<(usize, TcpListener)> = listeners
+                .map(|(place, socket)| Ok((place, socket.try_clone().map_err(shown)?)))
+                .collect::<Result<_, GatewayError>>()?;
+            let lane = first_lane.saturating_add(u16::try_from(index).unwrap_or(u16::MAX));
             let own = (Arc::clone(own), Meters(metered.clone()));
             let shared = Arc::clone(&shared);
             let core = cores.get(index % cores.len().max(1)).copied().filter(|_| pin);
             let end = ends.next();
             let spawned = std::thread::Builder::new()
                 .name(format!("caio-{index}"))
-                .spawn(move || work((index, core), listeners, (shared, own), end))
+                .spawn(move || work((lane, core), listeners, (shared, own), end))
                 .map_err(|error| {
                     GatewayError::Worker(format!("cannot start worker {index}: {error}"))
                 })?;
@@ -193,7 +225,8 @@ impl Gateway {
         let gateway = Self {
             shared,
             workers,
-            addresses,
+            addresses: bound.iter().map(Bound::address).collect(),
+            bound,
             memory_bytes_max,
             trail,
             coming: RefCell::default(),
@@ -357,6 +390,61 @@ impl Gateway {
         self.shared.stop.store(true, Ordering::Release);
     }
 
+    /// What another process needs to go on, once everything is durable here; what is recorded from
+    /// now on waits until [`Gateway::hand_over`] or [`Gateway::take_back`].
+    ///
+    /// # Errors
+    /// Why not; everything is as before then.
+    pub fn let_go(&self, wait: Duration) -> Result<(u32, Option<Estate>), String> {
+        let mut version = u32::try_from(self.version()).unwrap_or(u32::MAX);
+        let mut estate = None;
+        if let Some(trail) = &self.trail {
+            let left = trail.let_go(wait)?;
+            version = left.version;
+            estate = Some(left);
+        }
+        Ok((version, estate))
+    }
+
+    /// Takes back what [`Gateway::let_go`] gave: nobody goes on with it.
+    ///
+    /// # Errors
+    /// Why the trail is not to be had; it may be tried again.
+    pub fn take_back(&self, wait: Duration) -> Result<(), String> {
+        self.trail.as_ref().map_or(Ok(()), |trail| trail.take_back(wait))
+    }
+
+    /// Its listening sockets.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Another process serves from now on, and writes the trail; it is sent what is recorded here.
+    /// Drains without taking anything from it: connections that are kept may still be used once.
+    pub fn hand_over(&self, relay: Option<UnixStream>) {
+        if let (Some(trail), Some(relay)) = (&self.trail, relay) {
+            trail.relay(relay);
+        }
+        self.shared.handed.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    /// Whether another process serves now.
+    pub fn is_handed_over(&self) -> bool {
+        self.shared.handed.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing can be recorded any more that has to be.
+    pub fn is_cut_off(&self) -> bool {
+        let required = self.shared.settings.audit.mode == AuditMode::Required;
+        required && self.trail.as_ref().is_some_and(Trail::has_ended)
+    }
+
+    /// Whether all workers have ended.
+    pub fn all_ended(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
     /// Whether a worker has ended: before [`Gateway::stop`] that is a fault.
     pub fn worker_ended(&self) -> bool {
         self.workers.iter().any(JoinHandle::is_finished)
@@ -398,6 +486,11 @@ impl Readiness {
         self.shared.published.current()
     }
 
+    /// Whether another process serves now.
+    pub fn is_handed_over(&self) -> bool {
+        self.shared.handed.load(Ordering::Acquire)
+    }
+
     /// Every reason why not.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -417,33 +510,9 @@ impl Readiness {
 /// The version of the landscape that the process starts with.
 const FIRST_VERSION: u32 = 1;
 
-/// For each worker its own socket on each address. The first bind of a port 0 picks the port.
-fn bind_all(
-    settings: &Settings,
-    workers: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), GatewayError> {
-    let mut addresses = Vec::new();
-    let mut sockets: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in &settings.listeners {
-        let mut address = listener.address;
-        // REUSEPORT would let a second gateway join silently and take half of the connections.
-        if address.port() != 0 {
-            TcpListener::bind(address).map_err(|e| GatewayError::Listen(address, e))?;
-        }
-        for own in &mut sockets {
-            let fail = |error| GatewayError::Listen(address, error);
-            let socket = listener::bind(address).map_err(fail)?;
-            address = socket.local_addr().map_err(fail)?;
-            own.push(socket);
-        }
-        addresses.push(address);
-    }
-    Ok((addresses, sockets))
-}
-
 fn work(
-    (index, core): (usize, Option<usize>),
-    sockets: Vec<TcpListener>,
+    (lane, core): (u16, Option<usize>),
+    sockets: Vec<(usize, TcpListener)>,
     (shared, counted): (Arc<Shared>, (Arc<Counters>, Meters)),
     end: Option<LaneEnd>,
 ) -> Result<(), ring::RingUnavailable> {
@@ -452,18 +521,25 @@ fn work(
         let _ = process::pin(core);
     }
     let (line, signals) = end.map(|end| (end.line, end.signals)).unzip();
-    let lane = Lane::new(u16::try_from(index).unwrap_or(u16::MAX), line);
+    let lane = Lane::new(lane, line);
     let kept = lane.clone();
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
         let worker = Worker::new(shared, counted, lane, durability);
         let mut listeners: Vec<Rc<Listener>> = Vec::new();
-        for (place, socket) in sockets.into_iter().enumerate() {
+        let mut accepting = Vec::new();
+        for (place, socket) in sockets {
             let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { continue };
-            monoio::spawn(accept::accept(Rc::clone(&worker), Rc::clone(&listener), place));
+            let accept = accept::accept(Rc::clone(&worker), Rc::clone(&listener), place);
+            accepting.push(monoio::spawn(accept));
             listeners.push(listener);
         }
         tick(&worker, &listeners).await;
+        // The last accept may have taken a connection: it is served like the others.
+        for accepting in accepting {
+            accepting.await;
+        }
+        drain(&worker, &worker.clock).await;
     });
     // The runtime is gone and so is every exchange; what is open nevertheless was cut off.
     kept.close();
@@ -491,11 +567,9 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
         }
     }
     for listener in listeners {
-        listener.close();
+        if worker.is_handed_over() { listener.leave() } else { listener.close() }
     }
     worker.begin_drain();
-    worker.deadlines.end_idle();
-    drain(worker, &worker.clock).await;
 }
 
 /// Shows what the lane counts.
@@ -508,13 +582,27 @@ fn tell_lane(worker: &Worker) {
 const PRUNE_BEATS: u64 = 50;
 
 async fn drain(worker: &Rc<Worker>, clock: &Clock) {
-    let until = clock.now_ms().saturating_add(worker.settings.timeouts.drain_ms);
+    let drain_ms = worker.settings.timeouts.drain_ms;
+    let until = clock.now_ms().saturating_add(drain_ms);
+    // Who hands over leaves callers the time to come to the end of a connection by themselves.
+    let idle_ms = if worker.is_handed_over() { HAND_OVER_IDLE_MS.min(drain_ms / 2) } else { 0 };
+    let idle_until = clock.now_ms().saturating_add(idle_ms);
+    end_idle(worker, idle_until);
     while worker.counters.open.get() > 0 && clock.now_ms() < until {
         sleep_ms(DRAIN_BEAT_MS).await;
         tell_lane(worker);
         worker.deadlines.sweep(clock.now_ms());
         worker.pool.relieve(&worker.deadlines, clock.now_ms());
-        worker.deadlines.end_idle();
+        end_idle(worker, idle_until);
+    }
+}
+
+fn end_idle(worker: &Worker, idle_until: u64) {
+    if worker.clock.now_ms() >= idle_until {
+        worker.end_kept();
+        worker.deadlines.end_idle(Idle::All);
+    } else {
+        worker.deadlines.end_idle(Idle::Told);
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn answer(
         Source::Http2(source) => request(source, until_ms).await,
         Source::Empty | Source::Here(_) | Source::Http1(_) => Vec::new(),
     };
-    let answered = health::check(&request, !worker.draining());
+    let answered = health::check(&request, !worker.draining() || worker.is_handed_over());
     let mut head = Response::new(());
     head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     let status = match answered {

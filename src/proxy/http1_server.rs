@@ -124,7 +124,7 @@ async fn next_head(
             }
             downstream.watch.idle(false);
         } else {
-            if worker.draining() {
+            if worker.ends_kept() {
                 return NextHead::End;
             }
             if keeping {

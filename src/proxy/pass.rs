@@ -46,6 +46,17 @@ impl Pass {
         if random { Ok(Self(text)) } else { Err("the kernel gives no randomness".to_owned()) }
     }
 
+    /// The one of the process before, which calls this one until it has drained.
+    pub fn inherited(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == DIGITS && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
+    /// For the process that comes next, and for nobody else.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// What the service of this id is told of its caller, where it is the gateway itself.
     pub(super) fn told(&self, service: &str, principal: &str) -> Option<(String, Vec<u8>)> {
         let value = || format!("{} {principal}", self.0).into_bytes();
@@ -75,6 +86,9 @@ mod tests {
         assert_eq!(pass.caller(&[value.clone(), value.clone()]), None);
         let (_, other) = Pass::new().unwrap().told(SERVICE, "a").unwrap();
         assert_eq!(pass.caller(&[other]), None);
+        let next = Pass::inherited(pass.text()).unwrap();
+        assert_eq!(next.caller(std::slice::from_ref(&value)), Some("spiffe://a/b c"));
+        assert!(Pass::inherited("").is_none() && Pass::inherited(&"g".repeat(DIGITS)).is_none());
         for length in 0..=DIGITS + 1 {
             assert_eq!(pass.caller(&[value[..length].to_vec()]), None, "{length}");
         }

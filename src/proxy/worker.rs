@@ -84,6 +84,8 @@ pub struct Worker {
     landscape: RefCell<Rc<Landscape>>,
     version: Cell<u64>,
     draining: Cell<bool>,
+    /// Whether kept connections may not be used any more.
+    kept_over: Cell<bool>,
 }
 
 impl Worker {
@@ -150,6 +152,7 @@ impl Worker {
             landscape: RefCell::new(landscape),
             version: Cell::new(version),
             draining: Cell::new(false),
+            kept_over: Cell::new(false),
         })
     }
 
@@ -228,6 +231,22 @@ impl Worker {
     /// Whether the process was asked to go away; every tick.
     pub fn asked_to_drain(&self) -> bool {
         self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether another process serves in its place.
+    pub fn is_handed_over(&self) -> bool {
+        self.shared.handed.load(Ordering::Acquire)
+    }
+
+    /// Whether a kept connection on which nothing has come ends now: not where it may still be used
+    /// once, because another process serves and nobody is turned away.
+    pub fn ends_kept(&self) -> bool {
+        self.draining.get() && (self.kept_over.get() || !self.is_handed_over())
+    }
+
+    /// From now on kept connections end in any case.
+    pub fn end_kept(&self) {
+        self.kept_over.set(true);
     }
 
     /// From now on: no new connections, idle ones end, the rest end after what is in flight.

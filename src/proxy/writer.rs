@@ -13,6 +13,7 @@
 use super::chain::Chain;
 use super::landscape::Published;
 use super::recovery::{Opened, Segment};
+use super::relay::Relayed;
 use super::retention::Retention;
 use crate::audit::frame::{Frame, HEAD_BYTES};
 use crate::audit::history::History;
@@ -29,6 +30,7 @@ use crate::io::journal::Journal;
 use crate::snapshot::{ServiceId, Snapshot};
 use crate::wire::limits::{DELTAS_BYTES_MAX, DELTAS_BYTES_MIN, DELTAS_PART, SEGMENT_MS_MAX};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// See the module's text.
@@ -67,6 +69,8 @@ pub struct Writer {
     checkpointed: u64,
     checkpoint_due_ns: u64,
     retention: Retention,
+    /// What comes of a process that handed over, until that has ended.
+    relayed: Option<Relayed>,
     /// What durable frames say; of the process before until this one has begun.
     history: History,
     began: bool,
@@ -127,6 +131,7 @@ impl Writer {
             checkpointed: opened.checkpointed,
             checkpoint_due_ns: 0,
             retention: Retention::new(settings, opened.segments),
+            relayed: None,
             history: opened.history,
             began: false,
             closed: false,
@@ -167,6 +172,85 @@ impl Writer {
         self.commit()?;
         self.checkpoint()?;
         Ok(boot)
+    }
+
+    /// A writer that goes on with a process that runs, in the place of the writer that let go.
+    pub fn resume(opened: Opened, consumers: Vec<Consumer>, settings: &Audit) -> Self {
+        let (sequence, recorded) = (opened.history.sequence(), opened.history.newest());
+        Self { sequence, recorded, began: true, ..Self::new(opened, consumers, settings) }
+    }
+
+    /// Records that another process goes on, with lanes behind those that there are, and by which
+    /// landscape it does; durably and with a checkpoint.
+    ///
+    /// # Errors
+    /// As the disk's, and when there is no room for so many lanes.
+    pub fn join(
+        &mut self,
+        process: &Process,
+        published: &Published,
+        version: u32,
+    ) -> io::Result<()> {
+        self.store_landscape(published)?;
+        let before = self.history.running().map_or(0, |(_, lanes)| lanes);
+        let lanes = before.checked_add(process.lanes).filter(|lanes| *lanes < WRITER_LANE);
+        let lanes = lanes.ok_or_else(|| io::Error::other("the trail has no more lanes"))?;
+        let text = format!("caio {}", env!("CARGO_PKG_VERSION"));
+        self.own(&Record::Joined {
+            wall_ms: wall_ms(),
+            before,
+            lanes,
+            program: process.program,
+            settings: process.settings,
+            text: text.as_bytes().into(),
+        });
+        self.own_landscape(published, version, None);
+        self.own_epoch(published, version);
+        self.recorded = version;
+        self.commit()?;
+        self.checkpoint()
+    }
+
+    /// Records that whoever had these lanes is gone, as far as they have not ended.
+    ///
+    /// # Errors
+    /// As the disk's; it may be tried again.
+    pub fn gone(&mut self, lanes: Range<u16>) -> io::Result<()> {
+        self.commit()?;
+        let Self { frame, history, .. } = self;
+        frame.fill(|out| history.gone(lanes, out));
+        self.commit()
+    }
+
+    /// Takes in what is relayed of a process that handed over.
+    pub fn take_in(&mut self, relayed: Relayed) {
+        self.relayed = Some(relayed);
+    }
+
+    /// Whether a process that handed over has not ended yet.
+    pub fn is_relayed(&self) -> bool {
+        self.relayed.is_some()
+    }
+
+    /// Makes everything that was drained durable and signs it, in a segment that has nothing else:
+    /// whoever goes on from here has little to read. The newest version of the landscape in it.
+    ///
+    /// # Errors
+    /// As the disk's; it may be tried again.
+    pub fn let_go(&mut self) -> io::Result<u32> {
+        self.drain();
+        self.commit()?;
+        self.segment = None;
+        let segment = self.next_segment()?;
+        self.segment = Some(segment);
+        self.commit()?;
+        self.checkpoint()?;
+        Ok(self.history.newest())
+    }
+
+    /// Gives the directory to whoever takes it, and the rings to whoever drains them from now on.
+    pub fn into_consumers(self) -> Vec<Consumer> {
+        self.consumers
     }
 
     /// Records a landscape and why it came, durably: before that nobody may decide by it. After an
@@ -281,6 +365,10 @@ impl Writer {
     pub fn turn(&mut self) -> io::Result<Turn> {
         let more = self.drain();
         self.commit()?;
+        if let Some(relayed) = self.relayed.as_ref().filter(|relayed| relayed.is_over()) {
+            self.gone(relayed.lanes())?;
+            self.relayed = None;
+        }
         let mut retired = 0;
         let now_ns = monotonic_ns();
         if now_ns >= self.checkpoint_due_ns {
@@ -294,6 +382,7 @@ impl Writer {
 
     /// Says that everything drained so far is durable, lane by lane; which lanes that is news for.
     pub fn settle(&mut self) -> impl Iterator<Item = usize> + '_ {
+        self.relayed.iter_mut().for_each(Relayed::settle);
         let lanes = self.consumers.iter_mut().enumerate();
         lanes.filter_map(|(number, consumer)| consumer.settle().then_some(number))
     }
@@ -330,7 +419,7 @@ impl Writer {
     fn drain(&mut self) -> bool {
         let enough = HEAD_BYTES + self.commit_bytes;
         let lanes = self.consumers.len();
-        let Self { frame, consumers, sealed, openings, .. } = self;
+        let Self { frame, consumers, sealed, openings, relayed, .. } = self;
         if *sealed {
             return true;
         }
@@ -339,6 +428,9 @@ impl Writer {
             frame.fill(|out| consumer.drain(out, openings, enough));
         }
         self.first = (self.first + 1) % lanes.max(1);
+        if let Some(relayed) = relayed {
+            frame.fill(|out| relayed.drain(out, openings));
+        }
         frame.bytes().len() >= enough
     }
 

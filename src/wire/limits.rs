@@ -411,12 +411,26 @@ pub const COMMIT_BYTES_MAX: u64 = 16 << 20;
 /// Milliseconds that a call waits for its decision to become durable before it is refused, in the
 /// mode that forwards nothing before. A disk that takes longer serves nobody.
 pub const DURABLE_WAIT_MS: u64 = 5_000;
+/// Bytes that a process which hands over sends at once to the one that writes the trail: with a
+/// group commit of its own they fit into a frame.
+pub const RELAY_BYTES_MAX: usize = 8 << 20;
+/// Milliseconds that the next process may take to be ready to take over: to read, compile and prove
+/// what it will serve. Nothing waits for it but changes.
+pub const HAND_OVER_READY_MS: u64 = 120_000;
+/// Milliseconds from where the trail is let go of until the next process serves: calls go on, and
+/// what they record waits in the rings. Less than a call waits for its record.
+pub const HAND_OVER_MS: u64 = 4_000;
+/// Milliseconds that a kept connection may still be used in a process that has handed over: its
+/// next answer says that it ends. One that nobody uses for so long is ended by itself.
+pub const HAND_OVER_IDLE_MS: u64 = 5_000;
 /// Days that retention may be asked to keep segments: a century.
 pub const RETENTION_DAYS_MAX: u64 = 36_500;
 /// Milliseconds that records may wait for others to be made durable with them.
 pub const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
 
 const _: () = assert!(COMMIT_BYTES_MAX < FRAME_BYTES_MAX && FRAME_BYTES_MAX < SEGMENT_BYTES_MAX);
+const _: () = assert!(COMMIT_BYTES_MAX + (RELAY_BYTES_MAX as u64) < FRAME_BYTES_MAX);
+const _: () = assert!(HAND_OVER_MS < DURABLE_WAIT_MS);
 
 /// Governance hooks of one process; each has connections of its own in every worker.
 pub const HOOKS_MAX: usize = 64;

@@ -154,6 +154,7 @@ fn follow(
         | Record::Changed(_)
         | Record::Queried(_)
         | Record::Retention { .. } => {}
+        Record::Joined { .. } => panic!("nobody takes over here"),
         Record::Asked(_) => assert_eq!(sequence, next, "hooks are asked before the decision"),
         Record::Delta { .. } => boot.delta = true,
         // What it differs in from the one before stood before it: `caio-check` makes it again.

@@ -128,6 +128,14 @@ fn field(record: &[u8], offset: usize) -> &'static str {
             (98, "size"),
             (100, "text"),
         ]),
+        b'J' => named(&[
+            (16, "wall"),
+            (24, "before"),
+            (26, "lanes"),
+            (28, "files"),
+            (92, "size"),
+            (94, "text"),
+        ]),
         b'S' => named(&[(16, "version"), (20, "digest")]),
         b'E' if record[1] == 1 => {
             named(&[(16, "version"), (20, "number"), (24, "services"), (28, "states")])
@@ -234,8 +242,7 @@ pub(super) fn tell(seed: u64, gaps: bool) -> Log {
     plot.gaps = gaps;
     plot.services = 8;
     plot.committed = true;
-    plot.retention = true;
-    plot.control = true;
+    (plot.retention, plot.handed, plot.control) = (true, gaps, true);
     (plot.frames_per_segment, plot.decisions_per_landscape) = (5, 20);
     plot.records_per_frame = 6;
     // Whatever may be missing is still there.
@@ -405,7 +412,7 @@ fn with_the_key_only_what_the_list_says_goes_unseen() {
         }
         kinds.extend(seen);
     }
-    assert_eq!(kinds, b"KVBLSEARDPOGCXTMQ".iter().copied().collect::<BTreeSet<u8>>());
+    assert_eq!(kinds, b"KVBJLSEARDPOGCXTMQ".iter().copied().collect::<BTreeSet<u8>>());
     let listed: BTreeSet<(char, String)> =
         UNSEEN.iter().map(|(kind, what, _)| (*kind, (*what).to_owned())).collect();
     let found: BTreeSet<(char, String)> = unseen.keys().cloned().collect();

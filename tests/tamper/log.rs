@@ -91,6 +91,19 @@ pub(crate) fn boot(number: u64, lanes: u16) -> Vec<u8> {
     record(b'B', WRITER, 0, &body)
 }
 
+/// Another process joins, with lanes behind those that there were.
+pub(crate) fn joined(sequence: u64, before: u16, lanes: u16) -> Vec<u8> {
+    let text = b"caio 0.1.1";
+    let mut body = WALL.to_le_bytes().to_vec();
+    body.extend(before.to_le_bytes());
+    body.extend(lanes.to_le_bytes());
+    body.extend([0x33; 32]);
+    body.extend([0x44; 32]);
+    body.extend((text.len() as u16).to_le_bytes());
+    body.extend(text);
+    record(b'J', WRITER, sequence, &body)
+}
+
 /// The key of the segment of that place, behind these frames.
 pub(crate) fn segment_key(pen: &Pen, place: usize, digests: &[Hash]) -> Vec<u8> {
     let mut body = (digests.len() as u64).to_le_bytes().to_vec();

@@ -84,13 +84,14 @@ fn written(name: &str, log: &Log) -> PathBuf {
 #[test]
 fn right_trails_are_right_for_both_verifiers() {
     let (mut verdicts, mut stages, mut retries, mut headers) = ([0; 3], [0; 7], 0, 0);
-    let (mut told, mut retired) = (Told::default(), 0);
+    let (mut told, mut retired, mut handed) = (Told::default(), 0, [0; 2]);
     for seed in 1..=16 {
         let mut plot = Plot::new(seed, 160);
         plot.crowded = seed % 8 == 0;
         plot.committed = seed % 2 == 0;
         plot.retention = seed % 4 > 1;
         plot.control = seed % 3 != 1;
+        plot.handed = seed % 4 > 1;
         plot.boots.insert(0, (80, if seed % 3 == 0 { Ending::Crash } else { Ending::Clean }));
         plot.boots.push((60, Ending::Clean));
         let story = Story::tell(&plot);
@@ -99,8 +100,8 @@ fn right_trails_are_right_for_both_verifiers() {
         assert_eq!(said.code, 0, "seed {seed}: {}", said.text);
         let other = naive(&directory);
         assert_eq!(other.code, 0, "seed {seed}: {}", other.text);
-        let names = "records boots crashes segments routes denials refusals outcomes payloads \
-                     messages unknown retired said changes queries";
+        let names = "records boots crashes joined left segments routes denials refusals outcomes \
+                     payloads messages unknown retired said changes queries";
         for name in names.split_whitespace() {
             assert_eq!(number(&said, name), number(&other, name), "{name} of seed {seed}");
         }
@@ -113,6 +114,7 @@ fn right_trails_are_right_for_both_verifiers() {
         assert_eq!(number(&said, "retired"), story.log.retired as u64);
         retired += u64::from(story.log.retired > 0);
         told = told.and(&story.told);
+        (0..2).for_each(|at| handed[at] += number(&said, ["joined", "left"][at]));
         (0..3).for_each(|at| verdicts[at] += story.verdicts[at]);
         (0..7).for_each(|at| stages[at] += story.stages[at]);
         retries += story.retries;
@@ -125,6 +127,7 @@ fn right_trails_are_right_for_both_verifiers() {
     assert!(passed.iter().all(|stage| stages[*stage] > 15), "{stages:?}");
     assert!(retries > 500 && headers > 500, "{retries} {headers}");
     assert!(retired > 4, "{retired}");
+    assert!(handed.iter().all(|count| *count > 20), "{handed:?}");
     assert!(told.states > 30 && told.payloads > 500, "{told:?}");
     assert!(told.changes > 100 && told.queries > 100, "{told:?}");
     assert!(told.commitments > 500 && told.deltas > 20, "{told:?}");

@@ -921,7 +921,7 @@ class Trail:
     def __init__(self, directory, first):
         self.directory, self.boot, self.left, self.snapshots = directory, None, [], {}
         self.counts = dict.fromkeys(
-            "records boots crashes segments routes denials refusals outcomes payloads messages "
+            "records boots crashes joined left segments routes denials refusals outcomes payloads messages "
             "changes queries "
             "unknown lost erased said".split(),
             0,
@@ -1168,6 +1168,8 @@ class Trail:
     def crash(self, lane, sequence, body):
         boot, count = struct.unpack("<QI", body[:12])
         open_ones = list(struct.unpack("<%dQ" % count, body[12:]))
+        if boot == self.boot:
+            return self.leave(lane, sequence, open_ones)
         must(self.boot and boot == self.boot - 1 and open_ones, "nothing was left open")
         if self.unseen is not None:
             must(self.unseen <= lane < WRITER, "lanes of a crash are out of order")
@@ -1182,6 +1184,35 @@ class Trail:
         del due[2][:count]
         if not due[2]:
             del self.left[0]
+
+    def leave(self, lane, sequence, open_ones):
+        """A process that handed over is gone: its lane ends with what it left open."""
+        must(self.closed is None and self.delta is None, "a record follows the close")
+        must(self.left in ([], [[lane, sequence, []]]), "the record X of a lane is missing")
+        must(lane < len(self.lanes) and not self.lanes[lane].closed, "a lane ends that is none")
+        it, self.unseen, self.left = self.lanes[lane], None, []
+        must(sequence == it.next, "a lane ends elsewhere")
+        must(sorted(it.open)[: len(open_ones)] == open_ones, "other decisions were left open")
+        must(open_ones or not it.open, "something was left open")
+        for one in open_ones:
+            del it.open[one]
+        self.counts["unknown"] += len(open_ones)
+        it.closed = not it.open
+        self.counts["left"] += it.closed
+        if it.open:
+            self.left = [[lane, sequence, []]]
+
+    def join(self, body):
+        before, lanes, size = struct.unpack("<8xHH64xH", body[:78])
+        body[78:].decode()
+        must(size == len(body) - 78, "a record's length differs")
+        must(before == len(self.lanes) and before < lanes < WRITER, "a process joins elsewhere")
+        must(self.newest in self.versions, "a process joins where there is no landscape")
+        joining = [Lane() for _ in range(before, lanes)]
+        for lane in joining:
+            lane.version = self.newest
+        self.lanes += joining
+        self.counts["joined"] += 1
 
     def take_delta(self, body):
         (size,) = struct.unpack("<I", body[32:36])
@@ -1227,7 +1258,9 @@ class Trail:
 
     def writer(self, kind, body, begun, form):
         must(self.delta is None or kind == ord("S"), "no snapshot follows what it differs in")
-        if kind == ord("L"):
+        if kind == ord("J"):
+            self.join(body)
+        elif kind == ord("L"):
             self.take_delta(body)
         elif kind == ord("S"):
             self.take_snapshot(body)

@@ -2,6 +2,8 @@
 //! real engine's decisions, or those of an engine with a fault.
 
 mod control;
+#[path = "handing.rs"]
+mod handing;
 mod spelled;
 
 pub(crate) use self::spelled::need_lines;
@@ -98,6 +100,8 @@ pub(crate) struct Plot {
     pub(crate) judged: bool,
     /// Whether segments are taken away.
     pub(crate) retention: bool,
+    /// Whether processes hand over to others that join.
+    pub(crate) handed: bool,
     /// Who refuses in the name of quotas, where there are any.
     pub(crate) limiter: Option<Limiter>,
     /// Whether the control plane is asked for changes, and for services.
@@ -121,6 +125,7 @@ impl Plot {
             committed: false,
             judged: false,
             retention: false,
+            handed: false,
             limiter: None,
             control: false,
         }
@@ -240,6 +245,8 @@ pub(crate) struct Story {
     landscape: Option<Rc<Landscape>>,
     versions: u32,
     boot: u64,
+    /// The first lane of the process that joined last.
+    newest: u16,
     /// The records of this boot's epochs, with the version and digest of the snapshot of each.
     epochs: Vec<Epochs>,
     /// A snapshot that no epoch followed yet.
@@ -270,6 +277,7 @@ impl Story {
             landscape: None,
             versions: 0,
             boot: 0,
+            newest: 0,
             epochs: Vec::new(),
             fresh: None,
             chain: Vec::new(),
@@ -376,7 +384,7 @@ impl Story {
             left.iter().map(|(lane, next, open)| log::crash(*lane, *next, number - 1, open)),
         );
         self.log.frames.push(Frame { records, begins: true, openings: Vec::new() });
-        (self.written, self.boot) = (1, number);
+        (self.written, self.boot, self.newest) = (1, number, 0);
         self.epochs.clear();
         self.chain.clear();
         self.lanes = (0..lanes).map(|_| Lane::default()).collect();
@@ -390,7 +398,10 @@ impl Story {
                 3 if self.plot.retention => self.retire(),
                 _ => {}
             }
-            let lane = self.rng.u16(..lanes);
+            if self.plot.handed {
+                self.hand_over();
+            }
+            let lane = self.running();
             if self.rng.u8(..4) == 0 {
                 self.adopt(lane);
             }
@@ -419,46 +430,15 @@ impl Story {
             return lanes.filter(|(_, _, open)| !open.is_empty()).collect();
         }
         for number in 0..lanes {
-            while !self.lanes[usize::from(number)].open.is_empty() {
-                self.outcome(number);
+            if !self.lanes[usize::from(number)].closed {
+                self.close(number);
             }
-            let more = self.rng.u64(..3);
-            let lane = &self.lanes[usize::from(number)];
-            let (next, ended) = (lane.next, lane.outcomes + lane.lost.1);
-            let refused = lane.refused + more;
-            self.told.messages += more;
-            self.put(log::close(number, next, [next, ended, refused]));
-            let lane = &mut self.lanes[usize::from(number)];
-            (lane.closed, lane.refused) = (true, refused);
         }
         self.write(|sequence| log::close(WRITER, sequence, [0; 3]));
         let frames = self.log.frames.len() as u64;
         let close = log::close(WRITER, self.written - 1, [frames, 0, 0]);
         *self.log.frames.last_mut().unwrap().records.last_mut().unwrap() = close;
         Vec::new()
-    }
-
-    /// Says that the oldest segments may go.
-    fn retire(&mut self) {
-        let mut segments: Vec<u64> =
-            self.log.segments().into_iter().map(|first| first as u64).collect();
-        segments.retain(|first| *first >= self.kept);
-        let kept = *self.rng.choice(&segments).unwrap();
-        self.write(|sequence| log::retention(sequence, kept));
-        self.kept = kept;
-    }
-
-    fn payload(&mut self, number: u16) {
-        let lane = &mut self.lanes[usize::from(number)];
-        let fresh: Vec<usize> = (0..lane.open.len()).filter(|at| !lane.open[*at].payload).collect();
-        let Some(at) = self.rng.choice(fresh) else { return };
-        lane.open[at].payload = true;
-        let fields = [&b""[..], b"accept: text/plain\n", b"a: \nx-a: b: c\n"];
-        let fields = [0, 1].map(|_| *self.rng.choice(&fields).unwrap());
-        let texts = [fields[0], fields[1], b"{\"a\":1}", b"\xff\0"];
-        let record = log::payload(number, lane.open[at].sequence, texts);
-        self.told.payloads += 1;
-        self.put(record);
     }
 
     /// A new epoch, or a new snapshot with its epoch.

@@ -37,7 +37,7 @@ use crate::proxy::pass::Pass;
 use crate::proxy::secure::Guard;
 use crate::wire::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_WATCHERS_MAX};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,12 +83,25 @@ impl Room {
     }
 }
 
+/// Whether a process that hands over still listens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Nobody may.
+    First,
+    /// It does, and this one comes in its place.
+    InPlace,
+}
+
 /// Starts taking changes.
 ///
 /// # Errors
 /// When the socket is not to be had.
-pub fn start(control: &Control, desk: Desk) -> io::Result<()> {
-    let listener = local::listen(&control.socket, control.gids.first().copied())?;
+pub fn start(control: &Control, desk: Desk, arrival: Arrival) -> io::Result<()> {
+    let group = control.gids.first().copied();
+    let listener = match arrival {
+        Arrival::First => local::listen(&control.socket, group)?,
+        Arrival::InPlace => local::listen_instead(&control.socket, group)?,
+    };
     let mut uids = control.uids.clone();
     uids.extend([0, local::own_user()]);
     let allowed = Allowed { uids, gids: control.gids.clone() };
@@ -128,8 +141,8 @@ fn serve(stream: UnixStream, place: Option<Place>, room: &Room, allowed: &Allowe
     talk::talk(&mut Timed::new(stream), &door, room);
 }
 
-/// Starts taking changes over TCP, of these clients; comes back with the address that is really
-/// listened on.
+/// Starts taking changes over TCP, of these clients, on this socket of a process that hands over if
+/// there is one; comes back with the socket.
 ///
 /// # Errors
 /// When the address is not to be had.
@@ -138,16 +151,24 @@ pub fn start_remote(
     guard: Option<Arc<Guard>>,
     clients: &Clients,
     desk: Desk,
-) -> io::Result<SocketAddr> {
-    remote::start(remote, guard, clients, Room { desk, watchers: Arc::default() })
+    inherited: Option<TcpListener>,
+) -> io::Result<TcpListener> {
+    let room = Room { desk, watchers: Arc::default() };
+    remote::start(remote, guard, clients, room, inherited)
 }
 
-/// Starts answering callers who look for services, in calls that the gateway forwards to itself.
+/// Starts answering callers who look for services, in calls that the gateway forwards to itself, as
+/// [`start_remote`] does.
 ///
 /// # Errors
 /// When the address is not to be had.
-pub fn start_discovery(address: SocketAddr, pass: &Pass, desk: Desk) -> io::Result<()> {
-    remote::start_own(address, pass, Room { desk, watchers: Arc::default() })
+pub fn start_discovery(
+    address: SocketAddr,
+    pass: &Pass,
+    desk: Desk,
+    inherited: Option<TcpListener>,
+) -> io::Result<TcpListener> {
+    remote::start_own(address, pass, Room { desk, watchers: Arc::default() }, inherited)
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@ use super::door::{Arrived, Clients, Door};
 use super::talk::talk;
 use super::way::{Timed, Way};
 use super::{Place, Room};
+use crate::admin::desk::Desk;
 use crate::config::remote::Remote;
 use crate::io::clock::monotonic_ns;
+use crate::io::listener::accept_within;
+use crate::io::process;
 use crate::io::tls::ALPN_HTTP1;
 use crate::proxy::pass::Pass;
 use crate::proxy::secure::Guard;
@@ -20,8 +23,33 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Starts taking changes over TCP; comes back with the address that is really listened on.
+/// How often it is looked whether another process has taken over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The socket of a process that hands over, or one of its own. Not as callers' listeners are bound:
+/// nobody else shares this address.
+fn listen(address: SocketAddr, inherited: Option<TcpListener>) -> io::Result<TcpListener> {
+    let listener = inherited.map_or_else(|| TcpListener::bind(address), Ok)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Takes connections until another process does.
+fn take_all(listener: &TcpListener, desk: &Desk, mut take: impl FnMut(TcpStream, SocketAddr)) {
+    while !desk.readiness.is_handed_over() {
+        match accept_within(listener, LOOK) {
+            Ok(Some((stream, peer))) => take(stream, peer),
+            Ok(None) => {}
+            // As where no descriptor is left: whoever waits goes on waiting.
+            Err(_) => process::pause(LOOK),
+        }
+    }
+}
+
+/// Starts taking changes over TCP, on this socket of a process that hands over if there is one;
+/// comes back with the socket.
 ///
 /// # Errors
 /// When the address is not to be had.
@@ -30,23 +58,21 @@ pub(super) fn start(
     guard: Option<Arc<Guard>>,
     clients: &Clients,
     room: Room,
-) -> io::Result<SocketAddr> {
+    inherited: Option<TcpListener>,
+) -> io::Result<TcpListener> {
     if remote.tls.is_some() != guard.is_some() {
         return Err(io::Error::other("it is to be secured, and is not"));
     }
-    // Not as callers' listeners are bound: nobody else shares this address.
-    let listener = TcpListener::bind(remote.address)?;
-    let address = listener.local_addr()?;
+    let listener = listen(remote.address, inherited)?;
+    let own = listener.try_clone()?;
     let clients = clients.clone();
     let open: Arc<AtomicUsize> = Arc::default();
     let addresses = Addresses::default();
     std::thread::Builder::new().name("caio-control".to_owned()).spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { continue };
-            let Ok(peer) = stream.peer_addr() else { continue };
+        take_all(&listener, &room.desk, |stream, peer| {
             // More than that are closed at once: a thread for each would be theirs to make.
-            let Some(place) = Place::take(&open, CONTROL_REMOTE_CONNECTIONS_MAX) else { continue };
-            let Some(one) = addresses.take(peer.ip().to_canonical()) else { continue };
+            let Some(place) = Place::take(&open, CONTROL_REMOTE_CONNECTIONS_MAX) else { return };
+            let Some(one) = addresses.take(peer.ip().to_canonical()) else { return };
             let (room, clients, guard) = (room.clone(), clients.clone(), guard.clone());
             let talk = move || {
                 let _places = (place, one);
@@ -54,31 +80,36 @@ pub(super) fn start(
                 let _ = serve(stream, peer, guard, clients, &room);
             };
             let _ = std::thread::Builder::new().name("caio-control".to_owned()).spawn(talk);
-        }
+        });
     })?;
-    Ok(address)
+    Ok(own)
 }
 
 /// Starts answering callers who look for services, in calls that the gateway forwards to itself.
 ///
 /// # Errors
 /// When the address is not to be had.
-pub(super) fn start_own(address: SocketAddr, pass: &Pass, room: Room) -> io::Result<()> {
-    let listener = TcpListener::bind(address)?;
+pub(super) fn start_own(
+    address: SocketAddr,
+    pass: &Pass,
+    room: Room,
+    inherited: Option<TcpListener>,
+) -> io::Result<TcpListener> {
+    let listener = listen(address, inherited)?;
+    let own = listener.try_clone()?;
     let (pass, open) = (pass.clone(), Arc::default());
     std::thread::Builder::new().name("caio-discovery".to_owned()).spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { continue };
-            let Some(place) = Place::take(&open, DISCOVERY_CONNECTIONS_MAX) else { continue };
+        take_all(&listener, &room.desk, |stream, _| {
+            let Some(place) = Place::take(&open, DISCOVERY_CONNECTIONS_MAX) else { return };
             let (room, pass) = (room.clone(), pass.clone());
             let answer = move || {
                 let _place = place;
                 talk(&mut Timed::new(stream), &Door::Own(pass), &room);
             };
             let _ = std::thread::Builder::new().name("caio-discovery".to_owned()).spawn(answer);
-        }
+        });
     })?;
-    Ok(())
+    Ok(own)
 }
 
 fn serve(

@@ -32,11 +32,12 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// Starts a thread for each; comes back with what they have to say to the operator. `towards` says
-/// how the one of a place is reached over TLS.
+/// how the one of a place is reached over TLS. They end once it is `over`: another process goes on.
 ///
 /// # Errors
 /// When a thread cannot be started.
@@ -44,16 +45,17 @@ pub fn start(
     companions: &[Companion],
     trail: &Path,
     towards: impl Fn(usize) -> Option<Arc<Towards>>,
+    over: &Arc<AtomicBool>,
 ) -> std::io::Result<Receiver<String>> {
     let (tell, told) = channel();
     for (place, companion) in companions.iter().enumerate() {
         let (companion, towards) = (companion.clone(), towards(place));
         let recipient = Recipient { companion, towards };
-        let (trail, tell) = (trail.to_owned(), tell.clone());
+        let (trail, tell, over) = (trail.to_owned(), tell.clone(), Arc::clone(over));
         let name = "caio-companion".to_owned();
         std::thread::Builder::new().name(name).spawn(move || {
             let (well, came_on, most) = (true, false, COMPANION_BATCH_MAX);
-            Told { recipient, trail, tell, well, came_on, most }.run();
+            Told { recipient, trail, tell, over, well, came_on, most }.run();
         })?;
     }
     Ok(told)
@@ -67,6 +69,8 @@ struct Told {
     recipient: Recipient,
     trail: PathBuf,
     tell: Sender<String>,
+    /// Whether another process tells it from now on.
+    over: Arc<AtomicBool>,
     /// Whether it took the last batch.
     well: bool,
     /// Whether it took any since it was left alone last.
@@ -96,7 +100,7 @@ impl Told {
     /// Tells what there is, for ever: the process ends under it, and the next one goes on.
     fn run(&mut self) {
         let mut pause_ms = PAUSE_MS;
-        loop {
+        while !self.over.load(Ordering::Acquire) {
             let followed = self.follow();
             // It comes back only where something failed, and begins again from its cursor.
             self.note(followed);
@@ -113,7 +117,7 @@ impl Told {
         let cursor = Cursor::new(&self.trail, &self.recipient.companion.id).map_err(shown)?;
         let mut trail = Trail::open(&self.trail, None)?;
         let mut reading = Reading::begin(&trail, cursor.read()?, |text| self.say(text));
-        loop {
+        while !self.over.load(Ordering::Acquire) {
             let mut batch = Vec::new();
             reading.next(&trail, &mut batch)?;
             if batch.is_empty() && reading.position == reading.told {
@@ -128,6 +132,7 @@ impl Told {
             reading.told = reading.position;
             self.note(Ok(()));
         }
+        Ok(())
     }
 
     /// Tells a batch; where not all of it is taken, what was is written down.

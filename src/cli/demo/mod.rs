@@ -87,7 +87,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     let Configuration { settings, digest, vocabulary, .. } = loaded.configuration;
     let identities = Arc::new(Identities::new(&settings, &vocabulary, None));
     let published = first(loaded.snapshot, Epoch::default(), Upstreams::default(), identities);
-    let gateway = match Gateway::start(settings, digest, published) {
+    let gateway = match Gateway::start(settings, digest, published, None) {
         Ok(gateway) => gateway,
         Err(error) => {
             let mend = "take another address with `--listen 127.0.0.1:0`";

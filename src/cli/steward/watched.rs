@@ -1,11 +1,16 @@
 //! The files a process runs by, looked at now and then: whether one of them is another than it was.
 
+use super::Steward;
+use crate::admin::desk::{Ask, Who, Wish, now_ms};
 use crate::cli::disk::Disk;
+use crate::cli::style::Output;
 use crate::config::FileSource;
+use crate::proxy::gateway::Gateway;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::time::SystemTime;
 
 /// What a look at a file shows; `None` where it is not there.
@@ -65,5 +70,35 @@ impl Watched {
         let settled = self.seen.as_ref() == Some(&now);
         self.seen = changed.then_some(now);
         changed && settled
+    }
+}
+
+/// Certificates are looked at once in so many milliseconds.
+const CERTIFICATE_LOOK_MS: u64 = 1_000;
+
+impl Steward {
+    /// Looks whether files or certificates have changed, not more often than it is worth.
+    pub(super) fn look_at_certificates(
+        &mut self,
+        all: bool,
+        gateway: &Gateway,
+        err: &mut Output<'_>,
+    ) -> io::Result<()> {
+        let now_ms = now_ms();
+        if !all && now_ms < self.certificates_ms.saturating_add(CERTIFICATE_LOOK_MS) {
+            return Ok(());
+        }
+        self.certificates_ms = now_ms;
+        if self.settings.registry.watch_files && self.watched.has_changed() {
+            let who = Who { name: "files".to_owned(), from: "watch".to_owned() };
+            let (reply, _) = channel();
+            self.follow_up.push(Ask { who, wish: Wish::Reload, dry_run: false, reply });
+        }
+        let told = gateway.refresh_certificates(all);
+        if told.is_empty() {
+            return Ok(());
+        }
+        let mut lines = told.into_iter().chain(gateway.certificate_warnings());
+        lines.try_for_each(|line| writeln!(err.writer, "caio: {line}"))
     }
 }

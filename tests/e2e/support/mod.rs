@@ -190,7 +190,17 @@ impl Gateway {
         file: &Path,
         surroundings: &[(&str, &Path)],
     ) -> Result<Self, (Option<i32>, String)> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_caio"))
+        Self::attempt_program(Path::new(env!("CARGO_BIN_EXE_caio")), scratch, file, surroundings)
+    }
+
+    /// The same with a program of a test's own.
+    pub fn attempt_program(
+        program: &Path,
+        scratch: Scratch,
+        file: &Path,
+        surroundings: &[(&str, &Path)],
+    ) -> Result<Self, (Option<i32>, String)> {
+        let mut child = Command::new(program)
             .arg("run")
             .arg("-c")
             .arg(file)

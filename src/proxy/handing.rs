@@ -1,0 +1,144 @@
+//! What goes from a process to the one that serves in its place: listening sockets, with whoever
+//! waits in their queues, and the trail.
+
+use super::gateway::GatewayError;
+use super::trail::Estate;
+use crate::config::settings::Settings;
+use crate::io::listener;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+
+/// The sockets on one address.
+pub struct Bound {
+    /// As it is configured; port 0 is any.
+    configured: SocketAddr,
+    address: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+impl Bound {
+    /// Sockets that are bound to an address.
+    pub fn new(configured: SocketAddr, address: SocketAddr, sockets: Vec<TcpListener>) -> Self {
+        Self { configured, address, sockets }
+    }
+
+    /// The address as it is configured.
+    pub fn configured(&self) -> SocketAddr {
+        self.configured
+    }
+
+    /// Where it really listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All of them.
+    pub fn sockets(&self) -> &[TcpListener] {
+        &self.sockets
+    }
+
+    /// All of them, to be put together with others.
+    pub fn into_sockets(self) -> Vec<TcpListener> {
+        self.sockets
+    }
+
+    /// Those of one of so many workers: each socket has one who accepts from it.
+    pub fn of(&self, worker: usize, workers: usize) -> impl Iterator<Item = &TcpListener> {
+        self.sockets.iter().skip(worker).step_by(workers.max(1))
+    }
+}
+
+/// What a process leaves to the one that serves in its place.
+pub struct Legacy {
+    /// The newest version of its landscape.
+    pub version: u32,
+    /// What there is of a trail, and where the records of its own lanes come from.
+    pub estate: Option<(Estate, UnixStream)>,
+    /// Its listening sockets.
+    pub bound: Vec<Bound>,
+    /// What shows it to its own services, where it has any.
+    pub pass: Option<String>,
+}
+
+/// The process that serves in another's place asks for what that leaves.
+pub trait Heir {
+    /// The addresses that the other listens on, as they are configured.
+    fn addresses(&self) -> &[SocketAddr];
+
+    /// Asks for everything: from here on the other waits for this process.
+    ///
+    /// # Errors
+    /// Why there is nothing to be had.
+    fn take(&mut self) -> Result<Legacy, String>;
+}
+
+/// For each worker its own socket on each address. The first bind of a port 0 picks the port. Those
+/// of the process before are taken as they are, and as many added as there are more workers now.
+///
+/// # Errors
+/// When an address is not to be had, or what the other process leaves.
+pub fn bind_all(
+    settings: &Settings,
+    workers: usize,
+    heir: Option<&mut dyn Heir>,
+) -> Result<(Vec<Bound>, Option<Legacy>), GatewayError> {
+    let mut known = heir.as_ref().map(|heir| heir.addresses().to_vec()).unwrap_or_default();
+    let mut all = Vec::new();
+    for listener in &settings.listeners {
+        let configured = listener.address;
+        let inherited = known.iter().position(|known| *known == configured);
+        if let Some(place) = inherited {
+            known.remove(place);
+            all.push(Bound::new(configured, configured, Vec::new()));
+            continue;
+        }
+        // REUSEPORT would let a second gateway join silently and take half of the connections.
+        if configured.port() != 0 {
+            TcpListener::bind(configured).map_err(|e| GatewayError::Listen(configured, e))?;
+        }
+        all.push(Bound::new(configured, configured, Vec::new()).filled(workers)?);
+    }
+    let Some(heir) = heir else { return Ok((all, None)) };
+    let mut legacy = heir.take().map_err(GatewayError::HandOver)?;
+    let mut left = std::mem::take(&mut legacy.bound);
+    for bound in all.iter_mut().filter(|bound| bound.sockets.is_empty()) {
+        let own = left.iter().position(|left| left.configured == bound.configured);
+        let own = own.map(|place| left.remove(place));
+        let lacks = || GatewayError::HandOver("it handed over less than it said".to_owned());
+        *bound = own.ok_or_else(lacks)?.filled(workers)?;
+    }
+    Ok((all, Some(legacy)))
+}
+
+impl Bound {
+    /// The same with a socket for each worker at least, all in one SO_REUSEPORT group.
+    fn filled(mut self, workers: usize) -> Result<Self, GatewayError> {
+        while self.sockets.len() < workers {
+            let fail = |error| GatewayError::Listen(self.address, error);
+            let socket = listener::bind(self.address).map_err(fail)?;
+            self.address = socket.local_addr().map_err(fail)?;
+            self.sockets.push(socket);
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_socket_has_one_worker_whether_there_are_more_or_fewer_than_before() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = Bound::new(any, any, Vec::new()).filled(3).unwrap();
+        let port = bound.address().port();
+        let ports = |bound: &Bound, worker, workers| {
+            let ports = bound.of(worker, workers).map(|it| it.local_addr().unwrap().port());
+            ports.collect::<Vec<_>>()
+        };
+        assert_eq!(ports(&bound, 0, 2), [port, port]);
+        assert_eq!(ports(&bound, 1, 2), [port]);
+        let bound = bound.filled(4).unwrap();
+        assert!((0..4).all(|worker| ports(&bound, worker, 4) == [port]));
+    }
+}
