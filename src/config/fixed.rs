@@ -7,7 +7,7 @@ use crate::wire::fault::{Fault, Faults};
 use std::path::Path;
 use std::sync::Arc;
 
-const MEND: &str = "restart for it, or write what it was";
+const MEND: &str = "SIGUSR2 has a process take over with it, no call fails; or write what it was";
 
 /// What of the settings holds as long as the process runs. Quotas, identities and whom listeners
 /// identify, how services are cared for and routed to, and which hooks are asked belong to the
@@ -123,7 +123,7 @@ mod tests {
             .collect();
         let line = |place: &str, key: &str| {
             let what = "is not what the process was started with";
-            format!("caio.toml:{place}: `{key}` {what}; restart for it, or write what it was")
+            format!("caio.toml:{place}: `{key}` {what}; {MEND}")
         };
         let expected = [
             line("2:1", "listeners.address"),

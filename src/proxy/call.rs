@@ -122,9 +122,15 @@ pub struct Call {
     depth: Option<Arc<Depth>>,
     server: ServerField,
     text: OnceCell<Bytes>,
-    running: Option<Running>,
+    aside: Box<Aside>,
+}
+
+/// What of a call is looked at seldom. Boxed, because a connection's future has room for a call in
+/// several of its states, and each idle connection would carry that.
+struct Aside {
     service: ServiceId,
     tenure: Tenure,
+    running: Option<Running>,
 }
 
 /// Whom added fields are for.
@@ -664,9 +670,11 @@ impl Begun {
             depth,
             server: worker.settings.forwarding.server,
             text: OnceCell::new(),
-            running: reach.into_running(),
-            service,
-            tenure: worker.tenures.begin(opening.landscape.version),
+            aside: Box::new(Aside {
+                service,
+                tenure: worker.tenures.begin(opening.landscape.version),
+                running: reach.into_running(),
+            }),
         }
     }
 
@@ -827,7 +835,7 @@ impl Call {
     /// asked for the values of each name.
     pub fn answered(&self, worker: &Worker, each: impl Fn(&str, &mut dyn FnMut(&[u8]))) {
         self.recorded.head();
-        self.running.iter().for_each(Running::head);
+        self.aside.running.iter().for_each(Running::head);
         self.recorded.tell(|told| {
             let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
             for name in &depth.fields {
@@ -839,20 +847,20 @@ impl Call {
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
         if status > 0 {
-            self.running.iter().for_each(|running| running.answered(status));
+            self.aside.running.iter().for_each(|running| running.answered(status));
         }
         self.recorded.finish(status);
     }
 
     /// The end of an attempt that failed so and that another follows: its one outcome.
     fn fail(self, refusal: &Refusal) {
-        self.running.iter().for_each(|running| running.refused(refusal.reason));
+        self.aside.running.iter().for_each(|running| running.refused(refusal.reason));
         self.recorded.finish(0);
     }
 
     /// The exchange's end in a refusal: its one outcome.
     pub fn refuse(self, refusal: &Refusal) {
-        self.running.iter().for_each(|running| running.refused(refusal.reason));
+        self.aside.running.iter().for_each(|running| running.refused(refusal.reason));
         self.recorded.refuse(refusal.reason.row().status, refusal.reason.number());
     }
 }

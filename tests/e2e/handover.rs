@@ -379,6 +379,36 @@ fn changes_over_tcp_and_whoever_looks_for_services_go_along() {
     assert!(said.contains("\"joined\":2,") && said.contains("\"queries\":7,"), "{said}");
 }
 
+#[test]
+fn what_a_reload_cannot_change_another_process_brings_also_listeners_that_come_and_go() {
+    let mut world = World::start(support::nowhere(), "");
+    let (first, second) = (world.gateway.address, support::nowhere());
+    let file = world.gateway.folder().join("caio.toml");
+    let more = format!("[[listeners]]\naddress = \"{second}\"\n[limits]\nfields_max = 50\n");
+    let mut kept = Wire::connect(first);
+    assert_eq!(call(&mut kept, "GET"), (200, true));
+    std::fs::write(&file, world.base.clone() + &more).unwrap();
+    signal("-HUP", world.serving);
+    eventually("the reload is refused", || world.told("SIGUSR2 has a process take over") >= 2);
+    let refused = || std::net::TcpStream::connect(second).is_err();
+    assert!(refused(), "a refused reload changes nothing");
+    let old = world.swap();
+    assert_eq!(call(&mut Wire::connect(second), "GET"), (200, true));
+    assert_eq!(call(&mut Wire::connect(first), "GET"), (200, true));
+    assert_eq!(call(&mut kept, "GET").0, 200);
+    eventually("the process before ends", || !runs(old));
+    std::fs::write(&file, &world.base).unwrap();
+    let mut kept = Wire::connect(second);
+    assert_eq!(call(&mut kept, "GET"), (200, true));
+    let old = world.swap();
+    assert_eq!(call(&mut kept, "GET").0, 200, "what is there already is served to its end");
+    eventually("the process before ends", || !runs(old));
+    assert!(refused(), "nobody listens there any more");
+    assert_eq!(call(&mut Wire::connect(first), "GET"), (200, true));
+    world.end();
+    world.assert_complete();
+}
+
 /// Greets like a program that takes over, takes everything, and is gone without serving.
 const GREEDY: &str = r#"#!/usr/bin/env python3
 import json, os, socket

@@ -46,12 +46,12 @@ fn still(
 impl Call {
     /// Whom it goes to.
     pub fn service(&self) -> ServiceId {
-        self.service
+        self.aside.service
     }
 
     /// Whether it may go on.
     pub fn tenure(&self) -> &Tenure {
-        &self.tenure
+        &self.aside.tenure
     }
 
     /// The exchange's end because a later landscape does not admit it, once its answer had begun
