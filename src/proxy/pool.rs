@@ -14,7 +14,8 @@ use crate::io::clock::within_ms;
 use crate::io::deadline::{Deadlines, Kept, Overdue, TICK_MS, Watch};
 use crate::io::stream::{Receiving, Stream, is_waiting};
 use crate::wire::limits::{
-    CROWD_MIN, RELEASED_SPARE, STALLED_IN_CROWD_MS, STALLED_MS, WAITING_PER_ENDPOINT_MAX,
+    CROWD_MIN, ENDPOINT_QUIET_PRUNES, RELEASED_SPARE, STALLED_IN_CROWD_MS, STALLED_MS,
+    WAITING_PER_ENDPOINT_MAX,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ pub struct Endpoint {
     line: Line,
     /// When room was made last, and for how many.
     relieved: Cell<(u64, usize)>,
+    /// How often it was pruned since somebody asked for it.
+    quiet: Cell<u32>,
     /// What is counted there, for each service that has this address: mostly one.
     meters: RefCell<Vec<Rc<Metered>>>,
     /// The HTTP/2 connection that new streams go to.
@@ -150,7 +153,7 @@ impl Pool {
     pub fn endpoint(&self, address: SocketAddr, towards: Option<&Arc<Towards>>) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
         let key = (address, towards.map_or(0, |towards| towards.number));
-        Rc::clone(endpoints.entry(key).or_insert_with(|| {
+        let endpoint = endpoints.entry(key).or_insert_with(|| {
             Rc::new(Endpoint {
                 address,
                 towards: towards.cloned(),
@@ -160,10 +163,13 @@ impl Pool {
                 most: Cell::new((self.limits.open_max, WAITING_PER_ENDPOINT_MAX)),
                 line: Line::default(),
                 relieved: Cell::default(),
+                quiet: Cell::default(),
                 meters: RefCell::default(),
                 http2: RefCell::default(),
             })
-        }))
+        });
+        endpoint.quiet.set(0);
+        Rc::clone(endpoint)
     }
 
     /// The most recently used idle connection that is still good. A receive waits on every idle
@@ -262,7 +268,8 @@ impl Pool {
         }
     }
 
-    /// Closes what has idled too long or was ended by its service; called now and then.
+    /// Closes what has idled too long or was ended by its service, and forgets endpoints that nobody
+    /// has asked for in a long time; called now and then.
     pub fn prune(&self, now_ms: u64) {
         let idle_ms = self.limits.idle_ms;
         for endpoint in self.endpoints.borrow().values() {
@@ -272,6 +279,12 @@ impl Pool {
             over.into_iter().for_each(|idle| idle.part(now_ms));
             super::http2_client::prune(endpoint, now_ms, self.limits.idle_ms);
         }
+        self.endpoints.borrow_mut().retain(|_, endpoint| {
+            let quiet = endpoint.quiet.get().saturating_add(1);
+            endpoint.quiet.set(quiet);
+            // Whatever is open there, or waits for it, has it too.
+            quiet <= ENDPOINT_QUIET_PRUNES || Rc::strong_count(endpoint) > 1
+        });
     }
 
     /// Puts a connection back after a whole exchange that left it reusable. `buffer` is for what it

@@ -51,15 +51,19 @@ struct Followed {
     successes: u64,
     failures: u64,
     gateway_failures: u64,
+    /// Its worker has forgotten the endpoint, and counts nothing there any more.
+    gone: bool,
 }
 
 impl Followed {
     fn new(meter: Arc<Meter>) -> Self {
-        Self { meter, successes: 0, failures: 0, gateway_failures: 0 }
+        Self { meter, successes: 0, failures: 0, gateway_failures: 0, gone: false }
     }
 
     /// What has come since the last look.
     fn sample(&mut self) -> Sample {
+        // First: what is counted before it goes is seen.
+        self.gone = Arc::strong_count(&self.meter) == 1;
         let meter = &self.meter;
         let successes = meter.successes.get();
         let (failures, gateway_failures) = (meter.failures(), meter.gateway_failures.get());
@@ -107,6 +111,7 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>) {
         let elapsed_ms = now_ns.saturating_sub(looked_ns) / 1_000_000;
         looked_ns = now_ns;
         see(&mut standings, &mut meters, published, elapsed_ms);
+        forget(&mut meters, &mut watch);
         let (broken, changed) = watch.look(&meters, published, now_ms, &mut standings);
         if changed {
             shared.watched.broken.store(Arc::new(watch.broken()));
@@ -160,6 +165,16 @@ fn see(standings: &mut Standings, meters: &mut Meters, published: &Published, el
             samples.iter().copied(),
         );
     }
+}
+
+/// Lets go of meters that nobody counts with any more.
+fn forget(meters: &mut Meters, watch: &mut Watch) {
+    meters.retain(|(service, _), followed| {
+        for one in followed.extract_if(.., |one| one.gone) {
+            watch.forget(service, &one.meter);
+        }
+        !followed.is_empty()
+    });
 }
 
 fn line_of(news: News) -> Option<String> {

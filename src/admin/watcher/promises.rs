@@ -5,6 +5,7 @@ use crate::balance::promise::{Breach, Promise, Seen, promises};
 use crate::balance::standing::Standings;
 use crate::proxy::gateway::Broken;
 use crate::proxy::landscape::Published;
+use crate::proxy::meters::Meter;
 use crate::proxy::tally::Count;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -88,6 +89,14 @@ impl Watch {
         (told, changed)
     }
 
+    /// A meter of this service is counted with no more: what it said is in none of the next looks,
+    /// so that what was seen before the window is without it as well.
+    pub(super) fn forget(&mut self, service: &Arc<str>, meter: &Meter) {
+        if let Some(watched) = self.services.get_mut(service) {
+            watched.before = since(&watched.before, &with(Seen::default(), meter));
+        }
+    }
+
     /// The promises that are broken now.
     pub(super) fn broken(&self) -> Vec<Broken> {
         let each = self.services.iter().flat_map(|(service, watched)| {
@@ -106,14 +115,15 @@ fn seen(meters: &Meters, service: &Arc<str>) -> Seen {
     let lowest = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let own = meters.range((Arc::clone(service), lowest)..);
     let own = own.take_while(|((of, _), _)| of == service).flat_map(|(_, followed)| followed);
-    own.fold(Seen::default(), |mut all, followed| {
-        let meter = &followed.meter;
-        let counts = all.latencies.iter_mut().zip(meter.latencies.iter().map(Count::get));
-        counts.for_each(|(all, count)| *all = all.wrapping_add(count));
-        all.successes = all.successes.wrapping_add(meter.successes.get());
-        all.failures = all.failures.wrapping_add(meter.failures());
-        all
-    })
+    own.fold(Seen::default(), |all, followed| with(all, &followed.meter))
+}
+
+fn with(mut all: Seen, meter: &Meter) -> Seen {
+    let counts = all.latencies.iter_mut().zip(meter.latencies.iter().map(Count::get));
+    counts.for_each(|(all, count)| *all = all.wrapping_add(count));
+    all.successes = all.successes.wrapping_add(meter.successes.get());
+    all.failures = all.failures.wrapping_add(meter.failures());
+    all
 }
 
 fn since(all: &Seen, before: &Seen) -> Seen {
@@ -158,4 +168,35 @@ fn sentence(service: &str, breach: &Breach) -> String {
         percent(promise.except_ppm()),
         percent(observed_ppm(breach)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Followed;
+    use super::*;
+
+    #[test]
+    fn a_meter_that_is_forgotten_takes_nothing_from_the_window() {
+        let service: Arc<str> = Arc::from("a");
+        let followed = [10, 5].map(|successes| {
+            let meter = Arc::new(Meter::default());
+            meter.successes.add(successes);
+            Followed::new(meter)
+        });
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut meters: Meters = [((Arc::clone(&service), address), followed.into())].into();
+        let mut watch = Watch::default();
+        let before = Seen { successes: 8, ..Seen::default() };
+        let watched = Watched { promises: Vec::new(), before, due_ms: 0, broken: Vec::new() };
+        watch.services.insert(Arc::clone(&service), watched);
+        let own = |watch: &Watch, meters: &Meters| {
+            since(&seen(meters, &service), &watch.services[&service].before).successes
+        };
+        assert_eq!(own(&watch, &meters), 7);
+        let gone = meters.values_mut().next().unwrap().remove(0);
+        watch.forget(&service, &gone.meter);
+        assert_eq!(own(&watch, &meters), 7);
+        meters.values_mut().next().unwrap()[0].meter.successes.add(1);
+        assert_eq!(own(&watch, &meters), 8);
+    }
 }
