@@ -251,7 +251,9 @@ async fn ask_one(
         return Reply { asked, answer: Ok(kept.answer.clone()) };
     }
     let began_ns = monotonic_ns();
-    let answer = question(worker, hooks, state, hook, described, &mut asked).await;
+    // Of the landscape that decides: a reload may have added some.
+    let terms = Terms { hook, deciding: snapshot.governance().deciding() };
+    let answer = question(worker, hooks, state, &terms, described, &mut asked).await;
     asked.took_ns = monotonic_ns().saturating_sub(began_ns);
     match &answer {
         Ok((answer, bytes)) => {
@@ -294,7 +296,7 @@ async fn question(
     worker: &Rc<Worker>,
     hooks: &Hooks,
     state: &State,
-    hook: &Hook,
+    terms: &Terms<'_>,
     described: &Described<'_>,
     asked: &mut Asked,
 ) -> Result<(Answer, usize), NoAnswer> {
@@ -303,8 +305,8 @@ async fn question(
         return Err(NoAnswer::Gone);
     }
     worker.counters.hook_calls.add(1);
-    let answered = match state.endpoint(hook, &hooks.pool) {
-        Some(endpoint) => over(worker, &hooks.pool, hook, described, &endpoint, asked).await,
+    let answered = match state.endpoint(terms.hook, &hooks.pool) {
+        Some(endpoint) => over(worker, &hooks.pool, terms, described, &endpoint, asked).await,
         None => Err(NoAnswer::Gone),
     };
     match &answered {
@@ -319,12 +321,12 @@ async fn question(
 async fn over(
     worker: &Rc<Worker>,
     pool: &Pool,
-    hook: &Hook,
+    terms: &Terms<'_>,
     described: &Described<'_>,
     endpoint: &Rc<Endpoint>,
     asked: &mut Asked,
 ) -> Result<(Answer, usize), NoAnswer> {
-    let terms = Terms { hook, deciding: &worker.settings.hooks.deciding };
+    let hook = terms.hook;
     let sensible = |answer: Result<Answer, Nonsense>| {
         answer.map_err(|Nonsense(what)| NoAnswer::Nonsense(what))
     };
@@ -335,7 +337,7 @@ async fn over(
             asked.digest = answer::digest(&[&body]);
             let message = framing::message(&body);
             let message = message.map_err(|Nonsense(what)| NoAnswer::Nonsense(what))?;
-            let answer = sensible(answer::interpret(message, &terms))?;
+            let answer = sensible(answer::interpret(message, terms))?;
             Ok((answer, body.len()))
         }
         HookKind::Http => {
@@ -355,7 +357,7 @@ async fn over(
             asked.digest = answer::digest(&parts);
             let size = parts.iter().map(|part| part.len()).sum();
             let received = Received { status: found.status, fields: &fields, body: &found.body };
-            let answer = sensible(http::interpret(&received, &terms))?;
+            let answer = sensible(http::interpret(&received, terms))?;
             Ok((answer, size))
         }
     }

@@ -10,6 +10,8 @@ pub struct Governance {
     hooks: Vec<(Arc<str>, OnFailure)>,
     /// The attributes of callers that some hook states, for proofs: no record needs them.
     stated: BTreeSet<String>,
+    /// The header fields that something is decided by, in order, which hooks leave alone.
+    deciding: Arc<[String]>,
     /// Asked on every route that names none itself, in order.
     pub default: Arc<[u16]>,
 }
@@ -22,7 +24,8 @@ impl Governance {
         let hooks = all.map(|hook| (Arc::from(hook.id.as_str()), hook.on_failure)).collect();
         let facts = settings.all.iter().flat_map(|hook| &hook.facts);
         let stated = facts.map(|fact| fact.attribute.name.clone()).collect();
-        Self { stated, ..Self::of(hooks, &settings.default) }
+        let deciding = Arc::from(settings.deciding.as_slice());
+        Self { stated, deciding, ..Self::of(hooks, &settings.default) }
     }
 
     /// The same from its parts.
@@ -37,6 +40,11 @@ impl Governance {
     /// Whether some hook's word on an attribute stands in place of what is configured of a caller.
     pub fn states(&self, attribute: &str) -> bool {
         self.stated.contains(attribute)
+    }
+
+    /// The header fields that something is decided by, in order: no hook's to change.
+    pub fn deciding(&self) -> &[String] {
+        &self.deciding
     }
 
     /// Every hook's id and what its failure means, by number.

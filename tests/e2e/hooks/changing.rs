@@ -3,7 +3,7 @@
 use crate::hook::Hook;
 use crate::support::peers::BOTH;
 use crate::support::{PATIENCE, Protocol};
-use crate::{World, get, hooks, wire};
+use crate::{FACTS, World, get, hooks, wire};
 use caio::audit::asked::Came;
 use std::time::{Duration, Instant};
 
@@ -86,4 +86,27 @@ async fn what_hooks_said_under_a_landscape_that_is_gone_counts_for_nothing() {
     let unasked = came.iter().filter(|came| came.is_empty()).count();
     assert_eq!(unasked, 2, "a refusal tells nothing of what does not count");
     assert!(came.iter().flatten().all(|came| *came == Came::Allow));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_that_decides_only_since_a_reload_is_no_hook_s_to_change() {
+    let hook = Hook::start().await;
+    let world = World::start(&hooks(hook.address, FACTS));
+    let (status, _, _) = get(&world, Protocol::Http1, "/change/vault", &[]).await;
+    assert_eq!(status, 200, "the hook says who the user is");
+    let file = world.gateway.folder().join("caio.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let route = "\n[[routes]]\nid = \"ann\"\nhost = \"ann.example\"\noperation = \"GET /x\"\n\
+                 headers = { x-user = \"ann\" }\ncapability = \"test.echo/1\"\n";
+    std::fs::write(&file, text + route).unwrap();
+    world.gateway.reload();
+    until("the hook may not say it any more", async || {
+        let (status, fields, _) = get(&world, Protocol::Http1, "/change/vault", &[]).await;
+        if status == 503 {
+            assert_eq!(fields["caio-refusal"], "governance.unavailable");
+        }
+        status == 503
+    })
+    .await;
+    world.told();
 }
