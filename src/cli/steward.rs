@@ -64,6 +64,9 @@ use std::time::Duration;
 /// overrides are noticed that late.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often it is tried to end overrides, where no landscape comes of that.
+const END_AGAIN_MS: u64 = 1_000;
+
 /// The files' and the registry's parts of a landscape that is in force, or could be.
 struct Candidate {
     snapshot: Snapshot,
@@ -140,6 +143,8 @@ pub(super) struct Steward {
     /// Who may ask for changes over TCP.
     clients: Clients,
     held: Held,
+    /// When it is tried again to end overrides, where no landscape came of that.
+    end_again_ms: u64,
 }
 
 /// What a steward begins with.
@@ -197,6 +202,7 @@ impl Steward {
             follow_up: Vec::new(),
             clients,
             held: Held::Not,
+            end_again_ms: 0,
         };
         steward.watched.know(read);
         let epoch = steward.epoch_of(&snapshot);
@@ -258,14 +264,19 @@ impl Steward {
             return self.settle(vec![ask], gateway, err);
         }
         let now_s = wall_ms() / 1000;
-        if gateway.published().snapshot.next_expiry().is_some_and(|end_s| end_s <= now_s) {
+        let is_over = gateway.published().snapshot.next_expiry().is_some_and(|it| it <= now_s);
+        if is_over && now_ms() >= self.end_again_ms {
             // From what is known: an override ends whether or not the files can be read just then.
             return match self.candidate(gateway, Refusing::Nothing) {
                 Ok(candidate) => {
                     self.end_overrides(candidate, gateway);
                     Ok(())
                 }
-                Err(faults) => report(&faults, err),
+                Err(faults) => {
+                    // What is asked meanwhile may mend it.
+                    self.end_again_ms = now_ms().saturating_add(END_AGAIN_MS);
+                    report(&faults, err)
+                }
             };
         }
         let taken = self.view.take_renewals(now_ms());
