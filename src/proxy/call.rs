@@ -119,9 +119,7 @@ pub struct Call {
     is_repeat: bool,
     body_bytes_max: u64,
     answer_ms: u64,
-    depth: Option<Arc<Depth>>,
     server: ServerField,
-    text: OnceCell<Bytes>,
     aside: Box<Aside>,
 }
 
@@ -131,6 +129,8 @@ struct Aside {
     service: ServiceId,
     tenure: Tenure,
     running: Option<Running>,
+    depth: Option<Arc<Depth>>,
+    text: OnceCell<Bytes>,
 }
 
 /// Whom added fields are for.
@@ -667,13 +667,13 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             answer_ms: answer_ms.min(reach.per_try_ms()),
-            depth,
             server: worker.settings.forwarding.server,
-            text: OnceCell::new(),
             aside: Box::new(Aside {
                 service,
                 tenure: worker.tenures.begin(opening.landscape.version),
                 running: reach.into_running(),
+                depth,
+                text: OnceCell::new(),
             }),
         }
     }
@@ -722,7 +722,7 @@ impl Call {
 
     /// The same for HTTP/2, as header values that share one buffer.
     pub fn added(&self, towards: Towards) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let text = self.text.get_or_init(|| Bytes::copy_from_slice(self.additions.text()));
+        let text = self.aside.text.get_or_init(|| Bytes::copy_from_slice(self.additions.text()));
         let response = towards == Towards::Caller;
         self.additions.places(response).filter_map(move |(name, place)| {
             let name = http2_name(name)?;
@@ -837,7 +837,7 @@ impl Call {
         self.recorded.head();
         self.aside.running.iter().for_each(Running::head);
         self.recorded.tell(|told| {
-            let depth = self.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+            let depth = self.aside.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
             for name in &depth.fields {
                 each(name, &mut |value| told.response_field(name, value));
             }

@@ -209,8 +209,8 @@ fn a_grace_passes_first_and_a_service_that_has_gone_is_a_reason() {
     let mut world = World::start("revoked_stream_grace = \"150ms\"", "", ALL);
     let mut stream = world.begin("/stream/chunked", "", b"begun");
     world.reload(&world.base.replace("150ms", "151ms"), ALL);
-    let key = "`timeouts.revoked_stream_grace` is not what the process was started with; restart";
-    eventually("what only a restart can change is told", || world.gateway.said().contains(key));
+    let key = "`timeouts.revoked_stream_grace` is not what the process was started with; SIGUSR2";
+    eventually("what a reload cannot change is told", || world.gateway.said().contains(key));
     let gone = world.base.split("[[services]]").next().unwrap().to_owned();
     world.reload(&gone, ALL);
     assert!(stream.read_until(PATIENCE, |_| false).1 != End::Open);

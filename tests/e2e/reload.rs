@@ -112,8 +112,8 @@ fn a_file_that_is_wrong_changes_nothing_and_is_told_by_its_place() {
     std::fs::write(&file, sound + "\n[timeouts]\nconnect = \"3s\"\n").unwrap();
     gateway.reload();
     let told =
-        "caio.toml:16:1: `timeouts.connect` is not what the process was started with; restart";
-    eventually("what only a restart can change is told", || gateway.said().contains(told));
+        "caio.toml:16:1: `timeouts.connect` is not what the process was started with; SIGUSR2";
+    eventually("what a reload cannot change is told", || gateway.said().contains(told));
     assert_eq!(call(&mut wire), (200, b"one".to_vec()));
     gateway.assert_sound();
 }
