@@ -328,13 +328,13 @@ fn a_program_that_cannot_serve_changes_nothing() {
 }
 
 /// The status of a question to where callers look for services, on a kept connection.
-fn looked(wire: &mut Wire) -> u16 {
+fn looked(wire: &mut Wire, when: &str) -> u16 {
     let ask = b"GET /.well-known/ai-catalog.json HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(wire.send(ask), "a kept connection takes a request");
     let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
     let (bytes, end) = wire.read_until(PATIENCE, whole);
     let answers = strict::responses(&bytes).unwrap();
-    answers.first().unwrap_or_else(|| panic!("{end:?} behind {bytes:?}")).status
+    answers.first().unwrap_or_else(|| panic!("{when}: {end:?} behind {bytes:?}")).status
 }
 
 #[test]
@@ -360,23 +360,25 @@ fn changes_over_tcp_and_whoever_looks_for_services_go_along() {
     let endpoint = world.origin.address;
     assert_eq!(register("before", endpoint), "201");
     let mut kept = Wire::connect(world.gateway.address);
-    assert_eq!(looked(&mut kept), 200);
+    assert_eq!(looked(&mut kept, "before"), 200);
     for number in 1..=2 {
         world.replace(&[number]);
         let old = world.swap();
         // The process before asks the one that serves, which knows it.
-        assert_eq!(looked(&mut kept), 200);
+        assert_eq!(looked(&mut kept, "on the process before"), 200);
         kept = Wire::connect(world.gateway.address);
-        assert_eq!(looked(&mut kept), 200);
+        assert_eq!(looked(&mut kept, "on the one that took over"), 200);
         eventually("changes are taken", || register(&format!("later-{number}"), endpoint) == "201");
         eventually("the process before ends", || !runs(old));
-        assert_eq!(looked(&mut kept), 200);
+        // The one before may have been the process before's, which ends what is idle.
+        kept = Wire::connect(world.gateway.address);
+        assert_eq!(looked(&mut kept, "once it is alone"), 200);
         assert_eq!(register(&format!("alone-{number}"), endpoint), "201");
     }
     drop(kept);
     world.end();
     let said = world.assert_complete();
-    assert!(said.contains("\"joined\":2,") && said.contains("\"queries\":7,"), "{said}");
+    assert!(said.contains("\"joined\":2,") && said.contains("\"outcomes\":7,"), "{said}");
 }
 
 #[test]
@@ -407,6 +409,44 @@ fn what_a_reload_cannot_change_another_process_brings_also_listeners_that_come_a
     assert_eq!(call(&mut Wire::connect(first), "GET"), (200, true));
     world.end();
     world.assert_complete();
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_drains_takes_nobody_with_it_who_comes_anew() {
+    let mut world = World::start(support::nowhere(), "");
+    for number in 1..=5 {
+        // Half of a request: the process before has something to wait for.
+        let mut held = Wire::connect(world.gateway.address);
+        assert_eq!(call(&mut held, "GET"), (200, true));
+        assert!(held.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"));
+        world.replace(&[number]);
+        let old = world.swap();
+        let over = AtomicBool::new(false);
+        let address = world.gateway.address;
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        // What the killed one has accepted is gone with it.
+                        let mut wire = Wire::connect(address);
+                        let ask = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+                        let _ = wire.send(ask);
+                        let (bytes, end) = wire.read_until(PATIENCE, |_| false);
+                        assert!(end != End::Open, "{number}: nobody answers, behind {bytes:?}");
+                    }
+                });
+            }
+            signal("-KILL", old);
+            eventually("the process before ends", || !runs(old));
+            for _ in 0..50 {
+                assert_eq!(call(&mut Wire::connect(address), "GET"), (200, true));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
+    world.end();
+    let said = world.assert_complete();
+    assert!(said.contains("\"joined\":5,"), "{said}");
 }
 
 /// Greets like a program that takes over, takes everything, and is gone without serving.
