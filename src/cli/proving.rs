@@ -6,9 +6,10 @@ use super::style::Output;
 use crate::config::model::{Configuration, Origin, Origins};
 use crate::config::settings::{Listener, Serves, Settings};
 use crate::prover::{Failure, Question, Report, Row, prove, prove_aloud};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CapabilityId, Snapshot};
 #[cfg(feature = "serve")]
 use crate::wire::fault::Fault;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,8 +24,17 @@ pub(super) struct Proof {
 impl Proof {
     /// Proves what was loaded.
     pub(super) fn of(configuration: &Configuration, snapshot: &Snapshot) -> Self {
+        Self::of_some(configuration, snapshot, None)
+    }
+
+    /// Proves what has to hold of these capabilities, where the rest is proved already.
+    pub(super) fn of_some(
+        configuration: &Configuration,
+        snapshot: &Snapshot,
+        only: Option<&BTreeSet<CapabilityId>>,
+    ) -> Self {
         let began = Instant::now();
-        let report = prove(&question(configuration, snapshot));
+        let report = prove(&Question { only, ..question(configuration, snapshot) });
         Self { report, took: began.elapsed() }
     }
 

@@ -12,6 +12,7 @@ mod asks;
 mod denials;
 mod heard;
 mod held;
+mod making;
 mod notes;
 mod watched;
 
@@ -19,6 +20,7 @@ use self::asks::{fill, is_change, of_clock};
 use self::denials::{denied, does_not_compile, refusal};
 use self::heard::Heard;
 use self::held::Held;
+use self::making::{Candidate, Refusing};
 use self::notes::{Noted, why};
 use self::watched::{Read, Watched};
 use super::check::{notices, report};
@@ -66,23 +68,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How often it is tried to end overrides, where no landscape comes of that.
 const END_AGAIN_MS: u64 = 1_000;
-
-/// The files' and the registry's parts of a landscape that is in force, or could be.
-struct Candidate {
-    snapshot: Snapshot,
-    proof: Proof,
-    upstreams: Upstreams,
-    identities: Arc<Identities>,
-}
-
-/// What a landscape must not lack.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Refusing {
-    /// Nothing: what an override let through ends, whatever has to hold besides.
-    Nothing,
-    /// What is not known to hold refuses it.
-    Unproved,
-}
 
 /// How callers are known, and what is kept fresh for that.
 type KnownBy = (Arc<Identities>, Rc<Keeping>);
@@ -143,6 +128,8 @@ pub(super) struct Steward {
     /// Who may ask for changes over TCP.
     clients: Clients,
     held: Held,
+    /// Whether all that has to hold is known to hold of the landscape in force.
+    is_proved: bool,
     /// When it is tried again to end overrides, where no landscape came of that.
     end_again_ms: u64,
 }
@@ -202,6 +189,7 @@ impl Steward {
             follow_up: Vec::new(),
             clients,
             held: Held::Not,
+            is_proved: false,
             end_again_ms: 0,
         };
         steward.watched.know(read);
@@ -594,55 +582,6 @@ impl Steward {
         self.registry.restore(&key, entry, revision);
     }
 
-    /// What comes of files and registry as they are.
-    fn candidate(&self, gateway: &Gateway, refusing: Refusing) -> Result<Candidate, Vec<Fault>> {
-        let (before, now_s) = (gateway.published(), wall_ms() / 1000);
-        let configuration = self.assembly.configuration();
-        let snapshot = compile_behind(&before.snapshot, configuration, &self.path, now_s)?;
-        self.proved(snapshot, (gateway, &before), refusing)
-    }
-
-    /// What comes of the landscape in force and of these changes: work for what they touch, where
-    /// all of them are of services.
-    fn changed(&self, made: &[Made], gateway: &Gateway) -> Result<Candidate, Vec<Fault>> {
-        let service = |made: &Made| made.before.key.kind == Kind::Service;
-        if self.read_anew || !made.iter().all(service) {
-            return self.candidate(gateway, Refusing::Unproved);
-        }
-        let before = gateway.published();
-        let keys: BTreeSet<&Key> = made.iter().map(|made| &made.before.key).collect();
-        let changes = keys.into_iter().map(|key| match self.assembly.service(key) {
-            Some(service) => Changed::Put(Arc::new(service.clone())),
-            None => Changed::Removed(key.id.clone()),
-        });
-        let snapshot = update(&before.snapshot, &changes.collect::<Vec<_>>());
-        let origins = &self.assembly.configuration().origins;
-        let snapshot = snapshot.map_err(|problems| all_placed(problems, origins, &self.path))?;
-        self.proved(snapshot, (gateway, &before), Refusing::Unproved)
-    }
-
-    /// A landscape that holds what has to hold, and how its services are reached.
-    fn proved(
-        &self,
-        snapshot: Snapshot,
-        (gateway, before): (&Gateway, &Published),
-        refusing: Refusing,
-    ) -> Result<Candidate, Vec<Fault>> {
-        let proof = Proof::of(self.assembly.configuration(), &snapshot);
-        if proof.is_refused() && refusing == Refusing::Unproved {
-            return Err(proof.faults(&self.place(gateway)));
-        }
-        let services = &self.assembly.configuration().services;
-        let upstreams = Upstreams::read(services, Some(&before.upstreams)).map_err(|told| {
-            let shown = self.path.display().to_string();
-            let fault = |what: String| Fault::of_file(&shown, what, "");
-            told.into_iter().map(fault).collect::<Vec<_>>()
-        })?;
-        let known = self.known.as_ref().map(|(identities, _)| Arc::clone(identities));
-        let identities = known.unwrap_or_else(|| Arc::clone(&before.identities));
-        Ok(Candidate { snapshot, proof, upstreams, identities })
-    }
-
     fn place(&self, gateway: &Gateway) -> Place<'_> {
         Place::of(&self.path, self.assembly.configuration(), gateway.addresses())
     }
@@ -720,57 +659,6 @@ impl Steward {
             .map(|made| (made.before.key.clone(), self.registry.entry(&made.before.key).cloned()))
             .collect();
         store.commit(&events, &entries.into_iter().collect::<Vec<_>>())
-    }
-
-    /// What is to be published of a candidate, unless all of it is in force; and what is to be told
-    /// of it then.
-    fn fresh(
-        &mut self,
-        candidate: Candidate,
-        gateway: &Gateway,
-    ) -> (Option<Published>, Vec<String>) {
-        let Candidate { snapshot, proof, upstreams, identities } = candidate;
-        let named = snapshot.digest_text();
-        let before = gateway.published();
-        let epoch = self.epoch_of(&snapshot);
-        let same_states = snapshot.services().all(|(service, _)| {
-            epoch.state(service).drained() == before.epoch.state(service).drained()
-        });
-        let same = upstreams.is_same(&before.upstreams)
-            && same_states
-            && Arc::ptr_eq(&identities, &before.identities);
-        if same && *before.snapshot.digest() == *snapshot.digest() {
-            let read = self.read_anew;
-            return (
-                None,
-                read.then(|| format!("read again, snapshot {named} as before"))
-                    .into_iter()
-                    .collect(),
-            );
-        }
-        let services = snapshot.service_count();
-        let quotas = before.quotas.followed_by(snapshot.quotas());
-        // Once is enough to tell what has not changed.
-        let known = notices(&before.snapshot);
-        let mut told = notices(&snapshot);
-        told.retain(|notice| !known.contains(notice));
-        told.push(format!("{services} services, snapshot {named} from now on, {}", proof.cost()));
-        (Some(published((snapshot, epoch), upstreams, quotas, identities)), told)
-    }
-
-    /// Who drains, for a snapshot's services.
-    fn epoch_of(&self, snapshot: &Snapshot) -> Epoch {
-        let draining = self.assembly.draining();
-        if draining.is_empty() {
-            return Epoch::default();
-        }
-        let mut states = vec![State::default(); snapshot.service_places()];
-        for id in draining.iter().filter_map(|id| snapshot.service_named(id)) {
-            if let Some(state) = states.get_mut(id.0 as usize) {
-                *state = State::new(true, true, 0);
-            }
-        }
-        Epoch::new(0, states)
     }
 
     /// Shows what is in force now, and answers.

@@ -18,7 +18,7 @@ mod rows;
 pub mod stored;
 mod update;
 
-pub use update::{Changed, update};
+pub use update::{Changed, touched, update};
 
 use crate::config::model::{Caller, Requirement, Route, Service};
 use crate::config::policy::Policies;

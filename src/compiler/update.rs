@@ -42,6 +42,28 @@ pub fn update(previous: &Snapshot, changes: &[Changed]) -> Result<Snapshot, Vec<
     changed(previous, changes.collect())
 }
 
+/// The capabilities in which a landscape may differ from the one before, of which [`update`] made it
+/// by changes of these services; `None` where routes may lead elsewhere, which concerns all of them.
+pub fn touched<'i>(
+    previous: &Snapshot,
+    next: &Snapshot,
+    services: impl IntoIterator<Item = &'i str>,
+) -> Option<BTreeSet<CapabilityId>> {
+    if !Arc::ptr_eq(&previous.routing, &next.routing) {
+        return None;
+    }
+    let mut touched = BTreeSet::new();
+    for id in services {
+        for snapshot in [previous, next] {
+            let number = snapshot.service_named(id);
+            let known = number.and_then(|it| snapshot.services.get(it.0 as usize)?.as_ref());
+            let names = known.iter().flat_map(|known| &*known.offered);
+            touched.extend(names.filter_map(|name| next.capability(name)));
+        }
+    }
+    Some(touched)
+}
+
 /// What became of a service, as far as it is known here.
 pub(super) enum Change<'a> {
     Put(&'a Service),

@@ -3,7 +3,7 @@
 
 use crate::world::World;
 use caio::balance::epoch::Epoch;
-use caio::compiler::compile;
+use caio::compiler::{Changed, compile, touched, update};
 use caio::config::model::Condition;
 use caio::config::prove::{Claim, Invariant};
 use caio::contract::entailment::{effective, holds};
@@ -13,8 +13,9 @@ use caio::contract::set::Value;
 use caio::decide::reference::{Asked, Judgement, decide};
 use caio::prover::{Question, Request, prove};
 use caio::snapshot::request::Principal;
-use caio::snapshot::{RouteMatch, Snapshot};
+use caio::snapshot::{CapabilityId, RouteMatch, Snapshot};
 use fastrand::Rng;
+use std::collections::BTreeSet;
 
 /// A statement over facts and promises.
 fn statement(rng: &mut Rng, world: &World) -> Condition {
@@ -305,4 +306,60 @@ fn easy(rng: &mut Rng, world: &World) -> Option<Condition> {
     }
     let facts = (0..300).map(|_| world.facts(rng)).filter(|it| holds(it, &all.cnf)).count();
     (facts > 0).then_some(all)
+}
+
+/// Whether each statement, and all that every landscape is asked, holds.
+fn all_hold(
+    snapshot: &Snapshot,
+    invariants: &[Invariant],
+    only: Option<&BTreeSet<CapabilityId>>,
+) -> Vec<bool> {
+    let report = prove(&Question { snapshot, invariants, strangers: true, only });
+    report.rows.iter().map(|row| row.failures.is_empty()).collect()
+}
+
+#[test]
+fn what_changed_need_be_proved_alone_where_the_rest_was() {
+    let (mut alone, mut broken, mut whole) = (0, 0, 0);
+    for seed in 0..40 {
+        let mut rng = Rng::with_seed(seed);
+        let mut world = World::random(&mut rng);
+        let mut snapshot = compile(&world.parts()).unwrap();
+        let invariants: Vec<Invariant> = (0..4)
+            .map(|number| {
+                let class = statement(&mut rng, &world);
+                let claim = match number {
+                    0 | 1 => Claim::Never(class),
+                    2 => Claim::Covered(None),
+                    _ => Claim::Services(2, None),
+                };
+                let (operation, callers) = (None, None);
+                Invariant { id: format!("i{number}"), claim, operation, callers, advisory: false }
+            })
+            .collect();
+        let mut before = all_hold(&snapshot, &invariants, None);
+        for _ in 0..20 {
+            let (next, changes) = world.changed(&mut rng);
+            let Ok(updated) = update(&snapshot, &changes) else { continue };
+            let ids = changes.iter().map(|change| match change {
+                Changed::Put(service) => service.contract.service.as_str(),
+                Changed::Removed(id) => id.as_str(),
+            });
+            let after = all_hold(&updated, &invariants, None);
+            match touched(&snapshot, &updated, ids) {
+                None => whole += 1,
+                Some(only) => {
+                    let looked = all_hold(&updated, &invariants, Some(&only));
+                    for ((before, looked), after) in before.iter().zip(looked).zip(&after) {
+                        if *before {
+                            assert_eq!(looked, *after, "seed {seed}");
+                            (alone, broken) = (alone + 1, broken + u32::from(!looked));
+                        }
+                    }
+                }
+            }
+            (world, snapshot, before) = (next, updated, after);
+        }
+    }
+    assert!(alone > 500 && broken > 20 && whole > 20, "{alone} {broken} {whole}");
 }

@@ -1,0 +1,148 @@
+//! The landscape that comes of files and registry, proved before it is published.
+
+use super::{Made, Steward};
+use crate::balance::epoch::{Epoch, State};
+use crate::cli::check::notices;
+use crate::cli::proving::Proof;
+use crate::compiler::{Changed, touched, update};
+use crate::proxy::gateway::Gateway;
+use crate::proxy::identify::Identities;
+use crate::proxy::landscape::Published;
+use crate::proxy::secure::Upstreams;
+use crate::registry::{Key, Kind};
+use crate::snapshot::{CapabilityId, Snapshot};
+use crate::wire::fault::Fault;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The files' and the registry's parts of a landscape that is in force, or could be.
+pub(super) struct Candidate {
+    pub(super) snapshot: Snapshot,
+    pub(super) proof: Proof,
+    pub(super) upstreams: Upstreams,
+    pub(super) identities: Arc<Identities>,
+}
+
+/// What a landscape must not lack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusing {
+    /// Nothing: what an override let through ends, whatever has to hold besides.
+    Nothing,
+    /// What is not known to hold refuses it.
+    Unproved,
+}
+
+impl Steward {
+    /// What comes of files and registry as they are.
+    pub(super) fn candidate(
+        &self,
+        gateway: &Gateway,
+        refusing: Refusing,
+    ) -> Result<Candidate, Vec<Fault>> {
+        let (before, now_s) = (gateway.published(), wall_ms() / 1000);
+        let configuration = self.assembly.configuration();
+        let snapshot = compile_behind(&before.snapshot, configuration, &self.path, now_s)?;
+        self.proved(snapshot, None, (gateway, &before), refusing)
+    }
+
+    /// What comes of the landscape in force and of these changes: work for what they touch, where
+    /// all of them are of services.
+    pub(super) fn changed(
+        &self,
+        made: &[Made],
+        gateway: &Gateway,
+    ) -> Result<Candidate, Vec<Fault>> {
+        let service = |made: &Made| made.before.key.kind == Kind::Service;
+        if self.read_anew || !made.iter().all(service) {
+            return self.candidate(gateway, Refusing::Unproved);
+        }
+        let before = gateway.published();
+        let keys: BTreeSet<&Key> = made.iter().map(|made| &made.before.key).collect();
+        let changes = keys.iter().copied().map(|key| match self.assembly.service(key) {
+            Some(service) => Changed::Put(Arc::new(service.clone())),
+            None => Changed::Removed(key.id.clone()),
+        });
+        let snapshot = update(&before.snapshot, &changes.collect::<Vec<_>>());
+        let origins = &self.assembly.configuration().origins;
+        let snapshot = snapshot.map_err(|problems| all_placed(problems, origins, &self.path))?;
+        // Of all others the same was asked when the landscape in force was made.
+        let ids = keys.iter().map(|key| key.id.as_str());
+        let only = touched(&before.snapshot, &snapshot, ids).filter(|_| self.is_proved);
+        self.proved(snapshot, only, (gateway, &before), Refusing::Unproved)
+    }
+
+    /// A landscape that holds what has to hold, and how its services are reached.
+    fn proved(
+        &self,
+        snapshot: Snapshot,
+        only: Option<BTreeSet<CapabilityId>>,
+        (gateway, before): (&Gateway, &Published),
+        refusing: Refusing,
+    ) -> Result<Candidate, Vec<Fault>> {
+        let proof = Proof::of_some(self.assembly.configuration(), &snapshot, only.as_ref());
+        if proof.is_refused() && refusing == Refusing::Unproved {
+            return Err(proof.faults(&self.place(gateway)));
+        }
+        let services = &self.assembly.configuration().services;
+        let upstreams = Upstreams::read(services, Some(&before.upstreams)).map_err(|told| {
+            let shown = self.path.display().to_string();
+            let fault = |what: String| Fault::of_file(&shown, what, "");
+            told.into_iter().map(fault).collect::<Vec<_>>()
+        })?;
+        let known = self.known.as_ref().map(|(identities, _)| Arc::clone(identities));
+        let identities = known.unwrap_or_else(|| Arc::clone(&before.identities));
+        Ok(Candidate { snapshot, proof, upstreams, identities })
+    }
+
+    /// What is to be published of a candidate, unless all of it is in force; and what is to be told
+    /// of it then.
+    pub(super) fn fresh(
+        &mut self,
+        candidate: Candidate,
+        gateway: &Gateway,
+    ) -> (Option<Published>, Vec<String>) {
+        let Candidate { snapshot, proof, upstreams, identities } = candidate;
+        self.is_proved = !proof.is_refused();
+        let named = snapshot.digest_text();
+        let before = gateway.published();
+        let epoch = self.epoch_of(&snapshot);
+        let same_states = snapshot.services().all(|(service, _)| {
+            epoch.state(service).drained() == before.epoch.state(service).drained()
+        });
+        let same = upstreams.is_same(&before.upstreams)
+            && same_states
+            && Arc::ptr_eq(&identities, &before.identities);
+        if same && *before.snapshot.digest() == *snapshot.digest() {
+            let read = self.read_anew;
+            return (
+                None,
+                read.then(|| format!("read again, snapshot {named} as before"))
+                    .into_iter()
+                    .collect(),
+            );
+        }
+        let services = snapshot.service_count();
+        let quotas = before.quotas.followed_by(snapshot.quotas());
+        // Once is enough to tell what has not changed.
+        let known = notices(&before.snapshot);
+        let mut told = notices(&snapshot);
+        told.retain(|notice| !known.contains(notice));
+        told.push(format!("{services} services, snapshot {named} from now on, {}", proof.cost()));
+        (Some(published((snapshot, epoch), upstreams, quotas, identities)), told)
+    }
+
+    /// Who drains, for a snapshot's services.
+    pub(super) fn epoch_of(&self, snapshot: &Snapshot) -> Epoch {
+        let draining = self.assembly.draining();
+        if draining.is_empty() {
+            return Epoch::default();
+        }
+        let mut states = vec![State::default(); snapshot.service_places()];
+        for id in draining.iter().filter_map(|id| snapshot.service_named(id)) {
+            if let Some(state) = states.get_mut(id.0 as usize) {
+                *state = State::new(true, true, 0);
+            }
+        }
+        Epoch::new(0, states)
+    }
+}
