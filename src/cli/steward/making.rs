@@ -3,13 +3,17 @@
 use super::{Made, Steward};
 use crate::balance::epoch::{Epoch, State};
 use crate::cli::check::notices;
+use crate::cli::loading::{all_placed, compile_behind};
 use crate::cli::proving::Proof;
+use crate::cli::reloading::published;
 use crate::compiler::{Changed, touched, update};
+use crate::config::registered::Kind;
+use crate::io::clock::wall_ms;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
 use crate::proxy::secure::Upstreams;
-use crate::registry::{Key, Kind};
+use crate::registry::Key;
 use crate::snapshot::{CapabilityId, Snapshot};
 use crate::wire::fault::Fault;
 use std::collections::BTreeSet;
