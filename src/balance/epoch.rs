@@ -121,36 +121,49 @@ impl Epoch {
         to: &Snapshot,
         unknown: impl Fn(&ServiceEntry) -> State,
     ) -> Self {
-        let mut states = vec![State::default(); to.service_places()];
-        let mut endpoints = Vec::new();
-        for (number, service) in to.services() {
-            // Whoever stays mostly keeps its number.
-            let is_same = |(_, it): &(ServiceId, &ServiceEntry)| it.id == service.id;
-            let there = |number| Some((number, from.service(number)?));
-            let named = || from.service_named(&service.id).and_then(there);
-            let same = there(number).filter(is_same).or_else(named);
-            let known = same.map(|(number, it)| (self.endpoints(number), it));
+        let places = to.service_places();
+        let mut states = Vec::with_capacity(places);
+        let mut begins = Vec::with_capacity(places + 1);
+        let mut endpoints: Vec<State> = Vec::with_capacity(self.endpoints.len());
+        begins.push(0);
+        for number in (0..).map(ServiceId).take(places) {
             let first = endpoints.len();
-            endpoints.extend(service.endpoints.iter().map(|address| {
-                let known = known.filter(|(states, _)| !states.is_empty()).and_then(|it| {
-                    let place = it.1.endpoints.binary_search(address).ok()?;
-                    it.0.get(place).copied()
-                });
-                known.unwrap_or_else(|| unknown(service))
-            }));
-            let mut state = endpoint::fold(endpoints.get(first..).unwrap_or(&[]));
-            // What is withheld for another reason than its endpoints stays so.
-            if let Some((number, _)) = same
-                && endpoint::fold(self.endpoints(number)).healthy()
-                && !self.state(number).healthy()
-            {
-                state = State::new(false, false, state.bucket());
+            let mut state = State::default();
+            if let Some(service) = to.service(number) {
+                let same = followed((number, service), from);
+                match same {
+                    // The very same entry, whose memory need not be looked at: of very many
+                    // services a change touches few.
+                    Some((before, it))
+                        if std::ptr::eq(it, service) && !self.endpoints(before).is_empty() =>
+                    {
+                        endpoints.extend_from_slice(self.endpoints(before));
+                    }
+                    same => {
+                        let known = same.map(|(before, it)| (self.endpoints(before), it));
+                        endpoints.extend(service.endpoints.iter().map(|address| {
+                            let known = known.and_then(|(states, it)| {
+                                states.get(it.endpoints.binary_search(address).ok()?).copied()
+                            });
+                            known.unwrap_or_else(|| unknown(service))
+                        }));
+                    }
+                }
+                state = endpoint::fold(endpoints.get(first..).unwrap_or(&[]));
+                // What is withheld for another reason than its endpoints stays so.
+                if let Some((before, _)) = same
+                    && endpoint::fold(self.endpoints(before)).healthy()
+                    && !self.state(before).healthy()
+                {
+                    state = State::new(false, false, state.bucket());
+                }
             }
-            if let Some(slot) = states.get_mut(number.0 as usize) {
-                *slot = state;
-            }
+            states.push(state);
+            begins.push(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
         }
-        Self::new(self.number + 1, states).with_endpoints(to, endpoints)
+        let mut next = Self::new(self.number + 1, states);
+        (next.endpoints, next.begins) = (endpoints.into(), begins.into());
+        next
     }
 
     /// The same services, of which those leave that leave in `other`, an epoch of the same
@@ -219,6 +232,22 @@ impl Epoch {
     pub fn state(&self, service: ServiceId) -> State {
         self.states.get(service.0 as usize).copied().unwrap_or_default()
     }
+}
+
+/// What a service of another snapshot is in this one.
+fn followed<'s>(
+    (number, service): (ServiceId, &ServiceEntry),
+    from: &'s Snapshot,
+) -> Option<(ServiceId, &'s ServiceEntry)> {
+    let there = |number| Some((number, from.service(number)?));
+    // Whoever stays mostly keeps its number.
+    let here = there(number);
+    if let Some((_, it)) = here
+        && (std::ptr::eq(it, service) || it.id == service.id)
+    {
+        return here;
+    }
+    from.service_named(&service.id).and_then(there)
 }
 
 /// By number of a service where its endpoints begin, and where those of the last end.

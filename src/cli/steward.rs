@@ -186,7 +186,8 @@ impl Steward {
             follow_up: Vec::new(),
             clients,
             held: Held::Not,
-            is_proved: false,
+            // What is not serves nobody from the start.
+            is_proved: true,
             end_again_ms: 0,
         };
         steward.watched.know(read);

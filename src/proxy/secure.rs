@@ -178,6 +178,30 @@ impl Upstreams {
         if faults.is_empty() { Ok(Self { secure: found, care, default }) } else { Err(faults) }
     }
 
+    /// The same, but for these services: what became of each.
+    ///
+    /// # Errors
+    /// As [`Upstreams::read`].
+    pub fn changed<'s>(
+        &self,
+        changed: impl IntoIterator<Item = (&'s str, Option<&'s Service>)>,
+    ) -> Result<Self, Vec<String>> {
+        let (mut gone, mut there) = (Vec::new(), Vec::new());
+        for (id, service) in changed {
+            gone.push(id);
+            there.extend(service.cloned());
+        }
+        let read = Self::read(&there, Some(self))?;
+        let (mut secure, mut care) = (self.secure.clone(), self.care.clone());
+        for id in gone {
+            secure.remove(id);
+            care.remove(id);
+        }
+        secure.extend(read.secure);
+        care.extend(read.care);
+        Ok(Self { secure, care, default: read.default })
+    }
+
     /// How the service of this id is treated.
     pub fn care(&self, service: &str) -> &Arc<Care> {
         self.care.get(service).unwrap_or(&self.default)

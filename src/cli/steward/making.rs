@@ -46,7 +46,8 @@ impl Steward {
         let (before, now_s) = (gateway.published(), wall_ms() / 1000);
         let configuration = self.assembly.configuration();
         let snapshot = compile_behind(&before.snapshot, configuration, &self.path, now_s)?;
-        self.proved(snapshot, None, (gateway, &before), refusing)
+        let upstreams = Upstreams::read(&configuration.services, Some(&before.upstreams));
+        self.proved((snapshot, upstreams), None, (gateway, &before), refusing)
     }
 
     /// What comes of the landscape in force and of these changes: work for what they touch, where
@@ -62,23 +63,25 @@ impl Steward {
         }
         let before = gateway.published();
         let keys: BTreeSet<&Key> = made.iter().map(|made| &made.before.key).collect();
-        let changes = keys.iter().copied().map(|key| match self.assembly.service(key) {
+        let services = || keys.iter().map(|key| (key.id.as_str(), self.assembly.service(key)));
+        let changes = services().map(|(id, service)| match service {
             Some(service) => Changed::Put(Arc::new(service.clone())),
-            None => Changed::Removed(key.id.clone()),
+            None => Changed::Removed(id.to_owned()),
         });
         let snapshot = update(&before.snapshot, &changes.collect::<Vec<_>>());
         let origins = &self.assembly.configuration().origins;
         let snapshot = snapshot.map_err(|problems| all_placed(problems, origins, &self.path))?;
         // Of all others the same was asked when the landscape in force was made.
-        let ids = keys.iter().map(|key| key.id.as_str());
+        let ids = services().map(|(id, _)| id);
         let only = touched(&before.snapshot, &snapshot, ids).filter(|_| self.is_proved);
-        self.proved(snapshot, only, (gateway, &before), Refusing::Unproved)
+        let upstreams = before.upstreams.changed(services());
+        self.proved((snapshot, upstreams), only, (gateway, &before), Refusing::Unproved)
     }
 
     /// A landscape that holds what has to hold, and how its services are reached.
     fn proved(
         &self,
-        snapshot: Snapshot,
+        (snapshot, upstreams): (Snapshot, Result<Upstreams, Vec<String>>),
         only: Option<BTreeSet<CapabilityId>>,
         (gateway, before): (&Gateway, &Published),
         refusing: Refusing,
@@ -87,8 +90,7 @@ impl Steward {
         if proof.is_refused() && refusing == Refusing::Unproved {
             return Err(proof.faults(&self.place(gateway)));
         }
-        let services = &self.assembly.configuration().services;
-        let upstreams = Upstreams::read(services, Some(&before.upstreams)).map_err(|told| {
+        let upstreams = upstreams.map_err(|told| {
             let shown = self.path.display().to_string();
             let fault = |what: String| Fault::of_file(&shown, what, "");
             told.into_iter().map(fault).collect::<Vec<_>>()
