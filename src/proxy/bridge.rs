@@ -524,9 +524,11 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     headers::finish_response(&mut answer.headers, shared.call, worker);
     let bodiless = shared.method == Method::Head || matches!(status, 204 | 304);
     let empty = bodiless || matches!(answer.source, Source::Empty);
-    let grpc_needs_trailers = shared.grpc
-        && headers::is_grpc(&answer.headers)
-        && !answer.headers.contains_key("grpc-status");
+    let grpc = shared.grpc && headers::is_grpc(&answer.headers);
+    let grpc_needs_trailers = grpc && !answer.headers.contains_key("grpc-status");
+    if grpc && !grpc_needs_trailers {
+        shared.call.ended_with(&answer.headers);
+    }
     let missing = grpc_needs_trailers.then(headers::missing_trailers);
     let head = std::mem::take(&mut answer.headers);
     let framing = answer.framing;

@@ -39,11 +39,11 @@ use crate::snapshot::ServiceId;
 use crate::snapshot::policy::{By, RuleKind, Ruling};
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
-use crate::wire::grpc::is_grpc;
+use crate::wire::grpc::{http_of_status, is_grpc};
 use crate::wire::method::Method as Known;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use std::cell::OnceCell;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -131,6 +131,8 @@ struct Aside {
     running: Option<Running>,
     depth: Option<Arc<Depth>>,
     text: OnceCell<Bytes>,
+    /// The HTTP status that a gRPC answer's own stands for; 0 is none.
+    meant: Cell<u16>,
 }
 
 /// Whom added fields are for.
@@ -674,6 +676,7 @@ impl Begun {
                 running: reach.into_running(),
                 depth,
                 text: OnceCell::new(),
+                meant: Cell::new(0),
             }),
         }
     }
@@ -844,10 +847,18 @@ impl Call {
         });
     }
 
+    /// A gRPC answer ends with these fields: what they say of the call is held against the service
+    /// as an HTTP status is. Where they say nothing that is an error of the service.
+    pub fn ended_with(&self, fields: &HeaderMap) {
+        let said = fields.get("grpc-status").map_or(&[][..], HeaderValue::as_bytes);
+        self.aside.meant.set(http_of_status(said));
+    }
+
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
         if status > 0 {
-            self.aside.running.iter().for_each(|running| running.answered(status));
+            let meant = status.max(self.aside.meant.get());
+            self.aside.running.iter().for_each(|running| running.answered(meant));
         }
         self.recorded.finish(status);
     }

@@ -74,11 +74,16 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) async fn start() -> Self {
+        Self::failing(None).await
+    }
+
+    /// One whose calls fail so: at once where one message answers, else behind the first.
+    pub(crate) async fn failing(with: Option<Code>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(Seen::default()));
         let (changes, seen) = watch::channel(0);
-        let handler = Handler { state: Arc::clone(&state), changes: Arc::new(changes) };
+        let handler = Handler { state: Arc::clone(&state), changes: Arc::new(changes), with };
         let incoming =
             tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         let serving = tokio::spawn(async move {
@@ -118,6 +123,7 @@ impl Drop for Echo {
 struct Handler {
     state: Arc<Mutex<Seen>>,
     changes: Arc<watch::Sender<usize>>,
+    with: Option<Code>,
 }
 
 impl Handler {
@@ -165,6 +171,9 @@ impl UnaryService<Bytes> for Handler {
         let this = self.clone();
         Box::pin(async move {
             this.called(request.get_ref());
+            if let Some(code) = this.with {
+                return Err(Status::new(code, "on purpose"));
+            }
             match &request.get_ref()[..] {
                 b"fail" => Err(failure()),
                 b"wait" => match this.wait().await {},
@@ -215,11 +224,18 @@ impl ServerStreamingService<Bytes> for Handler {
         Box::pin(async move {
             this.called(request.get_ref());
             let text = String::from_utf8(request.into_inner().to_vec()).unwrap();
-            let words: Vec<String> = text.split('-').map(str::to_owned).collect();
+            let mut words: Vec<String> = text.split('-').map(str::to_owned).collect();
+            if let Some(code) = this.with {
+                words.truncate(1);
+                words.push(code.to_string());
+            }
             let words = tokio_stream::iter(words).then(move |word| {
                 let this = this.clone();
                 async move {
                     match word.as_str() {
+                        word if this.with.is_some_and(|code| code.to_string() == word) => {
+                            Err(Status::new(this.with.unwrap(), "on purpose"))
+                        }
                         "fail" => Err(failure()),
                         "wait" => match this.wait().await {},
                         word => Ok(Bytes::from(word.to_owned())),
