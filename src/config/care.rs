@@ -95,6 +95,8 @@ pub struct Retry {
     pub reset: bool,
     /// After no answer came in time.
     pub timeout: bool,
+    /// After an answer of 502, 503 or 504.
+    pub gateway_error: bool,
 }
 
 /// How much one endpoint is burdened with by one worker; what goes beyond is sent elsewhere, or
@@ -169,6 +171,7 @@ impl Default for Retry {
             refused_stream: true,
             reset: true,
             timeout: true,
+            gateway_error: false,
         }
     }
 }
@@ -307,6 +310,7 @@ impl Retry {
                 ("refused-stream", &mut self.refused_stream),
                 ("reset-before-response", &mut self.reset),
                 ("timeout", &mut self.timeout),
+                ("gateway-error", &mut self.gateway_error),
             ];
             kinds.iter_mut().for_each(|(_, wanted)| **wanted = false);
             for word in words {

@@ -58,7 +58,7 @@ use limit::{limit, limit_early};
 use reach::Reach;
 pub use reach::{connect, idle};
 use retry::Again;
-pub use retry::{Retries, Safe, again};
+pub use retry::{Discards, Retries, Safe, again, discards, elsewhere};
 pub use still::judge;
 
 /// A request that has arrived, across its attempts.
@@ -331,7 +331,8 @@ pub fn begin(
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
     let identified = recognize(worker, opening, view).and_then(|()| limit_early(worker, opening));
-    let chosen = identified.and_then(|()| choose(worker, opening, view, &mut scratch));
+    let chosen =
+        identified.and_then(|()| choose(worker, opening, (view, &opening.tried), &mut scratch));
     let chosen = chosen.and_then(|chosen| {
         limit(worker, opening, &chosen)?;
         Ok(chosen)
@@ -530,11 +531,11 @@ fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), 
     Ok(())
 }
 
-/// Decides and certifies one attempt.
+/// Decides and certifies one attempt, which excludes these.
 fn choose(
     worker: &Worker,
     opening: &Opening,
-    view: &impl Inbound,
+    (view, tried): (&impl Inbound, &[ServiceId]),
     scratch: &mut Scratch,
 ) -> Result<Chosen, Refusal> {
     let Landscape { snapshot, epoch, .. } = &*opening.landscape;
@@ -548,7 +549,7 @@ fn choose(
         principal: known.as_ref().unwrap_or(principal),
         governed,
         request_id: opening.additions.request_id(),
-        tried: &opening.tried,
+        tried,
         now_ms: opening.begun_ms,
         version: opening.landscape.version,
         stated: opening.before.as_ref().map(|before| &before.stated),
@@ -861,6 +862,13 @@ impl Call {
             self.aside.running.iter().for_each(|running| running.answered(meant));
         }
         self.recorded.finish(status);
+    }
+
+    /// The end of an attempt that was answered with this status, and whose answer nobody gets,
+    /// because another attempt follows: its one outcome.
+    fn discard(self, status: u16) {
+        self.aside.running.iter().for_each(|running| running.answered(status));
+        self.recorded.finish(0);
     }
 
     /// The end of an attempt that failed so and that another follows: its one outcome.

@@ -9,6 +9,8 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "standing/again.rs"]
+mod again;
 mod support;
 
 use caio::balance::endpoint::choose;
