@@ -11,6 +11,8 @@
 
 #[path = "standing/again.rs"]
 mod again;
+#[path = "standing/checked.rs"]
+mod checked;
 mod support;
 
 use caio::balance::endpoint::choose;
