@@ -73,6 +73,13 @@ pub struct Outlier {
     pub max_ejection_time_ms: u64,
     /// Of a service's endpoints so many in a hundred may be out at once; one always may.
     pub max_ejection_percent: u32,
+    /// Endpoints of a service with enough calls in an interval, without which their success rates
+    /// are not compared.
+    pub success_rate_minimum_hosts: u32,
+    /// Calls in an interval that are enough.
+    pub success_rate_request_volume: u32,
+    /// Thousandths of a deviation below the mean rate beyond which an endpoint is ejected.
+    pub success_rate_stdev_factor: u32,
 }
 
 /// What is tried again elsewhere.
@@ -200,6 +207,9 @@ impl Default for Outlier {
             base_ejection_time_ms: 30_000,
             max_ejection_time_ms: 300_000,
             max_ejection_percent: 10,
+            success_rate_minimum_hosts: 5,
+            success_rate_request_volume: 100,
+            success_rate_stdev_factor: 1900,
         }
     }
 }
@@ -292,6 +302,12 @@ impl Outlier {
             faults.push(place.fault(what, format!("lower `{base}` or raise `{most}`")));
         }
         count(t, "max_ejection_percent", 0..=100, &mut self.max_ejection_percent, faults);
+        let hosts = &mut self.success_rate_minimum_hosts;
+        count(t, "success_rate_minimum_hosts", 0..=1_000_000, hosts, faults);
+        let volume = &mut self.success_rate_request_volume;
+        count(t, "success_rate_request_volume", 1..=1_000_000_000, volume, faults);
+        let factor = &mut self.success_rate_stdev_factor;
+        count(t, "success_rate_stdev_factor", 0..=100_000, factor, faults);
         table.finish(faults);
     }
 }
