@@ -13,6 +13,8 @@
 mod again;
 #[path = "standing/checked.rs"]
 mod checked;
+#[path = "standing/promises.rs"]
+mod promises;
 mod support;
 
 use caio::balance::endpoint::choose;
