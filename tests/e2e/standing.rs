@@ -15,6 +15,8 @@ mod again;
 mod checked;
 #[path = "standing/promises.rs"]
 mod promises;
+#[path = "standing/rates.rs"]
+mod rates;
 mod support;
 
 use caio::balance::endpoint::choose;
