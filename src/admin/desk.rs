@@ -8,7 +8,9 @@
 //!        └── View: entries, leases, events ┘
 //! ```
 
+use crate::audit::breach::Became;
 use crate::audit::control::Queried;
+use crate::balance::promise::Breach;
 use crate::config::registered::Registered;
 use crate::io::clock::monotonic_ns;
 use crate::proxy::gateway::{Epochal, Readiness};
@@ -76,6 +78,23 @@ pub enum News {
     Epoch(Epochal),
     /// Something to tell the operator, in a line.
     Told(String),
+    /// What became of a promise, to be on record.
+    Found(Found),
+}
+
+/// What became of a service's promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The service's id.
+    pub service: Arc<str>,
+    /// What became of it.
+    pub became: Became,
+    /// Which promise, and what was seen of it.
+    pub seen: Breach,
+    /// Milliseconds since 1970 between which it was seen; they never go back.
+    pub window_ms: [u64; 2],
+    /// When the first window began that broke it, in the same.
+    pub since_ms: u64,
 }
 
 /// One question, and where its answer goes.

@@ -218,6 +218,7 @@ impl History {
             | Record::Asked(_)
             | Record::Changed(_)
             | Record::Queried(_)
+            | Record::Breach(_)
             | Record::Crash { .. } => {}
         }
     }

@@ -70,6 +70,7 @@ impl Ledger {
             | Record::Epoch { .. }
             | Record::Changed(_)
             | Record::Queried(_)
+            | Record::Breach(_)
             | Record::Adoption { .. }
             | Record::Dictionary { .. } => return Ok(()),
             Record::LaneState { .. }

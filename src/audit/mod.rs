@@ -9,6 +9,7 @@
 #![doc = include_str!("format.md")]
 
 pub mod asked;
+pub mod breach;
 pub mod chain;
 pub mod control;
 pub mod frame;

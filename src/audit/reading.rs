@@ -2,6 +2,7 @@
 //! if each of its bytes is accounted for.
 
 use super::asked::{Asked, Came};
+use super::breach::{Became, Breach};
 use super::control::{self, Changed, Queried};
 use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
@@ -123,6 +124,7 @@ fn body_of<'a>(
             why: cursor.text()?,
         }),
         b'Q' => queried(cursor)?,
+        b'F' => breach(cursor)?,
         b'P' => Record::Payload {
             request_fields: cursor.text()?,
             response_fields: cursor.text()?,
@@ -202,6 +204,26 @@ fn queried<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
         from,
         needs,
         rows,
+    }))
+}
+
+fn breach<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
+    let (window_ms, since_ms) = ([cursor.u64()?, cursor.u64()?], cursor.u64()?);
+    let (landscape, service) = (cursor.u32()?, cursor.u32()?);
+    let (became, kind) = (Became::of(cursor.u8()?)?, cursor.u8()?);
+    let within_ns = Breach::bound(kind, cursor.u64()?)?;
+    let (except_ppm, seen) = (cursor.u32()?, [cursor.u64()?, cursor.u64()?]);
+    let id = cursor.text()?;
+    Some(Record::Breach(Breach {
+        window_ms,
+        since_ms,
+        landscape,
+        service,
+        became,
+        within_ns,
+        except_ppm,
+        seen,
+        id,
     }))
 }
 
@@ -409,6 +431,18 @@ mod tests {
             needs: Cow::Borrowed(b"c"),
             rows: Cow::Borrowed(&[(1, 0), (2, 1)]),
         };
+        let breach = Breach {
+            window_ms: [1, 2],
+            since_ms: 1,
+            landscape: 3,
+            service: 4,
+            became: Became::Broken,
+            within_ns: Some(5),
+            except_ppm: 6,
+            seen: [7, 8],
+            id: Cow::Borrowed(b"a"),
+        };
+        let over = Breach { became: Became::Over, within_ns: None, ..breach.clone() };
         let bodies = Bodies::Digests([6, 7], [[8; 32], [9; 32]]);
         let digested = Outcome { bodies, ..outcome };
         vec![
@@ -421,6 +455,8 @@ mod tests {
             (joined, 94 + 10),
             (Record::Changed(changed), 16 + 65 + 10 + 3 + 1 + 5 + 6),
             (Record::Queried(queried), 16 + 30 + 3 + 12),
+            (Record::Breach(breach), 80 + 1),
+            (Record::Breach(over), 80 + 1),
             (Record::Snapshot { landscape: 1, digest: [9; 32] }, 52),
             (Record::Delta { base: [8; 32], text: text() }, 52 + 10),
             (epoch(None), 31),

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::asked::Asked;
+use super::breach::Breach;
 use super::control::{Changed, Queried};
 
 pub use super::reading::take;
@@ -251,6 +252,8 @@ pub enum Record<'a> {
     Changed(Changed<'a>),
     /// `Q`: see [`Queried`].
     Queried(Queried<'a>),
+    /// `F`: see [`Breach`].
+    Breach(Breach<'a>),
     /// `P`: what a route's payload depth keeps of an exchange.
     Payload {
         /// Selected fields of the request.
@@ -626,6 +629,7 @@ impl Record<'_> {
             }
             Self::Changed(changed) => changed.encode(out, place),
             Self::Queried(queried) => queried.encode(out, place),
+            Self::Breach(breach) => breach.encode(out, place),
             Self::Payload { request_fields, response_fields, request_body, response_body } => {
                 let texts = [request_fields, response_fields, request_body, response_body];
                 let texts = texts.map(|text| &**text);

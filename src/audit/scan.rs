@@ -301,6 +301,7 @@ impl Context {
             | Record::Asked(_)
             | Record::Changed(_)
             | Record::Queried(_)
+            | Record::Breach(_)
             | Record::Retention { .. }
             | Record::Crash { .. } => {}
         }

@@ -9,6 +9,7 @@ pub mod outlier;
 pub mod promise;
 pub mod rate;
 pub mod standing;
+pub mod success;
 pub mod table;
 #[cfg(test)]
 mod table_tests;

@@ -53,7 +53,8 @@ impl Default for Seen {
     }
 }
 
-/// A promise that was not kept: of so many calls so many were otherwise.
+/// A promise held against what was seen, or one that was not kept: of so many calls so many were
+/// otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breach {
     /// Which.
@@ -72,9 +73,13 @@ impl Promise {
         }
     }
 
-    /// Whether what was seen breaks it: by more than chance would, three deviations above what is
-    /// promised. Calls whose bucket holds the bound are not held against it.
+    /// Whether what was seen breaks it.
     pub fn broken(self, seen: &Seen) -> Option<Breach> {
+        Some(self.weighed(seen)).filter(|breach| breach.is_one())
+    }
+
+    /// What was seen of it. Calls whose bucket holds the bound are not held against it.
+    pub fn weighed(self, seen: &Seen) -> Breach {
         let (calls, otherwise) = match self {
             Self::Latency { within_ns, .. } => {
                 let slower = (1..).zip(seen.latencies.iter().skip(1));
@@ -84,14 +89,20 @@ impl Promise {
             }
             Self::Failures { .. } => (seen.successes + seen.failures, seen.failures),
         };
+        Breach { promise: self, calls, otherwise }
+    }
+}
+
+impl Breach {
+    /// Whether it is one: more than chance would make, by a call and three deviations above what is
+    /// promised.
+    pub fn is_one(&self) -> bool {
         // In millionths of calls, so that nothing rounds; the deviation of a small share is the
         // root of what is expected.
-        let (expected, calls_wide) =
-            (u128::from(calls) * u128::from(self.except_ppm()), u128::from(calls));
-        let beyond = (u128::from(otherwise) * u128::from(WHOLE_PPM))
-            .checked_sub(expected + u128::from(WHOLE_PPM))?;
-        let broken = calls_wide > 0 && beyond * beyond > 9 * expected * u128::from(WHOLE_PPM);
-        broken.then_some(Breach { promise: self, calls, otherwise })
+        let whole = u128::from(WHOLE_PPM);
+        let expected = u128::from(self.calls) * u128::from(self.promise.except_ppm());
+        let beyond = (u128::from(self.otherwise) * whole).checked_sub(expected + whole);
+        beyond.is_some_and(|beyond| self.calls > 0 && beyond * beyond > 9 * expected * whole)
     }
 }
 

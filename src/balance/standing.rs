@@ -6,6 +6,7 @@ use super::epoch::{Epoch, State, begins};
 use super::health::{Health, Thresholds};
 use super::load::Load;
 use super::outlier::{Outlier, Rules, Sample, may_eject};
+use super::success::{self, Rate, outliers};
 use crate::config::care::{Care, Check};
 use crate::snapshot::{ServiceEntry, ServiceId, Snapshot};
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ struct Known {
     /// Its place in the landscape; `None` is no part of it any more.
     service: Option<ServiceId>,
     endpoints: BTreeMap<SocketAddr, Standing>,
+    /// When the rates of its endpoints are compared next; `None` before it was looked at.
+    compared_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,8 @@ struct Standing {
     health: Option<Health>,
     outlier: Outlier,
     load: Load,
+    /// Its calls since rates were compared.
+    rate: Rate,
     open: bool,
     /// When it became open, if it was not when it came to be known.
     opened_ms: Option<u64>,
@@ -120,8 +125,8 @@ impl Standing {
         let checked = care.health.check != Check::None;
         let health = checked.then(|| Health::new(&thresholds(care)));
         let open = health.is_none_or(Health::is_healthy);
-        let (outlier, load) = (Outlier::default(), Load::default());
-        Self { health, outlier, load, open, opened_ms: opened_ms.filter(|_| open) }
+        let (outlier, load, rate) = (Outlier::default(), Load::default(), Rate::default());
+        Self { health, outlier, load, rate, open, opened_ms: opened_ms.filter(|_| open) }
     }
 
     fn turn(&self) -> Turn {
@@ -182,6 +187,7 @@ impl Standings {
             withheld_ms: 0,
             service: None,
             endpoints: BTreeMap::new(),
+            compared_ms: None,
         })
     }
 
@@ -226,6 +232,9 @@ impl Standings {
         let new = || Standing::new(&known.care, None);
         let standing = known.endpoints.entry(address).or_insert_with(new);
         standing.load = standing.load.after(in_flight, elapsed_ms);
+        standing.rate = samples
+            .clone()
+            .fold(standing.rate, |rate, sample| rate.and(sample.successes, sample.failures));
         standing.outlier = standing.outlier.after(samples);
     }
 
@@ -274,6 +283,25 @@ impl Standings {
 }
 
 impl Known {
+    /// Once an interval: which of its endpoints succeed far less often than the others do.
+    fn far_off(&mut self, now_ms: u64) -> Vec<bool> {
+        let outlier = &self.care.outlier;
+        let due = self.compared_ms.is_some_and(|compared_ms| compared_ms <= now_ms);
+        if due || self.compared_ms.is_none() {
+            self.compared_ms = Some(now_ms.saturating_add(outlier.interval_ms));
+        }
+        if !due {
+            return Vec::new();
+        }
+        let rules = success::Rules {
+            minimum_hosts: outlier.success_rate_minimum_hosts,
+            request_volume: outlier.success_rate_request_volume,
+            stdev_factor: outlier.success_rate_stdev_factor,
+        };
+        let rates = self.endpoints.values_mut().map(|it| std::mem::take(&mut it.rate));
+        outliers(&rates.collect::<Vec<_>>(), &rules)
+    }
+
     /// Ends and begins ejections, and notes who became open or closed.
     fn turn(&mut self, entry: &ServiceEntry, now_ms: u64, changes: &mut Vec<Change>) {
         let rules = rules(&self.care);
@@ -281,9 +309,14 @@ impl Known {
         all.for_each(|standing| standing.outlier = standing.outlier.at(&rules, now_ms));
         let out = |standing: &&Standing| standing.outlier.is_ejected();
         let mut ejected = self.endpoints.values().filter(out).count();
-        for (address, standing) in &mut self.endpoints {
-            let offends = !standing.outlier.is_ejected() && standing.outlier.offends(&rules);
-            if offends && may_eject(&rules, ejected, entry.endpoints.len()) {
+        let far = self.far_off(now_ms);
+        for (place, (address, standing)) in self.endpoints.iter_mut().enumerate() {
+            let far = far.get(place).copied().unwrap_or(false);
+            let offends = far || standing.outlier.offends(&rules);
+            if !standing.outlier.is_ejected()
+                && offends
+                && may_eject(&rules, ejected, entry.endpoints.len())
+            {
                 standing.outlier = standing.outlier.ejected(&rules, now_ms);
                 ejected += 1;
             }

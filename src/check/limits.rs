@@ -14,6 +14,8 @@ pub(crate) const PARENTS_MAX: usize = 1 << 16;
 /// Routes whose needs were looked at, and callers of each: a gateway has a few thousand of both.
 /// More are looked at again, so that a trail of invented names does not fill the memory.
 pub(crate) const BOUND_KEPT_MAX: usize = 1 << 14;
+/// Promises that are broken at one time: of 100 000 services each a few.
+pub(crate) const BREACHES_MAX: usize = 1 << 20;
 /// Hashes of a tile, C2SP tlog-tiles: height 8.
 pub(crate) const TILE_HASHES: usize = 256;
 /// Folders below `tile/`: level, and three digits of the number each; 2^64 tiles need seven.

@@ -2,6 +2,7 @@
 //!
 //! It shares no code with the gateway that wrote the trail: a fault of one is not a fault of both.
 
+mod breach;
 mod bytes;
 mod condition;
 mod endpoint;

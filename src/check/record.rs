@@ -1,5 +1,6 @@
 //! Records as they lie in a frame, field by field.
 
+use super::breach::Breach;
 use super::bytes::Reader;
 use super::governance::Asked;
 use super::tree::Hash;
@@ -67,6 +68,8 @@ pub(crate) enum Body<'a> {
     Changed { registry: [u64; 2], landscape: [u32; 2], came: u8 },
     /// Q: who offers a capability, and what was said of each.
     Queried(Queried<'a>),
+    /// F: what became of a service's promise.
+    Breach(Breach<'a>),
     /// T: frames before this one may be missing from here on.
     Retention { kept: u64 },
 }
@@ -278,6 +281,7 @@ fn body<'a>((kind, format): (u8, u8), lane: u16, from: &mut Reader<'a>) -> Optio
         }
         b'M' => changed(from)?,
         b'Q' => queried(from)?,
+        b'F' => breach(from)?,
         b'T' => Body::Retention { kept: from.u64()? },
         _ => return None,
     })
@@ -298,6 +302,25 @@ fn queried<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
     let (_who, way, needs) = (text(from)?, text(from)?, text(from)?);
     let rows = (0..rows).map(|_| Some((from.u32()?, from.u16()?))).collect::<Option<_>>()?;
     Some(Body::Queried(Queried { version, capability, offers, way, needs, rows }))
+}
+
+fn breach<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
+    let (window, since) = ([from.u64()?, from.u64()?], from.u64()?);
+    let (version, service, [became, kind]) = (from.u32()?, from.u32()?, from.array()?);
+    let (within_ns, except_ppm) = (from.u64()?, from.u32()?);
+    let (seen, id) = ([from.u64()?, from.u64()?], text(from)?);
+    (became < 3 && kind < 2).then_some(Body::Breach(Breach {
+        window,
+        since,
+        version,
+        service,
+        became,
+        kind,
+        within_ns,
+        except_ppm,
+        seen,
+        id,
+    }))
 }
 
 fn texts(from: &mut Reader<'_>, count: usize) -> Option<()> {

@@ -97,7 +97,7 @@ impl Report {
         }
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 24] {
+    fn numbers(&self) -> [(&'static str, u64); 25] {
         let it = &self.counts;
         [
             ("frames", self.frames),
@@ -118,6 +118,7 @@ impl Report {
             ("payloads", it.payloads),
             ("changes", it.changes),
             ("queries", it.queries),
+            ("breaches", it.breaches),
             ("messages", it.messages),
             ("unknown", it.unknown),
             ("open", self.open as u64),

@@ -1,6 +1,7 @@
 //! The trail's order: boots, what a crash left open, landscapes and who adopts them, the state that
 //! a segment begins with, the close. Records come in, and the first that does not fit ends it.
 
+use super::breach::{Breach, Breaches};
 use super::endpoint;
 use super::landscape::Landscape;
 use super::lane::{Lane, Version, Versions};
@@ -41,6 +42,8 @@ pub(crate) struct Counts {
     pub(crate) changes: u64,
     /// Questions for services.
     pub(crate) queries: u64,
+    /// What became of promises.
+    pub(crate) breaches: u64,
     /// Messages refused without a decision.
     pub(crate) messages: u64,
     /// Lost with a crash.
@@ -96,6 +99,8 @@ struct Boot {
     closed: Option<u64>,
     /// The registry's revision, as far as changes have said it.
     registry: Option<u64>,
+    /// Promises that are broken.
+    breaches: Breaches,
 }
 
 /// A snapshot and from which version on it is the landscape.
@@ -238,6 +243,10 @@ impl<'a> Trail<'a> {
             Body::Queried(queried) => {
                 self.counts.queries += 1;
                 boot.queried(&queried)
+            }
+            Body::Breach(breach) => {
+                self.counts.breaches += 1;
+                boot.breach(&breach)
             }
             Body::Retention { kept } => {
                 let begins = begun.binary_search(&kept).is_ok();
@@ -411,7 +420,8 @@ impl<'a> Trail<'a> {
     /// Takes over what a state says, where nothing was read before it.
     fn begin(&mut self, state: &State) -> Result<(), String> {
         let WriterState { boot, wall_ms, .. } = state.writer;
-        self.boot = Some(Boot::new(boot, wall_ms, Vec::new(), state.written));
+        let boot = Boot::new(boot, wall_ms, Vec::new(), state.written);
+        self.boot = Some(Boot { breaches: Breaches::late(), ..boot });
         for line in &state.landscapes {
             match line {
                 Line::Delta { base, text } => {
@@ -446,6 +456,7 @@ impl Boot {
             newest: None,
             closed: None,
             registry: None,
+            breaches: Breaches::default(),
         }
     }
 
@@ -458,6 +469,8 @@ impl Boot {
         // They begin with the newest version there is.
         let newest = self.newest.and_then(|newest| self.versions.get(&newest));
         let newest = newest.ok_or("a process joins where there is no landscape")?;
+        // It looks at promises anew.
+        self.breaches = Breaches::default();
         self.lanes.resize_with(usize::from(lanes), || Lane::joined(newest));
         Ok(())
     }
@@ -492,6 +505,14 @@ impl Boot {
             Some(known) => query::answered(&known.landscape, &known.states, queried),
             None => Ok(()),
         }
+    }
+
+    /// What became of a promise, under a landscape there was.
+    fn breach(&mut self, breach: &Breach<'_>) -> Result<(), String> {
+        let (version, newest) = (breach.version, self.newest.unwrap_or(0));
+        must!(version > 0 && version <= newest, "version {version} was not yet");
+        let known = self.versions.get(&version).map(|known| &*known.landscape);
+        self.breaches.add(breach, known)
     }
 
     /// A snapshot's own version must have an epoch, or nobody can decide by it.

@@ -233,6 +233,12 @@ impl Steward {
         if let Some(coming) = self.coming.take() {
             self.finish(coming, gateway, err)?;
         }
+        let found = self.heard.found();
+        if !found.is_empty() {
+            // Before the states that may follow from it.
+            gateway.note(notes::promises(found, gateway));
+            return Ok(());
+        }
         // Before what is asked for, so that health holds also while changes never cease.
         if let Some(seen) = self.heard.epoch() {
             gateway.publish_epoch(seen);

@@ -73,6 +73,13 @@ pub struct Outlier {
     pub max_ejection_time_ms: u64,
     /// Of a service's endpoints so many in a hundred may be out at once; one always may.
     pub max_ejection_percent: u32,
+    /// Endpoints of a service with enough calls in an interval, without which their success rates
+    /// are not compared.
+    pub success_rate_minimum_hosts: u32,
+    /// Calls in an interval that are enough.
+    pub success_rate_request_volume: u32,
+    /// Thousandths of a deviation below the mean rate beyond which an endpoint is ejected.
+    pub success_rate_stdev_factor: u32,
 }
 
 /// What is tried again elsewhere.
@@ -95,6 +102,8 @@ pub struct Retry {
     pub reset: bool,
     /// After no answer came in time.
     pub timeout: bool,
+    /// After an answer of 502, 503 or 504.
+    pub gateway_error: bool,
 }
 
 /// How much one endpoint is burdened with by one worker; what goes beyond is sent elsewhere, or
@@ -169,6 +178,7 @@ impl Default for Retry {
             refused_stream: true,
             reset: true,
             timeout: true,
+            gateway_error: false,
         }
     }
 }
@@ -197,6 +207,9 @@ impl Default for Outlier {
             base_ejection_time_ms: 30_000,
             max_ejection_time_ms: 300_000,
             max_ejection_percent: 10,
+            success_rate_minimum_hosts: 5,
+            success_rate_request_volume: 100,
+            success_rate_stdev_factor: 1900,
         }
     }
 }
@@ -289,6 +302,12 @@ impl Outlier {
             faults.push(place.fault(what, format!("lower `{base}` or raise `{most}`")));
         }
         count(t, "max_ejection_percent", 0..=100, &mut self.max_ejection_percent, faults);
+        let hosts = &mut self.success_rate_minimum_hosts;
+        count(t, "success_rate_minimum_hosts", 0..=1_000_000, hosts, faults);
+        let volume = &mut self.success_rate_request_volume;
+        count(t, "success_rate_request_volume", 1..=1_000_000_000, volume, faults);
+        let factor = &mut self.success_rate_stdev_factor;
+        count(t, "success_rate_stdev_factor", 0..=100_000, factor, faults);
         table.finish(faults);
     }
 }
@@ -307,6 +326,7 @@ impl Retry {
                 ("refused-stream", &mut self.refused_stream),
                 ("reset-before-response", &mut self.reset),
                 ("timeout", &mut self.timeout),
+                ("gateway-error", &mut self.gateway_error),
             ];
             kinds.iter_mut().for_each(|(_, wanted)| **wanted = false);
             for word in words {

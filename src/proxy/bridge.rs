@@ -7,7 +7,7 @@
 use super::accept::Downstream;
 use super::answering::Reply;
 use super::budget::Budget;
-use super::call::{self, Call, Opening, Safe, Towards};
+use super::call::{self, Call, Discards, Opening, Safe, Towards};
 use super::headers;
 use super::http1_answer::tell_head;
 use super::http1_relay::RelayEnd;
@@ -53,6 +53,9 @@ pub enum End {
     /// Nothing was sent to the caller, the service did nothing with the request, and all of it is
     /// still here: it can be sent again.
     Again,
+    /// The answer, of this status, was discarded; all of the request is still here, and is to be
+    /// sent again.
+    Elsewhere(u16),
     /// Cut off after the answer had begun; the caller's side was reset where it could be.
     Broken,
     /// Ended after the answer had begun, because a later landscape does not admit it.
@@ -91,6 +94,7 @@ pub(super) struct Shared<'a> {
     grpc: bool,
     until_ms: u64,
     judge: Judge<'a>,
+    discards: Discards<'a>,
     /// The answer has begun to go to the caller.
     replying: Cell<bool>,
 }
@@ -135,6 +139,9 @@ pub struct Outgoing<'a> {
     pub until_ms: u64,
     /// How it is judged whether it may go on.
     pub judge: Judge<'a>,
+    /// Whether an answer of this status is to be discarded; asked only where the request has no
+    /// body.
+    pub discards: Discards<'a>,
 }
 
 /// Runs one exchange.
@@ -146,11 +153,13 @@ pub async fn run(
     source: &mut Source<'_>,
     reply: &mut Reply<'_>,
 ) -> End {
-    let Outgoing { request, grpc, until_ms, judge } = outgoing;
+    let Outgoing { request, grpc, until_ms, judge, discards } = outgoing;
+    let never = |_: u16| false;
+    let bodiless = matches!(source, Source::Empty);
     let shared = Shared {
         worker,
         call,
-        uploaded: Cell::new(matches!(source, Source::Empty)),
+        uploaded: Cell::new(bodiless),
         answered: Cell::new(false),
         receiving: Cell::new(false),
         heard: Cell::new(false),
@@ -159,6 +168,7 @@ pub async fn run(
         grpc,
         until_ms,
         judge,
+        discards: if bodiless { discards } else { &never },
         replying: Cell::new(false),
     };
     let end = match upstream {
@@ -521,12 +531,17 @@ async fn relay_http1(
 async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply<'_>) -> End {
     let worker = shared.worker;
     let status = answer.status.as_u16();
+    if (shared.discards)(status) {
+        return End::Elsewhere(status);
+    }
     headers::finish_response(&mut answer.headers, shared.call, worker);
     let bodiless = shared.method == Method::Head || matches!(status, 204 | 304);
     let empty = bodiless || matches!(answer.source, Source::Empty);
-    let grpc_needs_trailers = shared.grpc
-        && headers::is_grpc(&answer.headers)
-        && !answer.headers.contains_key("grpc-status");
+    let grpc = shared.grpc && headers::is_grpc(&answer.headers);
+    let grpc_needs_trailers = grpc && !answer.headers.contains_key("grpc-status");
+    if grpc && !grpc_needs_trailers {
+        shared.call.ended_with(&answer.headers);
+    }
     let missing = grpc_needs_trailers.then(headers::missing_trailers);
     let head = std::mem::take(&mut answer.headers);
     let framing = answer.framing;
@@ -704,7 +719,8 @@ pub async fn from_http1(
     let view = Http1View::new(head, &input);
     let judge = || call::judge(worker, opening, &view, call.service());
     let until_ms = call.until_ms(worker);
-    let outgoing = Outgoing { request, grpc: false, until_ms, judge: &judge };
+    let discards = |status| call::discards(worker, opening, &view, status);
+    let outgoing = Outgoing { request, grpc: false, until_ms, judge: &judge, discards: &discards };
     let end = run(worker, &call, Upstream::Http2(ticket), outgoing, &mut source, &mut reply).await;
     let rest = match &source {
         Source::Http1(source) => source.buffer.get(source.at..).unwrap_or_default().to_vec(),
@@ -725,6 +741,7 @@ pub async fn from_http1(
             let (call, refusal) = (Box::new(call), aborted());
             RelayEnd::Failed { call, refusal, input, safe: Safe::Unprocessed }
         }
+        End::Elsewhere(status) => RelayEnd::Elsewhere { call: Box::new(call), status, input },
         End::Refuse(refusal) if none => {
             RelayEnd::Failed { call: Box::new(call), refusal, input, safe: Safe::ByMethod }
         }

@@ -39,11 +39,11 @@ use crate::snapshot::ServiceId;
 use crate::snapshot::policy::{By, RuleKind, Ruling};
 use crate::wire::field::{Kind, KindSet, REQUEST_DROPS, RESPONSE_DROPS};
 use crate::wire::forwarded::Sender;
-use crate::wire::grpc::is_grpc;
+use crate::wire::grpc::{http_of_status, is_grpc};
 use crate::wire::method::Method as Known;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use std::cell::OnceCell;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ use limit::{limit, limit_early};
 use reach::Reach;
 pub use reach::{connect, idle};
 use retry::Again;
-pub use retry::{Retries, Safe, again};
+pub use retry::{Discards, Retries, Safe, again, discards, elsewhere};
 pub use still::judge;
 
 /// A request that has arrived, across its attempts.
@@ -131,6 +131,8 @@ struct Aside {
     running: Option<Running>,
     depth: Option<Arc<Depth>>,
     text: OnceCell<Bytes>,
+    /// The HTTP status that a gRPC answer's own stands for; 0 is none.
+    meant: Cell<u16>,
 }
 
 /// Whom added fields are for.
@@ -329,7 +331,8 @@ pub fn begin(
     let mut scratch = worker.scratch.borrow_mut();
     scratch.begin();
     let identified = recognize(worker, opening, view).and_then(|()| limit_early(worker, opening));
-    let chosen = identified.and_then(|()| choose(worker, opening, view, &mut scratch));
+    let chosen =
+        identified.and_then(|()| choose(worker, opening, (view, &opening.tried), &mut scratch));
     let chosen = chosen.and_then(|chosen| {
         limit(worker, opening, &chosen)?;
         Ok(chosen)
@@ -528,11 +531,11 @@ fn admit(worker: &Worker, ingress: &Ingress, view: &impl Inbound) -> Result<(), 
     Ok(())
 }
 
-/// Decides and certifies one attempt.
+/// Decides and certifies one attempt, which excludes these.
 fn choose(
     worker: &Worker,
     opening: &Opening,
-    view: &impl Inbound,
+    (view, tried): (&impl Inbound, &[ServiceId]),
     scratch: &mut Scratch,
 ) -> Result<Chosen, Refusal> {
     let Landscape { snapshot, epoch, .. } = &*opening.landscape;
@@ -546,7 +549,7 @@ fn choose(
         principal: known.as_ref().unwrap_or(principal),
         governed,
         request_id: opening.additions.request_id(),
-        tried: &opening.tried,
+        tried,
         now_ms: opening.begun_ms,
         version: opening.landscape.version,
         stated: opening.before.as_ref().map(|before| &before.stated),
@@ -674,6 +677,7 @@ impl Begun {
                 running: reach.into_running(),
                 depth,
                 text: OnceCell::new(),
+                meant: Cell::new(0),
             }),
         }
     }
@@ -844,12 +848,27 @@ impl Call {
         });
     }
 
+    /// A gRPC answer ends with these fields: what they say of the call is held against the service
+    /// as an HTTP status is. Where they say nothing that is an error of the service.
+    pub fn ended_with(&self, fields: &HeaderMap) {
+        let said = fields.get("grpc-status").map_or(&[][..], HeaderValue::as_bytes);
+        self.aside.meant.set(http_of_status(said));
+    }
+
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
         if status > 0 {
-            self.aside.running.iter().for_each(|running| running.answered(status));
+            let meant = status.max(self.aside.meant.get());
+            self.aside.running.iter().for_each(|running| running.answered(meant));
         }
         self.recorded.finish(status);
+    }
+
+    /// The end of an attempt that was answered with this status, and whose answer nobody gets,
+    /// because another attempt follows: its one outcome.
+    fn discard(self, status: u16) {
+        self.aside.running.iter().for_each(|running| running.answered(status));
+        self.recorded.finish(0);
     }
 
     /// The end of an attempt that failed so and that another follows: its one outcome.

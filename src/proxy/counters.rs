@@ -20,6 +20,8 @@ labels! {
         Unreachable = "unreachable",
         /// The service failed before it answered, and another was asked.
         Failed = "failed",
+        /// The service answered 502, 503 or 504, and another was asked instead.
+        Answered = "answered",
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Watched {
     pub ejected: AtomicU64,
     /// Promises that are broken.
     pub broken: ArcSwap<Vec<Broken>>,
+    /// Times that one was found broken.
+    pub breaches: AtomicU64,
 }
 
 /// A promise that a service declares, and that what was seen of it breaks.

@@ -16,6 +16,8 @@ use crate::wire::field::Field;
 pub(super) enum Answer {
     /// Relayed whole.
     Whole { status: u16, reusable: bool, keep: bool },
+    /// Discarded, because another attempt is made.
+    Discarded { status: u16, reusable: bool },
     /// Begun, and cut off.
     Cut,
     /// The service said nothing, nothing was sent.
@@ -73,6 +75,11 @@ async fn answer_into(
                 Parsed::Incomplete => break,
                 Parsed::Malformed(fault) => return Answer::Malformed(fault),
                 Parsed::Complete(_) if !head.is_interim() => {
+                    if shared.discards(head.status) {
+                        tell_head(shared.call, shared.worker, head, bytes);
+                        let reusable = head.keep_alive && is_whole(head, bytes);
+                        return Answer::Discarded { status: head.status, reusable };
+                    }
                     return relay_answer(shared, keep, buffer, head).await;
                 }
                 Parsed::Complete(len) => {
@@ -96,6 +103,16 @@ async fn answer_into(
         if !matches!(result, Ok(1..)) {
             return Answer::Begun;
         }
+    }
+}
+
+/// Whether an answer that begins these bytes is all there is of them.
+fn is_whole(head: &ResponseHead, bytes: &[u8]) -> bool {
+    let body = bytes.len().saturating_sub(head.len) as u64;
+    match head.framing {
+        Framing::None => body == 0,
+        Framing::Length(length) => body == length,
+        Framing::Chunked | Framing::Close => false,
     }
 }
 

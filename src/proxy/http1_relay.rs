@@ -11,7 +11,7 @@
 
 use super::accept::Downstream;
 use super::both::both;
-use super::call::{self, Call, Opening, Safe, Towards};
+use super::call::{Call, Opening, Safe, Towards};
 use super::http1_answer::{Answer, answer};
 use super::http1_server::refusal_of;
 use super::http1_shared::{Shared, UploadFault, append};
@@ -60,6 +60,16 @@ pub enum RelayEnd {
         /// What makes it safe to repeat.
         safe: Safe,
     },
+    /// The service's answer was discarded, and all of the request is still here: the call is to be
+    /// made again.
+    Elsewhere {
+        /// The call.
+        call: Box<Call>,
+        /// The answer's status.
+        status: u16,
+        /// What was received of the request.
+        input: Vec<u8>,
+    },
     /// The response was cut off: the caller must not take it for whole.
     Broken,
     /// A reused connection had gone stale: nothing was answered, the request can be sent again.
@@ -97,22 +107,24 @@ pub async fn relay(
             return RelayEnd::Refused { refusal, input, body_taken: false };
         }
     };
+    let whole = decoder.is_done();
     let shared = Shared {
         worker,
         downstream,
         head,
         connection: &connection,
         call: &call,
-        uploaded: Cell::new(decoder.is_done()),
+        uploaded: Cell::new(whole),
         fault: RefCell::new(None),
         answered: Cell::new(false),
         receiving: Cell::new(false),
         until_ms: Cell::new(call.until_ms(worker)),
         status: Cell::new(0),
+        opening,
+        view: Http1View::new(head, &input),
+        whole,
     };
-    let view = Http1View::new(head, &input);
-    let judge = || call::judge(worker, opening, &view, call.service());
-    let whole = decoder.is_done();
+    let judge = || shared.judged();
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
     let (result, first) = connection.stream.write(first, 0).await;
     if result.is_ok() && sent.body > 0 {
@@ -247,6 +259,12 @@ fn conclude(
                 rest
             };
             RelayEnd::Done { keep: keep && uploaded, rest }
+        }
+        Answer::Discarded { status, reusable } => {
+            if reusable {
+                worker.pool.put_back(connection, worker.buffers.take(), worker.clock.now_ms());
+            }
+            RelayEnd::Elsewhere { call: Box::new(call), status, input }
         }
         Answer::Cut => {
             call.finish(0);

@@ -251,6 +251,10 @@ async fn attempts(
                 opening.stale();
                 input = back;
             }
+            RelayEnd::Elsewhere { call, status, input: back } => {
+                call::elsewhere(worker, opening, *call, status);
+                input = back;
+            }
             RelayEnd::Failed { call, refusal, input: back, safe } => {
                 let view = Http1View::new(head, &back);
                 let ended = call::again(worker, opening, &view, (*call, safe), refusal);

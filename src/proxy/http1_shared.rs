@@ -1,10 +1,11 @@
 //! HTTP/1.1 to HTTP/1.1: what the two directions of one exchange know of each other.
 
 use super::accept::Downstream;
-use super::call::Call;
+use super::call::{self, Call, Opening};
 use super::pool::Connection;
-use super::tenure::Judge;
+use super::tenure::{Judge, Judged};
 use super::worker::Worker;
+use crate::exchange::view::Http1View;
 use crate::http1::chunked::{CHUNK_END, ChunkHead};
 use crate::http1::request::RequestHead;
 use crate::http1::{Framing, Malformed};
@@ -32,6 +33,10 @@ pub(super) struct Shared<'a> {
     pub(super) until_ms: Cell<u64>,
     /// The status of the answer that has begun to go to the caller; 0 before.
     pub(super) status: Cell<u16>,
+    pub(super) opening: &'a Opening,
+    pub(super) view: Http1View<'a>,
+    /// All of the request is here, and stays.
+    pub(super) whole: bool,
 }
 
 /// Why an upload ended early.
@@ -44,6 +49,16 @@ pub(super) enum UploadFault {
 }
 
 impl Shared<'_> {
+    /// Whether an answer of this status is to be discarded, because the call is made again.
+    pub(super) fn discards(&self, status: u16) -> bool {
+        self.whole && call::discards(self.worker, self.opening, &self.view, status)
+    }
+
+    /// Judges the exchange by the landscape of this moment.
+    pub(super) fn judged(&self) -> Option<Judged> {
+        call::judge(self.worker, self.opening, &self.view, self.call.service())
+    }
+
     /// Whether a later landscape does not admit the exchange, and its grace is over.
     pub(super) fn is_withdrawn(&self) -> bool {
         self.call.tenure().is_over()

@@ -523,7 +523,9 @@ async fn attempts(
             }
         };
         let judge = || call::judge(worker, opening, &head, call.service());
-        let outgoing = Outgoing { request, grpc, until_ms: bounds.until_ms, judge: &judge };
+        let discards = |status| call::discards(worker, opening, &head, status);
+        let until_ms = bounds.until_ms;
+        let outgoing = Outgoing { request, grpc, until_ms, judge: &judge, discards: &discards };
         let frames = Rc::clone(&connection.frames);
         let mut reply =
             Reply::Http2(respond, Some((worker.timer().counted(&connection.backlog), frames)));
@@ -533,6 +535,7 @@ async fn attempts(
                 call.finish(status);
                 return Ended::Whole;
             }
+            End::Elsewhere(status) => call::elsewhere(worker, opening, call, status),
             End::Again if !opening.was_stale() => {
                 call.finish(0);
                 worker.counters.retries.add(Again::Stale, 1);

@@ -29,7 +29,7 @@ pub struct Meter {
     pub successes: Count,
     /// Calls that could not be begun: no connection came about.
     pub unconnected: Count,
-    /// Calls that were answered with 5xx.
+    /// Calls that were answered with 5xx, or with a gRPC status that stands for one.
     pub errors: Count,
     /// Calls that ended without a sound answer.
     pub resets: Count,
@@ -149,7 +149,7 @@ impl Running {
         self.begun_ns.replace(0) > 0
     }
 
-    /// The answer was relayed, with this status.
+    /// The answer was relayed, with this status or a gRPC one that stands for it.
     pub fn answered(&self, status: u16) {
         if self.ends() {
             self.metered.meter.answered(status);

@@ -89,6 +89,12 @@ impl Metrics {
             let labels = [("service", &*broken.service), ("promise", &broken.promise)];
             page.sample(&labels, broken.observed_ppm);
         }
+        page.family(
+            Kind::Counter,
+            "caio_promise_breaches_total",
+            "Times that what was observed of a service began to break what it promises.",
+        );
+        page.sample(&[], watched.breaches.load(Ordering::Relaxed));
         let audit = &self.shared.settings.audit;
         page.gauge(
             "caio_audit_required",

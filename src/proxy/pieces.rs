@@ -686,6 +686,9 @@ pub async fn pump(
                 }
                 piece => piece,
             };
+            if let Piece::Trailers(trailers) = &piece {
+                terms.tell.call.ended_with(trailers);
+            }
         }
         if matches!(piece, Piece::Trailers(_)) && !terms.tell.passes_trailers() {
             piece = Piece::End;

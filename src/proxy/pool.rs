@@ -268,8 +268,8 @@ impl Pool {
         }
     }
 
-    /// Closes what has idled too long or was ended by its service, and forgets endpoints that nobody
-    /// has asked for in a long time; called now and then.
+    /// Closes what has idled too long or was ended by its service, and forgets endpoints that
+    /// nobody has asked for in a long time; called now and then.
     pub fn prune(&self, now_ms: u64) {
         let idle_ms = self.limits.idle_ms;
         for endpoint in self.endpoints.borrow().values() {

@@ -82,6 +82,27 @@ pub const fn code_of_http(status: u16) -> Code {
     }
 }
 
+/// The HTTP status that stands for a gRPC one, as fields spell it; whatever is no status is an
+/// error of the service. As Envoy's outlier detection reads them (`grpcToHttpStatus` in
+/// `source/common/grpc/status.cc`, from google.rpc.Code).
+#[must_use]
+pub fn http_of_status(value: &[u8]) -> u16 {
+    match value {
+        b"0" => 200,
+        b"1" => 499,
+        b"3" | b"9" | b"11" => 400,
+        b"4" => 504,
+        b"5" => 404,
+        b"6" | b"10" => 409,
+        b"7" => 403,
+        b"8" => 429,
+        b"12" => 501,
+        b"14" => 503,
+        b"16" => 401,
+        _ => 500,
+    }
+}
+
 /// Whether a content type is gRPC's: `application/grpc`, alone or followed by `+` or `;`.
 #[must_use]
 pub fn is_grpc(content_type: &[u8]) -> bool {
@@ -141,6 +162,18 @@ mod tests {
         let mut out = Vec::new();
         push_message(&mut out, "no 100 % ü\r\n");
         assert_eq!(out, b"no 100 %25 %C3%BC%0D%0A");
+    }
+
+    #[test]
+    fn grpc_statuses_stand_for_the_http_ones_that_envoy_takes_them_for() {
+        let all =
+            [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
+        for (code, status) in all.into_iter().enumerate() {
+            assert_eq!(http_of_status(code.to_string().as_bytes()), status, "{code}");
+        }
+        for odd in ["", "17", "00", "014", "-1", "OK", "4294967310"] {
+            assert_eq!(http_of_status(odd.as_bytes()), 500, "{odd}");
+        }
     }
 
     #[test]

@@ -129,9 +129,9 @@ const _: () = assert!(HEAD_FIELDS_MAX <= HEAD_FIELDS_CEILING);
 const _: () = assert!(TARGET_BYTES_MAX + REQUEST_LINE_SLACK <= HEAD_LINE_BYTES_MAX);
 const _: () = assert!(HEAD_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 
-/// An endpoint that nobody calls is forgotten when idle connections were looked through so often, every
-/// five seconds: a quarter of an hour, which is longer than an ejection lasts, so that what failures say
-/// of it is not forgotten with it.
+/// An endpoint that nobody calls is forgotten when idle connections were looked through so often,
+/// every five seconds: a quarter of an hour, which is longer than an ejection lasts, so that what
+/// failures say of it is not forgotten with it.
 pub const ENDPOINT_QUIET_PRUNES: u32 = 180;
 
 /// Bytes read and thrown away after a refusal that closes, so that the refusal itself is read.

@@ -11,6 +11,8 @@
 
 #[path = "grpc/service.rs"]
 mod service;
+#[path = "grpc/standing.rs"]
+mod standing;
 mod support;
 
 use hyper::body::{Bytes, Frame};

@@ -9,6 +9,14 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "standing/again.rs"]
+mod again;
+#[path = "standing/checked.rs"]
+mod checked;
+#[path = "standing/promises.rs"]
+mod promises;
+#[path = "standing/rates.rs"]
+mod rates;
 mod support;
 
 use caio::balance::endpoint::choose;

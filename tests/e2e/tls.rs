@@ -13,6 +13,8 @@
 mod attacks;
 #[path = "tls/checked.rs"]
 mod checked;
+#[path = "tls/health.rs"]
+mod health;
 #[path = "tls/live.rs"]
 mod live;
 #[path = "tls/offers.rs"]

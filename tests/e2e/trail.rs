@@ -153,6 +153,7 @@ fn follow(
         | Record::Payload { .. }
         | Record::Changed(_)
         | Record::Queried(_)
+        | Record::Breach(_)
         | Record::Retention { .. } => {}
         Record::Joined { .. } => panic!("nobody takes over here"),
         Record::Asked(_) => assert_eq!(sequence, next, "hooks are asked before the decision"),

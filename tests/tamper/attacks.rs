@@ -91,6 +91,14 @@ const UNSEEN: &[(char, &str, &str)] = &[
     ('Q', "flip rows", "what a caller may not see was not shown, and the caller knows"),
     ('Q', "cut", "the last record of the writer in a boot that crashed"),
     ('Q', "swap", "records of different lanes have no order"),
+    ('F', "flip window", "when it was looked at again, behind the time before"),
+    ('F', "flip version", "another version of the same landscape, or one no longer known"),
+    ('F', "flip promise", "another promise of the service, of which nothing else is told"),
+    ('F', "flip seen", "how many calls were seen, with the same judgement"),
+    ('F', "flip service", "its number in a landscape no longer known"),
+    ('F', "flip id", "of a landscape no longer known, where nothing else is told of it"),
+    ('F', "cut", "the last record of the writer in a boot that crashed"),
+    ('F', "swap", "records of different lanes have no order"),
 ];
 
 /// The field of a record that an offset lies in.
@@ -234,6 +242,17 @@ fn field(record: &[u8], offset: usize) -> &'static str {
                 (rows, "rows"),
             ])
         }
+        b'F' => named(&[
+            (16, "window"),
+            (32, "since"),
+            (40, "version"),
+            (44, "service"),
+            (48, "became"),
+            (49, "promise"),
+            (62, "seen"),
+            (78, "size"),
+            (80, "id"),
+        ]),
         b'G' | b'C' => "counts",
         _ => named(&[(16, "boot"), (24, "count"), (28, "open")]),
     }
@@ -415,7 +434,7 @@ fn with_the_key_only_what_the_list_says_goes_unseen() {
         }
         kinds.extend(seen);
     }
-    assert_eq!(kinds, b"KVBJLSEARDPOGCXTMQ".iter().copied().collect::<BTreeSet<u8>>());
+    assert_eq!(kinds, b"KVBJLSEARDPOGCXTMQF".iter().copied().collect::<BTreeSet<u8>>());
     let listed: BTreeSet<(char, String)> =
         UNSEEN.iter().map(|(kind, what, _)| (*kind, (*what).to_owned())).collect();
     let found: BTreeSet<(char, String)> = unseen.keys().cloned().collect();

@@ -17,6 +17,7 @@ impl Story {
             let before = self.lanes.len() as u16;
             let lanes = before + self.rng.u16(1..3);
             self.write(|sequence| log::joined(sequence, before, lanes));
+            self.broken.clear();
             // They begin with the newest version there is.
             let at = || Lane { landscape: self.landscape.clone(), ..Lane::default() };
             self.lanes.extend((before..lanes).map(|_| at()));

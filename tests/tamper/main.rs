@@ -101,7 +101,7 @@ fn right_trails_are_right_for_both_verifiers() {
         let other = naive(&directory);
         assert_eq!(other.code, 0, "seed {seed}: {}", other.text);
         let names = "records boots crashes joined left segments routes denials refusals outcomes \
-                     payloads messages unknown retired said changes queries";
+                     payloads messages unknown retired said changes queries breaches";
         for name in names.split_whitespace() {
             assert_eq!(number(&said, name), number(&other, name), "{name} of seed {seed}");
         }
@@ -110,6 +110,7 @@ fn right_trails_are_right_for_both_verifiers() {
             assert_eq!(number(&said, "messages"), story.told.messages);
             assert_eq!(number(&said, "changes"), story.told.changes);
             assert_eq!(number(&said, "queries"), story.told.queries);
+            assert_eq!(number(&said, "breaches"), story.told.breaches);
         }
         assert_eq!(number(&said, "retired"), story.log.retired as u64);
         retired += u64::from(story.log.retired > 0);
@@ -129,7 +130,7 @@ fn right_trails_are_right_for_both_verifiers() {
     assert!(retired > 4, "{retired}");
     assert!(handed.iter().all(|count| *count > 20), "{handed:?}");
     assert!(told.states > 30 && told.payloads > 500, "{told:?}");
-    assert!(told.changes > 100 && told.queries > 100, "{told:?}");
+    assert!(told.changes > 100 && told.queries > 100 && told.breaches > 100, "{told:?}");
     assert!(told.commitments > 500 && told.deltas > 20, "{told:?}");
 }
 

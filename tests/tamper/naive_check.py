@@ -922,7 +922,7 @@ class Trail:
         self.directory, self.boot, self.left, self.snapshots = directory, None, [], {}
         self.counts = dict.fromkeys(
             "records boots crashes joined left segments routes denials refusals outcomes payloads messages "
-            "changes queries "
+            "changes queries breaches "
             "unknown lost erased said".split(),
             0,
         )
@@ -1127,6 +1127,7 @@ class Trail:
         self.chain, self.delta = [], None
         takes = {"L": self.take_delta, "S": self.take_snapshot}
         self.registry = None
+        self.broken, self.late = {}, True
         for kind, body, form in state["landscapes"]:
             self.take_epoch(body, form) if kind == "E" else takes[kind](body)
         for following, fields, open_ones, entries in state["lanes"]:
@@ -1164,6 +1165,7 @@ class Trail:
         self.lanes = [Lane() for _ in range(lanes)]
         self.versions, self.snapshot, self.newest, self.registry = {}, None, -1, None
         self.chain, self.delta = [], None
+        self.broken, self.late = {}, False
 
     def crash(self, lane, sequence, body):
         boot, count = struct.unpack("<QI", body[:12])
@@ -1212,6 +1214,7 @@ class Trail:
         for lane in joining:
             lane.version = self.newest
         self.lanes += joining
+        self.broken, self.late = {}, False
         self.counts["joined"] += 1
 
     def take_delta(self, body):
@@ -1278,6 +1281,8 @@ class Trail:
             self.change(body)
         elif kind == ord("Q"):
             self.query(body)
+        elif kind == ord("F"):
+            self.breach(body)
         elif kind == ord("C"):
             frames, *zeros = struct.unpack("<QQQ", body)
             must(zeros == [0, 0], "the close counts what it does not")
@@ -1320,6 +1325,41 @@ class Trail:
             digest, states = self.versions[version][:2]
             rows = [struct.unpack("<IH", rest[at : at + 6]) for at in range(0, len(rest), 6)]
             self.queried(self.snapshots[digest], states, capability, offers, told, rows)
+
+    def breach(self, body):
+        """What became of a promise; of one that began before reading did nothing is known."""
+        start, end, since, version, service, became, kind, within, share, calls, wrong = struct.unpack(
+            "<QQQIIBBQIQQ", body[:62]
+        )
+        must(not self.texts(body[62:], 1), "a breach goes on")
+        name = body[64:]
+        must(name and became < 3 and kind < 2 and (kind == 0 or within == 0), "a breach of nothing")
+        must(since <= start <= end and share < 10**6, "a breach at no time")
+        must(wrong <= calls < 1 << 40, "calls of a breach")
+        must(0 < version <= self.newest, "a version that was not yet")
+        if version in self.held():
+            names = [one and one[0] for one in self.snapshots[self.versions[version][0]].services]
+            own = names[service] if service < len(names) else None
+            there = name not in names if service == NONE else name == own
+            must(there, "a breach of another service")
+        over = wrong * 10**6 - calls * share - 10**6
+        breaks = calls > 0 and over >= 0 and over * over > 9 * calls * share * 10**6
+        which = (name, kind, within, share)
+        known = self.broken.get(which, "unknown" if self.late else None)
+        if became == 0:
+            must(known in (None, "unknown"), "a promise is broken twice")
+            must(breaks and since == start, "a promise is broken by nothing")
+            self.broken[which] = (since, end)
+        else:
+            must(known is not None, "a promise is kept that was not broken")
+            if known != "unknown":
+                must(since == known[0] and start >= known[1], "a promise was broken at another time")
+            if became == 1:
+                must(calls > 0 and not breaks, "a promise is kept by what breaks it")
+            else:
+                must(calls == 0 and start == end, "what is over was looked at")
+            self.broken[which] = None
+        self.counts["breaches"] += 1
 
     def held(self):
         """Versions that some lane may still adopt or decide by."""

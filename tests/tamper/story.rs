@@ -21,6 +21,7 @@ use caio::snapshot::cell::Layout;
 use caio::snapshot::policy::By;
 use caio::snapshot::{CapabilityId, NeedsId, RouteId, ServiceId, Snapshot};
 use fastrand::Rng;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What one decision is asked, for a faulty engine to answer otherwise.
@@ -216,6 +217,7 @@ pub(crate) struct Told {
     pub(crate) judged: u64,
     pub(crate) changes: u64,
     pub(crate) queries: u64,
+    pub(crate) breaches: u64,
 }
 
 impl Told {
@@ -231,6 +233,7 @@ impl Told {
         self.judged += other.judged;
         self.changes += other.changes;
         self.queries += other.queries;
+        self.breaches += other.breaches;
         self
     }
 }
@@ -256,6 +259,8 @@ pub(crate) struct Story {
     kept: u64,
     /// The registry's revision.
     registry: u64,
+    /// Promises that are broken, by service: since when, and until when that was seen.
+    broken: BTreeMap<String, (u64, u64)>,
     pub(crate) told: Told,
     pub(crate) verdicts: [u64; 3],
     pub(crate) stages: [u64; 7],
@@ -283,6 +288,7 @@ impl Story {
             chain: Vec::new(),
             kept: 0,
             registry: 0,
+            broken: BTreeMap::new(),
             told: Told::default(),
             verdicts: [0; 3],
             stages: [0; 7],
@@ -387,6 +393,7 @@ impl Story {
         (self.written, self.boot, self.newest) = (1, number, 0);
         self.epochs.clear();
         self.chain.clear();
+        self.broken.clear();
         self.lanes = (0..lanes).map(|_| Lane::default()).collect();
         self.landscape = None;
         self.publish(true);

@@ -12,7 +12,8 @@
 mod check;
 mod promises;
 
-use super::desk::{Coming, News};
+use super::desk::{Coming, Found, News};
+use crate::audit::breach::Became;
 use crate::balance::outlier::Sample;
 use crate::balance::standing::{Change, Standings, Turn};
 use crate::io::clock::{Clock, monotonic_ns, sleep_ms};
@@ -87,7 +88,10 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>) {
     let Watching { shared, meters: coming } = watching;
     let clock = Clock::new();
     let (mut standings, mut checks) = (Standings::default(), Checks::default());
-    let (mut meters, mut watch) = (Meters::new(), Watch::default());
+    let mut meters = Meters::new();
+    let mut watch = Watch::new(clock.wall_ms().saturating_sub(clock.now_ms()));
+    // What is to be on record and was not handed over yet.
+    let mut found: Vec<Found> = Vec::new();
     let mut known: Option<Published> = None;
     let mut looked_ns = monotonic_ns();
     let mut untold: Vec<String> = Vec::new();
@@ -98,7 +102,7 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>) {
             let care = |service: &str| Arc::clone(published.upstreams.care(service));
             standings.adopt(&published.snapshot, care, now_ms);
             checks.adopt(&published.snapshot, &published.upstreams, &clock);
-            watch.adopt(published, now_ms);
+            found.extend(watch.adopt(published, now_ms));
             known = Some(published.clone());
         }
         checks.look(&clock, |service, address, passed| {
@@ -112,34 +116,43 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>) {
         looked_ns = now_ns;
         see(&mut standings, &mut meters, published, elapsed_ms);
         forget(&mut meters, &mut watch);
-        let (broken, changed) = watch.look(&meters, published, now_ms, &mut standings);
-        if changed {
-            shared.watched.broken.store(Arc::new(watch.broken()));
+        // While something is to be on record no window ends: what waits for that is bounded so.
+        if found.is_empty() {
+            let looked = watch.look(&meters, published, now_ms, &mut standings);
+            if looked.changed {
+                shared.watched.broken.store(Arc::new(watch.broken()));
+            }
+            let broken = looked.found.iter().filter(|it| it.became == Became::Broken).count();
+            shared.watched.breaches.fetch_add(broken as u64, Ordering::Relaxed);
+            untold.extend(looked.told);
+            found.extend(looked.found);
         }
         let (states, changes) = standings.states(&published.snapshot, now_ms);
         let (unhealthy, ejected) = standings.closed();
         shared.watched.unhealthy.store(unhealthy, Ordering::Relaxed);
         shared.watched.ejected.store(ejected, Ordering::Relaxed);
-        untold.extend(changes.iter().map(told).chain(broken));
+        untold.extend(changes.iter().map(told));
         let late = untold.len().saturating_sub(UNTOLD_MAX);
         untold.drain(..late);
-        let mut news = untold.drain(..).map(News::Told).collect::<VecDeque<News>>();
+        let lines = untold.drain(..).map(News::Told);
+        let mut news = found.drain(..).map(News::Found).chain(lines).collect::<VecDeque<News>>();
         if !states.are_in(&published.epoch) {
             let snapshot = Arc::clone(&published.snapshot);
             news.push_front(News::Epoch(Epochal { snapshot, states }));
         }
         while let Some(one) = news.pop_front() {
-            match tell.try_send(Coming::News(one)) {
-                Ok(()) => {}
-                // An epoch is sent again as long as it is not in force; lines are kept.
-                Err(TrySendError::Full(Coming::News(News::Told(line)))) => {
-                    untold.push(line);
-                    untold.extend(news.drain(..).filter_map(line_of));
-                }
-                Err(TrySendError::Full(_)) => {
-                    untold.extend(news.drain(..).filter_map(line_of));
-                }
+            let one = match tell.try_send(Coming::News(one)) {
+                Ok(()) | Err(TrySendError::Full(Coming::Ask(_))) => continue,
+                Err(TrySendError::Full(Coming::News(one))) => one,
                 Err(TrySendError::Disconnected(_)) => return,
+            };
+            for one in std::iter::once(one).chain(news.drain(..)) {
+                match one {
+                    News::Told(line) => untold.push(line),
+                    News::Found(one) => found.push(one),
+                    // It is sent again as long as it is not in force.
+                    News::Epoch(_) => {}
+                }
             }
         }
         sleep_ms(shared.settings.balance.epoch_ms).await;
@@ -175,13 +188,6 @@ fn forget(meters: &mut Meters, watch: &mut Watch) {
         }
         !followed.is_empty()
     });
-}
-
-fn line_of(news: News) -> Option<String> {
-    match news {
-        News::Told(line) => Some(line),
-        News::Epoch(_) => None,
-    }
 }
 
 fn told(change: &Change) -> String {

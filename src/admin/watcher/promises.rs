@@ -1,6 +1,8 @@
 //! Promises held against what workers saw: a window of calls after the other, service by service.
 
+use super::super::desk::Found;
 use super::Meters;
+use crate::audit::breach::Became;
 use crate::balance::promise::{Breach, Promise, Seen, promises};
 use crate::balance::standing::Standings;
 use crate::proxy::gateway::Broken;
@@ -16,9 +18,10 @@ use std::sync::Arc;
 const WITHHELD_WINDOWS: u64 = 3;
 
 /// Services that promise something that can be watched.
-#[derive(Default)]
 pub(super) struct Watch {
     services: BTreeMap<Arc<str>, Watched>,
+    /// What the time of day was when the clock began, so that no change of it turns windows round.
+    began_ms: u64,
 }
 
 struct Watched {
@@ -26,12 +29,48 @@ struct Watched {
     /// What had been seen in all when the window began.
     before: Seen,
     due_ms: u64,
+    /// When the window began.
+    from_ms: u64,
     broken: Vec<Breach>,
+    /// Promises that are on record as broken, and since when.
+    since: BTreeMap<Promise, u64>,
+}
+
+impl Watched {
+    /// That nothing is held against its promises any more.
+    fn over(self, service: &Arc<str>, now_ms: u64, found: &mut Vec<Found>) {
+        found.extend(self.since.into_iter().map(|(promise, since_ms)| Found {
+            service: Arc::clone(service),
+            became: Became::Over,
+            seen: Breach { promise, calls: 0, otherwise: 0 },
+            window_ms: [now_ms; 2],
+            since_ms,
+        }));
+    }
+}
+
+/// What came of looking at promises.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// What there is to tell.
+    pub(super) told: Vec<String>,
+    /// What is to be on record.
+    pub(super) found: Vec<Found>,
+    /// Whether other promises are broken than before, or otherwise.
+    pub(super) changed: bool,
 }
 
 impl Watch {
-    /// Watches what this landscape promises; windows that have begun go on.
-    pub(super) fn adopt(&mut self, published: &Published, now_ms: u64) {
+    /// Nothing is watched yet; when the clock began the time of day was this.
+    pub(super) fn new(began_ms: u64) -> Self {
+        Self { services: BTreeMap::new(), began_ms }
+    }
+
+    /// Watches what this landscape promises; windows that have begun go on. Comes back with what is
+    /// over.
+    pub(super) fn adopt(&mut self, published: &Published, now_ms: u64) -> Vec<Found> {
+        let mut found = Vec::new();
+        let wall_ms = self.began_ms.saturating_add(now_ms);
         let mut before = std::mem::take(&mut self.services);
         for (service, promises) in promises(&published.snapshot) {
             let Some(entry) = published.snapshot.service(service) else { continue };
@@ -40,23 +79,33 @@ impl Watch {
                 promises: promises.clone(),
                 before: Seen::default(),
                 due_ms: now_ms.saturating_add(window_ms),
+                from_ms: now_ms,
                 broken: Vec::new(),
+                since: BTreeMap::new(),
             };
-            let known = before.remove(&entry.id);
-            let known = known.filter(|known| known.promises == promises).unwrap_or(new);
-            self.services.insert(Arc::clone(&entry.id), known);
+            let watched = match before.remove(&entry.id) {
+                Some(known) if known.promises == promises => known,
+                Some(other) => {
+                    other.over(&entry.id, wall_ms, &mut found);
+                    new
+                }
+                None => new,
+            };
+            self.services.insert(Arc::clone(&entry.id), watched);
         }
+        before.into_iter().for_each(|(service, it)| it.over(&service, wall_ms, &mut found));
+        found
     }
 
-    /// Judges the windows that are over; what there is to tell, and whether anything has changed.
+    /// Judges the windows that are over.
     pub(super) fn look(
         &mut self,
         meters: &Meters,
         published: &Published,
         now_ms: u64,
         standings: &mut Standings,
-    ) -> (Vec<String>, bool) {
-        let (mut told, mut changed) = (Vec::new(), false);
+    ) -> Looked {
+        let Looked { mut told, mut found, mut changed } = Looked::default();
         for (service, watched) in &mut self.services {
             if watched.due_ms > now_ms {
                 continue;
@@ -70,6 +119,9 @@ impl Watch {
             }
             watched.before = all;
             watched.due_ms = now_ms.saturating_add(care.window_ms);
+            let from_ms = std::mem::replace(&mut watched.from_ms, now_ms);
+            let window_ms = [from_ms, now_ms].map(|ms| self.began_ms.saturating_add(ms));
+            found.extend(watched.judge(service, &seen, window_ms));
             let broken: Vec<Breach> =
                 watched.promises.iter().filter_map(|promise| promise.broken(&seen)).collect();
             if !broken.is_empty() && care.lowers_health {
@@ -86,7 +138,7 @@ impl Watch {
             changed |= broken != watched.broken;
             watched.broken = broken;
         }
-        (told, changed)
+        Looked { told, found, changed }
     }
 
     /// A meter of this service is counted with no more: what it said is in none of the next looks,
@@ -107,6 +159,33 @@ impl Watch {
             })
         });
         each.collect()
+    }
+}
+
+impl Watched {
+    /// What became of its promises in a window.
+    fn judge(&mut self, service: &Arc<str>, seen: &Seen, window_ms: [u64; 2]) -> Vec<Found> {
+        let mut found = Vec::new();
+        for promise in &self.promises {
+            let seen = promise.weighed(seen);
+            let since = self.since.get(promise).copied();
+            let (became, since_ms) = match (since, seen.is_one()) {
+                (None, true) => {
+                    let [from_ms, _] = window_ms;
+                    self.since.insert(*promise, from_ms);
+                    (Became::Broken, from_ms)
+                }
+                // Without a call nothing was kept.
+                (Some(since_ms), false) if seen.calls > 0 => {
+                    self.since.remove(promise);
+                    (Became::Kept, since_ms)
+                }
+                _ => continue,
+            };
+            let service = Arc::clone(service);
+            found.push(Found { service, became, seen, window_ms, since_ms });
+        }
+        found
     }
 }
 
@@ -175,6 +254,17 @@ mod tests {
     use super::super::Followed;
     use super::*;
 
+    fn watched(promises: Vec<Promise>) -> Watched {
+        Watched {
+            promises,
+            before: Seen::default(),
+            due_ms: 0,
+            from_ms: 0,
+            broken: Vec::new(),
+            since: BTreeMap::new(),
+        }
+    }
+
     #[test]
     fn a_meter_that_is_forgotten_takes_nothing_from_the_window() {
         let service: Arc<str> = Arc::from("a");
@@ -185,9 +275,9 @@ mod tests {
         });
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let mut meters: Meters = [((Arc::clone(&service), address), followed.into())].into();
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(0);
         let before = Seen { successes: 8, ..Seen::default() };
-        let watched = Watched { promises: Vec::new(), before, due_ms: 0, broken: Vec::new() };
+        let watched = Watched { before, ..watched(Vec::new()) };
         watch.services.insert(Arc::clone(&service), watched);
         let own = |watch: &Watch, meters: &Meters| {
             since(&seen(meters, &service), &watch.services[&service].before).successes
@@ -198,5 +288,32 @@ mod tests {
         assert_eq!(own(&watch, &meters), 7);
         meters.values_mut().next().unwrap()[0].meter.successes.add(1);
         assert_eq!(own(&watch, &meters), 8);
+    }
+
+    fn failed(failures: u64) -> Seen {
+        Seen { successes: 1000 - failures, failures, ..Seen::default() }
+    }
+
+    #[test]
+    fn what_becomes_of_a_promise_is_found_once_with_its_windows() {
+        let service: Arc<str> = "s".into();
+        let promises = vec![Promise::Failures { except_ppm: 10_000 }];
+        let mut watched = watched(promises);
+        let mut judge = |failures, from_ms| {
+            let found = watched.judge(&service, &failed(failures), [from_ms, from_ms + 5]);
+            let told = |it: Found| (it.became, it.seen.otherwise, it.window_ms, it.since_ms);
+            found.into_iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(judge(10, 100), []);
+        assert_eq!(judge(50, 105), [(Became::Broken, 50, [105, 110], 105)]);
+        assert_eq!(judge(60, 110), []);
+        assert_eq!(judge(9, 115), [(Became::Kept, 9, [115, 120], 105)]);
+        assert_eq!(judge(9, 120), []);
+        assert_eq!(judge(70, 125), [(Became::Broken, 70, [125, 130], 125)]);
+        let mut found = Vec::new();
+        watched.over(&service, 131, &mut found);
+        let [over] = &found[..] else { panic!("{found:?}") };
+        let told = (over.became, over.seen.calls, over.window_ms, over.since_ms);
+        assert_eq!(told, (Became::Over, 0, [131, 131], 125));
     }
 }

@@ -1,4 +1,5 @@
-//! `changes`: what was asked of the control plane and who looked for services, oldest first.
+//! `changes`: what was asked of the control plane and who looked for services, oldest first; and
+//! what became of promises.
 
 use super::exchange::hex;
 use super::options::Options;
@@ -6,6 +7,7 @@ use super::table::{Cell, Table, Tone};
 use super::time::rfc3339;
 use super::trail::Span;
 use super::{Failure, Outcome};
+use crate::audit::breach::Breach;
 use crate::audit::control::{Came, Changed, Queried};
 use crate::audit::record::Record;
 use crate::audit::scan::Context;
@@ -30,6 +32,10 @@ Options:
 
 const HEADS: &[&str] = &["time", "asked", "of", "by", "from", "registry", "landscape", "came"];
 
+/// Of what became of promises.
+const BREACH_HEADS: &[&str] =
+    &["time", "service", "promise", "became", "declared", "observed", "window", "since"];
+
 /// Which of them are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -39,6 +45,8 @@ pub enum Which {
     Queries,
     /// Both.
     Both,
+    /// What became of promises.
+    Breaches,
 }
 
 /// What of one is asked for besides.
@@ -54,8 +62,12 @@ impl<'a> Wanted<'a> {
         let mut wanted = Self::default();
         for (name, text) in &options.filters {
             match (*name, which) {
-                ("--caller", _) => wanted.caller = Some(text),
-                ("--service", Which::Changes) => wanted.subject = Some(format!("service {text}")),
+                ("--caller", Which::Changes | Which::Queries | Which::Both) => {
+                    wanted.caller = Some(text);
+                }
+                ("--service", Which::Changes | Which::Breaches) => {
+                    wanted.subject = Some(format!("service {text}"))
+                }
                 (other, _) => return Err(format!("{other} is of exchanges")),
             }
         }
@@ -98,17 +110,25 @@ pub fn some(options: &Options, which: Which, out: &mut Output<'_>) -> Outcome {
     };
     if let Some(from) = trail.beginning() {
         trail.records(from, Span::Rest, &mut Context::default(), |seen| {
-            let read = if matches!(seen.raw.kind, b'M' | b'Q') { seen.raw.read() } else { None };
+            let kinds: &[u8] = match which {
+                Which::Changes => b"M",
+                Which::Queries => b"Q",
+                Which::Both => b"MQ",
+                Which::Breaches => b"F",
+            };
+            let read = if kinds.contains(&seen.raw.kind) { seen.raw.read() } else { None };
             match read {
-                Some(Record::Changed(changed))
-                    if which != Which::Queries && wanted.is(&changed.who, &changed.subject) =>
-                {
+                Some(Record::Changed(changed)) if wanted.is(&changed.who, &changed.subject) => {
                     keep(changed.wall_ms, change(&changed));
                 }
-                Some(Record::Queried(queried))
-                    if which != Which::Changes && wanted.is(&queried.who, b"") =>
-                {
+                Some(Record::Queried(queried)) if wanted.is(&queried.who, b"") => {
                     keep(queried.wall_ms, query(&queried));
+                }
+                Some(Record::Breach(found))
+                    if wanted.is(b"", &[b"service ", &*found.id].concat()) =>
+                {
+                    let [_, to_ms] = found.window_ms;
+                    keep(to_ms, breach(&found));
                 }
                 _ => {}
             }
@@ -121,7 +141,8 @@ pub fn some(options: &Options, which: Which, out: &mut Output<'_>) -> Outcome {
         }
     } else {
         let rows: Vec<Vec<Cell>> = found.into_iter().map(|(_, row)| row).collect();
-        Table::new(HEADS).write(&rows, out)?;
+        let heads = if which == Which::Breaches { BREACH_HEADS } else { HEADS };
+        Table::new(heads).write(&rows, out)?;
     }
     Ok(FINE)
 }
@@ -200,6 +221,43 @@ fn query(queried: &Queried<'_>) -> (Json, Vec<Cell>) {
         plain("-"),
         plain(queried.landscape.to_string()),
         plain(format!("{meets} of {} satisfy", queried.offers)),
+    ];
+    (object, row)
+}
+
+fn breach(found: &Breach<'_>) -> (Json, Vec<Cell>) {
+    let [from, to, since] =
+        [found.window_ms[0], found.window_ms[1], found.since_ms].map(|ms| rfc3339(ms, 0));
+    let [calls, otherwise] = found.seen;
+    let share = otherwise.saturating_mul(1_000_000).checked_div(calls).unwrap_or(0);
+    let percent = |ppm: u64| format!("{}.{:04}%", ppm / 10_000, ppm % 10_000);
+    let declared = percent(found.except_ppm.into());
+    let object = json!({
+        "kind": "breach",
+        "time": to,
+        "service": text(&found.id),
+        "promise": found.promise(),
+        "became": found.became.word(),
+        "declared_ppm": found.except_ppm,
+        "calls": calls,
+        "otherwise": otherwise,
+        "window": [from, to],
+        "since": since,
+        "landscape": found.landscape,
+    });
+    let observed = match calls {
+        0 => "-".to_owned(),
+        _ => format!("{otherwise} of {calls}, {}", percent(share)),
+    };
+    let row = vec![
+        plain(to),
+        plain(text(&found.id)),
+        plain(found.promise()),
+        plain(found.became.word()),
+        plain(declared),
+        plain(observed),
+        plain(from),
+        plain(since),
     ];
     (object, row)
 }

@@ -37,8 +37,9 @@ Usage: caio audit query --trail DIRECTORY [OPTIONS]
 
 Options:
       --kind KIND        exchange, as without it; change, what was asked of the control plane;
-                         query, who looked for services. Of the latter two --since, --until,
-                         --caller, and of changes --service are asked
+                         query, who looked for services; breach, what became of promises. Of the
+                         latter three --since, --until, of the first two --caller, and of changes
+                         and breaches --service are asked
       --since TIME       decided then or later: 2026-11-26T10:15:00Z, 2026-11-26, or 10m (ago)
       --until TIME       decided before then
       --caller ID        who called
@@ -96,8 +97,9 @@ pub fn query(options: &Options, out: &mut Output<'_>, err: &mut Output<'_>) -> O
         None | Some("exchange") => {}
         Some("change") => return changes::some(options, Which::Changes, out),
         Some("query") => return changes::some(options, Which::Queries, out),
+        Some("breach") => return changes::some(options, Which::Breaches, out),
         Some(_) => {
-            let what = "--kind: it is exchange, change or query";
+            let what = "--kind: it is exchange, change, query or breach";
             return Err(Failure::Usage(what.to_owned()));
         }
     }

@@ -1,7 +1,7 @@
 //! What was seen of services, between hearing of it and its being in force.
 
 use super::super::style::Output;
-use crate::admin::desk::{Ask, Coming, News};
+use crate::admin::desk::{Ask, Coming, Found, News};
 use crate::proxy::gateway::Epochal;
 use std::io;
 
@@ -10,6 +10,7 @@ use std::io;
 pub(super) struct Heard {
     epoch: Option<Epochal>,
     lines: Vec<String>,
+    found: Vec<Found>,
 }
 
 impl Heard {
@@ -19,6 +20,7 @@ impl Heard {
             Coming::Ask(ask) => return Some(ask),
             Coming::News(News::Epoch(newer)) => self.epoch = Some(newer),
             Coming::News(News::Told(line)) => self.lines.push(line),
+            Coming::News(News::Found(found)) => self.found.push(found),
         }
         None
     }
@@ -26,6 +28,11 @@ impl Heard {
     /// What was seen last, to be published.
     pub(super) fn epoch(&mut self) -> Option<Epochal> {
         self.epoch.take()
+    }
+
+    /// What became of promises, to be noted.
+    pub(super) fn found(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.found)
     }
 
     /// Tells the operator what there is to tell.

@@ -1,9 +1,12 @@
-//! What is on record of a change, made or not.
+//! What is on record of a change, made or not, and of what became of promises.
 
-use crate::admin::desk::{Denied, Who};
+use crate::admin::desk::{Denied, Found, Who};
+use crate::audit::breach::Breach;
 use crate::audit::control::{Came, Changed};
-use crate::audit::record::Record;
+use crate::audit::record::{NONE, Record};
+use crate::balance::promise::Promise;
 use crate::io::clock::wall_ms;
+use crate::proxy::gateway::Gateway;
 use crate::registry::Key;
 use std::collections::BTreeMap;
 
@@ -70,6 +73,31 @@ pub(super) fn renewed(
         note.record()
     };
     taken.into_iter().map(note).collect()
+}
+
+/// What became of promises, under the landscape in force.
+pub(super) fn promises(found: Vec<Found>, gateway: &Gateway) -> Vec<Record<'static>> {
+    let snapshot = gateway.published().snapshot;
+    let landscape = u32::try_from(gateway.version()).unwrap_or(u32::MAX);
+    let note = |found: Found| {
+        let promise = found.seen.promise;
+        let within_ns = match promise {
+            Promise::Latency { within_ns, .. } => Some(within_ns),
+            Promise::Failures { .. } => None,
+        };
+        Record::Breach(Breach {
+            window_ms: found.window_ms,
+            since_ms: found.since_ms,
+            landscape,
+            service: snapshot.service_named(&found.service).map_or(NONE, |number| number.0),
+            became: found.became,
+            within_ns,
+            except_ppm: u32::try_from(promise.except_ppm()).unwrap_or(u32::MAX),
+            seen: [found.seen.calls, found.seen.otherwise],
+            id: found.service.as_bytes().to_vec().into(),
+        })
+    };
+    found.into_iter().map(note).collect()
 }
 
 /// Why a change was refused, in one line.

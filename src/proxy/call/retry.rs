@@ -5,12 +5,14 @@
 //!   no connection ──────────────┐ nothing was sent: whatever the method
 //!   stream refused ─────────────┤ (RFC 9113 8.7)
 //!   reset, silence ── idempotent┤ (RFC 9110 9.2.2), and all of the request is still here
+//!   502, 503, 504 ── idempotent ┤ the same, where it is wanted: the answer is discarded
 //!                               ▼
 //!        attempts left, within the budget, before the deadline, and somebody else to ask:
 //!        another service that satisfies, else another endpoint of the same one
 //! ```
 //! A further attempt is a decision of its own, which excludes what was tried. Otherwise the caller
-//! hears of the first failure, as if there were no retries.
+//! hears of the first failure, as if there were no retries. An answer is discarded only once all of
+//! that is certain, and else goes to the caller as it came.
 
 use super::{Call, Opening, choose};
 use crate::config::care::Retry;
@@ -67,7 +69,7 @@ impl Retries {
 }
 
 /// What is known of a failed attempt that another may follow.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Again {
     /// Where the last attempt went.
     last: Option<ServiceId>,
@@ -77,7 +79,12 @@ pub(super) struct Again {
     full: bool,
     /// Further attempts so far.
     extra: u32,
+    /// The next attempt is certain already, and excludes these.
+    certain: Cell<Option<Vec<ServiceId>>>,
 }
+
+/// Whether an answer of this status is to be discarded, because another attempt is made.
+pub type Discards<'a> = &'a dyn Fn(u16) -> bool;
 
 /// What makes it safe to repeat a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,17 +104,7 @@ impl Opening {
     /// Whether a further attempt may be made, and then one is begun. `None` asks nothing of how the
     /// call failed: it was never sent.
     pub(super) fn begins_again(&mut self, worker: &Worker, retry: &Retry) -> bool {
-        let now_ms = worker.clock.now_ms();
-        let until_ms = worker
-            .settings
-            .timeouts
-            .request_ms
-            .map_or(u64::MAX, |whole_ms| self.begun_ms.saturating_add(whole_ms));
-        if self.again.extra >= retry.attempts || now_ms >= until_ms {
-            return false;
-        }
-        if !worker.retries.begin(retry, now_ms, worker.counters.requests.get()) {
-            worker.counters.retries_over.add(1);
+        if !self.has_left(worker, retry) || !within_budget(worker, retry) {
             return false;
         }
         self.again.extra += 1;
@@ -115,27 +112,47 @@ impl Opening {
         true
     }
 
+    /// Whether attempts are left, and time.
+    fn has_left(&self, worker: &Worker, retry: &Retry) -> bool {
+        let whole = worker.settings.timeouts.request_ms;
+        let until_ms = whole.map_or(u64::MAX, |whole_ms| self.begun_ms.saturating_add(whole_ms));
+        self.again.extra < retry.attempts && worker.clock.now_ms() < until_ms
+    }
+
     /// Excludes where the last attempt went; whether there is somebody else to ask.
     pub(super) fn turn(&mut self, worker: &Worker, view: &impl Inbound) -> bool {
         self.again.elsewhere = false;
         let Some(service) = self.again.last else { return false };
+        if let Some(tried) = self.others(worker, view, service) {
+            self.tried = tried;
+            return true;
+        }
         self.tried.push(service);
+        false
+    }
+
+    /// What another attempt than the last, which went to this service, excludes; `None` where there
+    /// is nobody else to ask.
+    fn others(
+        &self,
+        worker: &Worker,
+        view: &impl Inbound,
+        service: ServiceId,
+    ) -> Option<Vec<ServiceId>> {
+        let mut tried = self.tried.clone();
+        tried.push(service);
         let mut scratch = worker.scratch.borrow_mut();
         scratch.begin();
-        if choose(worker, self, view, &mut scratch).is_ok() {
-            return true;
+        if choose(worker, self, (view, &tried), &mut scratch).is_ok() {
+            return Some(tried);
         }
         scratch.begin();
         let landscape = &self.landscape;
         let count = landscape.snapshot.service(service).map_or(0, |it| it.endpoints.len());
         let states = landscape.epoch.endpoints(service);
         let closed = states.iter().filter(|state| !state.is_open()).count();
-        let others = count.saturating_sub(closed) > 1;
-        if others {
-            // The next attempt goes to the next of its endpoints.
-            self.tried.pop();
-        }
-        others
+        // The next attempt goes to the next of its endpoints.
+        (count.saturating_sub(closed) > 1).then(|| self.tried.clone())
     }
 
     /// The last attempt was one too many for where it went, or not.
@@ -164,6 +181,44 @@ impl Opening {
         let follows = self.idempotent && retry.timeout && self.again.extra < retry.attempts;
         retry.per_try_ms.filter(|_| follows)
     }
+}
+
+fn within_budget(worker: &Worker, retry: &Retry) -> bool {
+    let (now_ms, requests) = (worker.clock.now_ms(), worker.counters.requests.get());
+    let room = worker.retries.begin(retry, now_ms, requests);
+    if !room {
+        worker.counters.retries_over.add(1);
+    }
+    room
+}
+
+/// Whether an answer of this status is to be discarded and the call, all of whose request is still
+/// here, made again: then [`elsewhere`] follows.
+pub fn discards(worker: &Worker, opening: &Opening, view: &impl Inbound, status: u16) -> bool {
+    if !matches!(status, 502..=504) || !opening.idempotent {
+        return false;
+    }
+    let landscape = &opening.landscape;
+    let Some(last) = opening.again.last else { return false };
+    let Some(service) = landscape.snapshot.service(last) else { return false };
+    let retry = &landscape.upstreams.care(&service.id).retry;
+    if !retry.gateway_error || !opening.has_left(worker, retry) {
+        return false;
+    }
+    let Some(tried) = opening.others(worker, view, last) else { return false };
+    let begins = within_budget(worker, retry);
+    opening.again.certain.set(Some(tried).filter(|_| begins));
+    begins
+}
+
+/// Ends a call whose answer was discarded: another attempt is made.
+pub fn elsewhere(worker: &Worker, opening: &mut Opening, call: Call, status: u16) {
+    if let Some(tried) = opening.again.certain.take() {
+        opening.tried = tried;
+    }
+    opening.again.extra += 1;
+    worker.counters.retries.add(Counted::Answered, 1);
+    call.discard(status);
 }
 
 /// Ends a call that failed before anything was answered, while all of its request is still here:

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use tokio::sync::watch;
@@ -69,23 +70,37 @@ pub(crate) struct Echo {
     pub(crate) address: SocketAddr,
     seen: watch::Receiver<usize>,
     state: Arc<Mutex<Seen>>,
+    health: Health,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Echo {
     pub(crate) async fn start() -> Self {
+        Self::failing(None).await
+    }
+
+    /// One whose calls fail so: at once where one message answers, else behind the first.
+    pub(crate) async fn failing(with: Option<Code>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(Seen::default()));
         let (changes, seen) = watch::channel(0);
-        let handler = Handler { state: Arc::clone(&state), changes: Arc::new(changes) };
+        let handler = Handler { state: Arc::clone(&state), changes: Arc::new(changes), with };
+        let health = Health { serves: Arc::new(AtomicBool::new(true)) };
+        let asked = health.clone();
         let incoming =
             tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         let serving = tokio::spawn(async move {
             let server = tonic::transport::Server::builder().add_service(handler);
+            let server = server.add_service(asked);
             server.serve_with_incoming(incoming).await.unwrap();
         });
-        Self { address, seen, state, serving }
+        Self { address, seen, state, health, serving }
+    }
+
+    /// What it says of its health.
+    pub(crate) fn serves(&self, whether: bool) {
+        self.health.serves.store(whether, Ordering::SeqCst);
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -118,6 +133,7 @@ impl Drop for Echo {
 struct Handler {
     state: Arc<Mutex<Seen>>,
     changes: Arc<watch::Sender<usize>>,
+    with: Option<Code>,
 }
 
 impl Handler {
@@ -165,6 +181,9 @@ impl UnaryService<Bytes> for Handler {
         let this = self.clone();
         Box::pin(async move {
             this.called(request.get_ref());
+            if let Some(code) = this.with {
+                return Err(Status::new(code, "on purpose"));
+            }
             match &request.get_ref()[..] {
                 b"fail" => Err(failure()),
                 b"wait" => match this.wait().await {},
@@ -215,11 +234,18 @@ impl ServerStreamingService<Bytes> for Handler {
         Box::pin(async move {
             this.called(request.get_ref());
             let text = String::from_utf8(request.into_inner().to_vec()).unwrap();
-            let words: Vec<String> = text.split('-').map(str::to_owned).collect();
+            let mut words: Vec<String> = text.split('-').map(str::to_owned).collect();
+            if let Some(code) = this.with {
+                words.truncate(1);
+                words.push(code.to_string());
+            }
             let words = tokio_stream::iter(words).then(move |word| {
                 let this = this.clone();
                 async move {
                     match word.as_str() {
+                        word if this.with.is_some_and(|code| code.to_string() == word) => {
+                            Err(Status::new(this.with.unwrap(), "on purpose"))
+                        }
                         "fail" => Err(failure()),
                         "wait" => match this.wait().await {},
                         word => Ok(Bytes::from(word.to_owned())),
@@ -270,5 +296,45 @@ where
                 _ => grpc.unary(handler, request).await,
             })
         })
+    }
+}
+
+/// `grpc.health.v1.Health`, of the server as a whole.
+#[derive(Clone)]
+struct Health {
+    serves: Arc<AtomicBool>,
+}
+
+impl UnaryService<Bytes> for Health {
+    type Response = Bytes;
+    type Future = Answer<Bytes>;
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        // `ServingStatus status = 1`: `SERVING` is 1, `NOT_SERVING` 2.
+        let status = if self.serves.load(Ordering::SeqCst) { 1 } else { 2 };
+        Box::pin(std::future::ready(Ok(Response::new(vec![8, status].into()))))
+    }
+}
+
+impl NamedService for Health {
+    const NAME: &'static str = "grpc.health.v1.Health";
+}
+
+impl<B> Service<hyper::Request<B>> for Health
+where
+    B: Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = hyper::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: hyper::Request<B>) -> Self::Future {
+        let health = self.clone();
+        Box::pin(async move { Ok(Grpc::new(BytesCodec).unary(health, request).await) })
     }
 }

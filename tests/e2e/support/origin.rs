@@ -57,7 +57,14 @@ impl Origin {
 
     /// Answers each complete request with what `script` says.
     pub fn scripted(script: impl Fn(&strict::Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same where somebody listens already.
+    pub fn on(
+        listener: TcpListener,
+        script: impl Fn(&strict::Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let records = Records::default();
         let stop = Arc::new(AtomicBool::new(false));

@@ -186,9 +186,9 @@ fn the_machine_s_own_authorities_are_those_that_the_environment_names() {
     assert!(said.contains("absent.pem: No such file") && said.contains("service `a`"), "{said}");
 }
 
-/// Ends TLS in front of a service that speaks HTTP/2 in the clear, and asks callers for a
+/// Ends TLS in front of a service that speaks this protocol in the clear, and asks callers for a
 /// certificate of the same authority.
-async fn secured(folder: &Path, to: SocketAddr) -> SocketAddr {
+pub(crate) async fn secured(folder: &Path, to: SocketAddr, speaks: &str) -> SocketAddr {
     let pem = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pem("ca.pem")).unwrap();
@@ -200,7 +200,7 @@ async fn secured(folder: &Path, to: SocketAddr) -> SocketAddr {
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let builder = builder.with_client_cert_verifier(callers.build().unwrap());
     let mut config = builder.with_single_cert(vec![pem("service.pem")], key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![speaks.into()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -260,7 +260,7 @@ async fn grpc_is_carried_inside_tls_on_both_sides() {
     authority.sign(&scratch, "me", &Leaf::client(4));
     authority.sign(&scratch, "caller", &Leaf::client(5));
     let echo = Echo::start().await;
-    let service = secured(scratch.path(), echo.address).await;
+    let service = secured(scratch.path(), echo.address, "h2").await;
     let asks = format!("{SHOWN}, client = {{ mode = \"required\", ca = [\"ca.pem\"] }}");
     let tls =
         r#"{ ca = ["ca.pem"], name = "grpc.internal", certificate = "me.pem", key = "me.key" }"#;

@@ -1,6 +1,8 @@
 //! The sources of `caio-check`, which share nothing with what they check.
 #![allow(dead_code, unused_imports, reason = "a trail is more than is looked at here")]
 
+#[path = "../../../src/check/breach.rs"]
+pub(crate) mod breach;
 #[path = "../../../src/check/bytes.rs"]
 pub(crate) mod bytes;
 #[path = "../../../src/check/condition.rs"]

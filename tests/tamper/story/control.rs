@@ -1,4 +1,5 @@
-//! What is asked of the control plane beside the calls: changes, and questions for services.
+//! What is asked of the control plane beside the calls: changes, and questions for services; and
+//! what became of promises.
 
 use super::super::log::{WALL, WRITER, record};
 use super::{Story, need_lines};
@@ -21,6 +22,7 @@ impl Story {
                 self.change([version; 2]);
             }
             1 => self.query(),
+            2 => self.breach(),
             _ => {}
         }
     }
@@ -40,6 +42,36 @@ impl Story {
         texts(&mut body, &["put", "service a", "token ops", "tls 192.0.2.1:7", why]);
         self.write(|sequence| record(b'M', WRITER, sequence, &body));
         self.told.changes += 1;
+    }
+
+    /// A promise of some service that is broken, or is not any more.
+    pub(super) fn breach(&mut self) {
+        let landscape = self.landscape.clone().unwrap();
+        let services: Vec<_> = landscape.snapshot.services().collect();
+        let (number, service) = *self.rng.choice(&services).unwrap();
+        let id = service.id.to_string();
+        let wall = WALL + self.ns;
+        let (window, since, became, seen) = match self.broken.remove(&id) {
+            None => {
+                let window = [wall, wall + 200];
+                self.broken.insert(id.clone(), (wall, wall + 200));
+                (window, wall, 0u8, [1000u64, 60])
+            }
+            Some((since, last)) if self.rng.bool() => {
+                ([last.max(wall), last.max(wall) + 200], since, 1, [1000, 9])
+            }
+            Some((since, last)) => ([last.max(wall); 2], since, 2, [0, 0]),
+        };
+        let mut body: Vec<u8> = window.map(u64::to_le_bytes).concat();
+        body.extend(since.to_le_bytes());
+        body.extend([landscape.version, number.0].map(u32::to_le_bytes).concat());
+        body.extend([became, 0]);
+        body.extend(50_000_000u64.to_le_bytes());
+        body.extend(10_000u32.to_le_bytes());
+        body.extend(seen.map(u64::to_le_bytes).concat());
+        texts(&mut body, &[&id]);
+        self.write(|sequence| record(b'F', WRITER, sequence, &body));
+        self.told.breaches += 1;
     }
 
     /// A question of the newest landscape.
