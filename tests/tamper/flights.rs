@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 /// Every capability is one of these. A story of several processes, one of which may crash.
 fn plot(seed: u64) -> Plot {
     let mut plot = Plot { counted: true, ..Plot::new(seed, 160) };
-    let crash = if seed % 2 == 0 { Ending::Crash } else { Ending::Clean };
+    let crash = if seed.is_multiple_of(2) { Ending::Crash } else { Ending::Clean };
     plot.boots.insert(0, (60, crash));
-    plot.handed = seed % 3 != 0;
+    plot.handed = !seed.is_multiple_of(3);
     plot.retention = seed % 3 != 1;
-    plot.committed = seed % 5 == 0;
+    plot.committed = seed.is_multiple_of(5);
     plot
 }
 
