@@ -7,6 +7,7 @@
 mod support;
 
 use caio::balance::epoch::{Epoch, State};
+use caio::balance::flight;
 use caio::certify::certify;
 use caio::decide::{Question, Verdict, decide};
 use caio::snapshot::request::{CallerClass, Principal};
@@ -52,6 +53,7 @@ impl Set {
             facts: &self.facts[turn % self.facts.len()],
             seed: (turn as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             tried: &[],
+            flights: &flight::NONE,
         }
     }
 
@@ -187,6 +189,7 @@ impl Whole {
             facts,
             seed: snapshot.seed(call, principal, b"0123456789abcdef"),
             tried: &[],
+            flights: &flight::NONE,
         };
         match decide(snapshot, &self.epoch, &question) {
             Verdict::Route(choice) => certify(snapshot, &self.epoch, &question, &choice).is_ok(),

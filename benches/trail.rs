@@ -12,6 +12,7 @@ use caio::audit::record::{Decision, Method, NO_PARENT, NONE, Verdict as Said};
 use caio::audit::ring::{Consumer, ring};
 use caio::audit::tree::Tree;
 use caio::balance::epoch::Epoch;
+use caio::balance::flight;
 use caio::certify::{Certified, certify};
 use caio::config::depth::Depth;
 use caio::config::settings::AuditMode;
@@ -45,6 +46,7 @@ fn certified() -> Certified {
             facts: &facts,
             seed,
             tried: &[],
+            flights: &flight::NONE,
         };
         if let Verdict::Route(choice) = decide(&snapshot, &epoch, &question) {
             return certify(&snapshot, &epoch, &question, &choice).unwrap();

@@ -11,7 +11,7 @@
 //!  5  audit        records, lanes, frames, the tree over them, checkpoints (bytes only)
 //!     certify      the inline re-check of a decision by other means
 //!     governance   what hooks are asked before a decision, and what their answers mean
-//!  4  balance      the epoch: load view, health, drain
+//!  4  balance      the epoch: load view, health, drain; how many calls a worker has where
 //!     decide       which services are eligible, which one, why; why not the others
 //!     prover       what holds of a whole landscape, and a counter-example where it does not
 //!  3  compiler     config + contracts → snapshot, or every reason why not

@@ -259,6 +259,7 @@ fn decided(snapshot: &Snapshot, states: &[u8], seed: u64, class: i64) -> Decisio
         facts: &vector,
         seed,
         tried: &[],
+        flights: &caio::balance::flight::NONE,
     };
     let state = |byte: &u8| State::new(byte & 8 == 0, byte & 16 != 0, byte & 7);
     let epoch = Epoch::new(5, states.iter().map(state).collect::<Vec<_>>());

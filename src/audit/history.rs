@@ -5,7 +5,8 @@ use super::record::{
     self, CRASHED_MAX, HEADER_BYTES, Place, Record, STATE_OPEN_MAX, WRITER_LANE, decision_bytes,
     is_read,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use super::scan::Sketch;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// The last process of a trail, as far as its frames were followed.
@@ -60,7 +61,8 @@ struct Lane {
     refused: u64,
     outcomes: u64,
     closed: bool,
-    open: BTreeSet<u64>,
+    /// Each with the weight of the service that it goes to.
+    open: BTreeMap<u64, u64>,
     /// Its records `R`.
     dictionary: Vec<Vec<u8>>,
 }
@@ -72,9 +74,15 @@ pub struct Malformed;
 /// Where a decision says how many messages were refused before it.
 const REFUSED_AT: usize = HEADER_BYTES + 92;
 
-/// Of the first record, if it is a decision or an outcome and long enough: whether it is a
-/// decision, its place, its length, and what was refused before.
-fn common(bytes: &[u8]) -> Option<(bool, Place, usize, u32)> {
+/// The first record, if it is a decision or an outcome and long enough.
+struct Common {
+    place: Place,
+    length: usize,
+    /// Of a decision what was refused before, and the weight of the service that it goes to.
+    decision: Option<(u32, u64)>,
+}
+
+fn common(bytes: &[u8]) -> Option<Common> {
     let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     let [kind, version, l0, l1, lane0, lane1, 0, 0, sequence @ ..] = header else { return None };
     let decision = match kind {
@@ -85,11 +93,13 @@ fn common(bytes: &[u8]) -> Option<(bool, Place, usize, u32)> {
     let length = usize::from(u16::from_le_bytes([*l0, *l1]));
     let least = if decision { decision_bytes(*version) } else { record::OUTCOME_BYTES };
     let whole = bytes.get(..length).filter(|_| length >= least && is_read(*kind, *version))?;
-    let refused = whole.get(REFUSED_AT..).filter(|_| decision);
-    let refused = refused.and_then(|at| at.first_chunk()).map_or(0, |it| u32::from_le_bytes(*it));
+    let decision = decision.then(|| {
+        let refused = whole.get(REFUSED_AT..).and_then(|at| at.first_chunk());
+        (refused.map_or(0, |it| u32::from_le_bytes(*it)), Sketch(whole).weight())
+    });
     let lane = u16::from_le_bytes([*lane0, *lane1]);
     let place = Place { lane, sequence: u64::from_le_bytes(*sequence) };
-    Some((decision, place, length, refused))
+    Some(Common { place, length, decision })
 }
 
 impl History {
@@ -100,12 +110,12 @@ impl History {
     /// When they are not whole records; what was followed so far stays.
     pub fn follow(&mut self, mut body: &[u8]) -> Result<(), Malformed> {
         while !body.is_empty() {
-            if let Some((decision, place, length, refused)) = common(body) {
+            if let Some(Common { place, length, decision }) = common(body) {
                 let lane = self.lanes.entry(place.lane).or_default();
-                if decision {
+                if let Some((refused, weight)) = decision {
                     lane.next = place.sequence.saturating_add(1);
                     lane.refused += u64::from(refused);
-                    lane.open.insert(place.sequence);
+                    lane.open.insert(place.sequence, weight);
                 } else {
                     lane.outcomes += 1;
                     lane.open.remove(&place.sequence);
@@ -165,7 +175,7 @@ impl History {
                 lane.next = place.sequence;
                 lane.adopted = *landscape;
                 (lane.refused, lane.outcomes, lane.closed) = (*refused, *outcomes, *closed);
-                lane.open.extend(open.iter());
+                lane.open.extend(open.iter().copied());
                 self.unfinished = more.then_some(place.lane);
             }
             // A state's are written with another sequence; they are kept as a state has them.
@@ -320,7 +330,7 @@ impl History {
         let mut records = 0;
         let Some(boot) = self.boot.filter(|_| !self.closed) else { return records };
         for (lane, Lane { next, open, .. }) in &self.lanes {
-            let open: Vec<u64> = open.iter().copied().collect();
+            let open: Vec<u64> = open.keys().copied().collect();
             for open in open.chunks(CRASHED_MAX) {
                 let place = Place { lane: *lane, sequence: *next };
                 Record::Crash { boot: boot.number, open: open.into() }.encode(out, place);
@@ -336,7 +346,7 @@ impl History {
         let mut records = 0;
         let Some(boot) = self.boot.filter(|_| !self.closed) else { return records };
         for (lane, Lane { next, open, closed, .. }) in self.lanes.range(lanes) {
-            let open: Vec<u64> = open.iter().copied().collect();
+            let open: Vec<u64> = open.keys().copied().collect();
             // One that left nothing open ends all the same.
             let parts = if *closed { 0 } else { open.len().div_ceil(CRASHED_MAX).max(1) };
             for part in 0..parts {
@@ -358,7 +368,8 @@ impl History {
 
 impl Lane {
     fn state(&self, number: u16, out: &mut Vec<u8>) -> u32 {
-        let open: Vec<u64> = self.open.iter().copied().collect();
+        let open: Vec<_> =
+            self.open.iter().map(|(sequence, weight)| (*sequence, *weight)).collect();
         let parts = open.len().div_ceil(STATE_OPEN_MAX).max(1);
         let place = Place { lane: number, sequence: self.next };
         for part in 0..parts {
@@ -392,6 +403,7 @@ fn with_sequence_0(record: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::audit::record::Outcome;
+    use crate::snapshot::hash;
 
     fn put(out: &mut Vec<u8>, record: &Record<'_>, lane: u16, sequence: u64) {
         record.encode(out, Place { lane, sequence });
@@ -410,6 +422,9 @@ mod tests {
         bytes[..4].copy_from_slice(&[b'D', record::DECISION_VERSION, length[0], length[1]]);
         bytes[4..6].copy_from_slice(&lane.to_le_bytes());
         bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
+        // A seed of 0, and a service whose weight is the next number.
+        let rendezvous = hash::rendezvous(0, sequence + 1);
+        bytes[128..136].copy_from_slice(&rendezvous.to_le_bytes());
         out.extend(bytes);
     }
 
@@ -500,14 +515,23 @@ mod tests {
         again.follow(&state).unwrap();
         assert!(again == history, "whoever knows already learns nothing");
         let mut rest = &state[..];
+        let mut went = Vec::new();
+        while let Some((_, record)) = record::take(&mut rest) {
+            if let Record::LaneState { open, .. } = record {
+                went.extend(open.iter().copied());
+            }
+        }
+        let open = (3..9003).filter(|sequence| *sequence != 5);
+        assert_eq!(went, open.map(|sequence| (sequence, sequence + 1)).collect::<Vec<_>>());
+        let mut rest = &state[..];
         let mut kinds = String::new();
         while let Some(kind) = rest.first().copied() {
             kinds.push(char::from(kind));
             record::take(&mut rest).unwrap();
         }
         assert_eq!(kinds.len(), count as usize);
-        // V, S1 and E2 that lane 0 decides by, S3, E3, E5, the pending S6; two V and R; one V.
-        assert_eq!(kinds, "VSESEESVVRV");
+        // V, S1 and E2 that lane 0 decides by, S3, E3, E5, the pending S6; three V and R; one V.
+        assert_eq!(kinds, "VSESEESVVVRV");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::record::{
 };
 use super::ring::{Producer, words};
 use super::told::{Told, end_words_max};
+use crate::balance::flight::Flights;
 use crate::certify::Certified;
 use crate::compiler::canonical::need_lines;
 use crate::config::depth::Depth;
@@ -26,7 +27,7 @@ use crate::wire::decimal;
 use crate::wire::limits::{DICTIONARY_MAX, HOOKS_PER_ROUTE_MAX, OPEN_MAX, RING_WORDS};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,24 @@ struct Inner {
     cut_off: Cell<u64>,
     open: Cell<u64>,
     line: RefCell<Option<Line>>,
+    /// Who is called, once somebody wants to know: until then nothing is counted, and then what is
+    /// open is counted once.
+    flights: RefCell<Flights>,
+    counting: Cell<bool>,
+}
+
+impl Inner {
+    fn begins(&self, weight: u64) {
+        if self.counting.get() {
+            self.flights.borrow_mut().begin(weight);
+        }
+    }
+
+    fn ends(&self, weight: u64) {
+        if self.counting.get() {
+            self.flights.borrow_mut().end(weight);
+        }
+    }
 }
 
 /// There is no room for the decision and its outcome.
@@ -53,10 +72,20 @@ pub struct LaneFull;
 pub struct Recorded {
     lane: Rc<Inner>,
     sequence: u64,
-    slot: u32,
-    /// Where the ring ends behind the decision.
-    position: u64,
-    ended: bool,
+    at: At,
+}
+
+/// Where a decision waits for its outcome.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// In a slot; the ring ends there behind the decision.
+    Written { slot: u32, position: u64 },
+    /// Nowhere: there is no trail, and it is counted alone.
+    Counted { weight: u64 },
+    /// Nowhere, and nobody counts it.
+    Unwritten,
+    /// Nowhere any more.
+    Ended,
 }
 
 /// What is kept of an exchange.
@@ -114,6 +143,8 @@ struct Waiting {
     sequence: u64,
     /// Words kept free for its end.
     words: u64,
+    /// Of the service that it goes to.
+    weight: u64,
     told: Box<Told>,
 }
 
@@ -125,11 +156,11 @@ const CLOSING_WORDS: u64 = words(GAP_BYTES) + words(CLOSE_BYTES);
 const _: () = assert!(words(RECORD_BYTES_MAX) * 4 < RING_WORDS);
 
 impl Open {
-    fn insert(&mut self, sequence: u64, words: u64, depth: &Depth) -> u32 {
+    fn insert(&mut self, sequence: u64, weight: u64, (words, depth): (u64, &Depth)) -> u32 {
         self.reserved += words;
         let mut told = self.kept.pop().unwrap_or_default();
         told.begin(depth);
-        let open = Some(Waiting { sequence, words, told });
+        let open = Some(Waiting { sequence, words, weight, told });
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.slots.get_mut(slot as usize)
         {
@@ -145,11 +176,15 @@ impl Open {
         waiting.map(|waiting| &mut *waiting.told)
     }
 
-    fn remove(&mut self, slot: u32) -> Option<Box<Told>> {
+    fn remove(&mut self, slot: u32) -> Option<(u64, Box<Told>)> {
         let waiting = self.slots.get_mut(slot as usize).and_then(Option::take)?;
         self.reserved -= waiting.words;
         self.free.push(slot);
-        Some(waiting.told)
+        Some((waiting.weight, waiting.told))
+    }
+
+    fn weights(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().flatten().map(|waiting| waiting.weight)
     }
 
     fn keep(&mut self, told: Box<Told>) {
@@ -282,6 +317,7 @@ impl Line {
         decision.monotonic_ns = (self.now_ns)();
         decision.refused = self.refused.0;
         decision.encode(&mut self.text, place);
+        let weight = decision.weight();
         if let Some(status) = answered {
             let (reason, now_ns) = (decision.reason, decision.monotonic_ns);
             Record::Outcome(Outcome::refused(status, reason, now_ns)).encode(&mut self.text, place);
@@ -309,7 +345,7 @@ impl Line {
         }
         Ok(match answered {
             Some(_) => NO_SLOT,
-            None => self.open.insert(place.sequence, end, keeping.depth),
+            None => self.open.insert(place.sequence, weight, (end, keeping.depth)),
         })
     }
 
@@ -319,12 +355,12 @@ impl Line {
         }
     }
 
-    /// Ends a decision; its room was kept free since it was made.
-    fn end(&mut self, place: Place, slot: u32, end: (u16, Ending, u16)) {
-        if let Some(mut told) = self.open.remove(slot) {
-            self.tell(place, &mut told, end);
-            self.open.keep(told);
-        }
+    /// Ends a decision; its room was kept free since it was made. The weight of whom it went to.
+    fn end(&mut self, place: Place, slot: u32, end: (u16, Ending, u16)) -> Option<u64> {
+        let (weight, mut told) = self.open.remove(slot)?;
+        self.tell(place, &mut told, end);
+        self.open.keep(told);
+        Some(weight)
     }
 
     fn tell(
@@ -391,7 +427,22 @@ impl Lane {
             cut_off: Cell::new(0),
             open: Cell::new(0),
             line: RefCell::new(line),
+            flights: RefCell::default(),
+            counting: Cell::new(false),
         }))
+    }
+
+    /// How many decisions of this lane are open to each service: as its records say at this place.
+    /// Without a trail those count that began since somebody asked for the first time.
+    pub fn flights(&self) -> Ref<'_, Flights> {
+        let lane = &*self.0;
+        if !lane.counting.replace(true)
+            && let Some(line) = &*lane.line.borrow()
+        {
+            let mut flights = lane.flights.borrow_mut();
+            line.open.weights().for_each(|weight| flights.begin(weight));
+        }
+        lane.flights.borrow()
     }
 
     /// Notes the landscape under which the lane begins to decide.
@@ -444,15 +495,25 @@ impl Lane {
         }
         let sequence = lane.next.get();
         let place = Place { lane: lane.worker, sequence };
-        let (mut slot, mut position) = (NO_SLOT, 0);
+        let mut at = At::Unwritten;
         if let Some(line) = &mut *lane.line.borrow_mut() {
-            let written = line.write(place, decision(), header, keeping, None);
-            slot = written.inspect_err(|LaneFull| line.refused())?;
-            position = line.producer.end();
+            let decision = decision();
+            let weight = if lane.counting.get() { decision.weight() } else { 0 };
+            let written = line.write(place, decision, header, keeping, None);
+            let slot = written.inspect_err(|LaneFull| line.refused())?;
+            // What the trail does not have nobody can count.
+            if slot != NO_SLOT {
+                at = At::Written { slot, position: line.producer.end() };
+                lane.begins(weight);
+            }
+        } else if lane.counting.get() {
+            let weight = decision().weight();
+            at = At::Counted { weight };
+            lane.begins(weight);
         }
         lane.next.set(sequence + 1);
         lane.open.set(lane.open.get() + 1);
-        Ok(Recorded { lane: Rc::clone(lane), sequence, slot, position, ended: false })
+        Ok(Recorded { lane: Rc::clone(lane), sequence, at })
     }
 
     /// Records a decision not to forward, and the refusal's status as its outcome. A lane that only
@@ -532,20 +593,20 @@ impl Recorded {
 
     /// Where the ring ends behind the decision: it is durable once [`Lane::durable`] is there.
     pub fn position(&self) -> u64 {
-        self.position
+        if let At::Written { position, .. } = self.at { position } else { 0 }
     }
 
     /// Whether anything is told of the exchange: it is written.
     pub fn tells(&self) -> bool {
-        self.slot != NO_SLOT
+        matches!(self.at, At::Written { .. })
     }
 
     /// Tells of the exchange, where it is written. What is told stays in the lane: one that closes
     /// before the exchange has ended still has it.
     pub fn tell(&self, with: impl FnOnce(&mut Told)) {
-        if self.tells()
+        if let At::Written { slot, .. } = self.at
             && let Some(line) = &mut *self.lane.line.borrow_mut()
-            && let Some(told) = line.open.told(self.slot)
+            && let Some(told) = line.open.told(slot)
         {
             with(told);
         }
@@ -553,11 +614,11 @@ impl Recorded {
 
     /// The service's answer begins.
     pub fn head(&self) {
-        if self.tells()
+        if let At::Written { slot, .. } = self.at
             && let Some(line) = &mut *self.lane.line.borrow_mut()
         {
             let now_ns = (line.now_ns)();
-            line.open.told(self.slot).into_iter().for_each(|told| told.head(now_ns));
+            line.open.told(slot).into_iter().for_each(|told| told.head(now_ns));
         }
     }
 
@@ -601,14 +662,16 @@ impl Recorded {
     }
 
     fn write(&mut self, status: u16, ending: Ending, reason: u16) {
-        let slot = std::mem::replace(&mut self.slot, NO_SLOT);
         let place = Place { lane: self.lane.worker, sequence: self.sequence };
-        if slot != NO_SLOT
-            && let Some(line) = &mut *self.lane.line.borrow_mut()
-        {
-            line.end(place, slot, (status, ending, reason));
-        }
-        self.ended = true;
+        let went = match std::mem::replace(&mut self.at, At::Ended) {
+            At::Written { slot, .. } => {
+                let mut line = self.lane.line.borrow_mut();
+                line.as_mut().and_then(|line| line.end(place, slot, (status, ending, reason)))
+            }
+            At::Counted { weight } => Some(weight),
+            At::Unwritten | At::Ended => None,
+        };
+        went.into_iter().for_each(|weight| self.lane.ends(weight));
     }
 }
 
@@ -623,7 +686,7 @@ const ID_DIGITS: usize = 12;
 /// decision would stay without its outcome.
 impl Drop for Recorded {
     fn drop(&mut self) {
-        if !self.ended {
+        if !matches!(self.at, At::Ended) {
             self.lane.cut_off.set(self.lane.cut_off.get() + 1);
             self.write(0, Ending::CutOff, 0);
         }

@@ -5,7 +5,9 @@ use crate::audit::record::{
     Bodies, Method, NO_PARENT, NONE, OPENING_BYTES, OPENING_KIND, VERSION, take,
 };
 use crate::audit::ring::{Consumer, ring};
+use crate::balance::flight;
 use crate::config::depth::BodyDepth;
+use crate::snapshot::hash;
 
 fn decision(verdict: Verdict) -> Decision<'static> {
     Decision {
@@ -146,7 +148,7 @@ fn best_effort_counts_exactly_what_it_lost() {
     let mut written = 0;
     for _ in 0..40_000 {
         let recorded = record(&lane).unwrap();
-        written += u64::from(recorded.slot != NO_SLOT);
+        written += u64::from(recorded.tells());
         open.push(recorded);
     }
     lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).unwrap();
@@ -284,4 +286,76 @@ fn a_full_dictionary_replaces_its_oldest_and_explains_it_again() {
     assert_eq!(ids(&mut consumer), [('R', 2), ('D', 2)]);
     record(&headers[1]);
     assert_eq!(ids(&mut consumer), [('R', 3), ('D', 3)]);
+}
+
+/// To a service, by a weight that follows from the record.
+fn towards(lane: &Lane, service: u64) -> Recorded {
+    let rendezvous = hash::rendezvous(4, service);
+    let routed = || Decision { rendezvous, ..decision(Verdict::Route) };
+    lane.take_in(None, KEEPING, routed).unwrap()
+}
+
+fn counted(lane: &Lane) -> [u32; 2] {
+    let flights = lane.flights();
+    [flights.of(7), flights.of(9)]
+}
+
+#[test]
+fn open_decisions_are_counted_from_record_to_record_however_they_end() {
+    let (lane, mut consumer, _) = lane(AuditMode::Required);
+    // Before anybody asks nothing is counted, and then what is open is.
+    let before = towards(&lane, 7);
+    towards(&lane, 9).finish(200);
+    assert_eq!(counted(&lane), [1, 0]);
+    let more = [7, 9, 9].map(|service| towards(&lane, service));
+    assert_eq!(counted(&lane), [2, 2]);
+    lane.deny(None, KEEPING, 404, || decision(Verdict::Refuse)).unwrap();
+    let [first, second, third] = more;
+    before.finish(200);
+    first.refuse(502, 9);
+    assert_eq!(counted(&lane), [0, 2]);
+    second.told();
+    drop(third);
+    assert_eq!(counted(&lane), [0, 0]);
+    towards(&lane, 9).withdraw(200, 9);
+    assert_eq!(*lane.flights(), flight::NONE);
+    // Whoever has the records alone counts the same.
+    let mut folded = Flights::default();
+    let mut open = std::collections::BTreeMap::new();
+    for (sequence, record) in drained(&mut consumer) {
+        match record {
+            Record::Decision(decision) => {
+                folded.begin(decision.weight());
+                open.insert(sequence, decision.weight());
+            }
+            Record::Outcome(_) => folded.end(open.remove(&sequence).unwrap()),
+            _ => {}
+        }
+    }
+    assert!(folded == flight::NONE && open.is_empty(), "{folded:?}");
+}
+
+#[test]
+fn without_a_trail_decisions_are_counted_from_the_first_question_on() {
+    let lane = Lane::new(3, None);
+    let before = towards(&lane, 7);
+    assert_eq!(counted(&lane), [0, 0]);
+    let one = towards(&lane, 9);
+    assert_eq!(counted(&lane), [0, 1]);
+    before.finish(200);
+    drop(one);
+    assert_eq!(counted(&lane), [0, 0]);
+    assert_eq!(lane.open(), 0);
+}
+
+#[test]
+fn what_was_not_recorded_is_not_counted() {
+    let (lane, consumer, _) = lane(AuditMode::BestEffort);
+    assert_eq!(counted(&lane), [0, 0]);
+    let open: Vec<Recorded> = (0..40_000).map(|_| towards(&lane, 7)).collect();
+    let written = open.iter().filter(|recorded| recorded.tells()).count();
+    assert!(written > 1000 && written < open.len(), "{written}");
+    assert_eq!(counted(&lane)[0] as usize, written);
+    drop((open, consumer));
+    assert_eq!(counted(&lane), [0, 0]);
 }

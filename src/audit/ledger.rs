@@ -222,16 +222,17 @@ impl Lane {
         lane: u16,
         next: u64,
         (outcomes, closed): (u64, bool),
-        open: &[u64],
+        open: &[(u64, u64)],
     ) -> Result<(), String> {
+        let sequences = open.iter().map(|(sequence, _)| *sequence);
         if self.unknown {
             (self.next, self.outcomes, self.closed) = (next, outcomes, closed);
-            self.open.extend(open);
+            self.open.extend(sequences);
             // More of the same lane may follow, until it decides.
             return Ok(());
         }
         let same = (self.next, self.outcomes, self.closed) == (next, outcomes, closed);
-        if same && open.iter().all(|sequence| self.open.contains(sequence)) {
+        if same && sequences.clone().all(|sequence| self.open.contains(&sequence)) {
             return Ok(());
         }
         Err(format!("the state of lane {lane} is not what the frames before it said"))

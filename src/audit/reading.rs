@@ -54,6 +54,13 @@ impl<'a> Cursor<'a> {
         all.map(Cow::Owned)
     }
 
+    /// Open decisions, each with the weight of the service it goes to.
+    fn open(&mut self) -> Option<Cow<'a, [(u64, u64)]>> {
+        let count = self.u32()?;
+        let all: Option<Vec<_>> = (0..count).map(|_| Some((self.u64()?, self.u64()?))).collect();
+        all.map(Cow::Owned)
+    }
+
     fn text(&mut self) -> Option<Cow<'a, [u8]>> {
         let length = self.u16()?;
         self.take(length.into()).map(Cow::Borrowed)
@@ -94,6 +101,7 @@ fn body_of<'a>(
             public: cursor.array()?,
             signature: cursor.array()?,
         }),
+        b'V' if (lane == WRITER_LANE) != (version == VERSION) => return None,
         b'V' if lane == WRITER_LANE => Record::State {
             boot: cursor.u64()?,
             wall_ms: cursor.u64()?,
@@ -108,7 +116,7 @@ fn body_of<'a>(
             outcomes: cursor.u64()?,
             closed: cursor.flag()?,
             more: cursor.flag()?,
-            open: cursor.sequences()?,
+            open: cursor.open()?,
         },
         b'T' => Record::Retention { kept: cursor.u64()? },
         b'M' => Record::Changed(Changed {
@@ -388,7 +396,7 @@ mod tests {
             outcomes: 4,
             closed: false,
             more: true,
-            open: vec![5, 6].into(),
+            open: vec![(5, 7), (6, 8)].into(),
         };
         let payload = Record::Payload {
             request_fields: Cow::Borrowed(b"a: b"),
@@ -448,7 +456,7 @@ mod tests {
         vec![
             (Record::Key(key), 152),
             (Record::State { boot: 1, wall_ms: 2, lanes: 3, kept: 4, follow: 5 }, 46),
-            (lane_state, 46 + 16),
+            (lane_state, 46 + 32),
             (Record::Retention { kept: 7 }, 24),
             (payload, 24 + 4 + 10),
             (boot, 100 + 10),

@@ -7,6 +7,7 @@
 //! Writing appends to a buffer that its owner keeps, so that a decision allocates nothing once the
 //! buffer has grown.
 
+use crate::snapshot::hash;
 use crate::snapshot::policy::{By, RuleId};
 use crate::wire::request_id::uuid_bits;
 use sha2::{Digest, Sha256};
@@ -26,6 +27,8 @@ pub const VERSION: u8 = 1;
 pub const DECISION_VERSION: u8 = 2;
 /// That of epochs. The first had no endpoints, and none were chosen by it.
 pub const EPOCH_VERSION: u8 = 2;
+/// That of a lane's state. The first did not say where open decisions go.
+pub const LANE_STATE_VERSION: u8 = 2;
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 16;
 /// Bytes of a decision before its lists: 16 of the header and 140.
@@ -61,7 +64,7 @@ pub const RECORD_BYTES_MAX: usize = u16::MAX as usize;
 /// Open decisions in one record of a crash: what its length can say.
 pub const CRASHED_MAX: usize = (RECORD_BYTES_MAX - HEADER_BYTES - 12) / 8;
 /// Open decisions in one record of a lane's state.
-pub const STATE_OPEN_MAX: usize = (RECORD_BYTES_MAX - HEADER_BYTES - 30) / 8;
+pub const STATE_OPEN_MAX: usize = (RECORD_BYTES_MAX - HEADER_BYTES - 30) / 16;
 /// Where an outcome has no endpoint.
 pub const NO_ENDPOINT: u16 = u16::MAX;
 /// A SHA-256.
@@ -240,8 +243,8 @@ pub enum Record<'a> {
         closed: bool,
         /// Whether another follows with more open decisions.
         more: bool,
-        /// Decisions without an outcome.
-        open: Cow<'a, [u64]>,
+        /// Decisions without an outcome, each with the weight of the service it goes to.
+        open: Cow<'a, [(u64, u64)]>,
     },
     /// `T`: frames before this one need not be there any more.
     Retention {
@@ -408,6 +411,8 @@ pub fn is_read(kind: u8, version: u8) -> bool {
     match kind {
         b'D' => matches!(version, VERSION | DECISION_VERSION),
         b'E' => matches!(version, VERSION | EPOCH_VERSION),
+        // The writer's has the first, a lane's the other.
+        b'V' => matches!(version, VERSION | LANE_STATE_VERSION),
         _ => version == VERSION,
     }
 }
@@ -449,7 +454,18 @@ fn short<T>(list: &[T]) -> u8 {
     u8::try_from(list.len()).unwrap_or(u8::MAX)
 }
 
+/// The weight of the service that a decision of this seed and this rendezvous goes to; 0 for one
+/// that goes to nobody.
+pub fn weight_of(routed: bool, seed: u64, rendezvous: u64) -> u64 {
+    if routed { hash::weight(seed, rendezvous) } else { 0 }
+}
+
 impl Decision<'_> {
+    /// See [`weight_of`].
+    pub fn weight(&self) -> u64 {
+        weight_of(self.verdict == Verdict::Route, self.seed, self.rendezvous)
+    }
+
     /// Bytes of its record.
     pub fn bytes(&self) -> usize {
         let facts = 10 * self.facts.len() + 34 * self.hidden.len();
@@ -614,14 +630,18 @@ impl Record<'_> {
                 out.extend_from_slice(&follow.to_le_bytes());
             }
             Self::LaneState { landscape, entries, refused, outcomes, closed, more, open } => {
-                begin(out, b'V', HEADER_BYTES + 30 + 8 * open.len(), place);
+                let length = HEADER_BYTES + 30 + 16 * open.len();
+                begin_as(out, (b'V', LANE_STATE_VERSION), length, place);
                 out.extend_from_slice(&landscape.to_le_bytes());
                 out.extend_from_slice(&entries.to_le_bytes());
                 out.extend_from_slice(&refused.to_le_bytes());
                 out.extend_from_slice(&outcomes.to_le_bytes());
                 out.extend_from_slice(&[u8::from(*closed), u8::from(*more)]);
                 out.extend_from_slice(&u32::try_from(open.len()).unwrap_or(0).to_le_bytes());
-                open.iter().for_each(|sequence| out.extend_from_slice(&sequence.to_le_bytes()));
+                for (sequence, weight) in open.iter() {
+                    out.extend_from_slice(&sequence.to_le_bytes());
+                    out.extend_from_slice(&weight.to_le_bytes());
+                }
             }
             Self::Retention { kept } => {
                 begin(out, b'T', HEADER_BYTES + 8, place);

@@ -12,7 +12,7 @@ use super::frame::{self, HEAD_BYTES, MAGIC};
 use super::reading;
 use super::record::{
     HEADER_BYTES, Hash, NONE, Place, Record, VERSION, Verdict, WRITER_LANE, decision_bytes,
-    is_read, long,
+    is_read, long, weight_of,
 };
 use crate::wire::limits::FRAME_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -161,6 +161,13 @@ impl<'a> Sketch<'a> {
             [2] => Some(Verdict::Refuse),
             _ => None,
         }
+    }
+
+    /// The weight of the service it goes to, 0 for nobody.
+    pub fn weight(&self) -> u64 {
+        let (seed, rendezvous) = (u64::from_le_bytes(self.at(96)), self.at(112));
+        let routed = self.verdict() == Some(Verdict::Route);
+        weight_of(routed, seed, u64::from_le_bytes(rendezvous))
     }
 
     /// The reason's number, 0 for a route.
@@ -373,6 +380,8 @@ mod tests {
             let rules = if verdict == Verdict::Refuse { [NONE; 2] } else { [18, 19] };
             assert_eq!((sketch.method(), sketch.rules()), (3, rules));
             assert_eq!(sketch.verdict(), Some(verdict));
+            assert_eq!(sketch.weight(), decision(verdict, hidden).weight());
+            assert_eq!(sketch.weight() != 0, verdict == Verdict::Route);
             assert_eq!(sketch.caller(), Some(&b"someone"[..]));
             for end in 0..bytes.len() {
                 let _ = Sketch(&bytes[..end]).caller();

@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 pub mod epoch;
+pub mod flight;
 pub mod health;
 pub mod latency;
 pub mod load;

@@ -111,6 +111,7 @@ fn said(snapshot: &Snapshot) -> (String, String, Vec<String>) {
                     facts: &facts,
                     seed,
                     tried: &[],
+                    flights: &crate::balance::flight::NONE,
                 };
                 let verdict = decide(snapshot, &epoch, &question);
                 let certified = match &verdict {

@@ -49,6 +49,8 @@ pub(crate) struct Common {
     pub(crate) requirements: Vec<Requirement>,
     /// Capabilities whose services are chosen by two probes, in order.
     probed: Vec<String>,
+    /// And those where it is by who has the fewest open decisions.
+    counted: Vec<String>,
     /// Whether each hook's failure opens, by its number.
     opens: Vec<bool>,
     /// The hooks that are asked where a route says nothing.
@@ -107,6 +109,8 @@ pub(crate) struct Capability {
     pub(crate) rules: Vec<Here>,
     /// Whether its services are chosen by two probes.
     pub(crate) probed: bool,
+    /// Whether they are chosen by how many decisions of the lane are open to each.
+    pub(crate) counted: bool,
 }
 
 /// What one service asks and promises.
@@ -359,8 +363,10 @@ impl Next {
         let offers = written.iter().map(|((_, number), it)| it.laid_out(*number, &columns));
         let (offers, rules) = (offers.collect(), Vec::new());
         let name = Rc::clone(name);
-        let probed = common.probed.binary_search_by(|it| (**it).cmp(&*name)).is_ok();
-        let mut capability = Capability { name, offers, written, needs, columns, rules, probed };
+        let named = |all: &[String]| all.binary_search_by(|it| (**it).cmp(&*name)).is_ok();
+        let (probed, counted) = (named(&common.probed), named(&common.counted));
+        let mut capability =
+            Capability { name, offers, written, needs, columns, rules, probed, counted };
         let id = |number: u32| {
             let service = self.services.get(number as usize).and_then(Option::as_ref);
             service.map_or("", |service| &*service.id)
@@ -483,6 +489,8 @@ struct Reading {
     asked: Vec<String>,
     /// Capabilities whose services are chosen by two probes.
     probed: Vec<String>,
+    /// By who has the fewest open decisions.
+    counted: Vec<String>,
     /// Whose `need` lines come.
     owner: Owner,
 }
@@ -564,9 +572,13 @@ impl Reading {
                 self.hooks.push((id, !refuses));
             }
             "governance" => self.asked = from.quoted_list()?,
-            "probed" => {
-                self.probed = from.quoted_list()?;
-                self.probed.is_sorted_by(|before, after| before < after).then_some(())?;
+            "probed" | "counted" => {
+                let named = if word == "probed" { &mut self.probed } else { &mut self.counted };
+                *named = from.quoted_list()?;
+                named.is_sorted_by(|before, after| before < after).then_some(())?;
+                // There is one way for each.
+                let twice = self.probed.iter().any(|name| self.counted.contains(name));
+                (!twice).then_some(())?;
             }
             // What decisions do not depend on: spelled by whoever wrote it.
             "vocabulary" | "declared" | "attribute" | "header" | "caller" | "network" | "fact"
@@ -600,6 +612,7 @@ impl Reading {
             quotas: self.quotas,
             requirements: self.requirements,
             probed: self.probed,
+            counted: self.counted,
             opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
             asked,
         })

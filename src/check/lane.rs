@@ -46,6 +46,10 @@ pub(crate) struct Lane {
     oldest: u32,
     /// Without an outcome.
     pub(crate) open: BTreeMap<u64, Parent>,
+    /// How many of these there are to each service, by its weight: what [`Parent::weight`] says.
+    /// Weights and not numbers, so that a service is itself in whatever landscape. It begins with
+    /// nothing where a lane begins, and with what a state says where reading does.
+    flights: BTreeMap<u64, u32>,
     /// Finished, but not with a whole answer: these may have a further attempt.
     failed: BTreeMap<u64, Parent>,
     /// Decisions from before reading began that can have no further attempt.
@@ -71,6 +75,8 @@ struct Entry {
 /// A decision that may have an outcome and a further attempt.
 #[derive(Default)]
 pub(crate) struct Parent {
+    /// Of the service it goes to; 0 is nobody.
+    weight: u64,
     /// `None` when it was made before reading began.
     known: Option<Known>,
     /// A further attempt was made.
@@ -104,9 +110,9 @@ impl Lane {
             closed: state.closed,
             ..Self::default()
         };
-        for number in &state.open {
+        for (number, weight) in &state.open {
             must!(*number < said.next, "decision {number} is open and was not made");
-            lane.open.insert(*number, Parent::default());
+            lane.opens(*number, Parent { weight: *weight, ..Parent::default() });
         }
         // What ended and is still open has lost its outcome; which it is nobody knows.
         let whole = said.next.saturating_sub(state.open.len() as u64);
@@ -128,6 +134,26 @@ impl Lane {
         Self { adopted: version.number, version: Some(Rc::clone(version)), ..Self::default() }
     }
 
+    /// A decision waits for its outcome.
+    fn opens(&mut self, sequence: u64, parent: Parent) {
+        if parent.weight != 0 {
+            *self.flights.entry(parent.weight).or_default() += 1;
+        }
+        self.open.insert(sequence, parent);
+    }
+
+    /// It waits no more.
+    fn ends(&mut self, sequence: u64) -> Option<Parent> {
+        let parent = self.open.remove(&sequence)?;
+        if let Some(count) = self.flights.get_mut(&parent.weight) {
+            *count -= 1;
+            if *count == 0 {
+                self.flights.remove(&parent.weight);
+            }
+        }
+        Some(parent)
+    }
+
     /// What a state must say of it.
     pub(crate) fn said(&self) -> LaneSaid {
         let state = LaneState {
@@ -137,7 +163,7 @@ impl Lane {
             ended: self.outcomes.saturating_add(self.lost.1),
             closed: self.closed,
             more: false,
-            open: self.open.keys().copied().collect(),
+            open: self.open.iter().map(|(number, parent)| (*number, parent.weight)).collect(),
         };
         let dictionary = self.dictionary.iter().map(|entry| entry.stated.clone()).collect();
         LaneSaid { next: self.next, state, dictionary }
@@ -290,7 +316,7 @@ impl Lane {
     }
 
     fn outcome(&mut self, sequence: u64, it: &Outcome) -> Result<(), String> {
-        let Some(parent) = self.open.remove(&sequence) else {
+        let Some(parent) = self.ends(sequence) else {
             return Err("an outcome of no open decision".to_owned());
         };
         self.outcomes += 1;
@@ -347,8 +373,12 @@ impl Lane {
         counts.messages = counts.messages.saturating_add(u64::from(decision.refused));
         self.refused = self.refused.saturating_add(u64::from(decision.refused));
         let stated = self.text(decision.dictionary);
+        let weight = match decision.verdict {
+            0 => meaning::weight(decision.seed, decision.rendezvous),
+            _ => 0,
+        };
         let known = Some(Known { decision, version, stated });
-        self.open.insert(sequence, Parent { known, ..Parent::default() });
+        self.opens(sequence, Parent { known, weight, ..Parent::default() });
         self.next = self.next.checked_add(1).ok_or("there is no number behind it")?;
         Ok(())
     }
@@ -462,6 +492,7 @@ impl Lane {
             facts: &it.facts,
             seed: it.seed,
             tried: &it.tried,
+            flights: &self.flights,
         };
         if let Some(quota) = quota {
             return quota.refuses(&question, it.committed.is_empty());

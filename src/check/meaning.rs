@@ -6,6 +6,7 @@ use super::record::NONE;
 use super::set::Set;
 use super::text::{Cnf, Need};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The filters' names: offer, demand, permit, guarantee, health, drain, tried.
 pub(crate) const STAGES: [&str; 7] =
@@ -36,6 +37,8 @@ pub(crate) struct Question<'a> {
     pub(crate) facts: &'a [(u16, i64)],
     pub(crate) seed: u64,
     pub(crate) tried: &'a [u32],
+    /// How many decisions of the lane are open, by the weight of the service each goes to.
+    pub(crate) flights: &'a BTreeMap<u64, u32>,
 }
 
 /// Tier, bucket, rendezvous, service: the lowest wins.
@@ -73,6 +76,9 @@ pub(crate) fn answer(question: &Question<'_>) -> Answer {
     if question.capability.is_some_and(|capability| capability.probed) {
         best = probed(&eligible, question.seed);
     }
+    if question.capability.is_some_and(|capability| capability.counted) {
+        best = least_called(question, &eligible);
+    }
     match best {
         Some((key, offer)) => Answer::Route(key, rules(question, offer)),
         None => {
@@ -96,6 +102,24 @@ fn probed<'a>(eligible: &[(Key, &'a Offer)], seed: u64) -> Option<(Key, &'a Offe
     };
     let (first, second) = (at(3)?, at(4)?);
     Some(if second.0.1 < first.0.1 { second } else { first })
+}
+
+/// Of the eligible of the lowest tier the one with the fewest open decisions of the lane.
+fn least_called<'a>(
+    question: &Question<'_>,
+    eligible: &[(Key, &'a Offer)],
+) -> Option<(Key, &'a Offer)> {
+    let order = |((tier, _, rendezvous, service), offer): &(Key, &Offer)| {
+        let open = question.flights.get(&weight_of(question, offer)).copied();
+        (*tier, open.unwrap_or(0), *rendezvous, *service)
+    };
+    eligible.iter().copied().min_by_key(order)
+}
+
+/// The weight of the service that offers.
+fn weight_of(question: &Question<'_>, offer: &Offer) -> u64 {
+    let service = question.landscape.services.get(offer.service as usize);
+    service.and_then(Option::as_ref).map_or(0, |service| service.weight)
 }
 
 /// The rule that lets an offer through, and the one that would not were all enforced.
@@ -164,6 +188,25 @@ pub(crate) fn entail<'a>(
     let mut about = active.iter().copied().flatten().map(|(attribute, _)| *attribute);
     about.all(|attribute| promised(attribute).is_some_and(|set| !set.is_empty()))
         && needs.into_iter().all(|cnf| cnf.iter().all(entails))
+}
+
+/// With which weight this is the rendezvous of the seed: each step of [`rendezvous`], the last one
+/// first.
+pub(crate) fn weight(seed: u64, rendezvous: u64) -> u64 {
+    /// What undoes an exclusive or with itself shifted right by so much.
+    fn shifted(value: u64, by: u32) -> u64 {
+        (1..)
+            .map(|times| times * by)
+            .take_while(|by| *by < 64)
+            .fold(value, |it, by| it ^ value >> by)
+    }
+    /// The factor that undoes an odd one: each step of Newton doubles the bits that are right.
+    fn inverse(factor: u64) -> u64 {
+        (0..6).fold(factor, |it, _| it.wrapping_mul(2u64.wrapping_sub(factor.wrapping_mul(it))))
+    }
+    let mixed = shifted(rendezvous, 31).wrapping_mul(inverse(0x94d0_49bb_1331_11eb));
+    let mixed = shifted(mixed, 27).wrapping_mul(inverse(0xbf58_476d_1ce4_e5b9));
+    shifted(mixed, 30).wrapping_sub(0x9e37_79b9_7f4a_7c15) ^ seed
 }
 
 /// SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014) over both.

@@ -128,7 +128,8 @@ pub(crate) struct LaneState {
     pub(crate) closed: bool,
     /// Another record of this lane follows, with more open decisions.
     pub(crate) more: bool,
-    pub(crate) open: Vec<u64>,
+    /// Each with the weight of the service it goes to; 0 is nobody.
+    pub(crate) open: Vec<(u64, u64)>,
 }
 
 /// How an exchange ended.
@@ -210,7 +211,12 @@ pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Record<'a>> {
     let mut fields = Reader(whole.get(16..length)?);
     let body = body((kind, format), lane, &mut fields)?;
     from.bytes(length)?;
-    let known = format == 1 || (matches!(kind, b'D' | b'E') && format == 2);
+    let known = match kind {
+        b'D' | b'E' => matches!(format, 1 | 2),
+        // A lane's says where open decisions go, which the first version did not.
+        b'V' if lane != WRITER => format == 2,
+        _ => format == 1,
+    };
     let plain = known && zero == 0 && fields.0.is_empty();
     plain.then_some(Record { lane, sequence, body })
 }
@@ -341,7 +347,8 @@ fn segment_key(from: &mut Reader<'_>) -> Option<SegmentKey> {
 fn lane_state(from: &mut Reader<'_>) -> Option<LaneState> {
     let (adopted, entries) = (from.u32()?, from.u32()?);
     let (refused, ended, [closed, more]) = (from.u64()?, from.u64()?, from.array()?);
-    let open = (0..from.u32()?).map(|_| from.u64()).collect::<Option<_>>()?;
+    let open = (0..from.u32()?).map(|_| Some((from.u64()?, from.u64()?)));
+    let open = open.collect::<Option<_>>()?;
     let (closed, more) = (truth(closed)?, truth(more)?);
     Some(LaneState { adopted, entries, refused, ended, closed, more, open })
 }

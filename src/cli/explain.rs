@@ -8,6 +8,7 @@ use super::loading::load;
 use super::progress::while_it_takes;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::balance::flight;
 use crate::contract::vocabulary::Side;
 use crate::decide::explain::{Explanation, asked};
 use crate::decide::requirement::{HeaderNeeds, read};
@@ -189,6 +190,8 @@ fn decide(snapshot: &Snapshot, request: &Described) -> Result<Explanation, Strin
         facts: &vector,
         seed: snapshot.seed(request, principal, b""),
         tried: &[],
+        // No worker is asked: all are as if idle.
+        flights: &flight::NONE,
     };
     let asked = asked(snapshot, &question, &principal.id, &facts);
     let route = snapshot.route_entry(matched.route).map_or("", |entry| &entry.id);

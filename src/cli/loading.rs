@@ -93,6 +93,7 @@ fn parts(configuration: &Configuration, now_s: u64) -> Parts<'_> {
         seed: SeedRule {
             affinity_header: configuration.settings.routing.affinity_header.clone(),
             probed: configuration.settings.routing.probed.clone(),
+            counted: configuration.settings.routing.counted.clone(),
         },
         governance: Governance::new(&configuration.settings.hooks),
         quotas: &configuration.settings.quotas,

@@ -66,10 +66,11 @@ pub(super) fn common_text(common: &Common, routes: &[RouteEntry], drafts: &[Draf
     governance_lines(&parts.governance, &mut lines);
     let affinity = parts.seed.affinity_header.as_deref();
     lines.line(format_args!("seed affinity {}", affinity.map_or("none".to_owned(), quoted)));
-    if !parts.seed.probed.is_empty() {
-        let names: String =
-            parts.seed.probed.iter().map(|name| format!(" {}", quoted(name))).collect();
-        lines.line(format_args!("probed{names}"));
+    for (word, named) in [("probed", &parts.seed.probed), ("counted", &parts.seed.counted)] {
+        if !named.is_empty() {
+            let names: String = named.iter().map(|name| format!(" {}", quoted(name))).collect();
+            lines.line(format_args!("{word}{names}"));
+        }
     }
     if names_routes(common) {
         following(drafts, (parts.routes.len(), routes), &mut lines);

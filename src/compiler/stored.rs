@@ -182,6 +182,7 @@ struct Reading {
     callers: Vec<Caller>,
     affinity: Option<String>,
     probed: BTreeSet<String>,
+    counted: BTreeSet<String>,
     hooks: Vec<(Arc<str>, OnFailure)>,
     /// The hooks that are asked where a route says nothing.
     asked: Vec<String>,
@@ -223,7 +224,11 @@ impl Reading {
             requirements: self.requirements,
             callers: self.callers,
             vocabulary: Arc::new(vocabulary),
-            seed: SeedRule { affinity_header: self.affinity, probed: self.probed },
+            seed: SeedRule {
+                affinity_header: self.affinity,
+                probed: self.probed,
+                counted: self.counted,
+            },
             policies: self.policies,
             now_s: None,
             identified: false,
@@ -405,6 +410,7 @@ impl Reading {
                 self.affinity = from.quoted_or_none()?;
             }
             "probed" => self.probed = from.quoted_list()?.into_iter().collect(),
+            "counted" => self.counted = from.quoted_list()?.into_iter().collect(),
             _ => return None,
         }
         from.0.is_empty().then_some(())

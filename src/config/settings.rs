@@ -223,6 +223,8 @@ pub struct Routing {
     pub affinity_header: Option<String>,
     /// Capabilities whose services are chosen by two probes; those of others by load, then hash.
     pub probed: BTreeSet<String>,
+    /// Capabilities whose services are chosen by how many calls the worker has there.
+    pub counted: BTreeSet<String>,
 }
 
 /// The durable trail of decisions.
@@ -697,15 +699,33 @@ fn read_routing(
         // Seeds are recorded: whoever guesses the value finds the guess confirmed.
         depth::refuse_sensitive(text, vocabulary, faults);
     }
-    let mut probed = BTreeSet::new();
-    for name in table.strings("p2c", faults) {
-        if pattern::capability(name, faults).is_some() && !probed.insert(name.value.to_owned()) {
+    let probed = read_capabilities(&mut table, "p2c", &BTreeSet::new(), faults);
+    let counted = read_capabilities(&mut table, "inflight", &probed, faults);
+    table.finish(faults);
+    Routing { affinity_header: affinity_header.map(str::to_owned), probed, counted }
+}
+
+/// Capabilities whose services are chosen so, and not as those of `p2c`.
+fn read_capabilities(
+    table: &mut Table<'_>,
+    key: &'static str,
+    probed: &BTreeSet<String>,
+    faults: &mut Faults,
+) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for name in table.strings(key, faults) {
+        if pattern::capability(name, faults).is_none() {
+            continue;
+        }
+        if probed.contains(name.value) {
+            let what = format!("the capability {} is in `p2c` too", quoted(name.value));
+            faults.push(name.fault(what, "its services are chosen in one way: drop one"));
+        } else if !named.insert(name.value.to_owned()) {
             let what = format!("the capability {} is there twice", quoted(name.value));
             faults.push(name.fault(what, "drop one"));
         }
     }
-    table.finish(faults);
-    Routing { affinity_header: affinity_header.map(str::to_owned), probed }
+    named
 }
 
 fn read_audit(mut table: Table<'_>, vocabulary: Option<&Vocabulary>, faults: &mut Faults) -> Audit {

@@ -7,6 +7,7 @@
 use super::reference::{Asked, Failure, guarantee_failure};
 use super::{Stage, permission};
 use crate::balance::epoch::Epoch;
+use crate::balance::flight;
 use crate::config::model::Condition;
 use crate::contract::expression::{self, Scope};
 use crate::contract::logic::Facts;
@@ -103,6 +104,7 @@ pub fn discover(
         facts: &facts,
         seed: 0,
         tried: &[],
+        flights: &flight::NONE,
     };
     let found = entry.candidates.iter().map(|candidate| {
         let state = epoch.state(candidate.service);

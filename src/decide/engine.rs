@@ -154,6 +154,9 @@ impl<'a, R: Roster> Run<'a, R> {
             found.best = self.probed();
             // Whoever denies counts, and walks by itself.
             found.any = true;
+        } else if self.snapshot.counts(self.question.capability) {
+            found.best = self.least_called();
+            found.any = true;
         } else {
             self.scan::<false>(&mut found);
         }
@@ -241,6 +244,23 @@ impl<'a, R: Roster> Run<'a, R> {
         second
             .filter(|(key, _)| first.is_some_and(|(first, _)| key.bucket < first.bucket))
             .or(first)
+    }
+
+    /// Of the eligible of the lowest tier the one with the fewest open decisions of this worker.
+    fn least_called(&self) -> Option<(Key, u32)> {
+        let mut best: Option<(u32, Key, u32)> = None;
+        self.walk(|place, key| {
+            let open = self.question.flights.of(self.roster.weight(place as usize));
+            if best.is_some_and(|(_, best, _)| best.tier < key.tier) {
+                return false;
+            }
+            let order = (open, key.rendezvous, key.service);
+            if best.is_none_or(|(open, best, _)| order < (open, best.rendezvous, best.service)) {
+                best = Some((open, key, place));
+            }
+            true
+        });
+        best.map(|(_, key, place)| (key, place))
     }
 
     /// Shows every eligible candidate, by tier and service, until one is enough.

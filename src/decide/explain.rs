@@ -95,6 +95,7 @@ pub fn asked<'a>(
         facts,
         seed: question.seed,
         tried: question.tried,
+        flights: question.flights,
     }
 }
 

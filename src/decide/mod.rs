@@ -2,7 +2,8 @@
 //!
 //! A decision is a pure function of recorded inputs: a snapshot, an epoch and a [`Question`]. The
 //! candidates pass a fixed chain of filters, [`Stage`]; of those that are left the one with the
-//! lowest [`Key`] is chosen, and keys never tie.
+//! lowest [`Key`] is chosen, and keys never tie. Of capabilities that are named so, one of two
+//! probes is chosen instead, or who has the fewest open decisions of the worker.
 
 pub mod discover;
 mod engine;
@@ -11,6 +12,7 @@ pub mod permission;
 pub mod reference;
 pub mod requirement;
 
+use crate::balance::flight::Flights;
 use crate::snapshot::policy::{By, Ruling};
 use crate::snapshot::request::CallerClass;
 use crate::snapshot::vector::FactVector;
@@ -37,6 +39,8 @@ pub struct Question<'a> {
     pub seed: u64,
     /// Services that earlier attempts of this request went to.
     pub tried: &'a [ServiceId],
+    /// Who is called right now by the worker that decides: where that decides.
+    pub flights: &'a Flights,
 }
 
 /// The filters, in their order.

@@ -4,6 +4,7 @@
 use super::permission::{self, Standing};
 use super::{Choice, Denial, Key, Stage, Verdict};
 use crate::balance::epoch::Epoch;
+use crate::balance::flight::Flights;
 use crate::config::model::{Condition, Offer};
 use crate::contract::entailment::{effective, first_failing_clause, first_unentailed_clause};
 use crate::contract::logic::{Clause, Facts};
@@ -27,6 +28,8 @@ pub struct Asked<'a> {
     pub seed: u64,
     /// Services that were tried before.
     pub tried: &'a [ServiceId],
+    /// Who is called right now by the worker that decides.
+    pub flights: &'a Flights,
 }
 
 /// Why a candidate is not eligible.
@@ -75,9 +78,20 @@ pub fn decide(snapshot: &Snapshot, epoch: &Epoch, asked: &Asked<'_>) -> Judgemen
         u32::try_from(left.count()).unwrap_or(u32::MAX)
     });
     let eligible = (0..).zip(&appraisals).filter(|(_, one)| one.failure.is_none());
-    let chosen = match snapshot.probes(asked.capability) {
-        true => probed(&eligible.collect::<Vec<_>>(), asked.seed),
-        false => eligible.min_by_key(|(_, one)| one.key),
+    let chosen = if snapshot.probes(asked.capability) {
+        probed(&eligible.collect::<Vec<_>>(), asked.seed)
+    } else if snapshot.counts(asked.capability) {
+        // Whom the worker has called least often lately, of those of the lowest tier.
+        let open = |one: &Appraisal| {
+            let service = candidates.iter().find(|it| it.service == one.service);
+            service.map_or(0, |service| asked.flights.of(service.weight))
+        };
+        eligible.min_by_key(|(_, one)| {
+            let Key { tier, rendezvous, service, bucket: _ } = one.key;
+            (tier, open(one), rendezvous, service)
+        })
+    } else {
+        eligible.min_by_key(|(_, one)| one.key)
     };
     let verdict = match chosen {
         Some((candidate, one)) => {

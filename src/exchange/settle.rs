@@ -7,6 +7,7 @@ use super::governed::{self, Governed};
 use super::refusal::{Reason, Refusal, Stage as RefusedAt};
 use super::view::Inbound;
 use crate::balance::epoch::Epoch;
+use crate::balance::flight::Flights;
 use crate::certify::{Certified, certify};
 use crate::decide::requirement::{self, HeaderNeeds, Interner, Tokens, Unavailable};
 use crate::decide::{Denial, Key, Question, Stage, Verdict, decide, explain};
@@ -30,6 +31,8 @@ pub struct Inquiry<'a> {
     pub request_id: &'a [u8],
     /// Services that earlier attempts went to.
     pub tried: &'a [ServiceId],
+    /// Who is called right now by the worker that decides.
+    pub flights: &'a Flights,
     /// Milliseconds, for the bound on new requirement texts.
     pub now_ms: u64,
     /// The landscape's version: what headers mean is kept for one.
@@ -230,6 +233,7 @@ pub fn settle(
         facts,
         seed: snapshot.seed(view, inquiry.principal, inquiry.request_id),
         tried: inquiry.tried,
+        flights: inquiry.flights,
     };
     note.seed = Some(question.seed);
     match decide(snapshot, epoch, &question) {

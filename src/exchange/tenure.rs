@@ -10,6 +10,7 @@ use super::refusal::{Reason, Refusal};
 use super::settle::{find_route, forbidden};
 use super::view::Inbound;
 use crate::balance::epoch::Epoch;
+use crate::balance::flight;
 use crate::certify::{Disagreement, admits};
 use crate::decide::requirement::{self, HeaderNeeds};
 use crate::decide::{Question, Stage, Verdict, decide};
@@ -50,6 +51,7 @@ pub fn goes_on(
         facts: &facts,
         seed: 0,
         tried: &[],
+        flights: &flight::NONE,
     };
     let why = match admits(snapshot, &question, service) {
         Ok(()) => return Ok(()),

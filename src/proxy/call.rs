@@ -19,6 +19,7 @@ use super::worker::Worker;
 use crate::audit::asked::Asked;
 use crate::audit::lane::{Keeping, LaneFull, Recorded};
 use crate::audit::record::{self, Decision, Verdict};
+use crate::balance::flight;
 use crate::certify::Certified;
 use crate::config::depth::Depth;
 use crate::config::model::Protocol;
@@ -545,7 +546,10 @@ fn choose(
     let governed = opening.governed.as_deref();
     let known = governed.filter(|governed| !governed.facts.is_empty());
     let known = known.map(|governed| principal_with(principal, &governed.facts));
+    // Held while it is decided alone: what is recorded then changes it.
+    let flights = snapshot.counts_any().then(|| worker.lane.flights());
     let inquiry = Inquiry {
+        flights: flights.as_deref().unwrap_or(&flight::NONE),
         principal: known.as_ref().unwrap_or(principal),
         governed,
         request_id: opening.additions.request_id(),

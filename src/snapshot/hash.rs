@@ -61,6 +61,18 @@ pub fn rendezvous(seed: u64, weight: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The weight of which this is the rendezvous with this seed: every step of [`rendezvous`] can be
+/// turned round. So which service a recorded decision went to follows from its record alone, also
+/// where its landscape is not at hand or the service's number is another's by now.
+#[inline]
+pub fn weight(seed: u64, rendezvous: u64) -> u64 {
+    // The factors are the inverses, modulo 2^64, of those there.
+    let z = rendezvous;
+    let z = (z ^ (z >> 31) ^ (z >> 62)).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    let z = (z ^ (z >> 27) ^ (z >> 54)).wrapping_mul(0x96de_1b17_3f11_9089);
+    (z ^ (z >> 30) ^ (z >> 60)).wrapping_sub(K0) ^ seed
+}
+
 /// What the two probes of a choice of services are hashed with: among the eligible of the lowest
 /// tier, in the order of their ids and n in number, those at `rendezvous(seed, PROBES[0]) mod n`
 /// and at `rendezvous(seed, PROBES[1]) mod n` are compared. The one in the lower bucket is chosen,
@@ -153,7 +165,19 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, fold};
+    use super::{bytes, fold, rendezvous, weight};
+
+    #[test]
+    fn the_weight_of_a_rendezvous_is_the_one_it_was_made_of() {
+        let some = [0, 1, u64::MAX, 0x0123_4567_89ab_cdef, 1 << 63, 0x5555_5555_5555_5555];
+        let mut rng = fastrand::Rng::with_seed(3);
+        let more: Vec<u64> = (0..1000).map(|_| rng.u64(..)).collect();
+        for seed in some.into_iter().chain(more) {
+            for known in some.into_iter().chain([rng.u64(..)]) {
+                assert_eq!(weight(seed, rendezvous(seed, known)), known, "{seed:x}");
+            }
+        }
+    }
 
     /// As it was first written, byte by byte; seeds in records depend on it.
     fn slow(seed: u64, text: &[u8]) -> u64 {

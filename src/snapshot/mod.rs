@@ -181,6 +181,9 @@ pub struct SeedRule {
     /// Capabilities whose services are chosen by two probes, and not by the lowest key of all: see
     /// [`hash::PROBES`].
     pub probed: BTreeSet<String>,
+    /// Capabilities whose services are chosen by how many decisions of the worker are open to each:
+    /// see [`crate::balance::flight`].
+    pub counted: BTreeSet<String>,
 }
 
 /// Where requests lead.
@@ -361,6 +364,20 @@ impl Snapshot {
         let probed = &self.common.source.seed.probed;
         !probed.is_empty()
             && self.capability_entry(id).is_some_and(|entry| probed.contains(&*entry.name))
+    }
+
+    /// Whether some capability's services are chosen by how many decisions are open.
+    #[inline]
+    pub fn counts_any(&self) -> bool {
+        !self.common.source.seed.counted.is_empty()
+    }
+
+    /// Whether this one's are.
+    #[inline]
+    pub fn counts(&self, id: CapabilityId) -> bool {
+        let counted = &self.common.source.seed.counted;
+        !counted.is_empty()
+            && self.capability_entry(id).is_some_and(|entry| counted.contains(&*entry.name))
     }
 
     /// Whether the capability's operations are gRPC calls.

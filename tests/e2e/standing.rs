@@ -26,8 +26,8 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use support::origin::{Answer, Origin};
 use support::{Gateway, PATIENCE, Scratch, Wire, eventually, nowhere, strict};
 
@@ -103,9 +103,17 @@ fn call(wire: &mut Wire) -> (u16, String) {
 }
 
 fn ask(wire: &mut Wire, method: &str, body: &str) -> (u16, String) {
+    send(wire, method, body);
+    answer(wire)
+}
+
+fn send(wire: &mut Wire, method: &str, body: &str) {
     let length = body.len();
     let head = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
     assert!(wire.send([&head, body].concat().as_bytes()));
+}
+
+fn answer(wire: &mut Wire) -> (u16, String) {
     let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
     let (bytes, _) = wire.read_until(PATIENCE, whole);
     let answer = strict::responses(&bytes).unwrap().remove(0);
@@ -268,6 +276,54 @@ fn services_of_a_probed_capability_are_called_by_two_probes_and_the_trail_proves
     // Idle ones are called equally often, and nobody of a higher tier.
     assert!(calls[0].abs_diff(calls[1]) < CALLS / 5 && calls[2] == 0, "{calls:?}");
     verified(gateway, trail.path());
+}
+
+#[test]
+fn a_service_that_holds_its_answers_is_spared_by_the_worker_that_waits_for_them() {
+    const CALLS: u64 = 200;
+    let (two, trail, holds) = (Service::new(), Scratch::new(), Arc::<AtomicU64>::default());
+    let (release, held) = mpsc::channel::<()>();
+    let (told, held) = (Arc::clone(&holds), Mutex::new(held));
+    let one = Origin::scripted(move |_| {
+        told.fetch_add(1, Ordering::SeqCst);
+        // Until the test lets go.
+        let _ = held.lock().unwrap().recv();
+        Answer::ok()
+    });
+    let (first, second) = ([one.address], [two.address()]);
+    let services = [("a", 0, &first[..], ""), ("b", 0, &second[..], "")];
+    let more = format!("{}\n[routing]\ninflight = [\"t/1\"]", audit(&trail));
+    // Each worker knows of its own calls: here there is one.
+    let process = process(&services, &more).replace("workers = 2", "workers = 1");
+    let gateway = Gateway::start_in(Scratch::new(), &process);
+    let mut waiting = Wire::connect(gateway.address);
+    let held = || holds.load(Ordering::SeqCst);
+    // Among idle ones the hash decides, until it is the one that does not answer.
+    loop {
+        let before = two.calls();
+        send(&mut waiting, "GET", "");
+        eventually("it arrives somewhere", || held() + two.calls() > before);
+        if held() == 1 {
+            break;
+        }
+        assert_eq!(answer(&mut waiting).0, 200);
+    }
+    let (mut wire, before) = (Wire::connect(gateway.address), two.calls());
+    (0..CALLS).for_each(|_| assert_eq!(call(&mut wire).0, 200));
+    assert_eq!((held(), two.calls() - before), (1, CALLS), "nobody is sent where one waits");
+    drop(release);
+    assert_eq!(answer(&mut waiting).0, 200);
+    (0..CALLS).for_each(|_| assert_eq!(call(&mut wire).0, 200));
+    // By hash again: that it is the same one each time is out of the question.
+    assert!(held() > 1 && two.calls() - before > CALLS, "{} {}", held(), two.calls());
+    verified(gateway, trail.path());
+    // The program itself decides all of it again as it was.
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_caio"));
+    replay.args(["audit", "replay", "--trail"]).arg(trail.path());
+    let output = replay.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("came out as recorded"), "{said}");
 }
 
 /// Never ejects, so that every call meets the failure.

@@ -23,6 +23,7 @@ mod update;
 mod world;
 
 use caio::balance::epoch::{Epoch, State};
+use caio::balance::flight::{self, Flights};
 use caio::certify::{Disagreement, certify};
 use caio::compiler::canonical::need_lines;
 use caio::compiler::{compile, compile_with, stored};
@@ -36,7 +37,7 @@ use caio::snapshot::pattern::{host_matches, operation_matches};
 use caio::snapshot::policy::{By, RuleId, RuleKind, Ruling};
 use caio::snapshot::request::{Principal, RequestView};
 use caio::snapshot::vector::FactVector;
-use caio::snapshot::{CapabilityId, NeedsId, NoRoute, RouteId, ServiceId, Snapshot};
+use caio::snapshot::{Candidate, CapabilityId, NeedsId, NoRoute, RouteId, ServiceId, Snapshot};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use world::{Call, Sender, World};
@@ -58,6 +59,8 @@ struct Asked {
     facts: Facts,
     seed: u64,
     tried: Vec<ServiceId>,
+    /// Whom the worker calls already; never taken back, so that it is as easy to copy as a number.
+    flights: &'static Flights,
 }
 
 impl Asked {
@@ -81,6 +84,7 @@ impl Asked {
             facts: world.facts(rng),
             seed: rng.u64(..),
             tried: (0..rng.usize(..3)).map(|_| ServiceId(rng.u32(..services))).collect(),
+            flights: Box::leak(Box::new(random_flights(rng, &entry.candidates))),
         }
     }
 
@@ -99,6 +103,7 @@ impl Asked {
             facts: &self.facts,
             seed: self.seed,
             tried: &self.tried,
+            flights: self.flights,
         };
         reference::decide(snapshot, epoch, &asked)
     }
@@ -114,8 +119,18 @@ impl Asked {
             facts: &columns.vector(&self.facts),
             seed: self.seed,
             tried: &self.tried,
+            flights: self.flights,
         })
     }
+}
+
+/// Up to three open decisions to each.
+fn random_flights(rng: &mut Rng, candidates: &[Candidate]) -> Flights {
+    let mut flights = Flights::default();
+    for candidate in candidates {
+        (0..rng.usize(..4)).for_each(|_| flights.begin(candidate.weight));
+    }
+    flights
 }
 
 fn random_epoch(rng: &mut Rng, snapshot: &Snapshot) -> Epoch {
@@ -141,6 +156,7 @@ fn eligible(judgement: &reference::Judgement) -> Vec<ServiceId> {
 fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
     let (mut routed, mut obliged) = (0u32, 0usize);
     let mut denied = [0u32; 7];
+    let mut counted = 0u32;
     let (mut rulings, mut refusals) = (BTreeMap::new(), BTreeMap::new());
     for seed in rounds(150) {
         let mut rng = Rng::with_seed(seed);
@@ -164,6 +180,10 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
                 match &expected {
                     Verdict::Route(choice) => {
                         routed += 1;
+                        let left = judgement.appraisals.iter().filter(|it| it.failure.is_none());
+                        let lowest = left.map(|it| it.key).min().unwrap();
+                        let counts = snapshot.counts(question.capability);
+                        counted += u32::from(counts && lowest != choice.key);
                         let certified = certify(&snapshot, &epoch, question, choice).unwrap();
                         assert_eq!(certified.service(), choice.service, "seed {seed}");
                         let one = &judgement.appraisals[choice.candidate as usize];
@@ -194,6 +214,7 @@ fn the_engine_decides_as_the_reference_and_every_choice_is_certified() {
     }
     assert!(refusals[&None] > 100 && refusals[&Some(RuleKind::Forbid)] > 100, "{refusals:?}");
     assert!(obliged > 100, "{obliged}");
+    assert!(counted > 100, "{counted} chosen because others were called already");
     // The worlds must not be so easy that a stage is never the last.
     assert!(routed > 1000, "{routed} routed");
     for stage in
@@ -595,6 +616,7 @@ fn more_bounds_and_slots_than_a_cell_has_rows_are_decided_exactly() {
             facts,
             seed: rng.u64(..),
             tried: Vec::new(),
+            flights: &flight::NONE,
             route: RouteId(0),
             caller: "anonymous",
         };
@@ -734,6 +756,7 @@ fn a_landscape_out_of_its_own_text_decides_alike_by_what_is_on_record() {
                 facts: &facts,
                 seed: asked.seed,
                 tried: &asked.tried,
+                flights: asked.flights,
             };
             let first = asked.ask(&snapshot, |question| decide(&snapshot, &epoch, question));
             assert_eq!(first, decide(&again, &epoch, &question), "seed {seed}");

@@ -6,13 +6,14 @@ use super::story::{Engine, Plot, Setting, Story};
 use super::world::{World, misread};
 use super::{check, naive, place};
 use caio::balance::epoch::State;
+use caio::balance::flight;
 use caio::compiler::compile;
-use caio::decide::reference::{self, Judgement};
+use caio::decide::reference::{self, Appraisal, Judgement};
 use caio::decide::{Choice, Denial, HeaderNeeds, Stage, Verdict};
 use caio::snapshot::policy::By;
 use caio::snapshot::{NeedsId, ServiceId};
 
-const FAULTY: [(&str, Engine); 17] = [
+const FAULTY: [(&str, Engine); 19] = [
     ("the second best is chosen", |it| {
         let judgement = it.judge();
         let mut eligible: Vec<_> =
@@ -77,6 +78,19 @@ const FAULTY: [(&str, Engine); 17] = [
     }),
     ("load is ignored", |it| {
         of_states(it, |state| State::new(state.healthy(), state.drained(), 0))
+    }),
+    ("open decisions are not counted", |it| of(it, &Setting { flights: &flight::NONE, ..*it })),
+    ("who has the most open decisions is chosen", |it| {
+        let judgement = it.judge();
+        let counts = it.snapshot.counts(it.capability);
+        let entry = it.snapshot.capability_entry(it.capability).unwrap();
+        let open = |one: &&Appraisal| {
+            let candidate = entry.candidates.iter().find(|of| of.service == one.service).unwrap();
+            (std::cmp::Reverse(one.key.tier), it.flights.of(candidate.weight))
+        };
+        let eligible = judgement.appraisals.iter().filter(|one| one.failure.is_none());
+        let most = eligible.max_by_key(open).filter(|_| counts);
+        honest(it, &judgement, most.map(|one| one.service))
     }),
     ("earlier attempts are forgotten", |it| of(it, &Setting { tried: &[], ..*it })),
     ("what is bound is not looked at", |it| of(it, &Setting { needs: NeedsId(0), ..*it })),

@@ -1,7 +1,7 @@
 //! Processes that hand over: others join with lanes of their own, and those of the one before end
 //! one after the other, closed or left. And what else goes on meanwhile.
 
-use super::{Lane, Story, log};
+use super::{Lane, Story, log, numbers};
 
 impl Story {
     /// A lane that runs.
@@ -57,6 +57,7 @@ impl Story {
         lane.forgotten.clear();
         lane.closed = true;
         let most = if self.rng.bool() { 2 } else { 1000 };
+        let open = numbers(&open);
         let mut parts: Vec<&[u64]> = open.chunks(most).collect();
         if parts.is_empty() {
             parts.push(&[]);

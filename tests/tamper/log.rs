@@ -1,6 +1,7 @@
 //! An encoder of the trail's format, written from its description alone: what the verifier reads is
 //! not what the gateway's own encoder wrote.
 
+use caio::snapshot::hash::weight;
 use ed25519_dalek::{Signer, SigningKey};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -146,7 +147,7 @@ pub(crate) fn lane_state(
     lane: u16,
     sequence: u64,
     it: &LaneState,
-    open: &[u64],
+    open: &[(u64, u64)],
     most: usize,
 ) -> Vec<Vec<u8>> {
     let parts = open.len().div_ceil(most).max(1);
@@ -158,8 +159,12 @@ pub(crate) fn lane_state(
         body.extend(it.ended.to_le_bytes());
         body.extend([u8::from(it.closed), u8::from(part + 1 < parts)]);
         body.extend((open.len() as u32).to_le_bytes());
-        body.extend(open.iter().flat_map(|sequence| sequence.to_le_bytes()));
-        record(b'V', lane, sequence, &body)
+        for (number, weight) in open {
+            body.extend([number.to_le_bytes(), weight.to_le_bytes()].concat());
+        }
+        let mut record = record(b'V', lane, sequence, &body);
+        record[1] = 2;
+        record
     });
     written.collect()
 }
@@ -265,6 +270,11 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
+    /// Of the service that it goes to, 0 for nobody.
+    pub(crate) fn weight(&self) -> u64 {
+        if self.verdict == 0 { weight(self.seed, self.rendezvous) } else { 0 }
+    }
+
     /// One of nothing, refused.
     pub(crate) fn blank() -> Self {
         Self {

@@ -9,6 +9,7 @@
 mod attacks;
 mod engines;
 mod erasure;
+mod flights;
 mod following;
 mod hooks;
 mod limits;

@@ -432,7 +432,7 @@ class Landscape:
         lines = sum([self.sections[kind, name][1] for kind, _, name in told], list(self.common))
         self.services, self.endpoints, self.routes, self.requirements = [], [], [], []
         offers, self.needs, target, offer = {}, {}, None, None
-        self.rules, self.deny, self.quotas, self.probed = [], False, [], []
+        self.rules, self.deny, self.quotas, self.probed, self.counted = [], False, [], [], []
         hooks, named, asked, self.opens = [], {}, [], []
         for line in lines[1:]:
             word, space, _ = line.partition(" ")
@@ -586,12 +586,14 @@ class Landscape:
             elif word == "need":
                 target.append((line, it.condition()))
                 it.end()
-            elif word == "probed":
-                self.probed = [it.quoted()]
+            elif word in ("probed", "counted"):
+                ways = [it.quoted()]
                 while it.at < len(it.text):
                     it.need(" ")
-                    self.probed.append(it.quoted())
-                must(self.probed == sorted(set(self.probed)), "probed names are out of order")
+                    ways.append(it.quoted())
+                must(ways == sorted(set(ways)), "names of capabilities are out of order")
+                setattr(self, word, ways)
+                must(not set(self.probed) & set(self.counted), "two ways to choose")
             else:
                 words = "vocabulary declared attribute tls grpc http header caller network fact seed"
                 must(word in words.split(), "a line of no meaning")
@@ -738,6 +740,17 @@ def rendezvous(seed, weight):
     return z ^ (z >> 31)
 
 
+def weight_of(it):
+    """Which service a decision went to: every step of a rendezvous can be turned round."""
+    if it["verdict"] != 0:
+        return 0
+    z = it["rendezvous"]
+    z = ((z ^ (z >> 31) ^ (z >> 62)) * pow(0x94D049BB133111EB, -1, 1 << 64)) & MASK
+    z = ((z ^ (z >> 27) ^ (z >> 54)) * pow(0xBF58476D1CE4E5B9, -1, 1 << 64)) & MASK
+    z = z ^ (z >> 30) ^ (z >> 60)
+    return ((z - 0x9E3779B97F4A7C15) & MASK) ^ it["seed"]
+
+
 def of(landscape, service, endpoints):
     return endpoints[landscape.begins[service] : landscape.begins[service + 1]]
 
@@ -762,7 +775,7 @@ def called(endpoints, seed, attempt):
     return loads[(winner + attempt) % len(loads)][0]
 
 
-def answer(landscape, states, capability, call, needs, facts, seed, tried):
+def answer(landscape, states, capability, call, needs, facts, seed, tried, lane):
     survivors, best, forbidden, eligible = [0] * 7, None, None, []
     name, offers, ends = capability or (None, [], {})
     for offer in offers:
@@ -794,6 +807,14 @@ def answer(landscape, states, capability, call, needs, facts, seed, tried):
         level = [one for one in eligible if one[0][0] == best[0][0]]
         first, second = (level[rendezvous(seed, salt) % len(level)] for salt in (3, 4))
         best = second if second[0][1] < first[0][1] else first
+    if best and name in landscape.counted:
+        flights = lane.flights()
+
+        def order(one):
+            tier, _, hashed, service = one[0]
+            return tier, flights.count(landscape.services[service][2]), hashed, service
+
+        best = min(eligible, key=order)
     if best:
         return best
     stage = survivors.index(0)
@@ -864,7 +885,7 @@ def early(quota):
     return not (lists or quota["apart"] or quota["named"])
 
 
-def limited(landscape, states, capability, call, needs, facts, hidden, it):
+def limited(landscape, states, capability, call, needs, facts, hidden, it, lane):
     """Whether the quota that a refusal names counts the call. How much was used up nobody knows."""
     must(it["rules"][0] < len(landscape.quotas), "there is no such quota")
     quota = landscape.quotas[it["rules"][0]]
@@ -883,7 +904,7 @@ def limited(landscape, states, capability, call, needs, facts, hidden, it):
     if hidden:
         offers = [one for one in offers if not states[one[0]] & 24 and one[0] not in tried]
     else:
-        right = answer(landscape, states, capability, call, needs, facts, seed, tried)
+        right = answer(landscape, states, capability, call, needs, facts, seed, tried, lane)
         must(len(right) == 2, "a quota refuses what is denied anyway")
         offers = [one for one in offers if one[0] == right[0][3]]
 
@@ -914,7 +935,12 @@ class Lane:
         ended = self.outcomes + self.lost_outcomes
         entries = [one[2] for one in self.dictionary]
         fields = (self.version or 0, len(entries), self.refused, ended, int(self.closed))
-        return (self.next, fields, sorted(self.open), entries)
+        open_ones = sorted((number, it["weight"]) for number, it in self.open.items())
+        return (self.next, fields, open_ones, entries)
+
+    def flights(self):
+        """Whom it calls: the weight of a service once for each decision that is open."""
+        return [it["weight"] for it in self.open.values() if it["weight"]]
 
 
 class Trail:
@@ -956,7 +982,8 @@ class Trail:
 
     def record(self, begun, data):
         kind, version, length, lane, zero, sequence = struct.unpack("<BBHHHQ", data[:16])
-        must(version in (1, 1 + (kind in b"DE")) and zero == 0, "a record's header is broken")
+        known = (2,) if kind == ord("V") and lane != WRITER else (1, 1 + (kind in b"DE"))
+        must(version in known and zero == 0, "a record's header is broken")
         self.counts["records"] += 1
         body = data[16:]
         if self.opened:
@@ -1068,7 +1095,8 @@ class Trail:
         else:
             must(kind == ord("V"), "a state of a lane is missing")
             *fields, closed, more, count = struct.unpack("<IIQQBBI", body[:30])
-            open_ones = list(struct.unpack("<%dQ" % count, body[30:]))
+            open_ones = list(struct.iter_unpack("<QQ", body[30:]))
+            must(len(open_ones) == count, "a record's length differs")
             must(closed < 2 and more < 2 and (not more or count), "a state of a lane is broken")
             said = (sequence, (*fields, closed), open_ones, [])
             if state["more"]:
@@ -1136,8 +1164,9 @@ class Trail:
             version, _, lane.refused, ended, lane.closed = fields
             lane.version = version or None
             must(lane.closed or not version or version in self.versions, "a version has no epoch")
-            must(all(one < following for one in open_ones), "an open decision to come")
-            lane.open = {one: {"ns": None, "spent": False, "payload": False} for one in open_ones}
+            must(all(one < following for one, _ in open_ones), "an open decision to come")
+            blank = {"ns": None, "spent": False, "payload": False}
+            lane.open = {one: dict(blank, weight=weight) for one, weight in open_ones}
             lane.lost_outcomes = max(0, ended - max(0, following - len(open_ones)))
             lane.outcomes = ended - lane.lost_outcomes
             for sequence, body in entries:
@@ -1494,7 +1523,7 @@ class Trail:
         (size,) = struct.unpack("<H", body[at : at + 2])
         caller = body[at + 2 :]
         must(size == len(caller), "a record's length differs")
-        it["known"], it["caller"] = dict(facts), caller
+        it["known"], it["caller"], it["weight"] = dict(facts), caller, weight_of(it)
         it["known"].update(dict.fromkeys(hidden))
         version, early, parent = lane.version, False, None
         if it["attempt"] == 0:
@@ -1606,7 +1635,7 @@ class Trail:
             if it["route"] < len(landscape.routes):
                 call = (caller, *landscape.routes[it["route"]][2:])
             return limited(
-                landscape, states, capability, call, needs, dict(facts), bool(hidden), it
+                landscape, states, capability, call, needs, dict(facts), bool(hidden), it, lane
             )
         call = (caller, b"", False)
         if it["route"] < len(landscape.routes):
@@ -1618,8 +1647,9 @@ class Trail:
             return possible(
                 landscape, states, capability, call, claimed, it["seed"], it["tried"]
             )
+        seed, tried = it["seed"], it["tried"]
         right = answer(
-            landscape, states, capability, call, needs, dict(facts), it["seed"], it["tried"]
+            landscape, states, capability, call, needs, dict(facts), seed, tried, lane
         )
         must(right == claimed, "decided %s, and right is %s" % (claimed, right))
 

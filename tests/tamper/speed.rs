@@ -46,6 +46,7 @@ fn speed_over_ten_thousand_services() {
             facts: &facts,
             seed: rng.u64(..),
             tried: &[],
+            flights: &caio::balance::flight::NONE,
         };
         let mut it = Decision {
             ns: turn + 1,

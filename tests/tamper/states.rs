@@ -47,3 +47,10 @@ pub(crate) fn world(rng: &mut Rng, crowded: bool, most: usize) -> World {
         }
     }
 }
+
+/// Chooses the services of all capabilities by how many calls there are to each.
+pub(crate) fn count_all(world: &mut World) {
+    let offers = world.services.iter().flat_map(|service| &service.contract.offers);
+    world.counted = offers.map(|offer| offer.capability.clone()).collect();
+    world.probed.clear();
+}

@@ -13,6 +13,7 @@ use super::states;
 use super::world::World;
 use caio::balance::endpoint::choose;
 use caio::balance::epoch::Epoch;
+use caio::balance::flight::Flights;
 use caio::compiler::{compile_with, update};
 use caio::config::quota::{Decided, Subject};
 use caio::contract::logic::Facts;
@@ -37,6 +38,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) seed: u64,
     pub(crate) tried: &'a [ServiceId],
+    /// Whom the lane calls already.
+    pub(crate) flights: &'a Flights,
 }
 
 impl Setting<'_> {
@@ -53,6 +56,7 @@ impl Setting<'_> {
             facts: &facts,
             seed: self.seed,
             tried: self.tried,
+            flights: self.flights,
         };
         decide(self.snapshot, self.epoch, &question)
     }
@@ -69,6 +73,7 @@ impl Setting<'_> {
             facts: self.facts,
             seed: self.seed,
             tried: self.tried,
+            flights: self.flights,
         };
         reference::decide(self.snapshot, self.epoch, &asked)
     }
@@ -107,6 +112,8 @@ pub(crate) struct Plot {
     pub(crate) limiter: Option<Limiter>,
     /// Whether the control plane is asked for changes, and for services.
     pub(crate) control: bool,
+    /// Whether services of all capabilities are chosen by how many calls there are to each.
+    pub(crate) counted: bool,
 }
 
 impl Plot {
@@ -129,6 +136,7 @@ impl Plot {
             handed: false,
             limiter: None,
             control: false,
+            counted: false,
         }
     }
 }
@@ -155,12 +163,19 @@ struct Asked {
 }
 
 impl Lane {
-    /// Decisions without an outcome, in order.
-    fn all_open(&self) -> Vec<u64> {
-        let open = self.open.iter().map(|it| it.sequence);
-        let mut open: Vec<u64> = open.chain(self.forgotten.iter().copied()).collect();
+    /// Decisions without an outcome, in order, each with the weight of the service it went to.
+    fn all_open(&self) -> Vec<(u64, u64)> {
+        let open = self.open.iter().map(|it| (it.sequence, it.decision.weight()));
+        let mut open: Vec<(u64, u64)> = open.chain(self.forgotten.iter().copied()).collect();
         open.sort_unstable();
         open
+    }
+
+    /// Whom it calls: what its own records say, counted afresh.
+    fn flights(&self) -> Flights {
+        let mut flights = Flights::default();
+        self.all_open().iter().for_each(|(_, weight)| flights.begin(*weight));
+        flights
     }
 }
 
@@ -184,7 +199,7 @@ struct Lane {
     /// The dictionary's records as they were.
     requirements: Vec<Vec<u8>>,
     /// Decisions whose outcomes were lost.
-    forgotten: Vec<u64>,
+    forgotten: Vec<(u64, u64)>,
     landscape: Option<Rc<Landscape>>,
     dictionary: Vec<(String, u32)>,
     /// Entries of the dictionary so far.
@@ -218,6 +233,8 @@ pub(crate) struct Told {
     pub(crate) changes: u64,
     pub(crate) queries: u64,
     pub(crate) breaches: u64,
+    /// Decided otherwise than by tier and hash, because of who was called already.
+    pub(crate) turned: u64,
 }
 
 impl Told {
@@ -234,6 +251,7 @@ impl Told {
         self.changes += other.changes;
         self.queries += other.queries;
         self.breaches += other.breaches;
+        self.turned += other.turned;
         self
     }
 }
@@ -433,7 +451,7 @@ impl Story {
         let lanes = self.lanes.len() as u16;
         if ending == Ending::Crash {
             let lanes = self.lanes.iter().zip(0..);
-            let lanes = lanes.map(|(lane, number)| (number, lane.next, lane.all_open()));
+            let lanes = lanes.map(|(lane, number)| (number, lane.next, numbers(&lane.all_open())));
             return lanes.filter(|(_, _, open)| !open.is_empty()).collect();
         }
         for number in 0..lanes {
@@ -479,6 +497,9 @@ impl Story {
             None => {
                 let most = self.plot.services;
                 let mut world = states::world(&mut self.rng, self.plot.crowded, most);
+                if self.plot.counted {
+                    states::count_all(&mut world);
+                }
                 if self.plot.limiter.is_some() {
                     limits::add_quotas(&mut world, &mut self.rng);
                 }
@@ -674,6 +695,7 @@ impl Story {
     fn answer(&mut self, number: u16, mut asked: Asked) {
         let landscape = Rc::clone(&asked.landscape);
         let tried: Vec<ServiceId> = asked.decision.tried.iter().map(|id| ServiceId(*id)).collect();
+        let flights = self.lanes[usize::from(number)].flights();
         let setting = Setting {
             world: &landscape.world,
             snapshot: &landscape.snapshot,
@@ -686,13 +708,20 @@ impl Story {
             facts: &asked.facts,
             seed: asked.decision.seed,
             tried: &tried,
+            flights: &flights,
         };
         let nobody = asked.decision.capability == NONE;
         let verdict = if nobody { setting.decide() } else { (self.plot.engine)(&setting) };
         self.told.layouts[usize::from(landscape.packed)] += 1;
         if self.plot.judged && !nobody {
-            assert_eq!(verdict, setting.judge().verdict, "the engine and the written meaning");
+            let judgement = setting.judge();
+            assert_eq!(verdict, judgement.verdict, "the engine and the written meaning");
             self.told.judged += 1;
+            let left = judgement.appraisals.iter().filter(|one| one.failure.is_none());
+            let lowest = left.map(|one| (one.key.tier, one.key.rendezvous, one.service)).min();
+            if let (Verdict::Route(choice), true) = (&verdict, self.plot.counted) {
+                self.told.turned += u64::from(lowest.unwrap().2 != choice.service);
+            }
         }
         let refused =
             if nobody { None } else { limited(&self.plot, &mut self.rng, &setting, &verdict) };
@@ -808,12 +837,18 @@ impl Story {
         self.put(record);
         let lane = &mut self.lanes[usize::from(number)];
         if outcomes > lost {
-            lane.forgotten.extend(lane.open.pop().map(|asked| asked.sequence));
+            let forgotten = lane.open.pop();
+            lane.forgotten.extend(forgotten.map(|it| (it.sequence, it.decision.weight())));
         }
         lane.next += lost;
         lane.lost.0 += lost;
         lane.lost.1 += outcomes;
     }
+}
+
+/// Without what they went to.
+fn numbers(open: &[(u64, u64)]) -> Vec<u64> {
+    open.iter().map(|(number, _)| *number).collect()
 }
 
 /// What a quota says to a call that was decided on so.

@@ -12,6 +12,7 @@ use crate::audit::record::{
     DEFAULT_RULE, Decision, Hash, NO_ENDPOINT, NONE, Outcome, Place, Record, Verdict,
 };
 use crate::audit::scan::{Landscape, Sketch};
+use crate::balance::flight::Flights;
 use crate::compiler::stored;
 use crate::config::model::Condition;
 use crate::contract::logic::AttributeId;
@@ -61,6 +62,8 @@ pub struct Exchange {
     pub payload: Option<[Vec<u8>; 4]>,
     /// How it ended, and where that lies; nothing while it has not.
     pub outcome: Option<(Outcome, Lies)>,
+    /// Who was called by its lane when it was made, where the walk counted that.
+    pub flights: Rc<Flights>,
 }
 
 /// A decision whose outcome is waited for: of most of them nothing more is wanted than that.
@@ -74,6 +77,8 @@ pub struct Begun {
     stated: Option<Rc<[u8]>>,
     /// See [`Exchange::payload`].
     pub payload: Option<[Vec<u8>; 4]>,
+    /// See [`Exchange::flights`].
+    pub flights: Rc<Flights>,
 }
 
 impl Begun {
@@ -91,15 +96,17 @@ impl Begun {
             landscape: context.landscape(sketch.landscape()).cloned(),
             stated: stated.cloned(),
             payload: None,
+            flights: Rc::default(),
         }
     }
 
     /// An exchange that has no outcome, waited for again.
     pub fn again(exchange: Exchange) -> Self {
-        let Exchange { id, wall_ms, lies, decision, landscape, stated, payload, .. } = exchange;
+        let Exchange { id, wall_ms, lies, decision, landscape, stated, payload, flights, .. } =
+            exchange;
         let mut record = Vec::new();
         decision.encode(&mut record, Place { lane: id.lane, sequence: id.sequence });
-        Self { id, wall_ms, lies, record: record.into(), landscape, stated, payload }
+        Self { id, wall_ms, lies, record: record.into(), landscape, stated, payload, flights }
     }
 
     /// All of it.
@@ -107,7 +114,7 @@ impl Begun {
     /// # Errors
     /// When it is malformed.
     pub fn whole(self) -> Result<Exchange, String> {
-        let Self { id, wall_ms, lies, record, landscape, stated, payload } = self;
+        let Self { id, wall_ms, lies, record, landscape, stated, payload, flights } = self;
         match reading::take(&mut &record[..]) {
             Some((_, Record::Decision(decision))) => {
                 let decision = owned(decision);
@@ -123,6 +130,7 @@ impl Begun {
                     stated,
                     payload,
                     outcome,
+                    flights,
                 })
             }
             _ => Err(format!("the decision {id} is malformed")),

@@ -12,12 +12,15 @@
 
 use super::exchange::{Begun, Exchange, Lies, Snapshots, payload};
 use super::filter::Filter;
+use super::flights::Fold;
 use super::id::Id;
 use super::trail::{Head, Position, Seen, Span, Trail, at};
 use crate::audit::record::{Outcome, Record};
 use crate::audit::scan::Context;
+use crate::balance::flight::Flights;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 /// Pairs decisions with their outcomes, and lets through those that are meant.
 #[derive(Default)]
@@ -26,6 +29,8 @@ pub struct Gather {
     pub filter: Filter,
     /// The snapshots that names come from.
     pub snapshots: Snapshots,
+    /// Who is called by each lane, for who wants to know.
+    pub flights: Option<Fold>,
     open: BTreeMap<Id, Begun>,
     /// Of each lane, the first decision that was seen.
     first: BTreeMap<(u64, u16), u64>,
@@ -53,11 +58,16 @@ impl Gather {
     pub fn see(&mut self, seen: &Seen<'_>, trail: &Trail) -> Result<Option<Exchange>, String> {
         let place = seen.raw.place;
         let id = Id { boot: Some(seen.context.boot), lane: place.lane, sequence: place.sequence };
+        let flights = self.flights.as_mut().map(|fold| {
+            let before = if seen.raw.kind == b'D' { fold.now(place.lane) } else { Rc::default() };
+            fold.see(seen);
+            before
+        });
         match seen.raw.kind {
             b'D' => {
                 self.first.entry((seen.context.boot, place.lane)).or_insert(place.sequence);
                 if self.filter.begins(seen, trail, &mut self.snapshots) {
-                    return self.begin(id, seen);
+                    return self.begin(id, seen, flights.unwrap_or_default());
                 }
             }
             b'P' | b'O' => {
@@ -84,8 +94,14 @@ impl Gather {
         Ok(None)
     }
 
-    fn begin(&mut self, id: Id, seen: &Seen<'_>) -> Result<Option<Exchange>, String> {
+    fn begin(
+        &mut self,
+        id: Id,
+        seen: &Seen<'_>,
+        flights: Rc<Flights>,
+    ) -> Result<Option<Exchange>, String> {
         let mut begun = Begun::of(seen);
+        begun.flights = flights;
         match self.ends.remove(&id) {
             Some(End { payload, outcome: Some(outcome) }) => {
                 let mut exchange = begun.whole()?;
@@ -261,6 +277,7 @@ fn found(trail: &Trail, first: u64, id: Id) -> Result<Option<Exchange>, String> 
     let mut found: Option<Exchange> = None;
     // They stand before what they are about, in its lane and under its number.
     let mut asked = Vec::new();
+    let mut fold = Fold::default();
     trail.records(at(first), Span::Rest, &mut Context::default(), |seen| {
         let place = seen.raw.place;
         let beyond = Some(seen.context.boot) > id.boot
@@ -280,7 +297,8 @@ fn found(trail: &Trail, first: u64, id: Id) -> Result<Option<Exchange>, String> 
             },
             (None, b'D') if ours => {
                 let asked = std::mem::take(&mut asked);
-                found = Some(Exchange { asked, ..Exchange::begun(seen)? });
+                let flights = fold.now(place.lane);
+                found = Some(Exchange { asked, flights, ..Exchange::begun(seen)? });
             }
             (Some(exchange), b'P' | b'O') if ours => {
                 exchange.goes_on(seen)?;
@@ -289,6 +307,9 @@ fn found(trail: &Trail, first: u64, id: Id) -> Result<Option<Exchange>, String> 
                 }
             }
             _ => {}
+        }
+        if found.is_none() {
+            fold.see(seen);
         }
         Ok(ControlFlow::Continue(()))
     })?;

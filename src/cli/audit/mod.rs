@@ -10,6 +10,7 @@ pub mod erase;
 pub mod exchange;
 pub mod export;
 pub mod filter;
+mod flights;
 pub mod gather;
 pub mod id;
 mod landscapes;

@@ -216,6 +216,7 @@ fn explained(
         facts: &known,
         seed: decision.seed,
         tried: &tried,
+        flights: &exchange.flights,
     };
     let landscape = exchange.landscape.as_ref().ok_or("its landscape is not on record")?;
     let route = names.route().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use super::exchange::{Exchange, Names, Openings, Snapshots, facts};
 use super::filter::Filter;
+use super::flights::Fold;
 use super::gather::{Gather, each};
 use super::options::Options;
 use super::recorded::{difference, epoch, tried};
@@ -64,6 +65,7 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Outcome {
     let replay = while_it_takes("deciding again", || {
         let mut replay = Replay::default();
         let mut gather = Gather::new(filter);
+        gather.flights = Some(Fold::default());
         if let Some(from) = trail.beginning() {
             let mut context = Context::default();
             each(&trail, &mut gather, &mut context, from, |exchange, snapshots| {
@@ -140,6 +142,7 @@ impl Replay {
             facts: &vector,
             seed: decision.seed,
             tried: &tried,
+            flights: &exchange.flights,
         };
         let epoch = self.epoch(exchange, snapshot)?;
         Ok(Some(difference(decision, &decide(snapshot, &epoch, &question), snapshot)))

@@ -5,6 +5,7 @@
 use super::world::{World, misread};
 use super::{Asked, eligible, random_epoch, rounds};
 use caio::balance::epoch::{Epoch, State};
+use caio::balance::flight::{self, Flights};
 use caio::certify::certify;
 use caio::compiler::compile;
 use caio::config::policy::Effect::{self, Permit};
@@ -25,7 +26,7 @@ struct Setting<'a> {
 /// Whom a faulty engine chooses; `None` refuses.
 type Mutant = (&'static str, fn(&Setting<'_>) -> Option<ServiceId>);
 
-const MUTANTS: [Mutant; 24] = [
+const MUTANTS: [Mutant; 26] = [
     ("the candidate after the best", |it| {
         let best = chosen(&it.judgement.verdict)?;
         let place = it.judgement.appraisals.iter().position(|one| one.service == best)?;
@@ -40,6 +41,15 @@ const MUTANTS: [Mutant; 24] = [
     }),
     ("load is ignored", |it| {
         of_states(it, |state| State::new(state.healthy(), state.drained(), 0))
+    }),
+    ("open decisions are not counted", |it| {
+        engine(it.snapshot, it.epoch, &with_flights(it.asked, &flight::NONE))
+    }),
+    ("open decisions are counted of one service alone", |it| {
+        let first = it.snapshot.capability_entry(it.asked.capability)?.candidates.first()?;
+        let mut flights = Flights::default();
+        (0..it.asked.flights.of(first.weight)).for_each(|_| flights.begin(first.weight));
+        engine(it.snapshot, it.epoch, &with_flights(it.asked, Box::leak(Box::new(flights))))
     }),
     ("what is unknown is zero", |it| {
         let asked = Asked {
@@ -136,6 +146,11 @@ fn enforced(it: &Setting<'_>, effect: Effect) -> World {
     world
 }
 
+fn with_flights(asked: &Asked, flights: &'static Flights) -> Asked {
+    let (facts, tried) = (asked.facts.clone(), asked.tried.clone());
+    Asked { flights, facts, tried, header: asked.header.clone(), ..*asked }
+}
+
 fn chosen(verdict: &Verdict) -> Option<ServiceId> {
     match verdict {
         Verdict::Route(choice) => Some(choice.service),
@@ -201,6 +216,8 @@ fn every_faulty_engine_is_caught_and_none_gets_past_the_recheck() {
         let sound = [
             "a clause is its last literal",
             "load is ignored",
+            "open decisions are not counted",
+            "open decisions are counted of one service alone",
             "the tier is ignored",
             "the first eligible is the best",
             "a shadow forbid is enforced",

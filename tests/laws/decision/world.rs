@@ -31,6 +31,7 @@ pub(crate) struct World {
     pub(crate) policies: Policies,
     pub(crate) quotas: Vec<Quota>,
     pub(crate) probed: BTreeSet<String>,
+    pub(crate) counted: BTreeSet<String>,
 }
 
 /// A request.
@@ -219,9 +220,11 @@ impl World {
         if rng.u8(..4) > 0 {
             world.random_policies(rng);
         }
-        if rng.u8(..4) == 0 {
-            world.probed.insert("c0".to_owned());
-        }
+        match rng.u8(..4) {
+            0 => world.probed.insert("c0".to_owned()),
+            1 => world.counted.insert("c0".to_owned()),
+            _ => false,
+        };
         world
     }
 
@@ -332,6 +335,7 @@ impl World {
             policies: Policies::default(),
             quotas: Vec::new(),
             probed: BTreeSet::new(),
+            counted: BTreeSet::new(),
         }
     }
 
@@ -480,7 +484,11 @@ impl World {
             requirements: &self.requirements,
             callers: &self.callers,
             vocabulary: Arc::clone(&self.vocabulary),
-            seed: SeedRule { probed: self.probed.clone(), ..SeedRule::default() },
+            seed: SeedRule {
+                probed: self.probed.clone(),
+                counted: self.counted.clone(),
+                ..SeedRule::default()
+            },
             governance: Governance::default(),
             policy: Governed { policies: &self.policies, ..Governed::default() },
             quotas: &self.quotas,

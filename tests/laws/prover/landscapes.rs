@@ -95,6 +95,7 @@ pub(crate) fn judge(
         facts,
         seed: 0,
         tried: &[],
+        flights: &caio::balance::flight::NONE,
     };
     decide(snapshot, &Epoch::default(), &asked)
 }

@@ -25,6 +25,7 @@ address = "127.0.0.1:0"
 
 [routing]
 p2c = ["cap.1/1", "cap.2/1"]
+inflight = ["cap.3/1", "cap.4/1"]
 
 [health]
 check = "tcp"

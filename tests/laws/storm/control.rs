@@ -8,6 +8,7 @@ use super::endpoints::Seen;
 use super::judge::Asked;
 use caio::admin::desk::Leases;
 use caio::balance::epoch::{Epoch, State};
+use caio::balance::flight;
 use caio::balance::standing::{States, unknown};
 use caio::cli::loading::{compile_behind, compile_for};
 use caio::compiler::{Changed, update};
@@ -530,6 +531,7 @@ impl Control {
                 facts: &asked.facts,
                 seed: asked.seed,
                 tried: &[],
+                flights: &flight::NONE,
             };
             let one = reference::appraise(&land.snapshot, &land.epoch, &again, candidate);
             let fails = one.failure.filter(|failure| failure.stage < Stage::Health);

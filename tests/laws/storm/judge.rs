@@ -5,6 +5,7 @@ use super::check::meaning;
 use super::check::text;
 use super::control::Land;
 use caio::audit::record::DEFAULT_RULE;
+use caio::balance::flight::Flights;
 use caio::certify::{Certified, certify};
 use caio::compiler::canonical::need_lines;
 use caio::config::model::Condition;
@@ -14,6 +15,7 @@ use caio::decide::{HeaderNeeds, Question, Verdict, decide};
 use caio::snapshot::policy::{By, RuleId};
 use caio::snapshot::request::Principal;
 use caio::snapshot::{CapabilityId, NeedsId, RouteId, ServiceId};
+use std::collections::BTreeMap;
 
 /// What one attempt asks.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) facts: Facts,
     pub(crate) seed: u64,
     pub(crate) tried: Vec<ServiceId>,
+    /// Whom the worker calls already.
+    pub(crate) flights: Flights,
 }
 
 impl Asked {
@@ -45,6 +49,7 @@ impl Asked {
             facts,
             seed: self.seed,
             tried: &self.tried,
+            flights: &self.flights,
         };
         reference::decide(&land.snapshot, &land.epoch, &asked)
     }
@@ -77,6 +82,7 @@ pub(crate) fn decided(land: &Land, asked: &Asked) -> (Verdict, Option<Certified>
         facts: &facts,
         seed: asked.seed,
         tried: &asked.tried,
+        flights: &asked.flights,
     };
     let verdict = decide(snapshot, &land.epoch, &question);
     // P1, P2: by the written meaning, who is chosen satisfies everything, and nobody better does.
@@ -93,6 +99,9 @@ pub(crate) fn decided(land: &Land, asked: &Asked) -> (Verdict, Option<Certified>
     assert_eq!(*apart.name, *capability.name, "P2: capabilities are numbered otherwise");
     let stated = text::needs(&need_lines(&asked.header)).unwrap();
     let states: Vec<u8> = land.epoch.all().0.iter().map(|state| state.to_byte()).collect();
+    // Weights are the same, whoever works them out.
+    let weights = capability.candidates.iter().map(|it| (it.weight, asked.flights.of(it.weight)));
+    let flights: BTreeMap<u64, u32> = weights.collect();
     let tried: Vec<u32> = asked.tried.iter().map(|service| service.0).collect();
     let answer = meaning::answer(&meaning::Question {
         landscape: &land.apart,
@@ -104,6 +113,7 @@ pub(crate) fn decided(land: &Land, asked: &Asked) -> (Verdict, Option<Certified>
         facts: &numbers,
         seed: asked.seed,
         tried: &tried,
+        flights: &flights,
     });
     let claimed = match &verdict {
         Verdict::Route(choice) => {

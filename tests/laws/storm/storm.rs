@@ -6,13 +6,14 @@ use super::control::{Ask, Came, Control, Counts, Land, Model, Want};
 use super::endpoints::{Meters, Seen as Look, Truth, Watcher};
 use super::judge::{Asked, decided, less_is_not_more};
 use caio::balance::endpoint::choose;
+use caio::balance::flight::Flights;
 use caio::compiler::stored;
 use caio::config::model::Condition;
 use caio::decide::discover::needs;
 use caio::decide::{Stage, Verdict};
 use caio::prover::Request;
-use caio::snapshot::ServiceId;
 use caio::snapshot::vector::FactVector;
+use caio::snapshot::{ServiceId, hash};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -81,6 +82,7 @@ struct Worker {
     land: Rc<Land>,
     decided: u64,
     open: BTreeSet<u64>,
+    flights: Flights,
 }
 
 /// A call on its way.
@@ -96,6 +98,8 @@ struct Exchange {
     /// Of the attempt that is on its way.
     sequence: u64,
     service: ServiceId,
+    /// Of that service.
+    weight: u64,
     key: (Arc<str>, SocketAddr),
     connected: bool,
 }
@@ -148,7 +152,12 @@ impl Storm {
         let texts: [&[&str]; 3] =
             [&["residency.within(\"eu\")"], &["latency(50ms) <= 1%"], &["retention == 0s"]];
         let headers = texts.iter().map(|texts| needs(vocabulary, texts).unwrap()).collect();
-        let worker = || Worker { land: Rc::clone(&land), decided: 0, open: BTreeSet::new() };
+        let worker = || Worker {
+            land: Rc::clone(&land),
+            decided: 0,
+            open: BTreeSet::new(),
+            flights: Flights::default(),
+        };
         let mut storm = Self {
             watcher: Watcher::new(Arc::clone(&control.care)),
             workers: (0..size.workers).map(|_| worker()).collect(),
@@ -598,6 +607,7 @@ impl Storm {
             seed: snapshot.seed(request, &principal, &number.to_be_bytes()),
             principal,
             tried: tried.to_vec(),
+            flights: Flights::default(),
         })
     }
 
@@ -617,6 +627,7 @@ impl Storm {
             tried: Vec::new(),
             sequence: 0,
             service: ServiceId(0),
+            weight: 0,
             key,
             connected: false,
         };
@@ -632,24 +643,34 @@ impl Storm {
         exchange.sequence = worker.decided;
         assert!(worker.open.insert(worker.decided), "P10: two decisions of one number");
         worker.decided += 1;
+        worker.flights.begin(exchange.weight);
         self.seen.decisions += 1;
         self.seen.stale += u32::from(exchange.land.version < self.control.newest.version);
         format!("{} {verdict:?}", exchange.land.version).hash(&mut self.told);
     }
 
     fn outcome(&mut self, exchange: &Exchange) {
-        let open = &mut self.workers[exchange.worker].open;
-        assert!(open.remove(&exchange.sequence), "P10: an outcome of no decision, or a second");
+        let worker = &mut self.workers[exchange.worker];
+        worker.flights.end(exchange.weight);
+        assert!(
+            worker.open.remove(&exchange.sequence),
+            "P10: an outcome of no decision, or a second"
+        );
     }
 
     fn attempt(&mut self, number: u64, mut exchange: Exchange) {
         let land = Rc::clone(&exchange.land);
         let with = (&exchange.request, exchange.header.as_slice());
-        let Some(asked) = Self::asked(&land, with, number, &exchange.tried) else {
+        let Some(mut asked) = Self::asked(&land, with, number, &exchange.tried) else {
             assert!(self.size.services < 1000, "every capability is offered: {:?}", with.0);
             return;
         };
+        asked.flights = self.workers[exchange.worker].flights.clone();
         let (verdict, certified) = decided(&land, &asked);
+        exchange.weight = match &verdict {
+            Verdict::Route(choice) => hash::weight(asked.seed, choice.key.rendezvous),
+            Verdict::Deny(_) => 0,
+        };
         self.record(&mut exchange, &verdict);
         if self.rng.u8(..16) == 0 {
             let more = self.rng.choice(self.headers.iter()).unwrap();
