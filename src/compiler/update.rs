@@ -42,8 +42,8 @@ pub fn update(previous: &Snapshot, changes: &[Changed]) -> Result<Snapshot, Vec<
     changed(previous, changes.collect())
 }
 
-/// The capabilities in which a landscape may differ from the one before, of which [`update`] made it
-/// by changes of these services; `None` where routes may lead elsewhere, which concerns all of them.
+/// The capabilities in which a landscape may differ from the one before, of which [`update`] made
+/// it by changes of these services; `None` where routes may lead elsewhere, which concerns all.
 pub fn touched<'i>(
     previous: &Snapshot,
     next: &Snapshot,
