@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A landscape that lives while calls flow: changes without end, endpoints that fail, load that spreads.
 
-    python3 perf/living.py                        all three, some five minutes
+    python3 perf/living.py                        all of them, some six minutes
     python3 perf/living.py churn --changes 2000
     python3 perf/living.py faults spread
 
@@ -11,6 +11,8 @@ churn    Services are registered, upgraded, drained and taken away, so many a se
 faults   One of a service's endpoints is killed, silent, slow or flapping, and the whole service is
          while another satisfies; what callers see of it.
 spread   Four endpoints that are alike, then with one twice as slow: who is called how often.
+vast     Among 100 000 services, ten of each capability, one is registered, upgraded and taken away, one
+         after the other: how long each takes until it is durable and in force.
 
 Everything runs on loopback, from a temporary folder, on free ports. Writes TIME-living.json and .md
 into perf/out; a run that figures elsewhere rest on is committed to perf/results.
@@ -427,6 +429,55 @@ def spread(stack, folder, options):
     return result
 
 
+def vast(stack, folder, options):
+    port, count, own = rig.free_ports(1)[0], options.vast, os.path.join(folder, "contracts")
+    os.mkdir(own)
+    entries = []
+    for number in range(count):
+        of = number // 10
+        text = 'contract = "caio/1"' + contract(f"vast.s{number}", f"vast.c{of}/1", f"GET /c{of}/x")
+        text = text.replace("[{table}contract]\n", "").replace("{table}contract.", "")
+        peers.write(own, f"{number}.toml", text.replace("{{", "{").replace("}}", "}"))
+        entries.append(f'\n[[services]]\nendpoints = ["127.0.0.1:{9000 + number % 100}"]\n'
+                       f'contract = "contracts/{number}.toml"\n')
+    # No document may be longer than 4 MiB.
+    parts = [entries[at:at + 20_000] for at in range(0, count, 20_000)]
+    names = [f"part{at}.toml" for at in range(len(parts))]
+    for name, part_of in zip(names, parts):
+        peers.write(folder, name, 'config = "caio/1"\n' + "".join(part_of))
+    more = '\n[admin]\nsocket = "admin.sock"\n\n[registry]\ndirectory = "registry"\n'
+    command = caio(folder, port, [], more, options)
+    file = os.path.join(folder, "caio.toml")
+    with open(file) as known:
+        text = known.read()
+    text = text.replace("vocabulary =", f"include = {json.dumps(names)}\nvocabulary =", 1)
+    peers.write(folder, "caio.toml", text)
+    began = time.monotonic()
+    gateway = Process("caio", command, {options.proxy_core}, os.path.join(folder, "caio.log"))
+    stack.callback(gateway.stop)
+    rig.wait_for_port(gateway, port, 120)
+    started = time.monotonic() - began
+    control = Control(os.path.join(folder, "admin.sock"))
+    took, wrong = {"register": [], "upgrade": [], "deregister": []}, []
+    for number in range(100):
+        name, of = f"vast.new{number}", number * 97 % (count // 10)
+        for verb, what, version in (("PUT", "register", "1.0.0"), ("PUT", "upgrade", "1.0.1"),
+                                    ("DELETE", "deregister", None)):
+            body = version and document(name, 9000, f"vast.c{of}/1", f"GET /c{of}/x", version)
+            start = time.monotonic()
+            status, text = control.ask(verb, f"/v1/services/{name}", body)
+            took[what].append((time.monotonic() - start) * 1000)
+            if status not in (200, 201):
+                wrong.append(f"{verb} {name}: {status} {text[:200]!r}")
+    gateway.check()
+    figures = {what: {"p50": part(sorted(all_ms), 0.5), "p99": part(sorted(all_ms), 0.99)}
+               for what, all_ms in took.items()}
+    return {"services": count, "start_s": started, "effective_ms": figures, "wrong": wrong}
+
+
+SCENARIOS = {"churn": churn, "faults": faults, "spread": spread, "vast": vast}
+
+
 def us(value):
     return report.number(value, 0)
 
@@ -467,6 +518,13 @@ def page(result, raw_name):
                  f"{one['least_in_a_second']:.1f} to {one['most_in_a_second']:.1f} %"]
                 for name, one in result["spread"].items()]
         told.append(report.table(["four endpoints", "shares", "of any in any second"], rows))
+    if "vast" in result:
+        it = result["vast"]
+        told.append(f"\n## One service among {it['services']}\n\nStarted in {it['start_s']:.1f} s. "
+                    f"Changes that failed: {len(it['wrong'])}.\n")
+        rows = [[what, f"{one['p50']:.1f}", f"{one['p99']:.1f}"]
+                for what, one in it["effective_ms"].items()]
+        told.append(report.table(["what", "in force after ms (median)", "p99"], rows))
     return "\n".join(told) + "\n"
 
 
@@ -474,20 +532,21 @@ def options_of(arguments):
     cores = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="churn, faults, spread; all when absent")
+    parser.add_argument("what", nargs="*", help="churn, faults, spread, vast; all when absent")
     parser.add_argument("--changes", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200, help="changes a second")
     parser.add_argument("--churners", type=int, default=4, help="who ask at once")
     parser.add_argument("--services", type=int, default=1000, help="that stay as they are")
+    parser.add_argument("--vast", type=int, default=100_000, help="services of that scenario")
     parser.add_argument("--calls", type=int, default=1000, help="a second, beside faults")
     parser.add_argument("--fault-seconds", type=int, default=20)
     parser.add_argument("--caio", default=os.path.join(HERE, "../target/release/caio"))
     parser.add_argument("--out", default=os.path.join(HERE, "out"))
     parser.add_argument("--proxy-core", type=int, default=cores[0])
     options = parser.parse_args(arguments)
-    options.what = options.what or ["churn", "faults", "spread"]
-    if set(options.what) - {"churn", "faults", "spread"}:
-        parser.error("knows churn, faults and spread")
+    options.what = options.what or list(SCENARIOS)
+    if set(options.what) - set(SCENARIOS):
+        parser.error("knows " + ", ".join(SCENARIOS))
     options.load_cores = set(cores) - {options.proxy_core}
     if not options.load_cores:
         parser.error("needs two cores: one for the proxy, one for everything else")
@@ -513,8 +572,7 @@ def main(arguments):
         rig.say(what)
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="caio-living-"))
-            result[what] = {"churn": churn, "faults": faults, "spread": spread}[what](
-                stack, folder, options)
+            result[what] = SCENARIOS[what](stack, folder, options)
         with open(f"{stem}.json", "w") as out:
             json.dump(result, out, indent=1, ensure_ascii=False)
             out.write("\n")

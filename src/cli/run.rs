@@ -133,6 +133,8 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         // What was begun is the other's again, which ends what this process has of it.
         process::leave();
     }
+    // The workers are there: from here on this is about who may call, not about calls.
+    process::give_way();
     if let Some(watching) = gateway.watching() {
         watcher::start(watching, asking.clone())?;
     }

@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// What makes a program one that takes over.
@@ -28,11 +29,39 @@ pub(in crate::cli) struct HandOver {
     /// The path of this program, where another may lie by then.
     program: PathBuf,
     arguments: Vec<OsString>,
+    starter: Starter,
     /// What listens beside the gateway.
     beside: Sockets,
     going: Option<Going>,
     /// Whether the trail is to be taken back before anything else.
     owed: bool,
+}
+
+/// A thread that starts programs. They have its priority, and this one gives up none: whoever decides
+/// that one is started gives way to calls, and the calls of the other are to be carried as these.
+struct Starter {
+    asks: Sender<Command>,
+    started: Receiver<io::Result<Child>>,
+}
+
+impl Starter {
+    fn begin() -> io::Result<Self> {
+        let (asks, asked) = channel::<Command>();
+        let (tell, started) = channel();
+        std::thread::Builder::new().name("caio-start".to_owned()).spawn(move || {
+            // Nobody is told any more where the process ends.
+            while let Ok(mut command) = asked.recv()
+                && tell.send(command.spawn()).is_ok()
+            {}
+        })?;
+        Ok(Self { asks, started })
+    }
+
+    fn start(&self, command: Command) -> io::Result<Child> {
+        let gone = || io::Error::other("the thread that starts programs is gone");
+        self.asks.send(command).map_err(|_| gone())?;
+        self.started.recv().map_err(|_| gone())?
+    }
 }
 
 /// Another process on its way.
@@ -57,7 +86,7 @@ enum Stage {
 type Failed = String;
 
 impl HandOver {
-    /// To be called as the process begins: the path is right then.
+    /// To be called as the process begins: the path is right then, and the priority.
     ///
     /// # Errors
     /// When the path is not to be had.
@@ -66,7 +95,8 @@ impl HandOver {
         let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         arguments.retain(|argument| argument != TAKE_OVER);
         arguments.push(TAKE_OVER.into());
-        Ok(Self { program, arguments, beside: Vec::new(), going: None, owed: false })
+        let starter = Starter::begin()?;
+        Ok(Self { program, arguments, starter, beside: Vec::new(), going: None, owed: false })
     }
 
     /// This socket is to be handed over, too.
@@ -128,7 +158,8 @@ impl HandOver {
     fn start(&self) -> io::Result<Going> {
         let (channel, theirs) = Channel::pair()?;
         let mut command = Command::new(&self.program);
-        let child = command.args(&self.arguments).stdin(Stdio::from(theirs)).spawn()?;
+        command.args(&self.arguments).stdin(Stdio::from(theirs));
+        let child = self.starter.start(command)?;
         let until_ns = monotonic_ns().saturating_add(HAND_OVER_READY_MS * 1_000_000);
         Ok(Going { child, channel, stage: Stage::Started, until_ns })
     }
