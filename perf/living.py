@@ -456,6 +456,10 @@ def vast(stack, folder, options):
     gateway = Process("caio", command, {options.proxy_core}, os.path.join(folder, "caio.log"))
     stack.callback(gateway.stop)
     rig.wait_for_port(gateway, port, 120)
+    # Changes are taken once calls are.
+    while not os.path.exists(os.path.join(folder, "admin.sock")):
+        gateway.check()
+        time.sleep(0.01)
     started = time.monotonic() - began
     control = Control(os.path.join(folder, "admin.sock"))
     took, wrong = {"register": [], "upgrade": [], "deregister": []}, []

@@ -140,8 +140,8 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
-def wait_for_port(process, port):
-    end = time.monotonic() + START_SECONDS_MAX
+def wait_for_port(process, port, seconds=START_SECONDS_MAX):
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         process.check()
         try:
@@ -149,7 +149,7 @@ def wait_for_port(process, port):
             return
         except OSError:
             time.sleep(0.05)
-    raise RigError(f"{process.name} did not listen on {port} within {START_SECONDS_MAX} s")
+    raise RigError(f"{process.name} did not listen on {port} within {seconds} s")
 
 
 def check_answer(name, scenario, port, options, folder):
