@@ -145,7 +145,8 @@ pub(crate) fn expected(dependency: Dependency, failure: Failure, point: Point) -
     match (dependency, failure, point) {
         // A handshake asks for a certificate that is not revoked, and for the time.
         (D::Crl, F::Flapping, P::Handshake) => Unchanged,
-        (D::Crl, _, P::Handshake) => Until(DUE, Away::Alert),
+        // A list may fall due between the handshake and the head.
+        (D::Crl, _, P::Handshake) => Until(DUE, Away::AlertOr(Reason::CredentialInvalid)),
         (D::Clock, F::Flapping, P::Handshake) => Either(Away::AlertOr(Reason::CredentialInvalid)),
         (D::Clock, _, P::Handshake) => Turned(Away::Alert),
         (_, _, P::Handshake) => Impossible("no handshake asks for it"),
@@ -182,8 +183,9 @@ pub(crate) fn expected(dependency: Dependency, failure: Failure, point: Point) -
 
         (D::Crl, F::Flapping, _) => Unchanged,
         // A connection that is open is judged anew; the next one does not come to be.
-        (D::Crl, _, P::KeptHead) => Until(DUE, Away::AlertOr(Reason::CredentialInvalid)),
-        (D::Crl, _, P::FirstHead | P::Reload) => Until(DUE, Away::Alert),
+        (D::Crl, _, P::KeptHead | P::FirstHead | P::Reload) => {
+            Until(DUE, Away::AlertOr(Reason::CredentialInvalid))
+        }
         (D::Crl, _, P::Recovery) => Recovers(Away::Alert),
 
         (D::HookGrpc | D::HookHttp, _, P::Recovery) => Recovers(ungoverned),
