@@ -322,6 +322,13 @@ impl View {
         }
     }
 
+    /// Begins each lease anew: from now on it may be renewed.
+    pub fn begin_leases(&self, now_ms: u64) {
+        let present = self.registered();
+        let mut leases = self.leases();
+        present.read.iter().for_each(|(key, read)| leases.set(key, read.lease_ms, now_ms));
+    }
+
     /// What is registered and in force.
     pub fn registered(&self) -> RwLockReadGuard<'_, Present> {
         self.registered.read().unwrap_or_else(PoisonError::into_inner)

@@ -41,7 +41,7 @@ pub(crate) struct Breaches {
 }
 
 impl Breaches {
-    /// Of a process that began before reading did.
+    /// Of a process that began before reading did, or was joined by another.
     pub(crate) fn late() -> Self {
         Self { late: true, ..Self::default() }
     }

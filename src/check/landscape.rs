@@ -573,11 +573,14 @@ impl Reading {
             }
             "governance" => self.asked = from.quoted_list()?,
             "probed" | "counted" => {
-                let named = if word == "probed" { &mut self.probed } else { &mut self.counted };
+                let (named, other) = match word {
+                    "probed" => (&mut self.probed, &self.counted),
+                    _ => (&mut self.counted, &self.probed),
+                };
                 *named = from.quoted_list()?;
                 named.is_sorted_by(|before, after| before < after).then_some(())?;
-                // There is one way for each.
-                let twice = self.probed.iter().any(|name| self.counted.contains(name));
+                // There is one way for each; both are sorted.
+                let twice = named.iter().any(|name| other.binary_search(name).is_ok());
                 (!twice).then_some(())?;
             }
             // What decisions do not depend on: spelled by whoever wrote it.

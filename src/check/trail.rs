@@ -353,9 +353,9 @@ impl<'a> Trail<'a> {
             must!(own, "the record X of a crashed lane is missing");
         }
         must!(sequence == lane.next, "lane {number} left {} decisions", lane.next);
-        let left: Vec<u64> = lane.open.keys().copied().collect();
-        must!(left.starts_with(open), "other decisions were left open");
-        must!(left.is_empty() || !open.is_empty(), "lane {number} left something open");
+        let left = lane.open.keys().take(open.len());
+        must!(left.eq(open), "other decisions were left open");
+        must!(lane.open.is_empty() || !open.is_empty(), "lane {number} left something open");
         open.iter().for_each(|sequence| {
             lane.open.remove(sequence);
         });
@@ -469,8 +469,9 @@ impl Boot {
         // They begin with the newest version there is.
         let newest = self.newest.and_then(|newest| self.versions.get(&newest));
         let newest = newest.ok_or("a process joins where there is no landscape")?;
-        // It looks at promises anew.
-        self.breaches = Breaches::default();
+        // It looks at promises anew; whoever had some on record may have taken the trail back, and
+        // say what became of them.
+        self.breaches = Breaches::late();
         self.lanes.resize_with(usize::from(lanes), || Lane::joined(newest));
         Ok(())
     }

@@ -88,6 +88,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         return Ok(WRONG);
     }
     tell(&proof, &place, Weight::Advisory, err)?;
+    steward.know_work(&proof);
     process::catch_termination()?;
     process::catch_reload()?;
     process::catch_upgrade()?;
@@ -185,7 +186,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         for text in companions.iter().flat_map(|told| told.try_iter()) {
             writeln!(err.writer, "caio: {text}")?;
         }
-        steward.turn(gateway, err)?;
+        // Nothing can be put on record while the trail is nobody's.
+        if !hand_over.owes() {
+            steward.turn(gateway, err)?;
+        }
         hand_over.turn(&mut steward, gateway, err)?;
         over.store(gateway.is_handed_over(), Ordering::Release);
         Ok(())

@@ -26,7 +26,7 @@ use self::watched::{Read, Watched};
 use super::check::{notices, report};
 use super::keeping::Keeping;
 use super::loading::compile_for;
-use super::proving::{Place, Weight, tell};
+use super::proving::{Place, Proof, Weight, tell};
 use super::reloading::{Known, clients};
 use super::style::Output;
 use crate::admin::control::Clients;
@@ -127,6 +127,8 @@ pub(super) struct Steward {
     held: Held,
     /// Whether all that has to hold is known to hold of the landscape in force.
     is_proved: bool,
+    /// What it took to find that out, of what a proof of all may take.
+    spent: u64,
     /// When it is tried again to end overrides, where no landscape came of that.
     end_again_ms: u64,
 }
@@ -188,6 +190,7 @@ impl Steward {
             held: Held::Not,
             // What is not serves nobody from the start.
             is_proved: true,
+            spent: 0,
             end_again_ms: 0,
         };
         steward.watched.know(read);
@@ -244,7 +247,7 @@ impl Steward {
             gateway.publish_epoch(seen);
             return Ok(());
         }
-        if self.holds(err)? {
+        if self.holds(gateway, err)? {
             return self.look_at_certificates(false, gateway, err);
         }
         let signalled = process::reload_asked();
@@ -317,9 +320,16 @@ impl Steward {
         self.coming = Some(Coming { asks: Vec::new(), made: Vec::new(), told, version });
     }
 
+    /// What proving the landscape that the process begins with took.
+    pub(super) fn know_work(&mut self, proof: &Proof) {
+        self.spent = proof.report.work;
+    }
+
     /// Says on record what is registered as the process begins: what an end took from the trail and
     /// not from the store shows in it.
     pub(super) fn note_beginning(&mut self, gateway: &Gateway) {
+        // Whoever renews reaches this process from now on only, however long it took to begin.
+        self.view.begin_leases(now_ms());
         if self.store.is_none() {
             return;
         }

@@ -84,11 +84,14 @@ fn concerns(
 ) -> bool {
     let capability = snapshot.capability_entry(asked.capability).map_or("", |entry| &entry.name);
     let service = snapshot.service(candidate.service).map_or("", |entry| &entry.id);
-    let route = route.map_or("", |route| &route.id);
     speaks_of(rule.scope.callers.as_deref(), asked.caller)
         && speaks_of(rule.scope.capabilities.as_deref(), capability)
         && speaks_of(rule.scope.services.as_deref(), service)
-        && speaks_of(rule.scope.routes.as_deref(), route)
+        && match route {
+            Some(route) => speaks_of(rule.scope.routes.as_deref(), &route.id),
+            // Whoever looks for services says no route: what forbids some counts.
+            None => rule.kind == RuleKind::Forbid || speaks_of(rule.scope.routes.as_deref(), ""),
+        }
 }
 
 /// Whether it applies by what is known: of a permit what it says must be known to hold, of a forbid

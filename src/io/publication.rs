@@ -15,7 +15,7 @@ use super::atomics::{Arc, ArcSwap, AtomicU64, Ordering};
 /// A value under its number.
 #[derive(Debug)]
 pub struct Numbered<T> {
-    /// Grows by one with each publication.
+    /// Grows with each publication, mostly by one.
     pub number: u64,
     /// What was published.
     pub value: T,
@@ -49,9 +49,14 @@ impl<T> Publication<T> {
     /// Publishes the next value; its number. For one thread: two would take the same number.
     pub fn publish(&self, value: T) -> u64 {
         let number = self.newest.load(Ordering::Relaxed) + 1;
+        self.publish_as(number, value);
+        number
+    }
+
+    /// The same under a number beyond the next, where others were given away.
+    pub fn publish_as(&self, number: u64, value: T) {
         self.current.store(Arc::new(Numbered { number, value }));
         // Only now: whoever sees the number must find the value.
         self.newest.store(number, Ordering::Release);
-        number
     }
 }

@@ -42,6 +42,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// How many problems were solved for them.
     pub problems: usize,
+    /// Words of literals that were looked at for that, of at most [`PROOF_WORK_MAX`].
+    pub work: u64,
 }
 
 /// One property.
@@ -116,7 +118,8 @@ fn asked(land: Land<'_>, question: &Question<'_>) -> Report {
     let left = invariant::glance(&land, question.invariants);
     let stated = question.invariants.iter().zip(&left);
     rows.extend(stated.map(|(invariant, left)| invariant::row(&land, invariant, left)));
-    Report { rows, problems: land.problems.get() }
+    let work = PROOF_WORK_MAX.saturating_sub(land.left.get());
+    Report { rows, problems: land.problems.get(), work }
 }
 
 /// A landscape as questions see it.

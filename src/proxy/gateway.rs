@@ -136,7 +136,7 @@ pub struct Gateway {
     memory_bytes_max: u64,
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet; `None` for a record alone.
-    coming: RefCell<Option<(Option<Published>, Receiver<()>)>>,
+    coming: RefCell<Option<(Option<(u64, Published)>, Receiver<()>)>>,
     /// Whether the trail's thread went without recording something.
     unrecorded: Cell<bool>,
     counters: Vec<Arc<Counters>>,
@@ -288,15 +288,16 @@ impl Gateway {
     }
 
     fn put(&self, published: Published, notes: Notes) {
-        let version = self.shared.published.newest() + 1;
+        self.put_as(self.version() + 1, published, notes);
+    }
+
+    fn put_as(&self, version: u64, published: Published, notes: Notes) {
         match &self.trail {
-            None => {
-                self.shared.published.publish(published);
-            }
+            None => self.shared.published.publish_as(version, published),
             Some(trail) => {
-                let version = u32::try_from(version).unwrap_or(u32::MAX);
-                let durable = trail.publish(published.clone(), version, notes);
-                *self.coming.borrow_mut() = Some((Some(published), durable));
+                let recorded = u32::try_from(version).unwrap_or(u32::MAX);
+                let durable = trail.publish(published.clone(), recorded, notes);
+                *self.coming.borrow_mut() = Some((Some((version, published)), durable));
             }
         }
     }
@@ -315,8 +316,8 @@ impl Gateway {
         let Some((published, durable)) = self.coming.take() else { return false };
         match durable.recv_timeout(wait) {
             Ok(()) => {
-                if let Some(published) = published {
-                    self.shared.published.publish(published);
+                if let Some((version, published)) = published {
+                    self.shared.published.publish_as(version, published);
                 }
                 false
             }
@@ -413,7 +414,18 @@ impl Gateway {
     /// # Errors
     /// Why the trail is not to be had; it may be tried again.
     pub fn take_back(&self, wait: Duration) -> Result<(), String> {
-        self.trail.as_ref().map_or(Ok(()), |trail| trail.take_back(wait))
+        let Some(trail) = &self.trail else { return Ok(()) };
+        let recorded = u64::from(trail.take_back(wait)?);
+        // What was on its way is durable, because all was before the trail was let go.
+        if self.is_publishing(wait) {
+            return Err("what is to be published is not durable yet".to_owned());
+        }
+        // Another process may have given numbers away for landscapes of its own: by what is in force
+        // here is decided under a number that says so.
+        if recorded > self.version() {
+            self.put_as(recorded + 1, self.published(), Notes::new());
+        }
+        Ok(())
     }
 
     /// Its listening sockets.

@@ -82,7 +82,7 @@ enum Asked {
     /// To send what the lanes write there from now on.
     Relay(UnixStream),
     /// To take the directory again: nobody goes on with it.
-    TakeBack(Sender<Result<(), String>>),
+    TakeBack(Sender<Result<u32, String>>),
 }
 
 /// Records of the control plane.
@@ -312,11 +312,12 @@ impl Trail {
         self.thread.thread().unpark();
     }
 
-    /// Takes the directory again, where nobody else has it.
+    /// Takes the directory again, where nobody else has it; the newest version that is recorded, by
+    /// whoever had it meanwhile too.
     ///
     /// # Errors
     /// Why it is not to be had; it may be tried again.
-    pub fn take_back(&self, wait: Duration) -> Result<(), String> {
+    pub fn take_back(&self, wait: Duration) -> Result<u32, String> {
         self.ask(Asked::TakeBack, wait)
     }
 
@@ -480,7 +481,7 @@ fn write(mut writer: Writer, desk: &Desk) -> Result<Option<Vec<Consumer>>, Trail
                 }
             }
             // It is here.
-            Ok(Asked::TakeBack(answer)) => drop(answer.send(Ok(()))),
+            Ok(Asked::TakeBack(answer)) => drop(answer.send(Ok(writer.recorded()))),
             Ok(Asked::Relay(_)) => {}
             Ok(Asked::Publish { published, version, notes, durable }) => {
                 due = Some(Due::Landscape(published, version, notes, durable));
@@ -536,7 +537,7 @@ fn away(mut consumers: Vec<Consumer>, desk: &Desk) -> Result<Option<Writer>, Tra
             Ok(Asked::Relay(socket)) => break Sending::new(socket),
             Ok(Asked::TakeBack(answer)) => match taken_back(consumers, desk) {
                 Ok(writer) => {
-                    let _ = answer.send(Ok(()));
+                    let _ = answer.send(Ok(writer.recorded()));
                     return Ok(Some(writer));
                 }
                 Err((kept, why)) => {

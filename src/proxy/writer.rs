@@ -180,6 +180,11 @@ impl Writer {
         Self { sequence, recorded, began: true, ..Self::new(opened, consumers, settings) }
     }
 
+    /// The newest version that is recorded.
+    pub fn recorded(&self) -> u32 {
+        self.recorded
+    }
+
     /// Records that another process goes on, with lanes behind those that there are, and by which
     /// landscape it does; durably and with a checkpoint.
     ///

@@ -1243,7 +1243,7 @@ class Trail:
         for lane in joining:
             lane.version = self.newest
         self.lanes += joining
-        self.broken, self.late = {}, False
+        self.broken, self.late = {}, True
         self.counts["joined"] += 1
 
     def take_delta(self, body):

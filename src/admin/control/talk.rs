@@ -75,6 +75,15 @@ impl Line<'_> {
                 Ok(caller) => caller,
                 Err(reply) => return self.reply(&reply, request.method == "HEAD", false),
             };
+            if room.desk.readiness.is_handed_over() {
+                // The gateway that asks itself asks again: nothing was answered.
+                if matches!(door, Door::Own(_)) {
+                    return Ok(());
+                }
+                let what = "another process has taken over: ask again, on another connection";
+                let moved = problem(503, "moved", what);
+                return self.reply(&moved, request.method == "HEAD", false);
+            }
             match door.answer(&request, &caller, room) {
                 Answered::Whole(reply) => {
                     self.reply(&reply, request.method == "HEAD", keep)?;
@@ -84,7 +93,10 @@ impl Line<'_> {
                 }
                 Answered::Watch(watching) => {
                     // Whoever is let no more is told nothing more.
-                    let still = || door.caller(&request).is_ok_and(|now| now.may == caller.may);
+                    let still = || {
+                        !room.desk.readiness.is_handed_over()
+                            && door.caller(&request).is_ok_and(|now| now.may == caller.may)
+                    };
                     return watch(self.way, watching, room, &still);
                 }
             }

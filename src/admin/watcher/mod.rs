@@ -102,7 +102,7 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>) {
             let care = |service: &str| Arc::clone(published.upstreams.care(service));
             standings.adopt(&published.snapshot, care, now_ms);
             checks.adopt(&published.snapshot, &published.upstreams, &clock);
-            found.extend(watch.adopt(published, now_ms));
+            found.extend(watch.adopt(published, &meters, now_ms));
             known = Some(published.clone());
         }
         checks.look(&clock, |service, address, passed| {

@@ -66,18 +66,23 @@ impl Watch {
         Self { services: BTreeMap::new(), began_ms }
     }
 
-    /// Watches what this landscape promises; windows that have begun go on. Comes back with what is
-    /// over.
-    pub(super) fn adopt(&mut self, published: &Published, now_ms: u64) -> Vec<Found> {
+    /// Watches what this landscape promises; windows that have begun go on, and a new one holds
+    /// nothing against a service that was seen before. Comes back with what is over.
+    pub(super) fn adopt(
+        &mut self,
+        published: &Published,
+        meters: &Meters,
+        now_ms: u64,
+    ) -> Vec<Found> {
         let mut found = Vec::new();
         let wall_ms = self.began_ms.saturating_add(now_ms);
         let mut before = std::mem::take(&mut self.services);
         for (service, promises) in promises(&published.snapshot) {
             let Some(entry) = published.snapshot.service(service) else { continue };
             let window_ms = published.upstreams.care(&entry.id).promises.window_ms;
-            let new = Watched {
+            let new = || Watched {
                 promises: promises.clone(),
-                before: Seen::default(),
+                before: seen(meters, &entry.id),
                 due_ms: now_ms.saturating_add(window_ms),
                 from_ms: now_ms,
                 broken: Vec::new(),
@@ -87,9 +92,9 @@ impl Watch {
                 Some(known) if known.promises == promises => known,
                 Some(other) => {
                     other.over(&entry.id, wall_ms, &mut found);
-                    new
+                    new()
                 }
-                None => new,
+                None => new(),
             };
             self.services.insert(Arc::clone(&entry.id), watched);
         }

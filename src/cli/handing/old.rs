@@ -155,6 +155,11 @@ impl HandOver {
         }
     }
 
+    /// Whether the trail is still to be taken back.
+    pub(in crate::cli) fn owes(&self) -> bool {
+        self.owed
+    }
+
     fn start(&self) -> io::Result<Going> {
         let (channel, theirs) = Channel::pair()?;
         let mut command = Command::new(&self.program);

@@ -16,6 +16,7 @@ use crate::proxy::secure::Upstreams;
 use crate::registry::Key;
 use crate::snapshot::{CapabilityId, Snapshot};
 use crate::wire::fault::Fault;
+use crate::wire::limits::PROOF_WORK_MAX;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) proof: Proof,
     pub(super) upstreams: Upstreams,
     pub(super) identities: Arc<Identities>,
+    /// What it takes to prove all of it.
+    pub(super) spent: u64,
 }
 
 /// What a landscape must not lack.
@@ -86,7 +89,17 @@ impl Steward {
         (gateway, before): (&Gateway, &Published),
         refusing: Refusing,
     ) -> Result<Candidate, Vec<Fault>> {
-        let proof = Proof::of_some(self.assembly.configuration(), &snapshot, only.as_ref());
+        let configuration = self.assembly.configuration();
+        let mut proof = Proof::of_some(configuration, &snapshot, only.as_ref());
+        let mut spent = proof.report.work;
+        if only.is_some() {
+            spent = spent.saturating_add(self.spent);
+            // Of all together no more may be asked than the next start can prove.
+            if spent > PROOF_WORK_MAX {
+                proof = Proof::of(configuration, &snapshot);
+                spent = proof.report.work;
+            }
+        }
         if proof.is_refused() && refusing == Refusing::Unproved {
             return Err(proof.faults(&self.place(gateway)));
         }
@@ -97,7 +110,7 @@ impl Steward {
         })?;
         let known = self.known.as_ref().map(|(identities, _)| Arc::clone(identities));
         let identities = known.unwrap_or_else(|| Arc::clone(&before.identities));
-        Ok(Candidate { snapshot, proof, upstreams, identities })
+        Ok(Candidate { snapshot, proof, upstreams, identities, spent })
     }
 
     /// What is to be published of a candidate, unless all of it is in force; and what is to be told
@@ -107,7 +120,8 @@ impl Steward {
         candidate: Candidate,
         gateway: &Gateway,
     ) -> (Option<Published>, Vec<String>) {
-        let Candidate { snapshot, proof, upstreams, identities } = candidate;
+        let Candidate { snapshot, proof, upstreams, identities, spent } = candidate;
+        self.spent = spent;
         self.is_proved = !proof.is_refused();
         let named = snapshot.digest_text();
         let before = gateway.published();

@@ -89,7 +89,8 @@ impl Steward {
             return Ok(());
         }
         self.certificates_ms = now_ms;
-        if self.settings.registry.watch_files && self.watched.has_changed() {
+        let is_asked = self.follow_up.iter().any(|ask| matches!(ask.wish, Wish::Reload));
+        if self.settings.registry.watch_files && !is_asked && self.watched.has_changed() {
             let who = Who { name: "files".to_owned(), from: "watch".to_owned() };
             let (reply, _) = channel();
             self.follow_up.push(Ask { who, wish: Wish::Reload, dry_run: false, reply });
