@@ -126,6 +126,10 @@ impl std::fmt::Display for GatewayError {
     }
 }
 
+/// A landscape under its version, where there is one, and what tells that it is durable with all that
+/// is recorded with it.
+type OnItsWay = (Option<(u64, Published)>, Receiver<()>);
+
 /// A running gateway.
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -136,7 +140,7 @@ pub struct Gateway {
     memory_bytes_max: u64,
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet; `None` for a record alone.
-    coming: RefCell<Option<(Option<(u64, Published)>, Receiver<()>)>>,
+    coming: RefCell<Option<OnItsWay>>,
     /// Whether the trail's thread went without recording something.
     unrecorded: Cell<bool>,
     counters: Vec<Arc<Counters>>,
