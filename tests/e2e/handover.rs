@@ -500,6 +500,51 @@ fn what_a_process_took_and_did_not_serve_is_taken_back() {
 }
 
 #[test]
+fn what_a_process_put_on_record_before_it_failed_is_gone_behind() {
+    let mut world = World::start(support::nowhere(), "");
+    let mut wire = Wire::connect(world.gateway.address);
+    let control = Control::of(&world.gateway);
+    let real = world.program.with_extension("real");
+    std::fs::copy(env!("CARGO_BIN_EXE_caio"), &real).unwrap();
+    let joined = |world: &World| {
+        let (_, said) = verified(&world.trail());
+        let count = said.split_once("\"joined\":").unwrap_or_else(|| panic!("{said}")).1;
+        count.split_once(',').unwrap().0.parse::<u32>().unwrap()
+    };
+    // One descriptor more each time, until it is on record and has none left to serve with.
+    for (told, most) in (16..120).enumerate() {
+        let script = format!("#!/bin/sh\nulimit -n {most}\nexec {} \"$@\"\n", real.display());
+        std::fs::write(world.program.with_extension("new"), script).unwrap();
+        let mode = Permissions::from_mode(0o755);
+        std::fs::set_permissions(world.program.with_extension("new"), mode).unwrap();
+        std::fs::rename(world.program.with_extension("new"), &world.program).unwrap();
+        world.upgrade();
+        eventually("nobody takes over", || {
+            assert_eq!(world.told("has taken over"), 0, "{}", world.gateway.said());
+            world.told("nobody takes over") > told
+        });
+        assert_eq!(call(&mut wire, "GET"), (200, true));
+        if joined(&world) > 0 {
+            break;
+        }
+    }
+    assert_eq!(joined(&world), 1, "one fails once it is on record");
+    // What is refused, and what comes to hold, is recorded behind that.
+    let refused = control.put("/v1/services/x", "nonsense = 1", &[]).status;
+    assert!(refused == 422 || refused == 400, "{refused}");
+    assert_eq!(control.register("a", world.origin.address, "").status, 201);
+    assert_eq!(call(&mut wire, "GET"), (200, true));
+    world.replace(b"z");
+    world.swap();
+    assert_eq!(call(&mut Wire::connect(world.gateway.address), "GET"), (200, true));
+    drop(wire);
+    assert_eq!(world.gateway.wait(), Some(0));
+    world.end();
+    let said = world.assert_complete();
+    assert!(said.contains("\"joined\":2,"), "{said}");
+}
+
+#[test]
 fn nobody_takes_over_from_a_stranger() {
     for stdin in [Stdio::null(), Stdio::piped()] {
         let mut caio = Command::new(env!("CARGO_BIN_EXE_caio"));
