@@ -75,17 +75,17 @@ impl Line<'_> {
                 Ok(caller) => caller,
                 Err(reply) => return self.reply(&reply, request.method == "HEAD", false),
             };
-            if room.desk.readiness.is_handed_over() {
-                // The gateway that asks itself asks again: nothing was answered.
-                if matches!(door, Door::Own(_)) {
-                    return Ok(());
-                }
+            // A gateway that asks itself keeps no connection: after a handover it would be the wrong
+            // one. What it asks just then is answered by what is known here.
+            let own = matches!(door, Door::Own(_));
+            if room.desk.readiness.is_handed_over() && !own {
                 let what = "another process has taken over: ask again, on another connection";
                 let moved = problem(503, "moved", what);
                 return self.reply(&moved, request.method == "HEAD", false);
             }
             match door.answer(&request, &caller, room) {
                 Answered::Whole(reply) => {
+                    let keep = keep && !own;
                     self.reply(&reply, request.method == "HEAD", keep)?;
                     if !keep {
                         return Ok(());
