@@ -487,6 +487,8 @@ def us(value):
 
 
 def page(result, raw_name):
+    # Where it lies once it is committed: each section says what its figures come from.
+    raw = f"Raw: `perf/results/{raw_name}`. "
     told = [f"# A landscape that lives ({result['machine']['time']})\n",
             f"Made by `perf/living.py`; raw figures in `{raw_name}`. CAIO {result['commit']}, one worker "
             f"on one core; load, services and the verifier share the other "
@@ -495,7 +497,7 @@ def page(result, raw_name):
             f"{result['machine']['load_average_at_start']:.2f}).\n"]
     if "churn" in result:
         it = result["churn"]
-        told.append(f"## Changes\n\n{it['changes']} changes in {it['seconds']:.1f} s over "
+        told.append(f"## Changes\n\n{raw}{it['changes']} changes in {it['seconds']:.1f} s over "
                     f"{it['services']} services beside {it['rate']:.0f} requests/s, half of the full "
                     f"rate. Durable and in force after {it['effective_ms']['p50']:.1f} ms (median), "
                     f"{it['effective_ms']['p99']:.1f} ms (p99), {it['effective_ms']['max']:.1f} ms at "
@@ -509,7 +511,7 @@ def page(result, raw_name):
         told.append(report.table(["", "while", "requests", "failed", "p50 µs", "p99 µs", "p99.9 µs"],
                                  rows))
     if "faults" in result:
-        told.append("\n## Endpoints that fail\n")
+        told.append(f"\n## Endpoints that fail\n\n{raw.strip()}\n")
         rows = [[name, str(one["during"]["requests"]), str(one["during"]["errors"]),
                  us(one["quiet"]["p99_us"]), us(one["during"]["p99_us"]),
                  us(one["during"]["p999_us"]), us(one["after"]["p99_us"])]
@@ -517,14 +519,14 @@ def page(result, raw_name):
         told.append(report.table(["what", "requests", "failed", "p99 quiet µs", "p99 µs", "p99.9 µs",
                                   "p99 after µs"], rows))
     if "spread" in result:
-        told.append("\n## Load\n")
+        told.append(f"\n## Load\n\n{raw.strip()}\n")
         rows = [[name, ", ".join(f"{part:.1f} %" for part in one["shares"]),
                  f"{one['least_in_a_second']:.1f} to {one['most_in_a_second']:.1f} %"]
                 for name, one in result["spread"].items()]
         told.append(report.table(["four endpoints", "shares", "of any in any second"], rows))
     if "vast" in result:
         it = result["vast"]
-        told.append(f"\n## One service among {it['services']}\n\nStarted in {it['start_s']:.1f} s. "
+        told.append(f"\n## One service among {it['services']}\n\n{raw}Started in {it['start_s']:.1f} s. "
                     f"Changes that failed: {len(it['wrong'])}.\n")
         rows = [[what, f"{one['p50']:.1f}", f"{one['p99']:.1f}"]
                 for what, one in it["effective_ms"].items()]

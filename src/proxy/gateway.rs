@@ -126,8 +126,8 @@ impl std::fmt::Display for GatewayError {
     }
 }
 
-/// A landscape under its version, where there is one, and what tells that it is durable with all that
-/// is recorded with it.
+/// A landscape under its version, where there is one, and what tells that it is durable with all
+/// that is recorded with it.
 type OnItsWay = (Option<(u64, Published)>, Receiver<()>);
 
 /// A running gateway.
@@ -424,8 +424,8 @@ impl Gateway {
         if self.is_publishing(wait) {
             return Err("what is to be published is not durable yet".to_owned());
         }
-        // Another process may have given numbers away for landscapes of its own: by what is in force
-        // here is decided under a number that says so.
+        // Another process may have given numbers away for landscapes of its own: by what is in
+        // force here is decided under a number that says so.
         if recorded > self.version() {
             self.put_as(recorded + 1, self.published(), Notes::new());
         }

@@ -325,8 +325,8 @@ pub const PROOF_ROUNDS_MAX: usize = 256;
 pub const DIFFERENCES_MAX: usize = 1000;
 /// Findings that are told of at most, of each kind: more help nobody.
 pub const PROOF_FINDINGS_MAX: usize = 20;
-/// Bytes of the path of a UNIX socket: what its address holds, without the zero (unix(7)), and without
-/// the `.next` behind it that a process listens at until it takes over.
+/// Bytes of the path of a UNIX socket: what its address holds, without the zero (unix(7)), and
+/// without the `.next` behind it that a process listens at until it takes over.
 pub const SOCKET_PATH_BYTES_MAX: usize = 102;
 /// Users, and groups, that may be let use the control socket.
 pub const CONTROL_IDS_MAX: usize = 64;

@@ -75,8 +75,8 @@ impl Line<'_> {
                 Ok(caller) => caller,
                 Err(reply) => return self.reply(&reply, request.method == "HEAD", false),
             };
-            // A gateway that asks itself keeps no connection: after a handover it would be the wrong
-            // one. What it asks just then is answered by what is known here.
+            // A gateway that asks itself keeps no connection: after a handover it would be the
+            // wrong one. What it asks just then is answered by what is known here.
             let own = matches!(door, Door::Own(_));
             if room.desk.readiness.is_handed_over() && !own {
                 let what = "another process has taken over: ask again, on another connection";

@@ -37,8 +37,9 @@ pub(in crate::cli) struct HandOver {
     owed: bool,
 }
 
-/// A thread that starts programs. They have its priority, and this one gives up none: whoever decides
-/// that one is started gives way to calls, and the calls of the other are to be carried as these.
+/// A thread that starts programs. They have its priority, and this one gives up none: whoever
+/// decides that one is started gives way to calls, and the calls of the other are to be carried as
+/// these.
 struct Starter {
     asks: Sender<Command>,
     started: Receiver<io::Result<Child>>,
