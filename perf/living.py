@@ -51,6 +51,8 @@ side = "promise"
 type = "region"
 tree = { eu = ["eu-west", "eu-north"], us = ["us-east"] }
 """
+# How much those who change and those who verify give way on the core that they share with the load.
+NICE = 15
 # What every tenth change is shown by, at the listener.
 SHOWN_EVERY = 10
 
@@ -161,6 +163,8 @@ class Churner(threading.Thread):
         self.began, self.took_ms, self.wrong, self.late_ms = began, [], [], []
 
     def run(self):
+        # In life they are other machines, which take nothing from those that call and serve.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             for place, (verb, target, body, shown) in self.share:
                 due = self.began + place / self.rate
@@ -241,7 +245,7 @@ def churn(stack, folder, options):
         [os.path.join(os.path.dirname(options.caio), "caio-check"), os.path.join(folder, "trail"),
          "--follow", "--until-closed", "--json"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, options.load_cores))
+        preexec_fn=lambda: (os.sched_setaffinity(0, options.load_cores), os.nice(NICE)))
     stack.callback(lambda: checker.poll() is None and checker.kill())
     steps = interleaved(options.changes)
     shares = [[] for _ in range(options.churners)]

@@ -242,8 +242,12 @@ impl Steward {
             gateway.note(notes::promises(found, gateway));
             return Ok(());
         }
-        // Before what is asked for, so that health holds also while changes never cease.
-        if let Some(seen) = self.heard.epoch() {
+        // It has waited once, so that health holds also while changes never cease.
+        let late = match self.held {
+            Held::Not => self.heard.late_epoch(),
+            Held::Soon | Held::Now | Held::NoMore => self.heard.epoch(),
+        };
+        if let Some(seen) = late {
             gateway.publish_epoch(seen);
             return Ok(());
         }
@@ -281,7 +285,7 @@ impl Steward {
         }
         let mut asks = std::mem::take(&mut self.follow_up);
         asks.extend(self.ended());
-        if asks.is_empty() {
+        if asks.is_empty() && !self.heard.has_epoch() {
             let end_ms = self.view.leases().first_end_ms();
             let until_end = end_ms.map(|end_ms| end_ms.saturating_sub(now_ms()));
             let wait = until_end.map_or(TICK, |ms| Duration::from_millis(ms).min(TICK));
@@ -298,7 +302,13 @@ impl Steward {
             asks.extend(self.heard.ask_of(coming));
         }
         self.heard.tell(err)?;
-        if asks.is_empty() { Ok(()) } else { self.settle(asks, gateway, err) }
+        if !asks.is_empty() {
+            return self.settle(asks, gateway, err);
+        }
+        if let Some(seen) = self.heard.epoch() {
+            gateway.publish_epoch(seen);
+        }
+        Ok(())
     }
 
     fn end_overrides(&mut self, candidate: Candidate, gateway: &Gateway) {
@@ -315,7 +325,7 @@ impl Steward {
                 versions: [before, version],
                 ..Noted::of(&who)
             };
-            gateway.publish(published, vec![note.record()]);
+            gateway.publish(published, vec![note.record()], self.heard.epoch());
         }
         self.coming = Some(Coming { asks: Vec::new(), made: Vec::new(), told, version });
     }
@@ -412,9 +422,12 @@ impl Steward {
         self.read_anew = false;
         let version = gateway.version() + u64::from(fresh.is_some());
         let notes = self.notes(&asks, &answers, &made, [gateway.version(), version]);
-        match fresh {
-            Some(published) => gateway.publish(published, notes),
-            None => gateway.note(notes),
+        match (fresh, self.heard.epoch()) {
+            (Some(published), seen) => gateway.publish(published, notes, seen),
+            (None, seen) => {
+                gateway.note(notes);
+                seen.into_iter().for_each(|seen| self.heard.put_back(seen));
+            }
         }
         let asks = asks.into_iter().zip(answers).collect();
         self.coming = Some(Coming { asks, made, told, version });

@@ -175,7 +175,11 @@ impl Building<'_> {
             requirements: &requirements,
             classes: &common.bound,
         };
-        let compiled = routes::compile(&input, &mut problems);
+        let alike = |it: &&Snapshot| Arc::ptr_eq(&it.common, &common);
+        let mut compiled = match self.previous.filter(alike) {
+            Some(previous) => routes::rebind(&input, previous, &mut problems),
+            None => routes::compile(&input, &mut problems),
+        };
         let sides: Vec<Side<'_>> = drafts.iter().map(Side::of).collect();
         let policies = policies::compile(
             &policies::Input {
@@ -191,7 +195,7 @@ impl Building<'_> {
         problems.none()?;
         let mut known = KnownNeeds::default();
         let mut laid = Vec::with_capacity(drafts.len());
-        for (draft, needs) in drafts.iter().zip(compiled.needs) {
+        for (draft, needs) in drafts.iter().zip(std::mem::take(&mut compiled.needs)) {
             match self.taken_over(draft, &needs) {
                 Some(kept) => laid.push(kept),
                 None => {
@@ -199,7 +203,7 @@ impl Building<'_> {
                     let text = canonical::capability_text(&draft.name, &needs);
                     let name = Arc::clone(&draft.name);
                     self.edits.push(Edit::Put(Section::new(Kind::Capability, name, 0, text)));
-                    laid.push(lay_out(draft, needs.into(), list, self.layout, &self.services));
+                    laid.push(lay_out(draft, needs, list, self.layout, &self.services));
                 }
             }
         }
@@ -210,8 +214,8 @@ impl Building<'_> {
             .filter(|it| drafts.binary_search_by(|draft| draft.name.cmp(&it.name)).is_err());
         self.edits.extend(gone.map(|it| Edit::Gone(Kind::Capability, Arc::clone(&it.name))));
         let sections = self.sections(&common, &compiled.entries, &drafts);
-        let table = RouteTable::build(&compiled.rules, &compiled.entries);
-        let routes::Compiled { rules, entries: routes, bound, .. } = compiled;
+        let routes::Compiled { rules, entries: routes, bound, table, .. } = compiled;
+        let table = table.unwrap_or_else(|| RouteTable::build(&rules, &routes));
         let routing = Routing { routes, rules, table, bound };
         let places = (0..).zip(self.services.iter());
         let free = places.filter(|(_, place)| place.is_none()).map(|(number, _)| number).collect();
@@ -230,10 +234,10 @@ impl Building<'_> {
     }
 
     /// A capability as it was, if nothing else is bound to it now.
-    fn taken_over(&self, draft: &Draft, needs: &[Vec<Condition>]) -> Option<Laid> {
+    fn taken_over(&self, draft: &Draft, needs: &Arc<[Vec<Condition>]>) -> Option<Laid> {
         let (previous, id) = (self.previous?, draft.kept?);
         let capability = previous.capabilities.get(id.0 as usize)?;
-        let same = *capability.needs == *needs;
+        let same = Arc::ptr_eq(&capability.needs, needs) || *capability.needs == **needs;
         same.then_some(())?;
         let sheet = previous.flat.sheet(id)?.clone();
         Some(Laid { capability: Arc::clone(capability), words: previous.blocks.words(id), sheet })

@@ -1,5 +1,5 @@
 //! Routes: explicit ones and those that follow from contracts, what is bound to each, and that no
-//! two of them tie.
+//! two of them tie; all of them bound anew, or those alone whose capabilities changed.
 
 use super::offers::Draft;
 use super::paths::{covers, meets, sample_host, sample_path};
@@ -11,8 +11,8 @@ use crate::config::policy::Stance;
 use crate::contract::logic::Cnf;
 use crate::snapshot::cut::shape;
 use crate::snapshot::pattern::{host_text, operation_text};
-use crate::snapshot::table::Rule;
-use crate::snapshot::{CapabilityId, NeedsId, RouteEntry, RouteId};
+use crate::snapshot::table::{Moved, RouteTable, Rule};
+use crate::snapshot::{CapabilityId, NeedsId, RouteEntry, RouteId, Snapshot};
 use crate::wire::limits::{
     HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX,
 };
@@ -30,85 +30,197 @@ pub(super) struct Input<'a> {
 #[derive(Default)]
 pub(super) struct Compiled {
     pub(super) entries: Vec<RouteEntry>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<Arc<Rule>>,
     pub(super) bound: Vec<NeedsId>,
     /// By capability: the sets of requirements that some route binds, by their numbers.
-    pub(super) needs: Vec<Vec<Vec<Condition>>>,
+    pub(super) needs: Vec<Arc<[Vec<Condition>]>>,
+    /// The table, where that of the landscape before could be carried over.
+    pub(super) table: Option<RouteTable>,
 }
 
 /// The blocks of [`NeedsId`] already written, and what numbers them.
 #[derive(Default)]
 struct Binder {
     needs: NeedsNumbers,
-    /// By capability.
+    /// By capability; those that are kept have their own.
     lists: Vec<Vec<Vec<Condition>>>,
     blocks: BTreeMap<Vec<NeedsId>, u32>,
 }
 
+impl Binder {
+    fn new(capabilities: usize) -> Self {
+        // The first set is the empty one.
+        Self { lists: vec![vec![Vec::new()]; capabilities], ..Self::default() }
+    }
+
+    /// Where a block stands, of which the first that is like it is kept.
+    fn place(&mut self, block: Vec<NeedsId>, bound: &mut Vec<NeedsId>) -> u32 {
+        *self.blocks.entry(block).or_insert_with_key(|block| {
+            bound.extend(block);
+            u32::try_from(bound.len() - block.len()).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+/// Binds all routes.
 pub(super) fn compile(input: &Input<'_>, problems: &mut Problems) -> Compiled {
     let mut compiled = Compiled::default();
-    // The first set is the empty one.
-    let lists = input.drafts.iter().map(|_| vec![Vec::new()]).collect();
-    let mut binder = Binder { lists, ..Binder::default() };
+    let mut binder = Binder::new(input.drafts.len());
     let mut explicit: Vec<&Route> = input.parts.routes.iter().collect();
     explicit.sort_by(|a, b| a.id.cmp(&b.id));
     super::unique(explicit.iter().map(|route| route.id.as_str()), "route", problems);
     for route in explicit {
         check_pattern(route, problems);
-        let found = input.drafts.binary_search_by(|it| (*it.name).cmp(&route.capability)).ok();
-        let Some(capability) = found.and_then(|at| u32::try_from(at).ok()).map(CapabilityId) else {
-            problems.add(
-                named("route", &route.id),
-                format!("nobody offers `{}`", route.capability.escape_debug()),
-                "name a capability that some service's contract offers",
-            );
-            continue;
-        };
-        let bound = Bindable {
-            id: &route.id,
-            capability,
-            operation: &route.operation,
-            needs: &route.needs,
-        };
-        let mut entry = bind(input, &bound, &mut binder, &mut compiled.bound, problems);
-        entry.body_bytes_max = route.body_bytes_max;
-        entry.timeout_ms = route.timeout_ms;
-        entry.depth = route.depth.clone().map(Arc::new);
-        if let Some(ids) = &route.hooks {
-            entry.hooks = hooks(input, &route.id, ids, problems);
-        }
-        entry.shadowed = route.policy == Stance::Shadow;
+        let entry = written(input, route, &mut binder, &mut compiled.bound, problems);
+        let Some(entry) = entry else { continue };
         let mut headers = route.headers.clone();
         headers.sort();
-        compiled.file(entry, route.host.clone(), &route.operation, headers, true);
+        let (host, operation) = (route.host.clone(), route.operation.clone());
+        compiled.rules.push(Arc::new(Rule { host, operation, headers, explicit: true }));
+        compiled.entries.push(entry);
     }
-    for (operation, offering) in offered(input.drafts) {
-        for capability in offering {
-            let id = operation_text(&operation);
-            check_path(&id, &operation.path, problems);
-            let bound = Bindable { id: &id, capability, operation: &operation, needs: &[] };
-            let entry = bind(input, &bound, &mut binder, &mut compiled.bound, problems);
-            compiled.file(entry, None, &operation, Vec::new(), false);
-        }
+    let all = (0..).map(CapabilityId).zip(input.drafts);
+    for of_contract in offered(all) {
+        compiled.follow(input, of_contract, &mut binder, problems);
     }
-    check_shapes(&compiled.rules, problems);
-    refuse_ties(&compiled, problems);
-    compiled.needs = binder.lists;
+    check_shapes(compiled.rules.iter().map(|rule| &**rule), problems);
+    refuse_ties(&compiled, |_| true, problems);
+    compiled.needs = binder.lists.into_iter().map(Arc::from).collect();
     compiled
 }
 
+/// Binds the routes of capabilities that changed, came or went, and carries over all others from
+/// the landscape before, which has the same explicit routes, requirements and classes. Gives what
+/// [`compile`] gives: a capability that is kept has the same routes in the same order, so the sets
+/// of requirements bound to it have the same numbers.
+pub(super) fn rebind(input: &Input<'_>, previous: &Snapshot, problems: &mut Problems) -> Compiled {
+    let mut compiled = Compiled::default();
+    let mut binder = Binder::new(input.drafts.len());
+    let known = &previous.routing;
+    let mut kept: Vec<Option<CapabilityId>> = vec![None; previous.capability_count()];
+    for (number, draft) in (0..).map(CapabilityId).zip(input.drafts) {
+        let slot = draft.kept.and_then(|before| kept.get_mut(before.0 as usize));
+        slot.into_iter().for_each(|slot| *slot = Some(number));
+    }
+    let changed = (0..).map(CapabilityId).zip(input.drafts).filter(|(_, it)| it.kept.is_none());
+    let mut new = offered(changed).into_iter().peekable();
+    let mut moved: Vec<Option<RouteId>> = Vec::with_capacity(known.routes.len());
+    let mut paths: BTreeSet<&PathPattern> = BTreeSet::new();
+    let mut operations: BTreeSet<&Operation> = BTreeSet::new();
+    // Where each block stood, and stands.
+    let mut blocks: BTreeMap<u32, u32> = BTreeMap::new();
+    for (rule, entry) in known.rules.iter().zip(&known.routes) {
+        let capability = kept.get(entry.capability.0 as usize).copied().flatten();
+        if !rule.explicit {
+            let own = |it: CapabilityId| (&rule.operation, it);
+            while let Some(next) = new.next_if(|(operation, of)| match capability {
+                Some(capability) => (*operation, *of) < own(capability),
+                // It is gone, or among the new ones.
+                None => *operation < &rule.operation,
+            }) {
+                compiled.follow(input, next, &mut binder, problems);
+                paths.insert(&next.0.path);
+                operations.insert(next.0);
+            }
+        }
+        let next = RouteId(u32::try_from(compiled.entries.len()).unwrap_or(u32::MAX));
+        let Some(capability) = capability else {
+            if !rule.explicit {
+                paths.insert(&rule.operation.path);
+                moved.push(None);
+                continue;
+            }
+            let route = input.parts.routes.iter().find(|route| *route.id == *entry.id);
+            let Compiled { bound, .. } = &mut compiled;
+            let entry = route.and_then(|it| written(input, it, &mut binder, bound, problems));
+            moved.push(entry.is_some().then_some(next));
+            if let Some(entry) = entry {
+                compiled.rules.push(Arc::clone(rule));
+                compiled.entries.push(entry);
+            }
+            continue;
+        };
+        let Compiled { bound, .. } = &mut compiled;
+        let start = *blocks.entry(entry.bound).or_insert_with(|| {
+            let length = input.classes.len() << entry.overlays.len();
+            let block = known.bound.iter().skip(entry.bound as usize).take(length);
+            binder.place(block.copied().collect(), bound)
+        });
+        moved.push(Some(next));
+        compiled.rules.push(Arc::clone(rule));
+        compiled.entries.push(RouteEntry { capability, bound: start, ..entry.clone() });
+    }
+    for next in new {
+        compiled.follow(input, next, &mut binder, problems);
+        paths.insert(&next.0.path);
+        operations.insert(next.0);
+    }
+    let of_new_length = |rule: &&Rule| {
+        let lengths = operations.iter().filter_map(|it| length_of_template(&it.path));
+        rule.host.is_none()
+            && length_of_template(&rule.operation.path)
+                .is_some_and(|length| lengths.clone().any(|it| it == length))
+    };
+    let rules = compiled.rules.iter().map(|rule| &**rule);
+    check_shapes(rules.filter(of_new_length), problems);
+    refuse_ties(&compiled, |rule| operations.contains(&rule.operation), problems);
+    let lists = input.drafts.iter().zip(binder.lists);
+    compiled.needs = lists
+        .map(|(draft, list)| {
+            let before = draft.kept.and_then(|id| previous.capability_entry(id));
+            before.map_or_else(|| list.into(), |before| Arc::clone(&before.needs))
+        })
+        .collect();
+    let moved = Moved { routes: &moved, paths: &paths };
+    compiled.table = known.table.moved(&moved, &compiled.rules, &compiled.entries);
+    compiled
+}
+
+/// What becomes of a route that an operator wrote.
+fn written(
+    input: &Input<'_>,
+    route: &Route,
+    binder: &mut Binder,
+    bound: &mut Vec<NeedsId>,
+    problems: &mut Problems,
+) -> Option<RouteEntry> {
+    let found = input.drafts.binary_search_by(|it| (*it.name).cmp(&route.capability)).ok();
+    let Some(capability) = found.and_then(|at| u32::try_from(at).ok()).map(CapabilityId) else {
+        problems.add(
+            named("route", &route.id),
+            format!("nobody offers `{}`", route.capability.escape_debug()),
+            "name a capability that some service's contract offers",
+        );
+        return None;
+    };
+    let (operation, needs) = (&route.operation, route.needs.as_slice());
+    let bindable = Bindable { id: &route.id, capability, operation, needs };
+    let mut entry = bind(input, &bindable, binder, bound, problems);
+    entry.body_bytes_max = route.body_bytes_max;
+    entry.timeout_ms = route.timeout_ms;
+    entry.depth = route.depth.clone().map(Arc::new);
+    if let Some(ids) = &route.hooks {
+        entry.hooks = hooks(input, &route.id, ids, problems);
+    }
+    entry.shadowed = route.policy == Stance::Shadow;
+    Some(entry)
+}
+
 impl Compiled {
-    /// Files a route.
-    fn file(
+    /// Files a route that follows from a contract.
+    fn follow(
         &mut self,
-        entry: RouteEntry,
-        host: Option<HostPattern>,
-        operation: &Operation,
-        headers: Vec<(String, String)>,
-        explicit: bool,
+        input: &Input<'_>,
+        (operation, capability): (&Operation, CapabilityId),
+        binder: &mut Binder,
+        problems: &mut Problems,
     ) {
-        let route = RouteId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-        self.rules.push(Rule { host, operation: operation.clone(), headers, explicit, route });
+        let id = operation_text(operation);
+        check_path(&id, &operation.path, problems);
+        let bindable = Bindable { id: &id, capability, operation, needs: &[] };
+        let entry = bind(input, &bindable, binder, &mut self.bound, problems);
+        let (host, headers, operation) = (None, Vec::new(), operation.clone());
+        self.rules.push(Arc::new(Rule { host, operation, headers, explicit: false }));
         self.entries.push(entry);
     }
 }
@@ -124,15 +236,15 @@ pub(super) fn operations(interface: &Interface) -> Vec<Operation> {
     }
 }
 
-/// The operations of all contracts, each with the capabilities that are offered under it.
-fn offered(drafts: &[Draft]) -> BTreeMap<Operation, BTreeSet<CapabilityId>> {
-    let mut found: BTreeMap<Operation, BTreeSet<CapabilityId>> = BTreeMap::new();
-    for (number, draft) in (0..).zip(drafts) {
-        for operation in draft.operations.iter() {
-            found.entry(operation.clone()).or_default().insert(CapabilityId(number));
-        }
-    }
-    found
+/// The operations of these capabilities' contracts, each with a capability that is offered under
+/// it, in order.
+fn offered<'a>(
+    drafts: impl Iterator<Item = (CapabilityId, &'a Draft)>,
+) -> BTreeSet<(&'a Operation, CapabilityId)> {
+    let of = |(number, draft): (CapabilityId, &'a Draft)| {
+        draft.operations.iter().map(move |operation| (operation, number))
+    };
+    drafts.flat_map(of).collect()
 }
 
 /// The number of a set of conditions within its capability; equal sets share one.
@@ -179,7 +291,7 @@ fn check_path(id: &str, path: &PathPattern, problems: &mut Problems) {
 }
 
 /// The templates of a host are looked up shape by shape, so their shapes of one length are bounded.
-fn check_shapes(rules: &[Rule], problems: &mut Problems) {
+fn check_shapes<'a>(rules: impl Iterator<Item = &'a Rule>, problems: &mut Problems) {
     let mut shapes: BTreeMap<(&Option<HostPattern>, usize), BTreeSet<u32>> = BTreeMap::new();
     for rule in rules {
         if let PathPattern::Template(segments) = &rule.operation.path {
@@ -198,6 +310,14 @@ fn check_shapes(rules: &[Rule], problems: &mut Problems) {
                 "put parameters where other templates of that length have them",
             );
         }
+    }
+}
+
+/// How many segments a path has, where it is a template.
+fn length_of_template(path: &PathPattern) -> Option<usize> {
+    match path {
+        PathPattern::Template(segments) => Some(segments.len()),
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => None,
     }
 }
 
@@ -262,10 +382,7 @@ fn bind(
             block.push(needs.number(lists, route.capability, &conditions));
         }
     }
-    let start = *binder.blocks.entry(block).or_insert_with_key(|block| {
-        bound.extend(block);
-        u32::try_from(bound.len() - block.len()).unwrap_or(u32::MAX)
-    });
+    let start = binder.place(block, bound);
     RouteEntry {
         id: route.id.into(),
         capability: route.capability,
@@ -315,11 +432,13 @@ fn applies(
     }
 }
 
-fn refuse_ties(compiled: &Compiled, problems: &mut Problems) {
-    let mut groups: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
-    for rule in &compiled.rules {
+/// Refuses ties among these routes.
+fn refuse_ties(compiled: &Compiled, among: impl Fn(&Rule) -> bool, problems: &mut Problems) {
+    let mut groups: BTreeMap<_, Vec<Filed<'_>>> = BTreeMap::new();
+    let filed = compiled.rules.iter().map(|rule| &**rule).zip(&compiled.entries);
+    for (rule, entry) in filed.filter(|(rule, _)| among(rule)) {
         let key = (&rule.host, &rule.operation, rule.headers.len(), rule.explicit);
-        groups.entry(key).or_default().push(rule);
+        groups.entry(key).or_default().push((rule, &entry.id));
     }
     for ((host, operation, count, explicit), rules) in &groups {
         // What follows from contracts never ties where an operator has said which is meant.
@@ -327,8 +446,8 @@ fn refuse_ties(compiled: &Compiled, problems: &mut Problems) {
             continue;
         }
         for (at, a) in rules.iter().enumerate() {
-            for b in rules.iter().skip(at + 1).filter(|b| headers_meet(a, b)) {
-                tie(compiled, a, b, problems);
+            for b in rules.iter().skip(at + 1).filter(|b| headers_meet(a.0, b.0)) {
+                tie(*a, *b, problems);
             }
         }
     }
@@ -340,11 +459,10 @@ fn headers_meet(a: &Rule, b: &Rule) -> bool {
     })
 }
 
-fn tie(compiled: &Compiled, a: &Rule, b: &Rule, problems: &mut Problems) {
-    let name = |rule: &Rule| {
-        let entry = compiled.entries.get(rule.route.0 as usize);
-        entry.map_or(String::new(), |entry| entry.id.escape_debug().to_string())
-    };
+/// What a route matches, and its id.
+type Filed<'a> = (&'a Rule, &'a str);
+
+fn tie((a, name): Filed<'_>, (b, other): Filed<'_>, problems: &mut Problems) {
     let mut headers: BTreeSet<&(String, String)> = a.headers.iter().collect();
     headers.extend(&b.headers);
     let headers: String = headers
@@ -359,7 +477,10 @@ fn tie(compiled: &Compiled, a: &Rule, b: &Rule, problems: &mut Problems) {
     );
     let (what, mend) = if a.explicit {
         (
-            format!("matches {request}, and so does route `{}`, equally specific", name(b)),
+            format!(
+                "matches {request}, and so does route `{}`, equally specific",
+                other.escape_debug()
+            ),
             "make one of the two more specific".to_owned(),
         )
     } else {
@@ -370,5 +491,5 @@ fn tie(compiled: &Compiled, a: &Rule, b: &Rule, problems: &mut Problems) {
             "write an explicit route that says which capability is meant".to_owned(),
         )
     };
-    problems.add(named("route", &name(a)), what, mend);
+    problems.add(named("route", name), what, mend);
 }

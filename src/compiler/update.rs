@@ -3,14 +3,15 @@
 //! A service that comes, changes or goes touches the capabilities that it offers or offered. Those
 //! alone are laid out anew; routes, callers, rules and all other capabilities are the same in both
 //! landscapes, and shared. When the list of capabilities or the operations of one of them change,
-//! routes change too: then all routes are bound and all rules compiled again, which takes as long
-//! as there are routes, and capabilities that nobody touched are still taken over as they are.
+//! routes change too: then those of these capabilities are bound, and all others are carried over
+//! under the numbers that they have now. Rules, where there are any, are compiled again then.
 
 use super::build::{Building, Given, kept, lay_out, lowest, register};
 use super::offers::{Drafting, candidate, checked};
+use super::paths::meets;
 use super::policies::{self, Side};
 use super::{Problem, Problems, parts};
-use crate::config::model::Service;
+use crate::config::model::{Operation, Service};
 use crate::snapshot::policy::Policies;
 use crate::snapshot::section::{Edit, Kind, name_digest};
 use crate::snapshot::{Candidate, CapabilityId, Snapshot};
@@ -42,26 +43,45 @@ pub fn update(previous: &Snapshot, changes: &[Changed]) -> Result<Snapshot, Vec<
     changed(previous, changes.collect())
 }
 
-/// The capabilities in which a landscape may differ from the one before, of which [`update`] made
-/// it by changes of these services; `None` where routes may lead elsewhere, which concerns all.
+/// The capabilities of a landscape of which something may hold that does not hold of the one before,
+/// of which [`update`] made it by changes of these services: those that the services offered or
+/// offer, and where routes came or went with them, those of all routes that such a route meets, as
+/// requests may have gone to it, or go to it now.
 pub fn touched<'i>(
     previous: &Snapshot,
     next: &Snapshot,
     services: impl IntoIterator<Item = &'i str>,
-) -> Option<BTreeSet<CapabilityId>> {
-    if !Arc::ptr_eq(&previous.routing, &next.routing) {
-        return None;
-    }
-    let mut touched = BTreeSet::new();
+) -> BTreeSet<CapabilityId> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
     for id in services {
         for snapshot in [previous, next] {
             let number = snapshot.service_named(id);
             let known = number.and_then(|it| snapshot.services.get(it.0 as usize)?.as_ref());
-            let names = known.iter().flat_map(|known| &*known.offered);
-            touched.extend(names.filter_map(|name| next.capability(name)));
+            names.extend(known.iter().flat_map(|known| &*known.offered).map(|name| &**name));
         }
     }
-    Some(touched)
+    let mut touched: BTreeSet<CapabilityId> =
+        names.iter().filter_map(|name| next.capability(name)).collect();
+    if Arc::ptr_eq(&previous.routing, &next.routing) {
+        return touched;
+    }
+    let none = BTreeSet::new();
+    let offered = |snapshot: &'_ Snapshot, name| {
+        let known = snapshot.capability(name).and_then(|id| snapshot.capability_entry(id));
+        known.map(|it| Arc::clone(&it.operations))
+    };
+    let changed: BTreeSet<Operation> = names
+        .iter()
+        .flat_map(|name| {
+            let sides = [previous, next].map(|snapshot| offered(snapshot, name));
+            let [before, after] = sides.each_ref().map(|side| side.as_deref().unwrap_or(&none));
+            before.symmetric_difference(after).cloned().collect::<Vec<_>>()
+        })
+        .collect();
+    let routes = next.routing.rules.iter().zip(&next.routing.routes);
+    let met = routes.filter(|(rule, _)| changed.iter().any(|it| meets(it, &rule.operation)));
+    touched.extend(met.map(|(_, entry)| entry.capability));
+    touched
 }
 
 /// What became of a service, as far as it is known here.
@@ -213,18 +233,20 @@ impl Next<'_> {
             drafts.push((id, draft, gone));
         }
         if routes_change {
-            let mut all: BTreeMap<Arc<str>, _> = (0..)
-                .map(CapabilityId)
-                .zip(previous.capabilities())
-                .map(|(id, it)| (Arc::clone(&it.name), kept(id, it)))
-                .collect();
-            for (_, draft, gone) in drafts {
-                match gone {
-                    true => all.remove(&draft.name),
-                    false => all.insert(Arc::clone(&draft.name), draft),
-                };
+            // Both are in the order of names.
+            let mut drafts = drafts.into_iter().peekable();
+            let mut all = Vec::with_capacity(previous.capability_count() + drafts.len());
+            for (id, it) in (0..).map(CapabilityId).zip(previous.capabilities()) {
+                while let Some((_, draft, gone)) = drafts.next_if(|new| *new.1.name < *it.name) {
+                    all.extend((!gone).then_some(draft));
+                }
+                match drafts.next_if(|new| new.1.name == it.name) {
+                    Some((_, draft, gone)) => all.extend((!gone).then_some(draft)),
+                    None => all.push(kept(id, it)),
+                }
             }
-            return building.finish(all.into_values().collect(), problems);
+            all.extend(drafts.filter_map(|(_, draft, gone)| (!gone).then_some(draft)));
+            return building.finish(all, problems);
         }
         let drafts: Vec<_> = drafts.into_iter().filter_map(|(id, it, _)| Some((id?, it))).collect();
         let sections = previous.sections.edited(None, &building.edits);

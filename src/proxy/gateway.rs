@@ -21,9 +21,10 @@ use crate::io::listener::Listener;
 use crate::io::publication::{Numbered, Publication};
 use crate::io::{process, ring};
 use crate::snapshot::{ServiceEntry, Snapshot};
-use crate::wire::limits::HAND_OVER_IDLE_MS;
+use crate::wire::limits::{HAND_OVER_IDLE_MS, RETIRED_MAX};
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -141,6 +142,9 @@ pub struct Gateway {
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet; `None` for a record alone.
     coming: RefCell<Option<OnItsWay>>,
+    /// Landscapes that were in force, the oldest first: so that no worker spends its time on giving
+    /// back their memory.
+    retired: RefCell<VecDeque<Published>>,
     /// Whether the trail's thread went without recording something.
     unrecorded: Cell<bool>,
     counters: Vec<Arc<Counters>>,
@@ -236,6 +240,7 @@ impl Gateway {
             memory_bytes_max,
             trail,
             coming: RefCell::default(),
+            retired: RefCell::default(),
             unrecorded: Cell::default(),
             counters,
             stamps: RefCell::default(),
@@ -269,26 +274,36 @@ impl Gateway {
 
     /// Puts another landscape in the place of the present one, for exchanges that begin from now
     /// on; with a trail, once the trail says so durably, and with it what the control plane has to
-    /// say of it. What is known of endpoints that are in both stays. To be called from one thread.
-    pub fn publish(&self, mut published: Published, notes: Notes) {
-        published.continue_from(Some(&self.shared.published.current().value));
+    /// say of it. What is known of endpoints that are in both stays, as it was seen last where it
+    /// was `seen` since. To be called from one thread.
+    pub fn publish(&self, mut published: Published, notes: Notes, seen: Option<Epochal>) {
+        let mut now = self.published();
+        if let Some(seen) = seen {
+            now.epoch = Arc::new(Self::seen(&now, seen));
+        }
+        published.continue_from(Some(&now));
         self.put(published, notes);
     }
 
     /// The same snapshot with another view of load and health. Where another snapshot is in force
     /// by now than the one that was watched, it holds for what is in both. As
     /// [`Gateway::publish`].
-    pub fn publish_epoch(&self, epochal: Epochal) {
+    pub fn publish_epoch(&self, seen: Epochal) {
         let now = self.published();
+        let epoch = Self::seen(&now, seen).leaving_as(&now.epoch).leveled(&now.snapshot);
+        self.put(Published { epoch: Arc::new(epoch), ..now }, Notes::new());
+    }
+
+    /// What was seen of services, as the next epoch of the landscape in force.
+    fn seen(now: &Published, epochal: Epochal) -> Epoch {
         let Epochal { snapshot, states: States { services, endpoints } } = epochal;
         let seen = Epoch::new(now.epoch.number() + 1, services);
-        let mut seen = seen.with_endpoints(&snapshot, endpoints);
-        if !Arc::ptr_eq(&now.snapshot, &snapshot) {
-            let care = |service: &ServiceEntry| unknown(now.upstreams.care(&service.id));
-            seen = seen.carried(&snapshot, &now.snapshot, care);
+        let seen = seen.with_endpoints(&snapshot, endpoints);
+        if Arc::ptr_eq(&now.snapshot, &snapshot) {
+            return seen;
         }
-        let epoch = Arc::new(seen.leaving_as(&now.epoch).leveled(&now.snapshot));
-        self.put(Published { epoch, ..now }, Notes::new());
+        let care = |service: &ServiceEntry| unknown(now.upstreams.care(&service.id));
+        seen.carried(&snapshot, &now.snapshot, care)
     }
 
     fn put(&self, published: Published, notes: Notes) {
@@ -297,12 +312,29 @@ impl Gateway {
 
     fn put_as(&self, version: u64, published: Published, notes: Notes) {
         match &self.trail {
-            None => self.shared.published.publish_as(version, published),
+            None => self.adopt(version, published),
             Some(trail) => {
                 let recorded = u32::try_from(version).unwrap_or(u32::MAX);
                 let durable = trail.publish(published.clone(), recorded, notes);
                 *self.coming.borrow_mut() = Some((Some((version, published)), durable));
             }
+        }
+    }
+
+    /// Lets workers adopt what is recorded.
+    fn adopt(&self, version: u64, published: Published) {
+        self.retired.borrow_mut().push_back(self.published());
+        self.shared.published.publish_as(version, published);
+        self.free_retired();
+    }
+
+    /// Gives back the memory of landscapes that no worker holds any more.
+    fn free_retired(&self) {
+        let mut retired = self.retired.borrow_mut();
+        // Each has an epoch of its own.
+        let unheld = |it: &mut Published| Arc::strong_count(&it.epoch) == 1;
+        while retired.len() > RETIRED_MAX || retired.front_mut().is_some_and(unheld) {
+            retired.pop_front();
         }
     }
 
@@ -317,11 +349,12 @@ impl Gateway {
     /// Whether a landscape is still on its way to the workers, or a record to the disk, once so
     /// long was waited for it; to be asked until it is not, before another is published.
     pub fn is_publishing(&self, wait: Duration) -> bool {
+        self.free_retired();
         let Some((published, durable)) = self.coming.take() else { return false };
         match durable.recv_timeout(wait) {
             Ok(()) => {
                 if let Some((version, published)) = published {
-                    self.shared.published.publish_as(version, published);
+                    self.adopt(version, published);
                 }
                 false
             }
@@ -538,6 +571,7 @@ fn work(
         // A core taken away since start: unpinned is slower, not wrong.
         let _ = process::pin(core);
     }
+    process::take_short_turns();
     let (line, signals) = end.map(|end| (end.line, end.signals)).unzip();
     let lane = Lane::new(lane, line);
     let kept = lane.clone();

@@ -191,7 +191,7 @@ pub struct SeedRule {
 pub(crate) struct Routing {
     pub(crate) routes: Vec<RouteEntry>,
     /// What each route matches, by [`RouteId`].
-    pub(crate) rules: Vec<table::Rule>,
+    pub(crate) rules: Vec<Arc<table::Rule>>,
     pub(crate) table: RouteTable,
     pub(crate) bound: Vec<NeedsId>,
 }

@@ -71,12 +71,14 @@ struct Shard {
     /// In order.
     members: Vec<Arc<Section>>,
     digest: Hash,
+    /// Its line of the root text.
+    line: String,
     /// How many bytes its sections have.
     bytes: usize,
 }
 
 impl Shard {
-    fn new(members: Vec<Arc<Section>>) -> Arc<Self> {
+    fn new(number: usize, members: Vec<Arc<Section>>) -> Arc<Self> {
         let mut text = String::new();
         for member in &members {
             let (word, name) = (member.kind.word(), quoted(&member.name));
@@ -84,7 +86,9 @@ impl Shard {
             let _ = writeln!(text, "{word} {name} {}", hex(&member.digest));
         }
         let bytes = members.iter().map(|section| section.text.len()).sum();
-        Arc::new(Self { members, digest: Sha256::digest(text.as_bytes()).into(), bytes })
+        let digest: Hash = Sha256::digest(text.as_bytes()).into();
+        let line = format!("shard {number:02x} {}\n", hex(&digest));
+        Arc::new(Self { members, digest, line, bytes })
     }
 }
 
@@ -126,12 +130,8 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// In hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// SHA-256 of a name, whose beginning says where it stands and how it is hashed to requests.
@@ -153,9 +153,9 @@ impl Sections {
                 shard.push(section);
             }
         }
-        let shards = shards.into_iter().map(|mut members| {
+        let shards = shards.into_iter().enumerate().map(|(number, mut members)| {
             members.sort_by(|a, b| a.compare(b.kind, &b.name));
-            (!members.is_empty()).then(|| Shard::new(members))
+            (!members.is_empty()).then(|| Shard::new(number, members))
         });
         let common_digest = Sha256::digest(common.as_bytes()).into();
         let shards = shards.collect();
@@ -174,9 +174,8 @@ impl Sections {
             edits.iter().map(|edit| (shard_of(edit.key().1), edit)).collect();
         touched.sort_by_key(|(shard, _)| *shard);
         for group in touched.chunk_by(|a, b| a.0 == b.0) {
-            let Some(slot) = group.first().and_then(|(at, _)| next.shards.get_mut(*at)) else {
-                continue;
-            };
+            let Some(&(number, _)) = group.first() else { continue };
+            let Some(slot) = next.shards.get_mut(number) else { continue };
             let mut members = slot.as_ref().map(|shard| shard.members.clone()).unwrap_or_default();
             for (_, edit) in group {
                 let (kind, name) = edit.key();
@@ -194,19 +193,14 @@ impl Sections {
                     (Edit::Gone(..), Err(_)) => {}
                 }
             }
-            *slot = (!members.is_empty()).then(|| Shard::new(members));
+            *slot = (!members.is_empty()).then(|| Shard::new(number, members));
         }
         next.named()
     }
 
     fn named(mut self) -> Self {
         let mut text = format!("{SEMANTICS}\ncommon {}\n", hex(&self.common_digest));
-        for (number, shard) in self.shards.iter().enumerate() {
-            if let Some(shard) = shard {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "shard {number:02x} {}", hex(&shard.digest));
-            }
-        }
+        self.shards.iter().flatten().for_each(|shard| text.push_str(&shard.line));
         self.digest = Sha256::digest(text.as_bytes()).into();
         self
     }

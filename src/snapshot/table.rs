@@ -26,9 +26,10 @@ use super::hash::{self, Filter, Index};
 use super::request::RequestView;
 use super::{CapabilityId, RouteEntry, RouteId};
 use crate::config::model::{HostPattern, Operation, PathPattern};
-use crate::wire::limits::{HOST_LABELS_MAX, PATTERN_SEGMENTS_MAX};
+use crate::wire::limits::{HOST_LABELS_MAX, PATTERN_SEGMENTS_MAX, TABLE_EDITS_MAX};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One route before it is filed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,22 +42,24 @@ pub struct Rule {
     pub headers: Vec<(String, String)>,
     /// Whether an operator wrote it.
     pub explicit: bool,
-    /// What it leads to.
-    pub route: RouteId,
 }
 
-impl Rule {
-    /// The order inside one record: see the module's points 3 to 5; the rest only makes it total.
-    fn order(&self) -> impl Ord + '_ {
-        (
-            self.operation.method.is_none(),
-            Reverse(self.headers.len()),
-            !self.explicit,
-            &self.operation.method,
-            &self.headers,
-            self.route,
-        )
-    }
+/// A rule and what it leads to.
+type Numbered<'a> = (RouteId, &'a Rule);
+
+/// The order inside one record: see the module's points 3 to 5; the rest only makes it total.
+fn order<'a>((route, rule): &Numbered<'a>) -> impl Ord + use<'a> {
+    let Rule { operation, headers, explicit, .. } = *rule;
+    let method = &operation.method;
+    (method.is_none(), Reverse(headers.len()), !explicit, method, headers, *route)
+}
+
+/// What becomes of a table whose routes are numbered anew.
+pub(crate) struct Moved<'a> {
+    /// By the number that a route had, the one that it has; `None` for one that is gone.
+    pub(crate) routes: &'a [Option<RouteId>],
+    /// The paths of any host under which routes came or went.
+    pub(crate) paths: &'a BTreeSet<&'a PathPattern>,
 }
 
 /// The place of a method among those that some route names, from 1; 0 is any method.
@@ -113,6 +116,10 @@ pub struct RouteTable {
     filter: Filter,
     /// Open-addressed, at most half full; only its texts too long for a record stand elsewhere.
     records: Vec<Slot>,
+    /// What each record is filed under.
+    keys: Vec<u64>,
+    /// How often it was made of another table since it was built.
+    edits: u32,
     texts: Vec<u8>,
     more: Vec<Entry>,
     headers: Vec<(Box<str>, Box<str>)>,
@@ -155,20 +162,62 @@ struct Filed {
     numbers: BTreeMap<(bool, String), u32>,
 }
 
+/// What a path is filed under.
+struct Filing {
+    form: Form,
+    literals: u64,
+    text: String,
+}
+
+impl Filing {
+    fn of(path: &PathPattern) -> Self {
+        let (form, literals, text) = match path {
+            PathPattern::Exact(text) => (Form::Exact, segment_hash(text.as_bytes()), text.clone()),
+            PathPattern::Prefix(text) => (Form::Prefix, prefix_literals(text), text.clone()),
+            PathPattern::Template(segments) => {
+                let literals = segments.iter().flatten().fold(SEGMENT, |state, segment| {
+                    hash::fold(state, segment_hash(segment.as_bytes()))
+                });
+                (Form::Template(shape(segments)), literals, template_text(segments))
+            }
+        };
+        Self { form, literals, text }
+    }
+}
+
+impl Slot {
+    fn is_free(&self) -> bool {
+        self.0.iter().all(|byte| *byte == 0)
+    }
+
+    /// The same with what an entry leads to: the first three numbers.
+    fn leading_to(mut self, entry: &Entry) -> Self {
+        let Entry { route, capability, bound, .. } = entry;
+        let head = [route, capability, bound].into_iter().flat_map(|it| it.to_le_bytes());
+        self.0.iter_mut().zip(head).for_each(|(to, byte)| *to = byte);
+        self
+    }
+}
+
+/// Rules with the routes that they lead to.
+fn numbered(rules: &[Arc<Rule>]) -> impl Iterator<Item = Numbered<'_>> {
+    (0..).map(RouteId).zip(rules.iter().map(|rule| &**rule))
+}
+
 impl RouteTable {
-    /// Files the rules; the order they come in does not matter.
-    pub fn build(rules: &[Rule], routes: &[RouteEntry]) -> Self {
+    /// Files the rules, each of which leads to the route of its place.
+    pub(crate) fn build(rules: &[Arc<Rule>], routes: &[RouteEntry]) -> Self {
         let given = rules.iter().filter_map(|rule| rule.operation.method.as_deref());
         let methods: BTreeSet<&str> = given.collect();
         let methods = methods.into_iter().map(Box::from).collect();
         let mut table = Self { methods, hosts: vec![Host::default()], ..Self::default() };
-        let mut grouped: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
-        for rule in rules {
-            grouped.entry((&rule.host, &rule.operation.path)).or_default().push(rule);
+        let mut grouped: BTreeMap<_, Vec<Numbered<'_>>> = BTreeMap::new();
+        for (route, rule) in numbered(rules) {
+            grouped.entry((&rule.host, &rule.operation.path)).or_default().push((route, rule));
         }
         let mut filed = Filed::default();
         for ((host, path), mut rules) in grouped {
-            rules.sort_by(|a, b| a.order().cmp(&b.order()));
+            rules.sort_by_key(order);
             let host = table.file_host(host.as_ref(), &mut filed);
             table.file(host, path, &rules, routes, &mut filed);
         }
@@ -181,16 +230,91 @@ impl RouteTable {
         table
     }
 
+    /// The table of these rules, which are those of this one but for what is moved; all that came
+    /// or went is of any host. Records are carried over, and those of paths where something came or
+    /// went are filed anew. `None` where it is time to build it from the ground: what is left
+    /// behind of those that went, a shape or a text, only takes room.
+    pub(crate) fn moved(
+        &self,
+        moved: &Moved<'_>,
+        rules: &[Arc<Rule>],
+        routes: &[RouteEntry],
+    ) -> Option<Self> {
+        let of_path =
+            |rule: &Rule| rule.host.is_none() && moved.paths.contains(&rule.operation.path);
+        let mut grouped: BTreeMap<&PathPattern, Vec<Numbered<'_>>> = BTreeMap::new();
+        for (route, rule) in numbered(rules).filter(|(_, rule)| of_path(rule)) {
+            let method = rule.operation.method.as_deref();
+            // Methods are numbered in the order of their names.
+            if method.is_some_and(|it| self.methods.iter().all(|known| **known != *it)) {
+                return None;
+            }
+            grouped.entry(&rule.operation.path).or_default().push((route, rule));
+        }
+        if self.edits == TABLE_EDITS_MAX {
+            return None;
+        }
+        let mut next = Self {
+            hosts: self.hosts.clone(),
+            host_index: self.host_index.clone(),
+            longest_suffix_labels: self.longest_suffix_labels,
+            texts: self.texts.clone(),
+            more: self.more.clone(),
+            headers: self.headers.clone(),
+            methods: self.methods.clone(),
+            edits: self.edits + 1,
+            ..Self::default()
+        };
+        let renumber = |entry: &mut Entry| {
+            let route = moved.routes.get(entry.route as usize).copied().flatten()?;
+            let target = routes.get(route.0 as usize)?;
+            entry.route = route.0;
+            (entry.capability, entry.bound) = (target.capability.0, target.bound);
+            Some(())
+        };
+        // Those of routes that are gone are behind records that are filed anew.
+        next.more.iter_mut().for_each(|entry| renumber(entry).unwrap_or_default());
+        let anew: Vec<_> = moved.paths.iter().map(|path| Filing::of(path)).collect();
+        let anew: Vec<_> = anew.iter().map(|it| (it.form.key(ANY_HOST, it.literals), it)).collect();
+        let mut filed = Filed::default();
+        filed.records.reserve(self.records.len() / 2 + anew.len());
+        for (at, (key, slot)) in self.keys.iter().zip(&self.records).enumerate() {
+            let Some(mut record) = self.record(at).filter(|record| record.form.0 != 0) else {
+                continue;
+            };
+            let is_anew = anew.iter().any(|(of, it)| {
+                of == key
+                    && record.host == ANY_HOST
+                    && record.form == it.form.codes()
+                    && *record.text == *it.text.as_bytes()
+            });
+            if !is_anew {
+                renumber(&mut record.entry)?;
+                filed.records.push((*key, slot.leading_to(&record.entry)));
+            }
+        }
+        for (path, mut rules) in grouped {
+            rules.sort_by_key(order);
+            next.file(ANY_HOST, path, &rules, routes, &mut filed);
+        }
+        for shapes in next.hosts.first_mut().into_iter().flat_map(|host| &mut host.shapes) {
+            shapes.sort_unstable_by_key(|shape| Reverse(*shape));
+        }
+        next.place(&filed.records);
+        Some(next)
+    }
+
     fn place(&mut self, filed: &[(u64, Slot)]) {
         self.filter = Filter::build(filed.iter().map(|(key, _)| *key));
         let length = filed.len() * 2;
         self.records = vec![Slot([0; LINE]); length];
-        let free = |slot: &Slot| slot.0.iter().all(|byte| *byte == 0);
+        self.keys = vec![0; length];
         for (key, slot) in filed {
             let mut places = hash::probe(*key, length);
-            let place = places.find(|at| self.records.get(*at).is_some_and(free));
-            if let Some(place) = place.and_then(|at| self.records.get_mut(at)) {
-                *place = *slot;
+            let place = places.find(|at| self.records.get(*at).is_some_and(Slot::is_free));
+            let Some(at) = place else { continue };
+            if let (Some(record), Some(known)) = (self.records.get_mut(at), self.keys.get_mut(at)) {
+                (*record, *known) = (*slot, *key);
             }
         }
     }
@@ -219,14 +343,14 @@ impl RouteTable {
         &mut self,
         host: u32,
         path: &PathPattern,
-        rules: &[&Rule],
+        rules: &[Numbered<'_>],
         routes: &[RouteEntry],
         filed: &mut Filed,
     ) {
         let mut next = LAST;
         let mut first = None;
-        for (at, rule) in rules.iter().enumerate().rev() {
-            let Some(entry) = self.entry(rule, routes, next) else { continue };
+        for (at, numbered) in rules.iter().enumerate().rev() {
+            let Some(entry) = self.entry(*numbered, routes, next) else { continue };
             if at == 0 {
                 first = Some(entry);
             } else {
@@ -235,15 +359,11 @@ impl RouteTable {
             }
         }
         let (Some(first), Some(place)) = (first, self.hosts.get_mut(host as usize)) else { return };
-        let (form, literals, text) = match path {
-            PathPattern::Exact(text) => {
-                place.exact = true;
-                (Form::Exact, segment_hash(text.as_bytes()), text.clone())
-            }
+        match path {
+            PathPattern::Exact(_) => place.exact = true,
             PathPattern::Prefix(text) => {
                 let depth = text.bytes().filter(|&byte| byte == b'/').count();
                 place.prefix_depths |= 1 << depth.min(31);
-                (Form::Prefix, prefix_literals(text), text.clone())
             }
             PathPattern::Template(segments) => {
                 let shape = shape(segments);
@@ -255,25 +375,27 @@ impl RouteTable {
                 {
                     shapes.push(shape);
                 }
-                let literal = segments.iter().flatten().fold(SEGMENT, |state, segment| {
-                    hash::fold(state, segment_hash(segment.as_bytes()))
-                });
-                (Form::Template(shape), literal, template_text(segments))
             }
-        };
+        }
+        let Filing { form, literals, text } = Filing::of(path);
         let slot = self.slot(&first, host, form, &text);
         filed.records.push((form.key(host, literals), slot));
     }
 
-    fn entry(&mut self, rule: &Rule, routes: &[RouteEntry], next: u32) -> Option<Entry> {
-        let route = routes.get(rule.route.0 as usize)?;
+    fn entry(
+        &mut self,
+        (number_of_route, rule): Numbered<'_>,
+        routes: &[RouteEntry],
+        next: u32,
+    ) -> Option<Entry> {
+        let route = routes.get(number_of_route.0 as usize)?;
         let first_header = number(self.headers.len());
         self.headers.extend(
             rule.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())),
         );
         let method = rule.operation.method.as_deref().map_or(0, |method| self.method_code(method));
         Some(Entry {
-            route: rule.route.0,
+            route: number_of_route.0,
             capability: route.capability.0,
             bound: route.bound,
             method,

@@ -38,6 +38,12 @@ pub const PATTERN_SEGMENTS_MAX: usize = 24;
 /// Sets of places where a host's templates of one length have parameters: each is a lookup of its
 /// own, some 10 ns, for a path of that length.
 pub const TEMPLATE_SHAPES_MAX: usize = 128;
+/// Landscapes that were in force and are kept until no worker holds them: a second of changes. What
+/// a long exchange still holds beyond that is freed by its worker.
+pub const RETIRED_MAX: usize = 64;
+/// Changes of routes after which the table of routes is built from the ground and not out of the
+/// one before: so much, at some dozen bytes each, of routes that are gone is left in it at most.
+pub const TABLE_EDITS_MAX: u32 = 256;
 /// Request and caller attributes that the offers of one capability may constrain together: which of
 /// them are known fits a `u64`.
 pub const FACT_COLUMNS_MAX: usize = 64;

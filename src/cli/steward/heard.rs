@@ -9,6 +9,8 @@ use std::io;
 #[derive(Default)]
 pub(super) struct Heard {
     epoch: Option<Epochal>,
+    /// Whether it has waited for what else was done already.
+    is_late: bool,
     lines: Vec<String>,
     found: Vec<Found>,
 }
@@ -27,7 +29,23 @@ impl Heard {
 
     /// What was seen last, to be published.
     pub(super) fn epoch(&mut self) -> Option<Epochal> {
+        self.is_late = false;
         self.epoch.take()
+    }
+
+    /// Whether there is something to be published.
+    pub(super) fn has_epoch(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    /// What is to be published before anything else is done.
+    pub(super) fn late_epoch(&mut self) -> Option<Epochal> {
+        if self.is_late { self.epoch() } else { None }
+    }
+
+    /// What was seen, with which nothing was published so far.
+    pub(super) fn put_back(&mut self, seen: Epochal) {
+        (self.epoch, self.is_late) = (Some(seen), true);
     }
 
     /// What became of promises, to be noted.

@@ -76,7 +76,7 @@ impl Steward {
         let snapshot = snapshot.map_err(|problems| all_placed(problems, origins, &self.path))?;
         // Of all others the same was asked when the landscape in force was made.
         let ids = services().map(|(id, _)| id);
-        let only = touched(&before.snapshot, &snapshot, ids).filter(|_| self.is_proved);
+        let only = self.is_proved.then(|| touched(&before.snapshot, &snapshot, ids));
         let upstreams = before.upstreams.changed(services());
         self.proved((snapshot, upstreams), only, (gateway, &before), Refusing::Unproved)
     }
