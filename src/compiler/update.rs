@@ -43,9 +43,9 @@ pub fn update(previous: &Snapshot, changes: &[Changed]) -> Result<Snapshot, Vec<
     changed(previous, changes.collect())
 }
 
-/// The capabilities of a landscape of which something may hold that does not hold of the one before,
-/// of which [`update`] made it by changes of these services: those that the services offered or
-/// offer, and where routes came or went with them, those of all routes that such a route meets, as
+/// The capabilities of a landscape of which something may not hold any more that held of the one
+/// before, of which [`update`] made it by changes of these services: those that the services offered
+/// or offer, and where routes came or went with them, those of all routes that such a route meets:
 /// requests may have gone to it, or go to it now.
 pub fn touched<'i>(
     previous: &Snapshot,

@@ -158,8 +158,9 @@ pub fn give_way() {
 /// The shortest turn that Linux grants (sched(7), since 6.12), in nanoseconds.
 const SHORT_TURN_NS: u64 = 100_000;
 
-/// From now on the calling thread runs in short turns where others want its core: so it comes before
-/// those with longer ones as soon as there is something for it to do. It gets no more time in all.
+/// From now on the calling thread runs in short turns where others want its core: so it comes
+/// before those with longer ones as soon as there is something for it to do. It gets no more time
+/// in all.
 pub fn take_short_turns() {
     // `struct sched_attr` of 56 bytes; the fourth word of it is the length of a turn.
     let mut attributes = [0u64; 7];
