@@ -3,6 +3,7 @@
 
 use super::offers::{Draft, Drafting, candidate, checked};
 use super::policies::{self, Side};
+use super::rebind::rebind;
 use super::{Problem, Problems, callers, canonical, named, parts, routes, unique};
 use crate::config::model::{Condition, Requirement, Service};
 use crate::config::quota::Quota;
@@ -177,7 +178,7 @@ impl Building<'_> {
         };
         let alike = |it: &&Snapshot| Arc::ptr_eq(&it.common, &common);
         let mut compiled = match self.previous.filter(alike) {
-            Some(previous) => routes::rebind(&input, previous, &mut problems),
+            Some(previous) => rebind(&input, previous, &mut problems),
             None => routes::compile(&input, &mut problems),
         };
         let sides: Vec<Side<'_>> = drafts.iter().map(Side::of).collect();

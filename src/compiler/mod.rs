@@ -13,6 +13,7 @@ pub mod canonical;
 mod offers;
 pub(crate) mod paths;
 mod policies;
+mod rebind;
 mod routes;
 mod rows;
 pub mod stored;

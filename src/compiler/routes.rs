@@ -1,5 +1,5 @@
 //! Routes: explicit ones and those that follow from contracts, what is bound to each, and that no
-//! two of them tie; all of them bound anew, or those alone whose capabilities changed.
+//! two of them tie.
 
 use super::offers::Draft;
 use super::paths::{covers, meets, sample_host, sample_path};
@@ -11,8 +11,8 @@ use crate::config::policy::Stance;
 use crate::contract::logic::Cnf;
 use crate::snapshot::cut::shape;
 use crate::snapshot::pattern::{host_text, operation_text};
-use crate::snapshot::table::{Moved, RouteTable, Rule};
-use crate::snapshot::{CapabilityId, NeedsId, RouteEntry, RouteId, Snapshot};
+use crate::snapshot::table::{RouteTable, Rule};
+use crate::snapshot::{CapabilityId, NeedsId, RouteEntry};
 use crate::wire::limits::{
     HOST_LABELS_MAX, OVERLAYS_MAX, PATTERN_SEGMENTS_MAX, TEMPLATE_SHAPES_MAX,
 };
@@ -40,21 +40,21 @@ pub(super) struct Compiled {
 
 /// The blocks of [`NeedsId`] already written, and what numbers them.
 #[derive(Default)]
-struct Binder {
+pub(super) struct Binder {
     needs: NeedsNumbers,
-    /// By capability; those that are kept have their own.
-    lists: Vec<Vec<Vec<Condition>>>,
+    /// By capability.
+    pub(super) lists: Vec<Vec<Vec<Condition>>>,
     blocks: BTreeMap<Vec<NeedsId>, u32>,
 }
 
 impl Binder {
-    fn new(capabilities: usize) -> Self {
+    pub(super) fn new(capabilities: usize) -> Self {
         // The first set is the empty one.
         Self { lists: vec![vec![Vec::new()]; capabilities], ..Self::default() }
     }
 
     /// Where a block stands, of which the first that is like it is kept.
-    fn place(&mut self, block: Vec<NeedsId>, bound: &mut Vec<NeedsId>) -> u32 {
+    pub(super) fn place(&mut self, block: Vec<NeedsId>, bound: &mut Vec<NeedsId>) -> u32 {
         *self.blocks.entry(block).or_insert_with_key(|block| {
             bound.extend(block);
             u32::try_from(bound.len() - block.len()).unwrap_or(u32::MAX)
@@ -89,95 +89,8 @@ pub(super) fn compile(input: &Input<'_>, problems: &mut Problems) -> Compiled {
     compiled
 }
 
-/// Binds the routes of capabilities that changed, came or went, and carries over all others from
-/// the landscape before, which has the same explicit routes, requirements and classes. Gives what
-/// [`compile`] gives: a capability that is kept has the same routes in the same order, so the sets
-/// of requirements bound to it have the same numbers.
-pub(super) fn rebind(input: &Input<'_>, previous: &Snapshot, problems: &mut Problems) -> Compiled {
-    let mut compiled = Compiled::default();
-    let mut binder = Binder::new(input.drafts.len());
-    let known = &previous.routing;
-    let mut kept: Vec<Option<CapabilityId>> = vec![None; previous.capability_count()];
-    for (number, draft) in (0..).map(CapabilityId).zip(input.drafts) {
-        let slot = draft.kept.and_then(|before| kept.get_mut(before.0 as usize));
-        slot.into_iter().for_each(|slot| *slot = Some(number));
-    }
-    let changed = (0..).map(CapabilityId).zip(input.drafts).filter(|(_, it)| it.kept.is_none());
-    let mut new = offered(changed).into_iter().peekable();
-    let mut moved: Vec<Option<RouteId>> = Vec::with_capacity(known.routes.len());
-    let mut paths: BTreeSet<&PathPattern> = BTreeSet::new();
-    let mut operations: BTreeSet<&Operation> = BTreeSet::new();
-    // Where each block stood, and stands.
-    let mut blocks: BTreeMap<u32, u32> = BTreeMap::new();
-    for (rule, entry) in known.rules.iter().zip(&known.routes) {
-        let capability = kept.get(entry.capability.0 as usize).copied().flatten();
-        if !rule.explicit {
-            let own = |it: CapabilityId| (&rule.operation, it);
-            while let Some(next) = new.next_if(|(operation, of)| match capability {
-                Some(capability) => (*operation, *of) < own(capability),
-                // It is gone, or among the new ones.
-                None => *operation < &rule.operation,
-            }) {
-                compiled.follow(input, next, &mut binder, problems);
-                paths.insert(&next.0.path);
-                operations.insert(next.0);
-            }
-        }
-        let next = RouteId(u32::try_from(compiled.entries.len()).unwrap_or(u32::MAX));
-        let Some(capability) = capability else {
-            if !rule.explicit {
-                paths.insert(&rule.operation.path);
-                moved.push(None);
-                continue;
-            }
-            let route = input.parts.routes.iter().find(|route| *route.id == *entry.id);
-            let Compiled { bound, .. } = &mut compiled;
-            let entry = route.and_then(|it| written(input, it, &mut binder, bound, problems));
-            moved.push(entry.is_some().then_some(next));
-            if let Some(entry) = entry {
-                compiled.rules.push(Arc::clone(rule));
-                compiled.entries.push(entry);
-            }
-            continue;
-        };
-        let Compiled { bound, .. } = &mut compiled;
-        let start = *blocks.entry(entry.bound).or_insert_with(|| {
-            let length = input.classes.len() << entry.overlays.len();
-            let block = known.bound.iter().skip(entry.bound as usize).take(length);
-            binder.place(block.copied().collect(), bound)
-        });
-        moved.push(Some(next));
-        compiled.rules.push(Arc::clone(rule));
-        compiled.entries.push(RouteEntry { capability, bound: start, ..entry.clone() });
-    }
-    for next in new {
-        compiled.follow(input, next, &mut binder, problems);
-        paths.insert(&next.0.path);
-        operations.insert(next.0);
-    }
-    let of_new_length = |rule: &&Rule| {
-        let lengths = operations.iter().filter_map(|it| length_of_template(&it.path));
-        rule.host.is_none()
-            && length_of_template(&rule.operation.path)
-                .is_some_and(|length| lengths.clone().any(|it| it == length))
-    };
-    let rules = compiled.rules.iter().map(|rule| &**rule);
-    check_shapes(rules.filter(of_new_length), problems);
-    refuse_ties(&compiled, |rule| operations.contains(&rule.operation), problems);
-    let lists = input.drafts.iter().zip(binder.lists);
-    compiled.needs = lists
-        .map(|(draft, list)| {
-            let before = draft.kept.and_then(|id| previous.capability_entry(id));
-            before.map_or_else(|| list.into(), |before| Arc::clone(&before.needs))
-        })
-        .collect();
-    let moved = Moved { routes: &moved, paths: &paths };
-    compiled.table = known.table.moved(&moved, &compiled.rules, &compiled.entries);
-    compiled
-}
-
 /// What becomes of a route that an operator wrote.
-fn written(
+pub(super) fn written(
     input: &Input<'_>,
     route: &Route,
     binder: &mut Binder,
@@ -208,7 +121,7 @@ fn written(
 
 impl Compiled {
     /// Files a route that follows from a contract.
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         input: &Input<'_>,
         (operation, capability): (&Operation, CapabilityId),
@@ -238,7 +151,7 @@ pub(super) fn operations(interface: &Interface) -> Vec<Operation> {
 
 /// The operations of these capabilities' contracts, each with a capability that is offered under
 /// it, in order.
-fn offered<'a>(
+pub(super) fn offered<'a>(
     drafts: impl Iterator<Item = (CapabilityId, &'a Draft)>,
 ) -> BTreeSet<(&'a Operation, CapabilityId)> {
     let of = |(number, draft): (CapabilityId, &'a Draft)| {
@@ -291,7 +204,7 @@ fn check_path(id: &str, path: &PathPattern, problems: &mut Problems) {
 }
 
 /// The templates of a host are looked up shape by shape, so their shapes of one length are bounded.
-fn check_shapes<'a>(rules: impl Iterator<Item = &'a Rule>, problems: &mut Problems) {
+pub(super) fn check_shapes<'a>(rules: impl Iterator<Item = &'a Rule>, problems: &mut Problems) {
     let mut shapes: BTreeMap<(&Option<HostPattern>, usize), BTreeSet<u32>> = BTreeMap::new();
     for rule in rules {
         if let PathPattern::Template(segments) = &rule.operation.path {
@@ -314,7 +227,7 @@ fn check_shapes<'a>(rules: impl Iterator<Item = &'a Rule>, problems: &mut Proble
 }
 
 /// How many segments a path has, where it is a template.
-fn length_of_template(path: &PathPattern) -> Option<usize> {
+pub(super) fn length_of_template(path: &PathPattern) -> Option<usize> {
     match path {
         PathPattern::Template(segments) => Some(segments.len()),
         PathPattern::Exact(_) | PathPattern::Prefix(_) => None,
@@ -433,7 +346,11 @@ fn applies(
 }
 
 /// Refuses ties among these routes.
-fn refuse_ties(compiled: &Compiled, among: impl Fn(&Rule) -> bool, problems: &mut Problems) {
+pub(super) fn refuse_ties(
+    compiled: &Compiled,
+    among: impl Fn(&Rule) -> bool,
+    problems: &mut Problems,
+) {
     let mut groups: BTreeMap<_, Vec<Filed<'_>>> = BTreeMap::new();
     let filed = compiled.rules.iter().map(|rule| &**rule).zip(&compiled.entries);
     for (rule, entry) in filed.filter(|(rule, _)| among(rule)) {
