@@ -4,10 +4,10 @@
 use super::keeping::Keeping;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
-use crate::config::fixed::fixed;
 use crate::config::model::Configuration;
 use crate::config::remote::Client;
 use crate::config::settings::Settings;
+use crate::proxy::gates::Gates;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
 use crate::proxy::limits::SharedQuotas;
@@ -25,7 +25,8 @@ pub(super) fn first(
     identities: Arc<Identities>,
 ) -> Published {
     let quotas = SharedQuotas::new(snapshot.quotas());
-    published((snapshot, epoch), upstreams, quotas, identities)
+    // Whoever starts has the listeners bound, last of all.
+    published((snapshot, epoch), upstreams, quotas, (identities, Arc::default()))
 }
 
 /// A landscape with its epoch, the ways to its services, and what goes on from the one before.
@@ -33,11 +34,11 @@ pub(super) fn published(
     (snapshot, epoch): (Snapshot, Epoch),
     upstreams: Upstreams,
     quotas: SharedQuotas,
-    identities: Arc<Identities>,
+    (identities, gates): (Arc<Identities>, Arc<Gates>),
 ) -> Published {
     let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
-    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities }
+    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities, gates }
 }
 
 /// Who may ask for changes over TCP.
@@ -45,7 +46,7 @@ pub(super) fn clients(settings: &Settings) -> &[Client] {
     settings.admin.remote.as_ref().map_or(&[], |remote| &remote.clients)
 }
 
-/// Whether callers are known by the same, on listeners that are the same.
+/// Whether callers are known by the same, on listeners in the same order.
 fn identifies_alike(one: &Configuration, other: &Configuration) -> bool {
     let orders = |of: &Configuration| {
         let listeners = of.settings.listeners.iter();
@@ -87,12 +88,6 @@ impl Known {
         }
         if identifies_alike(now, next) {
             return Ok(Self::AsBefore);
-        }
-        if fixed(settings).listeners != fixed(&next.settings).listeners {
-            // What asked callers for certificates may do so no more, or not yet.
-            let what = "listeners and whom they identify have changed at once: restart for both";
-            writeln!(err.writer, "caio: {what}")?;
-            return Ok(Self::Impossible);
         }
         let identities = before.followed_by(&next.settings, &next.vocabulary);
         let identities = Arc::new(identities);

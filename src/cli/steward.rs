@@ -14,6 +14,7 @@ mod heard;
 mod held;
 mod making;
 mod notes;
+mod opening;
 mod watched;
 
 use self::asks::{fill, is_change, of_clock};
@@ -42,6 +43,7 @@ use crate::config::registered::Registered;
 use crate::config::settings::Settings;
 use crate::io::clock::wall_ms;
 use crate::io::process;
+use crate::proxy::gates::Gates;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
 use crate::registry::{
@@ -118,6 +120,8 @@ pub(super) struct Steward {
     known: Option<KnownBy>,
     /// The same of the landscape that is in force until the next one is: its keys stay fresh.
     leaving: Option<KnownBy>,
+    /// The listeners that the files say; `None` are those that the process began with.
+    gates: Option<Arc<Gates>>,
     /// The files that the process runs by.
     watched: Watched,
     /// What is asked because of what was done.
@@ -184,6 +188,7 @@ impl Steward {
             read_anew: false,
             known: None,
             leaving: None,
+            gates: None,
             watched: Watched::default(),
             follow_up: Vec::new(),
             clients,
@@ -610,7 +615,9 @@ impl Steward {
     }
 
     fn place(&self, gateway: &Gateway) -> Place<'_> {
-        Place::of(&self.path, self.assembly.configuration(), gateway.addresses())
+        let configuration = self.assembly.configuration();
+        let bound = self.gates(gateway).addresses_of(&configuration.settings.listeners);
+        Place::of(&self.path, configuration, &bound)
     }
 
     /// Reads the files again.
@@ -631,6 +638,7 @@ impl Steward {
             let known = std::mem::replace(&mut self.known, known);
             let before = std::mem::replace(&mut self.assembly, assembly);
             let candidate = self.candidate(gateway, Refusing::Unproved);
+            let candidate = candidate.and_then(|it| self.open(&text, gateway).map(|()| it));
             if candidate.is_err() {
                 (self.assembly, self.known) = (before, known);
             } else {

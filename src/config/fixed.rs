@@ -9,26 +9,23 @@ use std::sync::Arc;
 
 const MEND: &str = "SIGUSR2 has a process take over with it, no call fails; or write what it was";
 
-/// What of the settings holds as long as the process runs. Quotas, identities and whom listeners
-/// identify, how services are cared for and routed to, and which hooks are asked belong to the
-/// landscape.
+/// What of the settings holds as long as the process runs. Listeners, quotas and identities, how
+/// services are cared for and routed to, and which hooks are asked belong to the landscape.
 pub fn fixed(settings: &Settings) -> Settings {
-    let (quotas, identities) = (Vec::new(), Vec::new());
+    let (quotas, identities, listeners) = (Vec::new(), Vec::new(), Vec::new());
     let (care, routing) = (Arc::default(), Settings::default().routing);
-    let mut fixed = Settings { quotas, identities, care, routing, ..settings.clone() };
-    fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
+    let mut fixed = Settings { listeners, quotas, identities, care, routing, ..settings.clone() };
     fixed.admin.remote.iter_mut().for_each(|remote| remote.clients.clear());
     (fixed.hooks.deciding, fixed.hooks.default) = (Vec::new(), Vec::new());
     fixed
 }
 
 /// Each key of the process file that says another than the process was started with and that only a
-/// restart can change; `texts` are the file as it was and as it is.
+/// process which takes over can change; `texts` are the file as it was and as it is.
 pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2]) -> Vec<Fault> {
     let (one, other) = (fixed(before), fixed(now));
     let sections = [
         ("process", one.process != other.process),
-        ("listeners", one.listeners != other.listeners),
         ("timeouts", one.timeouts != other.timeouts),
         ("limits", one.limits != other.limits),
         ("forwarding", one.forwarding != other.forwarding),
@@ -80,6 +77,29 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
     faults.into_sorted()
 }
 
+/// What is wrong with the listener at this place of the process file, where it stands there: at its
+/// key, or where it begins.
+pub fn of_listener(
+    path: &Path,
+    text: &str,
+    (place, key): (usize, &str),
+    what: String,
+    mend: &str,
+) -> Fault {
+    let shown = path.display().to_string();
+    let source = Source::new(shown.as_str(), text);
+    let document = Document::parse(&source, &mut Faults::new());
+    let mut root = document.as_ref().map(Document::root);
+    let listeners = root.as_mut().and_then(|root| root.item("listeners"));
+    if let Some(Item::Array(listeners)) = listeners
+        && let Some(Item::Table(listener)) = listeners.value.get(place)
+    {
+        let place = listener.place_of(key).unwrap_or_else(|| listener.place());
+        return place.fault(what, mend);
+    }
+    Fault::of_file(&shown, what, mend)
+}
+
 fn says(key: &str) -> String {
     format!("`{key}` is not what the process was started with")
 }
@@ -88,12 +108,12 @@ fn says(key: &str) -> String {
 fn differ(old: &Table<'_>, new: &Table<'_>, found: &mut Vec<Fault>) {
     let raw = |table: &Table<'_>, key: &str| table.place_of(key).map(|it| it.raw().to_owned());
     for (key, _) in new.entries() {
-        if raw(old, key.value) != raw(new, key.value) && key.value != "identify" {
+        if raw(old, key.value) != raw(new, key.value) {
             found.push(key.fault(says(&format!("{}.{}", new.path(), key.value)), MEND));
         }
     }
     for (key, _) in old.entries() {
-        if new.place_of(key.value).is_none() && key.value != "identify" {
+        if new.place_of(key.value).is_none() {
             let what = says(&format!("{}.{}", new.path(), key.value));
             found.push(new.place().fault(what, MEND));
         }
@@ -103,19 +123,29 @@ fn differ(old: &Table<'_>, new: &Table<'_>, found: &mut Vec<Fault>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::companion::Companion;
+    use crate::config::hook::HookKind;
 
     #[test]
-    fn every_key_that_only_a_restart_changes_is_told_at_its_place() {
+    fn every_key_that_only_a_process_that_takes_over_changes_is_told_at_its_place() {
         let texts = [
-            "[timeouts]\nconnect = \"5s\"\ndrain = \"30s\"\n[[listeners]]\naddress = \"a\"\n\
-             identify = [\"x\"]\n",
-            "[[listeners]]\naddress = \"b\"\nidentify = [\"y\"]\n[timeouts]\nconnect = \"3s\"\n\
-             [limits]\nfields_max = 9\n",
+            "[timeouts]\nconnect = \"5s\"\ndrain = \"30s\"\n[[companions]]\nid = \"a\"\n",
+            "[[companions]]\nid = \"b\"\n[timeouts]\nconnect = \"3s\"\n\
+             [[listeners]]\naddress = \"b\"\n[limits]\nfields_max = 9\n",
         ];
         let before = Settings::default();
         let mut now = before.clone();
         now.timeouts.connect_ms = 3_000;
         now.listeners = Vec::new();
+        now.companions = vec![Companion {
+            id: "b".to_owned(),
+            kind: HookKind::Http,
+            endpoint: ([127, 0, 0, 1], 9).into(),
+            authority: None,
+            path: "/".to_owned(),
+            tls: None,
+            timeout_ms: 1,
+        }];
         now.limits.fields_max = 9;
         let told: Vec<String> = changes(Path::new("caio.toml"), &before, &now, texts)
             .iter()
@@ -126,12 +156,24 @@ mod tests {
             format!("caio.toml:{place}: `{key}` {what}; {MEND}")
         };
         let expected = [
-            line("2:1", "listeners.address"),
-            line("4:1", "timeouts.drain"),
-            line("5:1", "timeouts.connect"),
-            line("7:1", "limits.fields_max"),
+            line("2:1", "companions.id"),
+            line("3:1", "timeouts.drain"),
+            line("4:1", "timeouts.connect"),
+            line("8:1", "limits.fields_max"),
         ];
         assert_eq!(told, expected);
         assert_eq!(changes(Path::new("caio.toml"), &before, &before, texts), []);
+    }
+
+    #[test]
+    fn a_listener_is_blamed_where_it_is_written() {
+        let text = "[[listeners]]\naddress = \"a\"\n[[listeners]]\nname = \"b\"\naddress = \"c\"\n";
+        let told = |place: usize, key: &str| {
+            let path = Path::new("caio.toml");
+            of_listener(path, text, (place, key), "it is taken".to_owned(), "end it").to_string()
+        };
+        assert_eq!(told(1, "address"), "caio.toml:5:11: it is taken; end it");
+        assert_eq!(told(1, "tls"), "caio.toml:3:1: it is taken; end it");
+        assert_eq!(told(2, "address"), "caio.toml: it is taken; end it");
     }
 }

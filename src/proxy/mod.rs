@@ -21,6 +21,8 @@ mod chain;
 mod check_service;
 pub mod counters;
 pub mod durable;
+pub mod entrances;
+pub mod gates;
 pub mod gateway;
 mod grpc_health;
 pub mod handing;

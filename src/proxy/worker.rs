@@ -5,6 +5,7 @@ use super::addresses::Addresses;
 use super::call::Retries;
 use super::counters::Counters;
 use super::durable::Durability;
+use super::gates::Gates;
 use super::gateway::Shared;
 use super::hooks::Hooks;
 use super::identify::Identifier;
@@ -13,7 +14,6 @@ use super::limits::Quotas;
 use super::meters::Meters;
 use super::pass::Pass;
 use super::pool::{Pool, PoolLimits};
-use super::secure::Guard;
 use super::tenure::Tenures;
 use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
@@ -208,9 +208,9 @@ impl Worker {
         self.shared.pass.as_ref()
     }
 
-    /// What the listener at this place is secured with.
-    pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
-        self.shared.security.guard(place)
+    /// The listeners of the newest landscape.
+    pub fn gates(&self) -> Arc<Gates> {
+        Arc::clone(&self.shared.published.current().value.gates)
     }
 
     /// A deadline for futures that can be dropped.

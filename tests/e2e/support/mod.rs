@@ -15,6 +15,7 @@
 )]
 
 pub mod h2;
+pub mod load;
 pub mod origin;
 pub mod peers;
 pub mod strict;
@@ -367,10 +368,15 @@ pub enum End {
 
 impl Wire {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway accepts");
+        Self::try_connect(address).expect("the gateway accepts")
+    }
+
+    /// The same where nobody may listen.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream }
+        Ok(Self { stream })
     }
 
     /// The same from this address of the machine's own.
