@@ -2,7 +2,7 @@
 
 use super::addresses::Place;
 use super::counters::Handshake;
-use super::entrances::{Entrance, Passage};
+use super::entrances::{Entrance, Entrances, Passage};
 use super::secure::Guard;
 use super::shown::Shown;
 use super::worker::Worker;
@@ -85,6 +85,8 @@ pub async fn accept(worker: Rc<Worker>, entrance: Rc<Entrance>) {
     loop {
         match entrance.listener().accept().await {
             Ok((stream, peer)) => {
+                // Whoever comes once other listeners hold comes by those.
+                Entrances::take_up(&worker);
                 let local = worker.hooks.as_ref().and_then(|_| stream.local_address());
                 admit(&worker, stream, Ingress::plain(peer, local, entrance.entered()));
             }

@@ -174,16 +174,22 @@ impl Entrances {
     }
 
     /// Takes up the listeners of the landscape of this moment, and goes on with leaving others.
-    pub fn look(&mut self, worker: &Rc<Worker>) {
+    pub fn look(worker: &Rc<Worker>) {
+        Self::take_up(worker);
+        worker.entrances.borrow_mut().leave(worker);
+    }
+
+    /// Takes up the listeners of the landscape of this moment.
+    pub fn take_up(worker: &Rc<Worker>) {
         let version = worker.landscape().version;
-        if version != self.seen || self.gates.is_none() {
-            self.seen = version;
+        let mut entrances = worker.entrances.borrow_mut();
+        if version != entrances.seen || entrances.gates.is_none() {
+            entrances.seen = version;
             let gates = worker.gates();
-            if self.gates.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &gates)) {
-                self.adopt(worker, &gates);
+            if entrances.gates.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &gates)) {
+                entrances.adopt(worker, &gates);
             }
         }
-        self.leave(worker);
     }
 
     fn adopt(&mut self, worker: &Rc<Worker>, gates: &Arc<Gates>) {
@@ -264,19 +270,13 @@ impl Entrances {
         self.accepting.retain(|accepting| !accepting.is_finished());
     }
 
-    /// Stops accepting, because the process goes away.
-    pub fn stop(&mut self, worker: &Worker) {
+    /// Stops accepting, because the process goes away; what ends once nobody comes any more.
+    pub fn stop(&mut self, handed_over: bool) -> Vec<JoinHandle<()>> {
         for entrance in self.open.drain(..) {
             // Another process has these sockets, and whoever waits in their queues.
-            if worker.is_handed_over() { entrance.listener.leave() } else { entrance.close() }
+            if handed_over { entrance.listener.leave() } else { entrance.close() }
         }
         self.closing.drain(..).for_each(|closing| closing.entrance.close());
-    }
-
-    /// The last accepts: each may have taken a connection, which is served like the others.
-    pub async fn stopped(self) {
-        for accepting in self.accepting {
-            accepting.await;
-        }
+        std::mem::take(&mut self.accepting)
     }
 }

@@ -595,11 +595,15 @@ fn work(
     let kept = lane.clone();
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
-        let worker = Worker::new(shared, counted, lane, durability);
-        let mut entrances = Entrances::new(place);
-        entrances.look(&worker);
-        tick(&worker, &mut entrances).await;
-        entrances.stopped().await;
+        let worker = Worker::new(place, shared, counted, lane, durability);
+        Entrances::look(&worker);
+        tick(&worker).await;
+        let accepting = worker.entrances.borrow_mut().stop(worker.is_handed_over());
+        worker.begin_drain();
+        // The last accept may have taken a connection: it is served like the others.
+        for accepting in accepting {
+            accepting.await;
+        }
         drain(&worker, &worker.clock).await;
     });
     // The runtime is gone and so is every exchange; what is open nevertheless was cut off.
@@ -608,13 +612,13 @@ fn work(
 }
 
 /// The worker's heartbeat: deadlines, idle connections, and the drain.
-async fn tick(worker: &Rc<Worker>, entrances: &mut Entrances) {
+async fn tick(worker: &Rc<Worker>) {
     let mut beats: u64 = 0;
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
         worker.clock.follow_wall();
         // Also where nobody calls: a trail repeats every landscape that a lane may still be at.
-        entrances.look(worker);
+        Entrances::look(worker);
         tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
         worker.look_at_tenures();
@@ -627,8 +631,6 @@ async fn tick(worker: &Rc<Worker>, entrances: &mut Entrances) {
             }
         }
     }
-    entrances.stop(worker);
-    worker.begin_drain();
 }
 
 /// Shows what the lane counts.

@@ -5,6 +5,7 @@ use super::addresses::Addresses;
 use super::call::Retries;
 use super::counters::Counters;
 use super::durable::Durability;
+use super::entrances::Entrances;
 use super::gates::Gates;
 use super::gateway::Shared;
 use super::hooks::Hooks;
@@ -75,6 +76,8 @@ pub struct Worker {
     pub meters: Meters,
     /// Requests that are tried again.
     pub retries: Retries,
+    /// Where it accepts callers.
+    pub entrances: RefCell<Entrances>,
     /// Exchanges that run.
     pub tenures: Rc<Tenures>,
     /// Of the caller before: one that stays is hashed once.
@@ -89,8 +92,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with nothing open.
+    /// A worker with nothing open, which one of how many it is said first.
     pub fn new(
+        place: (usize, usize),
         shared: Arc<Shared>,
         (counters, meters): (Arc<Counters>, Meters),
         lane: Lane,
@@ -145,6 +149,7 @@ impl Worker {
             hooks,
             meters,
             retries: Retries::default(),
+            entrances: RefCell::new(Entrances::new(place)),
             tenures: Tenures::new(&landscape),
             evidence: Cell::new(None),
             trusted,

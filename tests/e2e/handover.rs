@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use support::load::{call, http1, http2};
 use support::origin::Origin;
 use support::peers::within;
-use support::{Gateway, PATIENCE, Protocol, Scratch, VOCABULARY, Wire, eventually, strict};
+use support::{End, Gateway, PATIENCE, Scratch, VOCABULARY, Wire, eventually, strict};
 use tokio_stream::StreamExt;
 use tonic::Request;
 use tonic::client::Grpc;
