@@ -4,6 +4,7 @@
 use super::keeping::Keeping;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::config::hook::Hook;
 use crate::config::model::Configuration;
 use crate::config::remote::Client;
 use crate::config::settings::Settings;
@@ -11,6 +12,7 @@ use crate::proxy::gates::Gates;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
 use crate::proxy::limits::SharedQuotas;
+use crate::proxy::partners::Partners;
 use crate::proxy::secure::Upstreams;
 use crate::snapshot::Snapshot;
 use crate::wire::fault::quoted;
@@ -25,8 +27,9 @@ pub(super) fn first(
     identities: Arc<Identities>,
 ) -> Published {
     let quotas = SharedQuotas::new(snapshot.quotas());
-    // Whoever starts has the listeners bound, last of all.
-    published((snapshot, epoch), upstreams, quotas, (identities, Arc::default()))
+    // Whoever starts has the listeners bound and the hooks read, last of all.
+    let opened = Opened { gates: Arc::default(), hooks: Arc::default() };
+    published((snapshot, epoch), upstreams, quotas, (identities, opened))
 }
 
 /// A landscape with its epoch, the ways to its services, and what goes on from the one before.
@@ -34,11 +37,32 @@ pub(super) fn published(
     (snapshot, epoch): (Snapshot, Epoch),
     upstreams: Upstreams,
     quotas: SharedQuotas,
-    (identities, gates): (Arc<Identities>, Arc<Gates>),
+    (identities, Opened { gates, hooks }): (Arc<Identities>, Opened),
 ) -> Published {
     let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
-    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities, gates }
+    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities, gates, hooks }
+}
+
+/// What is opened for a landscape beside what it decides by.
+#[derive(Clone)]
+pub(super) struct Opened {
+    /// Where callers come in.
+    pub(super) gates: Arc<Gates>,
+    /// Who is asked before a decision.
+    pub(super) hooks: Arc<Partners<Hook>>,
+}
+
+impl Opened {
+    /// What is opened for one that was published.
+    pub(super) fn of(published: &Published) -> Self {
+        Self { gates: Arc::clone(&published.gates), hooks: Arc::clone(&published.hooks) }
+    }
+
+    /// Whether these are the very same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.gates, &other.gates) && Arc::ptr_eq(&self.hooks, &other.hooks)
+    }
 }
 
 /// Who may ask for changes over TCP.

@@ -28,7 +28,7 @@ use super::check::{notices, report};
 use super::keeping::Keeping;
 use super::loading::compile_for;
 use super::proving::{Place, Proof, Weight, tell};
-use super::reloading::{Known, clients};
+use super::reloading::{Known, Opened, clients};
 use super::style::Output;
 use crate::admin::control::Clients;
 use crate::admin::desk::{self, Answer, Ask, Denied, Outcome, Standing, View, Who, Wish, now_ms};
@@ -43,7 +43,6 @@ use crate::config::registered::Registered;
 use crate::config::settings::Settings;
 use crate::io::clock::wall_ms;
 use crate::io::process;
-use crate::proxy::gates::Gates;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::identify::Identities;
 use crate::registry::{
@@ -120,8 +119,8 @@ pub(super) struct Steward {
     known: Option<KnownBy>,
     /// The same of the landscape that is in force until the next one is: its keys stay fresh.
     leaving: Option<KnownBy>,
-    /// The listeners that the files say; `None` are those that the process began with.
-    gates: Option<Arc<Gates>>,
+    /// What is opened of what the files say; `None` is what the process began with.
+    opened: Option<Opened>,
     /// The files that the process runs by.
     watched: Watched,
     /// What is asked because of what was done.
@@ -188,7 +187,7 @@ impl Steward {
             read_anew: false,
             known: None,
             leaving: None,
-            gates: None,
+            opened: None,
             watched: Watched::default(),
             follow_up: Vec::new(),
             clients,
@@ -616,7 +615,7 @@ impl Steward {
 
     fn place(&self, gateway: &Gateway) -> Place<'_> {
         let configuration = self.assembly.configuration();
-        let bound = self.gates(gateway).addresses_of(&configuration.settings.listeners);
+        let bound = self.opened(gateway).gates.addresses_of(&configuration.settings.listeners);
         Place::of(&self.path, configuration, &bound)
     }
 

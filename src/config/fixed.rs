@@ -1,6 +1,7 @@
 //! Settings that hold as long as a process runs, and where a file says another than it was started
 //! with: that cannot be adopted, and whoever wrote it is told which key it is.
 
+use super::hook::Hooks;
 use super::settings::Settings;
 use crate::wire::document::{Document, Item, Source, Table};
 use crate::wire::fault::{Fault, Faults};
@@ -9,14 +10,14 @@ use std::sync::Arc;
 
 const MEND: &str = "SIGUSR2 has a process take over with it, no call fails; or write what it was";
 
-/// What of the settings holds as long as the process runs. Listeners, quotas and identities, how
-/// services are cared for and routed to, and which hooks are asked belong to the landscape.
+/// What of the settings holds as long as the process runs. Listeners, hooks, quotas and identities,
+/// and how services are cared for and routed to belong to the landscape.
 pub fn fixed(settings: &Settings) -> Settings {
     let (quotas, identities, listeners) = (Vec::new(), Vec::new(), Vec::new());
     let (care, routing) = (Arc::default(), Settings::default().routing);
     let mut fixed = Settings { listeners, quotas, identities, care, routing, ..settings.clone() };
     fixed.admin.remote.iter_mut().for_each(|remote| remote.clients.clear());
-    (fixed.hooks.deciding, fixed.hooks.default) = (Vec::new(), Vec::new());
+    fixed.hooks = Hooks::default();
     fixed
 }
 
@@ -33,7 +34,6 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
         ("admin", one.admin != other.admin),
         ("discovery", one.discovery != other.discovery),
         ("registry", one.registry != other.registry),
-        ("hooks", one.hooks != other.hooks),
         ("companions", one.companions != other.companions),
         ("assertion", one.assertion != other.assertion),
         ("balance", one.balance != other.balance),
@@ -77,24 +77,24 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
     faults.into_sorted()
 }
 
-/// What is wrong with the listener at this place of the process file, where it stands there: at its
-/// key, or where it begins.
-pub fn of_listener(
+/// What is wrong with one of a section of the process file, at this place among them: told where its
+/// key stands, or where it begins.
+pub fn of_entry(
     path: &Path,
     text: &str,
-    (place, key): (usize, &str),
+    (section, place, key): (&str, usize, &str),
     what: String,
     mend: &str,
 ) -> Fault {
     let shown = path.display().to_string();
     let source = Source::new(shown.as_str(), text);
     let document = Document::parse(&source, &mut Faults::new());
-    let mut root = document.as_ref().map(Document::root);
-    let listeners = root.as_mut().and_then(|root| root.item("listeners"));
-    if let Some(Item::Array(listeners)) = listeners
-        && let Some(Item::Table(listener)) = listeners.value.get(place)
+    let entries = document.as_ref().map(|it| it.root().entries()).unwrap_or_default();
+    let entries = entries.into_iter().find(|(name, _)| name.value == section);
+    if let Some((_, Item::Array(entries))) = entries
+        && let Some(Item::Table(entry)) = entries.value.get(place)
     {
-        let place = listener.place_of(key).unwrap_or_else(|| listener.place());
+        let place = entry.place_of(key).unwrap_or_else(|| entry.place());
         return place.fault(what, mend);
     }
     Fault::of_file(&shown, what, mend)
@@ -166,11 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_is_blamed_where_it_is_written() {
+    fn an_entry_is_blamed_where_it_is_written() {
         let text = "[[listeners]]\naddress = \"a\"\n[[listeners]]\nname = \"b\"\naddress = \"c\"\n";
         let told = |place: usize, key: &str| {
             let path = Path::new("caio.toml");
-            of_listener(path, text, (place, key), "it is taken".to_owned(), "end it").to_string()
+            of_entry(path, text, ("listeners", place, key), "it is taken".to_owned(), "end it")
+                .to_string()
         };
         assert_eq!(told(1, "address"), "caio.toml:5:11: it is taken; end it");
         assert_eq!(told(1, "tls"), "caio.toml:3:1: it is taken; end it");

@@ -41,7 +41,7 @@ pub struct Downstream {
 pub struct Ingress {
     /// The caller's address.
     pub peer: SocketAddr,
-    /// Where it came to, as hooks are told; not looked up where there are none.
+    /// Where it came to, as hooks are told, of which a reload may bring the first.
     pub local: Option<SocketAddr>,
     /// By which listener it came.
     pub passage: Rc<Passage>,
@@ -87,7 +87,7 @@ pub async fn accept(worker: Rc<Worker>, entrance: Rc<Entrance>) {
             Ok((stream, peer)) => {
                 // Whoever comes once other listeners hold comes by those.
                 Entrances::take_up(&worker);
-                let local = worker.hooks.as_ref().and_then(|_| stream.local_address());
+                let local = stream.local_address();
                 admit(&worker, stream, Ingress::plain(peer, local, entrance.entered()));
             }
             Err(_) if worker.asked_to_drain() || entrance.is_closed() => return,

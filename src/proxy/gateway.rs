@@ -8,6 +8,7 @@ use super::handing::{Bound, Heir, bind_all};
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
+use super::partners::Partners;
 use super::pass::Pass;
 use super::secure::{Guard, Security, Stamps, Towards, warnings};
 use super::trail::{Estate, LaneEnd, Notes, Standing, Trail, TrailError};
@@ -15,6 +16,7 @@ use super::worker::Worker;
 use crate::audit::lane::Lane;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::{States, unknown};
+use crate::config::hook::Hook;
 use crate::config::settings::{AuditMode, Listener, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::{Idle, TICK_MS};
@@ -166,6 +168,8 @@ impl Gateway {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
         let guards = guards(&settings.listeners).map_err(GatewayError::Tls)?;
+        let hooks = Arc::<Partners<Hook>>::default().followed_by(&settings.hooks.all);
+        published.hooks = hooks.map_err(|(_, what)| GatewayError::Tls(what))?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let pin = settings.process.pin;
@@ -339,6 +343,21 @@ impl Gateway {
         Arc::clone(&self.shared.published.current().value.gates)
     }
 
+    /// The hooks of other settings, and how each is reached; to be published. Those that are as they
+    /// were are the very same. Reads files, so not for a worker.
+    ///
+    /// # Errors
+    /// The place of the first that cannot be reached, and why.
+    pub fn ask_of(
+        &self,
+        before: &Arc<Partners<Hook>>,
+        hooks: &[Hook],
+    ) -> Result<Arc<Partners<Hook>>, (usize, String)> {
+        let mut stamps = self.stamps.borrow_mut();
+        hooks.iter().filter_map(|it| it.tls.as_ref()).for_each(|tls| stamps.know_reached(tls));
+        before.followed_by(hooks)
+    }
+
     /// The listeners of other settings, with everything they need, in the place of those before;
     /// to be published. Where they are the same these are. Binds sockets and reads files, and may
     /// wait for those that leave: so not for a worker.
@@ -354,7 +373,7 @@ impl Gateway {
             return Ok(Arc::clone(before));
         }
         let mut stamps = self.stamps.borrow_mut();
-        listeners.iter().filter_map(|it| it.tls.as_ref()).for_each(|tls| stamps.know(tls));
+        listeners.iter().filter_map(|it| it.tls.as_ref()).for_each(|tls| stamps.know_listener(tls));
         let leaving = self.leaving.borrow();
         before.followed_by(listeners, self.workers.len(), &leaving).map(Arc::new)
     }
@@ -411,8 +430,7 @@ impl Gateway {
     /// this was called last, or all. What is wrong stays as it was. One line for each change, to be
     /// told; reads files, so not for a worker.
     pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
-        let Published { gates, upstreams, .. } = self.published();
-        self.shared.security.refresh((&gates, &upstreams), &mut self.stamps.borrow_mut(), all)
+        self.shared.security.refresh(&self.published(), &mut self.stamps.borrow_mut(), all)
     }
 
     /// How the companion at this place in the settings is reached, where that is over TLS.
@@ -432,8 +450,7 @@ impl Gateway {
 
     /// One line for each certificate that expires soon, or has.
     pub fn certificate_warnings(&self) -> Vec<String> {
-        let Published { gates, upstreams, .. } = self.published();
-        warnings(&self.shared.security.expiries((&gates, &upstreams)))
+        warnings(&self.shared.security.expiries(&self.published()))
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.
@@ -626,9 +643,7 @@ async fn tick(worker: &Rc<Worker>) {
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {
             worker.pool.prune(worker.clock.now_ms());
-            if let Some(hooks) = &worker.hooks {
-                hooks.pool().prune(worker.clock.now_ms());
-            }
+            worker.hook_pool.prune(worker.clock.now_ms());
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use super::entrances::Passage;
 use super::gates::Gates;
+use super::hooks::Hooks;
 use super::identify::{Identifier, Identities, withholding};
 use super::limits::{Quotas, SharedQuotas};
+use super::partners::Partners;
 use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::unknown;
+use crate::config::hook::Hook;
 use crate::exchange::amendments::Amendments;
 use crate::identity::Order;
 use crate::io::publication::Numbered;
@@ -30,6 +33,8 @@ pub struct Published {
     pub identities: Arc<Identities>,
     /// The listeners, in the order in which the identities have them.
     pub gates: Arc<Gates>,
+    /// The hooks, and how they are reached.
+    pub hooks: Arc<Partners<Hook>>,
 }
 
 /// What is a worker's own of a landscape.
@@ -38,6 +43,8 @@ pub struct Own {
     pub quotas: Quotas,
     /// What it remembers of callers.
     pub identifier: Rc<Identifier>,
+    /// What it remembers of hooks.
+    pub hooks: Rc<Hooks>,
 }
 
 impl Published {
@@ -69,6 +76,8 @@ pub struct Landscape {
     pub identities: Arc<Identities>,
     /// What the worker remembers of callers.
     pub identifier: Rc<Identifier>,
+    /// Who is asked before a decision.
+    pub hooks: Rc<Hooks>,
     /// The numbers of the listeners, in the order in which the identities have them.
     gates: Vec<u32>,
     /// The version under which it was published.
@@ -92,6 +101,7 @@ impl Landscape {
             quotas: own.quotas,
             identities: Arc::clone(&published.identities),
             identifier: own.identifier,
+            hooks: own.hooks,
             gates: published.gates.iter().map(|(gate, _)| gate.number).collect(),
             version: *version,
         }

@@ -108,8 +108,7 @@ impl Metrics {
             "caio_tls_cert_not_after_seconds",
             "When the first certificate of a file in use expires, since 1970.",
         );
-        let named = (&*now.value.gates, &*now.value.upstreams);
-        for Expiry { file, not_after } in self.shared.security.expiries(named) {
+        for Expiry { file, not_after } in self.shared.security.expiries(&now.value) {
             page.sample(&[("file", file.as_str())], u64::try_from(not_after).unwrap_or(0));
         }
         page.finish()

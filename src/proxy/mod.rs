@@ -43,6 +43,7 @@ pub mod landscape;
 pub mod limits;
 pub mod meters;
 pub mod metrics;
+pub mod partners;
 pub mod pass;
 pub mod pieces;
 pub mod pool;

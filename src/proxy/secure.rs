@@ -5,7 +5,7 @@
 //! Whatever replaces a configuration is whole and sound; what is not, leaves the one before in its
 //! place.
 
-use super::gates::Gates;
+use super::landscape::Published;
 use crate::config::care::Care;
 use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
@@ -181,7 +181,7 @@ impl Towards {
     ///
     /// # Errors
     /// Why it cannot be reached.
-    fn read(what: String, tls: &ServiceTls, http2: bool) -> Result<Arc<Self>, String> {
+    pub fn read(what: String, tls: &ServiceTls, http2: bool) -> Result<Arc<Self>, String> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let configured = read_service(tls, http2).map_err(|why| format!("{what}: {why}"))?;
         let current = ArcSwap::from_pointee(configured);
@@ -293,14 +293,12 @@ impl Upstreams {
     }
 }
 
-/// What the hooks and companions of a process are reached with over TLS, and what the address is
-/// secured with where changes are taken.
+/// What the companions of a process are reached with over TLS, and what the address is secured with
+/// where changes are taken.
 pub struct Security {
     /// Of that address.
     control: Option<Arc<Guard>>,
     /// In the order of the configuration; `None` is reached without.
-    hooks: Vec<Option<Arc<Towards>>>,
-    /// Likewise.
     companions: Vec<Option<Arc<Towards>>>,
 }
 
@@ -317,14 +315,11 @@ impl Security {
             let tls = tls.as_ref();
             tls.map(|tls| Towards::read(what, tls, kind == HookKind::Grpc)).transpose()
         };
-        let hooks = settings.hooks.all.iter();
-        let hooks = hooks.map(|it| towards(format!("hook `{}`", it.id), &it.tls, it.kind));
         let companions = settings.companions.iter();
         let companions =
             companions.map(|it| towards(format!("companion `{}`", it.id), &it.tls, it.kind));
         Ok(Self {
             control: control.transpose()?,
-            hooks: hooks.collect::<Result<_, _>>()?,
             companions: companions.collect::<Result<_, _>>()?,
         })
     }
@@ -334,33 +329,28 @@ impl Security {
         self.control.clone()
     }
 
-    fn all_guards<'s>(&'s self, gates: &'s Gates) -> impl Iterator<Item = &'s Guard> {
-        gates.guards().chain(self.control.as_deref())
+    fn all_guards<'s>(&'s self, of: &'s Published) -> impl Iterator<Item = &'s Guard> {
+        of.gates.guards().chain(self.control.as_deref())
     }
 
-    /// How the hook at this place is reached, where that is over TLS.
-    pub fn hook(&self, place: usize) -> Option<Arc<Towards>> {
-        self.hooks.get(place).cloned().flatten()
-    }
-
-    /// The same of a companion.
+    /// How the companion at this place is reached, where that is over TLS.
     pub fn companion(&self, place: usize) -> Option<Arc<Towards>> {
         self.companions.get(place).cloned().flatten()
     }
 
     /// Everything that is reached over TLS.
-    fn reached<'s>(&'s self, upstreams: &'s Upstreams) -> impl Iterator<Item = &'s Arc<Towards>> {
-        let own = self.hooks.iter().chain(&self.companions).flatten();
-        upstreams.secure.values().chain(own)
+    fn reached<'s>(&'s self, of: &'s Published) -> impl Iterator<Item = &'s Arc<Towards>> {
+        let own = of.hooks.towards().chain(self.companions.iter().flatten());
+        of.upstreams.secure.values().chain(own)
     }
 
     /// When what is in use expires, by file.
-    pub fn expiries(&self, (gates, upstreams): (&Gates, &Upstreams)) -> Vec<Expiry> {
+    pub fn expiries(&self, of: &Published) -> Vec<Expiry> {
         let mut all = Vec::new();
-        for guard in self.all_guards(gates) {
+        for guard in self.all_guards(of) {
             all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
-        for towards in self.reached(upstreams) {
+        for towards in self.reached(of) {
             all.extend(towards.current.load().expiries.iter().cloned());
         }
         all.sort_by(|a, b| a.file.cmp(&b.file));
@@ -370,16 +360,11 @@ impl Security {
 
     /// Reads files again that changed since `known` was filled, or all of them; one line for each
     /// listener, service, hook and companion whose files changed, and whether they are in use now.
-    pub fn refresh(
-        &self,
-        (gates, upstreams): (&Gates, &Upstreams),
-        known: &mut Stamps,
-        all: bool,
-    ) -> Vec<String> {
+    pub fn refresh(&self, of: &Published, known: &mut Stamps, all: bool) -> Vec<String> {
         let mut told = Vec::new();
-        let guards: Vec<_> = self.all_guards(gates).map(|it| (it, it.current())).collect();
+        let guards: Vec<_> = self.all_guards(of).map(|it| (it, it.current())).collect();
         let files = guards.iter().flat_map(|(_, listening)| listener_files(&listening.tls));
-        let services = self.reached(upstreams);
+        let services = self.reached(of);
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
@@ -389,7 +374,7 @@ impl Security {
                 told.push(guard.refresh());
             }
         }
-        for towards in self.reached(upstreams) {
+        for towards in self.reached(of) {
             if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
                 told.push(replace(&towards.current, read, &towards.what));
@@ -440,8 +425,17 @@ pub struct Stamps(BTreeMap<PathBuf, Stamp>);
 
 impl Stamps {
     /// Notes how the files of a listener are before they are read: a change that comes later is one.
-    pub fn know(&mut self, tls: &ListenerTls) {
-        for file in listener_files(tls) {
+    pub fn know_listener(&mut self, tls: &ListenerTls) {
+        self.know(listener_files(tls));
+    }
+
+    /// The same of somebody who is reached.
+    pub fn know_reached(&mut self, tls: &ServiceTls) {
+        self.know(service_files(tls));
+    }
+
+    fn know(&mut self, files: Vec<&Path>) {
+        for file in files {
             self.0.entry(file.to_owned()).or_insert_with(|| Stamp::of(file));
         }
     }

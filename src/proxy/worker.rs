@@ -20,6 +20,7 @@ use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
 use crate::audit::record::address_evidence;
 use crate::config::depth::Depth;
+use crate::config::hook::TIMEOUT_MS_MAX;
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
@@ -32,6 +33,7 @@ use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
 use crate::snapshot::Snapshot;
 use crate::wire::forwarded::Sender;
+use crate::wire::limits::HOOK_CALLS_MAX;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -70,8 +72,8 @@ pub struct Worker {
     pub additions: Shelf<Rc<Additions>>,
     /// Connections by address.
     pub addresses: Addresses,
-    /// Governance hooks, where there are any.
-    pub hooks: Option<Hooks>,
+    /// Connections to governance hooks.
+    pub hook_pool: Pool,
     /// Where what is counted of endpoints comes from.
     pub meters: Meters,
     /// Requests that are tried again.
@@ -129,7 +131,12 @@ impl Worker {
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
-        let hooks = Hooks::new(&settings, &shared.security);
+        let hook_limits = PoolLimits {
+            connect_ms: TIMEOUT_MS_MAX,
+            open_max: HOOK_CALLS_MAX,
+            idle_ms: limits.idle_ms,
+            idle_max: limits.idle_max,
+        };
         Rc::new(Self {
             settings,
             clock,
@@ -146,7 +153,7 @@ impl Worker {
             answers: Shelf::default(),
             additions: Shelf::default(),
             addresses,
-            hooks,
+            hook_pool: Pool::new(hook_limits),
             meters,
             retries: Retries::default(),
             entrances: RefCell::new(Entrances::new(place)),
@@ -273,7 +280,8 @@ fn own(
     let same = before.filter(|before| Arc::ptr_eq(&before.identities, &published.identities));
     let fresh = || Identifier::new(&published.identities, [clock.random(), clock.random()]);
     let identifier = same.map(|before| Rc::clone(&before.identifier));
-    Own { quotas, identifier: identifier.unwrap_or_else(|| Rc::new(fresh())) }
+    let hooks = Hooks::new(&published.hooks, before.map(|before| &before.hooks));
+    Own { quotas, identifier: identifier.unwrap_or_else(|| Rc::new(fresh())), hooks }
 }
 
 /// Things kept for reuse, so that a request need not allocate them.
