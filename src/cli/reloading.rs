@@ -4,6 +4,7 @@
 use super::keeping::Keeping;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
+use crate::config::companion::Companion;
 use crate::config::hook::Hook;
 use crate::config::model::Configuration;
 use crate::config::remote::Client;
@@ -28,7 +29,7 @@ pub(super) fn first(
 ) -> Published {
     let quotas = SharedQuotas::new(snapshot.quotas());
     // Whoever starts has the listeners bound and the hooks read, last of all.
-    let opened = Opened { gates: Arc::default(), hooks: Arc::default() };
+    let opened = Opened::default();
     published((snapshot, epoch), upstreams, quotas, (identities, opened))
 }
 
@@ -37,31 +38,38 @@ pub(super) fn published(
     (snapshot, epoch): (Snapshot, Epoch),
     upstreams: Upstreams,
     quotas: SharedQuotas,
-    (identities, Opened { gates, hooks }): (Arc<Identities>, Opened),
+    (identities, opened): (Arc<Identities>, Opened),
 ) -> Published {
     let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
-    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities, gates, hooks }
+    let Opened { gates, hooks, companions } = opened;
+    let snapshot = Arc::new(snapshot);
+    Published { snapshot, epoch, upstreams, quotas, identities, gates, hooks, companions }
 }
 
 /// What is opened for a landscape beside what it decides by.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Opened {
     /// Where callers come in.
     pub(super) gates: Arc<Gates>,
     /// Who is asked before a decision.
     pub(super) hooks: Arc<Partners<Hook>>,
+    /// Who is told of it afterwards.
+    pub(super) companions: Arc<Partners<Companion>>,
 }
 
 impl Opened {
     /// What is opened for one that was published.
     pub(super) fn of(published: &Published) -> Self {
-        Self { gates: Arc::clone(&published.gates), hooks: Arc::clone(&published.hooks) }
+        let Published { gates, hooks, companions, .. } = published.clone();
+        Self { gates, hooks, companions }
     }
 
     /// Whether these are the very same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.gates, &other.gates) && Arc::ptr_eq(&self.hooks, &other.hooks)
+        Arc::ptr_eq(&self.gates, &other.gates)
+            && Arc::ptr_eq(&self.hooks, &other.hooks)
+            && Arc::ptr_eq(&self.companions, &other.companions)
     }
 }
 

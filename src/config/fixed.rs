@@ -10,14 +10,32 @@ use std::sync::Arc;
 
 const MEND: &str = "SIGUSR2 has a process take over with it, no call fails; or write what it was";
 
-/// What of the settings holds as long as the process runs. Listeners, hooks, quotas and identities,
-/// and how services are cared for and routed to belong to the landscape.
+/// What of the settings holds as long as the process runs; all else belongs to the landscape, which
+/// a reload replaces. The reasons, by section:
+///
+/// - `process`: threads are started once, and each has its lane of the trail and its sockets.
+/// - `timeouts`, `limits`, `forwarding`: workers size their tables, pools and codecs by them, and a
+///   call that runs has taken its bounds from there; half of it by others would be nobody's.
+/// - `audit`: the trail is opened once, and says at its beginning under which mode it is kept.
+/// - `admin`, `discovery`, `registry`: sockets and a store of threads that hold them for good.
+/// - `assertion`: the rules of policy are read against its header, and services know its key.
+/// - `balance`: whoever folds load counts by its steps, from the first.
 pub fn fixed(settings: &Settings) -> Settings {
     let (quotas, identities, listeners) = (Vec::new(), Vec::new(), Vec::new());
+    let (companions, hooks) = (Vec::new(), Hooks::default());
     let (care, routing) = (Arc::default(), Settings::default().routing);
-    let mut fixed = Settings { listeners, quotas, identities, care, routing, ..settings.clone() };
+    let landscape = Settings {
+        listeners,
+        hooks,
+        companions,
+        quotas,
+        identities,
+        care,
+        routing,
+        ..settings.clone()
+    };
+    let mut fixed = landscape;
     fixed.admin.remote.iter_mut().for_each(|remote| remote.clients.clear());
-    fixed.hooks = Hooks::default();
     fixed
 }
 
@@ -34,7 +52,6 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
         ("admin", one.admin != other.admin),
         ("discovery", one.discovery != other.discovery),
         ("registry", one.registry != other.registry),
-        ("companions", one.companions != other.companions),
         ("assertion", one.assertion != other.assertion),
         ("balance", one.balance != other.balance),
     ];
@@ -49,15 +66,6 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
         let place = new.root().place_of(section);
         match (old.root().item(section), new.root().item(section)) {
             (Some(Item::Table(old)), Some(Item::Table(new))) => differ(&old, &new, &mut found),
-            (Some(Item::Array(old)), Some(Item::Array(new)))
-                if old.value.len() == new.value.len() =>
-            {
-                for pair in old.value.iter().zip(&new.value) {
-                    if let (Item::Table(old), Item::Table(new)) = pair {
-                        differ(old, new, &mut found);
-                    }
-                }
-            }
             (None, Some(Item::Table(new))) => {
                 found.extend(new.entries().iter().map(|(key, _)| {
                     let what = says(&format!("{section}.{}", key.value));
@@ -77,8 +85,8 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
     faults.into_sorted()
 }
 
-/// What is wrong with one of a section of the process file, at this place among them: told where its
-/// key stands, or where it begins.
+/// What is wrong with one of a section of the process file, at this place among them: told where
+/// its key stands, or where it begins.
 pub fn of_entry(
     path: &Path,
     text: &str,
@@ -123,8 +131,6 @@ fn differ(old: &Table<'_>, new: &Table<'_>, found: &mut Vec<Fault>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::companion::Companion;
-    use crate::config::hook::HookKind;
 
     #[test]
     fn every_key_that_only_a_process_that_takes_over_changes_is_told_at_its_place() {
@@ -137,15 +143,6 @@ mod tests {
         let mut now = before.clone();
         now.timeouts.connect_ms = 3_000;
         now.listeners = Vec::new();
-        now.companions = vec![Companion {
-            id: "b".to_owned(),
-            kind: HookKind::Http,
-            endpoint: ([127, 0, 0, 1], 9).into(),
-            authority: None,
-            path: "/".to_owned(),
-            tls: None,
-            timeout_ms: 1,
-        }];
         now.limits.fields_max = 9;
         let told: Vec<String> = changes(Path::new("caio.toml"), &before, &now, texts)
             .iter()
@@ -156,7 +153,6 @@ mod tests {
             format!("caio.toml:{place}: `{key}` {what}; {MEND}")
         };
         let expected = [
-            line("2:1", "companions.id"),
             line("3:1", "timeouts.drain"),
             line("4:1", "timeouts.connect"),
             line("8:1", "limits.fields_max"),

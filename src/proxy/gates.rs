@@ -1,8 +1,8 @@
 //! The listeners of a landscape: what each takes, what secures it, and the sockets on its address.
 //!
 //! ```text
-//!   settings ─▶ followed_by: certificates read ─▶ sockets bound ─▶ published ─▶ entrances (workers)
-//!                 └─ the first that is not to be had: all is as it was  └▶ begin: guards, who goes
+//!   settings ─▶ followed_by: certificates read ─▶ sockets bound ─▶ published ─▶ entrances
+//!                 └─ the first that is not to be had: all is as it was  └▶ begin: guards
 //! ```
 //! Everything is to be had before anything is published, so that a reload changes all listeners or
 //! none. One whose address stays keeps its sockets, with whoever waits in their queues.

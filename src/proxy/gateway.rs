@@ -8,7 +8,7 @@ use super::handing::{Bound, Heir, bind_all};
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
-use super::partners::Partners;
+use super::partners::{Partners, Spoken};
 use super::pass::Pass;
 use super::secure::{Guard, Security, Stamps, Towards, warnings};
 use super::trail::{Estate, LaneEnd, Notes, Standing, Trail, TrailError};
@@ -16,7 +16,6 @@ use super::worker::Worker;
 use crate::audit::lane::Lane;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::{States, unknown};
-use crate::config::hook::Hook;
 use crate::config::settings::{AuditMode, Listener, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::{Idle, TICK_MS};
@@ -168,8 +167,10 @@ impl Gateway {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
         let guards = guards(&settings.listeners).map_err(GatewayError::Tls)?;
-        let hooks = Arc::<Partners<Hook>>::default().followed_by(&settings.hooks.all);
+        let hooks = published.hooks.followed_by(&settings.hooks.all);
         published.hooks = hooks.map_err(|(_, what)| GatewayError::Tls(what))?;
+        let companions = published.companions.followed_by(&settings.companions);
+        published.companions = companions.map_err(|(_, what)| GatewayError::Tls(what))?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let pin = settings.process.pin;
@@ -343,19 +344,19 @@ impl Gateway {
         Arc::clone(&self.shared.published.current().value.gates)
     }
 
-    /// The hooks of other settings, and how each is reached; to be published. Those that are as they
-    /// were are the very same. Reads files, so not for a worker.
+    /// The hooks or companions of other settings, and how each is reached; to be published. One
+    /// that is as it was is the very same. Reads files, so not for a worker.
     ///
     /// # Errors
     /// The place of the first that cannot be reached, and why.
-    pub fn ask_of(
+    pub fn reach<T: Spoken>(
         &self,
-        before: &Arc<Partners<Hook>>,
-        hooks: &[Hook],
-    ) -> Result<Arc<Partners<Hook>>, (usize, String)> {
+        before: &Arc<Partners<T>>,
+        all: &[T],
+    ) -> Result<Arc<Partners<T>>, (usize, String)> {
         let mut stamps = self.stamps.borrow_mut();
-        hooks.iter().filter_map(|it| it.tls.as_ref()).for_each(|tls| stamps.know_reached(tls));
-        before.followed_by(hooks)
+        all.iter().filter_map(Spoken::tls).for_each(|tls| stamps.know_reached(tls));
+        before.followed_by(all)
     }
 
     /// The listeners of other settings, with everything they need, in the place of those before;
@@ -431,11 +432,6 @@ impl Gateway {
     /// told; reads files, so not for a worker.
     pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
         self.shared.security.refresh(&self.published(), &mut self.stamps.borrow_mut(), all)
-    }
-
-    /// How the companion at this place in the settings is reached, where that is over TLS.
-    pub fn towards_companion(&self, place: usize) -> Option<Arc<Towards>> {
-        self.shared.security.companion(place)
     }
 
     /// What the address is secured with where changes are taken, where that is over TLS.

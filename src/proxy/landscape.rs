@@ -9,6 +9,7 @@ use super::partners::Partners;
 use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::unknown;
+use crate::config::companion::Companion;
 use crate::config::hook::Hook;
 use crate::exchange::amendments::Amendments;
 use crate::identity::Order;
@@ -35,6 +36,8 @@ pub struct Published {
     pub gates: Arc<Gates>,
     /// The hooks, and how they are reached.
     pub hooks: Arc<Partners<Hook>>,
+    /// The companions, likewise.
+    pub companions: Arc<Partners<Companion>>,
 }
 
 /// What is a worker's own of a landscape.

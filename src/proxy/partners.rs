@@ -1,7 +1,8 @@
-//! Who is spoken to beside calls: hooks before them, companions after. A landscape has them with how
-//! each is reached, and one that is as it was in the one before is the very same.
+//! Who is spoken to beside calls: hooks before them, companions after. A landscape has them with
+//! how each is reached, and one that is as it was in the one before is the very same.
 
 use super::secure::Towards;
+use crate::config::companion::Companion;
 use crate::config::hook::{Hook, HookKind};
 use crate::config::tls::ServiceTls;
 use std::sync::Arc;
@@ -14,6 +15,20 @@ pub trait Spoken: Clone + PartialEq {
     fn tls(&self) -> Option<&ServiceTls>;
     /// How it is spoken to.
     fn kind(&self) -> HookKind;
+}
+
+impl Spoken for Companion {
+    fn what(&self) -> String {
+        format!("companion `{}`", self.id)
+    }
+
+    fn tls(&self) -> Option<&ServiceTls> {
+        self.tls.as_ref()
+    }
+
+    fn kind(&self) -> HookKind {
+        self.kind
+    }
 }
 
 impl Spoken for Hook {

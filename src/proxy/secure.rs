@@ -7,7 +7,6 @@
 
 use super::landscape::Published;
 use crate::config::care::Care;
-use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
 use crate::config::settings::Settings;
 use crate::config::tls::{
@@ -293,35 +292,22 @@ impl Upstreams {
     }
 }
 
-/// What the companions of a process are reached with over TLS, and what the address is secured with
-/// where changes are taken.
+/// What the address is secured with where changes are taken; all else belongs to a landscape.
 pub struct Security {
-    /// Of that address.
+    /// Where it is over TLS.
     control: Option<Arc<Guard>>,
-    /// In the order of the configuration; `None` is reached without.
-    companions: Vec<Option<Arc<Towards>>>,
 }
 
 impl Security {
-    /// Reads what they need.
+    /// Reads what it needs.
     ///
     /// # Errors
-    /// The first of them that cannot be secured, and why.
+    /// Why it cannot be secured.
     pub fn read(settings: &Settings) -> Result<Self, String> {
         // Tickets of its own: no session of a caller goes on there.
         let remote = settings.admin.remote.as_ref().and_then(|remote| remote.tls.as_ref());
         let control = remote.map(|tls| Guard::read("`[admin.remote]`".to_owned(), tls, &mut None));
-        let towards = |what: String, tls: &Option<ServiceTls>, kind| {
-            let tls = tls.as_ref();
-            tls.map(|tls| Towards::read(what, tls, kind == HookKind::Grpc)).transpose()
-        };
-        let companions = settings.companions.iter();
-        let companions =
-            companions.map(|it| towards(format!("companion `{}`", it.id), &it.tls, it.kind));
-        Ok(Self {
-            control: control.transpose()?,
-            companions: companions.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { control: control.transpose()? })
     }
 
     /// The guard of the address where changes are taken.
@@ -333,15 +319,9 @@ impl Security {
         of.gates.guards().chain(self.control.as_deref())
     }
 
-    /// How the companion at this place is reached, where that is over TLS.
-    pub fn companion(&self, place: usize) -> Option<Arc<Towards>> {
-        self.companions.get(place).cloned().flatten()
-    }
-
     /// Everything that is reached over TLS.
-    fn reached<'s>(&'s self, of: &'s Published) -> impl Iterator<Item = &'s Arc<Towards>> {
-        let own = of.hooks.towards().chain(self.companions.iter().flatten());
-        of.upstreams.secure.values().chain(own)
+    fn reached(of: &Published) -> impl Iterator<Item = &Arc<Towards>> {
+        of.upstreams.secure.values().chain(of.hooks.towards()).chain(of.companions.towards())
     }
 
     /// When what is in use expires, by file.
@@ -350,7 +330,7 @@ impl Security {
         for guard in self.all_guards(of) {
             all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
-        for towards in self.reached(of) {
+        for towards in Self::reached(of) {
             all.extend(towards.current.load().expiries.iter().cloned());
         }
         all.sort_by(|a, b| a.file.cmp(&b.file));
@@ -364,7 +344,7 @@ impl Security {
         let mut told = Vec::new();
         let guards: Vec<_> = self.all_guards(of).map(|it| (it, it.current())).collect();
         let files = guards.iter().flat_map(|(_, listening)| listener_files(&listening.tls));
-        let services = self.reached(of);
+        let services = Self::reached(of);
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
@@ -374,7 +354,7 @@ impl Security {
                 told.push(guard.refresh());
             }
         }
-        for towards in self.reached(of) {
+        for towards in Self::reached(of) {
             if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
                 told.push(replace(&towards.current, read, &towards.what));
@@ -424,7 +404,7 @@ const DAY_SECONDS: i64 = 86_400;
 pub struct Stamps(BTreeMap<PathBuf, Stamp>);
 
 impl Stamps {
-    /// Notes how the files of a listener are before they are read: a change that comes later is one.
+    /// Notes how the files of a listener are before they are read: what changes later, has changed.
     pub fn know_listener(&mut self, tls: &ListenerTls) {
         self.know(listener_files(tls));
     }

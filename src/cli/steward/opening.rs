@@ -1,5 +1,5 @@
-//! What the files say of listeners and hooks: everything they need is to be had before any of it
-//! holds.
+//! What the files say of listeners, hooks and companions: everything they need is to be had before
+//! any of it holds.
 
 use super::Steward;
 use crate::cli::reloading::Opened;
@@ -13,19 +13,22 @@ impl Steward {
         self.opened.clone().unwrap_or_else(|| Opened::of(&gateway.published()))
     }
 
-    /// Has what the files' text says opened, where that is another than before; the last of all that
-    /// may fail, because callers come to a socket that is bound.
+    /// Has what the files' text says opened, where that is another than before; the last of all
+    /// that may fail, because callers come to a socket that is bound.
     pub(super) fn open(&mut self, text: &str, gateway: &Gateway) -> Result<(), Vec<Fault>> {
         let settings = &self.assembly.configuration().settings;
         let fault = |entry: (&str, usize, &str), what: String, mend: &str| {
             vec![of_entry(&self.path, text, entry, what, mend)]
         };
         let before = self.opened(gateway);
-        let hooks = gateway.ask_of(&before.hooks, &settings.hooks.all);
+        let hooks = gateway.reach(&before.hooks, &settings.hooks.all);
         let hooks = hooks.map_err(|(place, what)| fault(("hooks", place, "tls"), what, ""))?;
+        let companions = gateway.reach(&before.companions, &settings.companions);
+        let companions =
+            companions.map_err(|(place, what)| fault(("companions", place, "tls"), what, ""))?;
         let gates = gateway.open(&before.gates, &settings.listeners);
         let gates = gates.map_err(|it| fault(("listeners", it.place, it.key), it.what, it.mend))?;
-        self.opened = Some(Opened { gates, hooks });
+        self.opened = Some(Opened { gates, hooks, companions });
         Ok(())
     }
 }
