@@ -114,7 +114,7 @@ impl Known {
     ) -> io::Result<Self> {
         if settings.assertion != next.settings.assertion {
             // The rules that were read with it may set the header that is still signed.
-            let what = "`[assertion]` has changed, which only a restart can do";
+            let what = "`[assertion]` has changed, which only a process that takes over can do";
             writeln!(err.writer, "caio: {what}")?;
             return Ok(Self::Impossible);
         }

@@ -10,7 +10,7 @@ use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
 use super::partners::{Partners, Spoken};
 use super::pass::Pass;
-use super::secure::{Guard, Security, Stamps, Towards, warnings};
+use super::secure::{Guard, Security, Stamps, warnings};
 use super::trail::{Estate, LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
