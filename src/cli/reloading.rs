@@ -4,13 +4,16 @@
 use super::keeping::Keeping;
 use super::style::Output;
 use crate::balance::epoch::Epoch;
-use crate::config::fixed::fixed;
+use crate::config::companion::Companion;
+use crate::config::hook::Hook;
 use crate::config::model::Configuration;
 use crate::config::remote::Client;
 use crate::config::settings::Settings;
+use crate::proxy::gates::Gates;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
 use crate::proxy::limits::SharedQuotas;
+use crate::proxy::partners::Partners;
 use crate::proxy::secure::Upstreams;
 use crate::snapshot::Snapshot;
 use crate::wire::fault::quoted;
@@ -25,7 +28,9 @@ pub(super) fn first(
     identities: Arc<Identities>,
 ) -> Published {
     let quotas = SharedQuotas::new(snapshot.quotas());
-    published((snapshot, epoch), upstreams, quotas, identities)
+    // Whoever starts has the listeners bound and the hooks read, last of all.
+    let opened = Opened::default();
+    published((snapshot, epoch), upstreams, quotas, (identities, opened))
 }
 
 /// A landscape with its epoch, the ways to its services, and what goes on from the one before.
@@ -33,11 +38,39 @@ pub(super) fn published(
     (snapshot, epoch): (Snapshot, Epoch),
     upstreams: Upstreams,
     quotas: SharedQuotas,
-    identities: Arc<Identities>,
+    (identities, opened): (Arc<Identities>, Opened),
 ) -> Published {
     let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
-    Published { snapshot: Arc::new(snapshot), epoch, upstreams, quotas, identities }
+    let Opened { gates, hooks, companions } = opened;
+    let snapshot = Arc::new(snapshot);
+    Published { snapshot, epoch, upstreams, quotas, identities, gates, hooks, companions }
+}
+
+/// What is opened for a landscape beside what it decides by.
+#[derive(Clone, Default)]
+pub(super) struct Opened {
+    /// Where callers come in.
+    pub(super) gates: Arc<Gates>,
+    /// Who is asked before a decision.
+    pub(super) hooks: Arc<Partners<Hook>>,
+    /// Who is told of it afterwards.
+    pub(super) companions: Arc<Partners<Companion>>,
+}
+
+impl Opened {
+    /// What is opened for one that was published.
+    pub(super) fn of(published: &Published) -> Self {
+        let Published { gates, hooks, companions, .. } = published.clone();
+        Self { gates, hooks, companions }
+    }
+
+    /// Whether these are the very same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.gates, &other.gates)
+            && Arc::ptr_eq(&self.hooks, &other.hooks)
+            && Arc::ptr_eq(&self.companions, &other.companions)
+    }
 }
 
 /// Who may ask for changes over TCP.
@@ -45,7 +78,7 @@ pub(super) fn clients(settings: &Settings) -> &[Client] {
     settings.admin.remote.as_ref().map_or(&[], |remote| &remote.clients)
 }
 
-/// Whether callers are known by the same, on listeners that are the same.
+/// Whether callers are known by the same, on listeners in the same order.
 fn identifies_alike(one: &Configuration, other: &Configuration) -> bool {
     let orders = |of: &Configuration| {
         let listeners = of.settings.listeners.iter();
@@ -81,18 +114,12 @@ impl Known {
     ) -> io::Result<Self> {
         if settings.assertion != next.settings.assertion {
             // The rules that were read with it may set the header that is still signed.
-            let what = "`[assertion]` has changed, which only a restart can do";
+            let what = "`[assertion]` has changed, which only a process that takes over can do";
             writeln!(err.writer, "caio: {what}")?;
             return Ok(Self::Impossible);
         }
         if identifies_alike(now, next) {
             return Ok(Self::AsBefore);
-        }
-        if fixed(settings).listeners != fixed(&next.settings).listeners {
-            // What asked callers for certificates may do so no more, or not yet.
-            let what = "listeners and whom they identify have changed at once: restart for both";
-            writeln!(err.writer, "caio: {what}")?;
-            return Ok(Self::Impossible);
         }
         let identities = before.followed_by(&next.settings, &next.vocabulary);
         let identities = Arc::new(identities);

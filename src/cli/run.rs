@@ -1,7 +1,7 @@
 //! `caio run`: serve until asked to stop.
 
 use super::check::{FINE, WRONG, notices, report};
-use super::companion;
+use super::companion::Companions;
 use super::handing::{Beside, HandOver, TakeOver};
 use super::keeping::Keeping;
 use super::progress::while_it_takes;
@@ -27,7 +27,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -45,10 +44,11 @@ Options:
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
 second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
-requirements, callers, rules, quotas and identities holds for calls that begin from then on; a file
-that is wrong is told and changes nothing. SIGUSR2 starts the program of this path, which takes
-over the sockets and the trail once it is ready to serve; this process drains then, and no call
-fails. Whatever goes wrong with the other one before, this one goes on.
+requirements, callers, rules, quotas, identities, hooks and listeners holds for calls that begin
+from then on; a file that is wrong, or a port that is taken, is told and changes nothing. SIGUSR2
+starts the program of this path, which takes over the sockets and the trail once it is ready to
+serve; this process drains then, and no call fails. Whatever goes wrong with the other one before,
+this one goes on.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 
@@ -172,26 +172,29 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         writeln!(out.writer, "caio: {line}")?;
     }
     // After the gateway: the trail is open, and what a crash left has been recovered.
-    let over = Arc::new(AtomicBool::new(false));
-    let companions = match &steward.settings().audit.directory {
-        Some(trail) => {
-            let towards = |place| gateway.towards_companion(place);
-            Some(companion::start(&steward.settings().companions, trail, towards, &over)?)
-        }
-        None => None,
-    };
+    let mut companions = steward.settings().audit.directory.as_deref().map(Companions::new);
+    if let Some(companions) = &mut companions {
+        companions.follow(&gateway.published().companions)?;
+    }
     out.writer.flush()?;
     notify("READY=1");
     watch(gateway, err, &mut |gateway, err| {
-        for text in companions.iter().flat_map(|told| told.try_iter()) {
-            writeln!(err.writer, "caio: {text}")?;
+        if let Some(companions) = &mut companions {
+            if let Err(error) = companions.follow(&gateway.published().companions) {
+                writeln!(err.writer, "caio: a companion cannot be told: {error}; trying again")?;
+            }
+            for text in companions.told() {
+                writeln!(err.writer, "caio: {text}")?;
+            }
         }
         // Nothing can be put on record while the trail is nobody's.
         if !hand_over.owes() {
             steward.turn(gateway, err)?;
         }
         hand_over.turn(&mut steward, gateway, err)?;
-        over.store(gateway.is_handed_over(), Ordering::Release);
+        if let Some(companions) = companions.as_ref().filter(|_| gateway.is_handed_over()) {
+            companions.end();
+        }
         Ok(())
     })
 }

@@ -14,6 +14,7 @@ mod heard;
 mod held;
 mod making;
 mod notes;
+mod opening;
 mod watched;
 
 use self::asks::{fill, is_change, of_clock};
@@ -27,7 +28,7 @@ use super::check::{notices, report};
 use super::keeping::Keeping;
 use super::loading::compile_for;
 use super::proving::{Place, Proof, Weight, tell};
-use super::reloading::{Known, clients};
+use super::reloading::{Known, Opened, clients};
 use super::style::Output;
 use crate::admin::control::Clients;
 use crate::admin::desk::{self, Answer, Ask, Denied, Outcome, Standing, View, Who, Wish, now_ms};
@@ -118,6 +119,8 @@ pub(super) struct Steward {
     known: Option<KnownBy>,
     /// The same of the landscape that is in force until the next one is: its keys stay fresh.
     leaving: Option<KnownBy>,
+    /// What is opened of what the files say; `None` is what the process began with.
+    opened: Option<Opened>,
     /// The files that the process runs by.
     watched: Watched,
     /// What is asked because of what was done.
@@ -184,6 +187,7 @@ impl Steward {
             read_anew: false,
             known: None,
             leaving: None,
+            opened: None,
             watched: Watched::default(),
             follow_up: Vec::new(),
             clients,
@@ -610,7 +614,9 @@ impl Steward {
     }
 
     fn place(&self, gateway: &Gateway) -> Place<'_> {
-        Place::of(&self.path, self.assembly.configuration(), gateway.addresses())
+        let configuration = self.assembly.configuration();
+        let bound = self.opened(gateway).gates.addresses_of(&configuration.settings.listeners);
+        Place::of(&self.path, configuration, &bound)
     }
 
     /// Reads the files again.
@@ -631,6 +637,7 @@ impl Steward {
             let known = std::mem::replace(&mut self.known, known);
             let before = std::mem::replace(&mut self.assembly, assembly);
             let candidate = self.candidate(gateway, Refusing::Unproved);
+            let candidate = candidate.and_then(|it| self.open(&text, gateway).map(|()| it));
             if candidate.is_err() {
                 (self.assembly, self.known) = (before, known);
             } else {

@@ -1,6 +1,7 @@
 //! Settings that hold as long as a process runs, and where a file says another than it was started
 //! with: that cannot be adopted, and whoever wrote it is told which key it is.
 
+use super::hook::Hooks;
 use super::settings::Settings;
 use crate::wire::document::{Document, Item, Source, Table};
 use crate::wire::fault::{Fault, Faults};
@@ -9,26 +10,41 @@ use std::sync::Arc;
 
 const MEND: &str = "SIGUSR2 has a process take over with it, no call fails; or write what it was";
 
-/// What of the settings holds as long as the process runs. Quotas, identities and whom listeners
-/// identify, how services are cared for and routed to, and which hooks are asked belong to the
-/// landscape.
+/// What of the settings holds as long as the process runs; all else belongs to the landscape, which
+/// a reload replaces. The reasons, by section:
+///
+/// - `process`: threads are started once, and each has its lane of the trail and its sockets.
+/// - `timeouts`, `limits`, `forwarding`: workers size their tables, pools and codecs by them, and a
+///   call that runs has taken its bounds from there; half of it by others would be nobody's.
+/// - `audit`: the trail is opened once, and says at its beginning under which mode it is kept.
+/// - `admin`, `discovery`, `registry`: sockets and a store of threads that hold them for good.
+/// - `assertion`: the rules of policy are read against its header, and services know its key.
+/// - `balance`: whoever folds load counts by its steps, from the first.
 pub fn fixed(settings: &Settings) -> Settings {
-    let (quotas, identities) = (Vec::new(), Vec::new());
+    let (quotas, identities, listeners) = (Vec::new(), Vec::new(), Vec::new());
+    let (companions, hooks) = (Vec::new(), Hooks::default());
     let (care, routing) = (Arc::default(), Settings::default().routing);
-    let mut fixed = Settings { quotas, identities, care, routing, ..settings.clone() };
-    fixed.listeners.iter_mut().for_each(|listener| listener.identify.clear());
+    let landscape = Settings {
+        listeners,
+        hooks,
+        companions,
+        quotas,
+        identities,
+        care,
+        routing,
+        ..settings.clone()
+    };
+    let mut fixed = landscape;
     fixed.admin.remote.iter_mut().for_each(|remote| remote.clients.clear());
-    (fixed.hooks.deciding, fixed.hooks.default) = (Vec::new(), Vec::new());
     fixed
 }
 
 /// Each key of the process file that says another than the process was started with and that only a
-/// restart can change; `texts` are the file as it was and as it is.
+/// process which takes over can change; `texts` are the file as it was and as it is.
 pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2]) -> Vec<Fault> {
     let (one, other) = (fixed(before), fixed(now));
     let sections = [
         ("process", one.process != other.process),
-        ("listeners", one.listeners != other.listeners),
         ("timeouts", one.timeouts != other.timeouts),
         ("limits", one.limits != other.limits),
         ("forwarding", one.forwarding != other.forwarding),
@@ -36,8 +52,6 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
         ("admin", one.admin != other.admin),
         ("discovery", one.discovery != other.discovery),
         ("registry", one.registry != other.registry),
-        ("hooks", one.hooks != other.hooks),
-        ("companions", one.companions != other.companions),
         ("assertion", one.assertion != other.assertion),
         ("balance", one.balance != other.balance),
     ];
@@ -52,15 +66,6 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
         let place = new.root().place_of(section);
         match (old.root().item(section), new.root().item(section)) {
             (Some(Item::Table(old)), Some(Item::Table(new))) => differ(&old, &new, &mut found),
-            (Some(Item::Array(old)), Some(Item::Array(new)))
-                if old.value.len() == new.value.len() =>
-            {
-                for pair in old.value.iter().zip(&new.value) {
-                    if let (Item::Table(old), Item::Table(new)) = pair {
-                        differ(old, new, &mut found);
-                    }
-                }
-            }
             (None, Some(Item::Table(new))) => {
                 found.extend(new.entries().iter().map(|(key, _)| {
                     let what = says(&format!("{section}.{}", key.value));
@@ -80,6 +85,29 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
     faults.into_sorted()
 }
 
+/// What is wrong with one of a section of the process file, at this place among them: told where
+/// its key stands, or where it begins.
+pub fn of_entry(
+    path: &Path,
+    text: &str,
+    (section, place, key): (&str, usize, &str),
+    what: String,
+    mend: &str,
+) -> Fault {
+    let shown = path.display().to_string();
+    let source = Source::new(shown.as_str(), text);
+    let document = Document::parse(&source, &mut Faults::new());
+    let entries = document.as_ref().map(|it| it.root().entries()).unwrap_or_default();
+    let entries = entries.into_iter().find(|(name, _)| name.value == section);
+    if let Some((_, Item::Array(entries))) = entries
+        && let Some(Item::Table(entry)) = entries.value.get(place)
+    {
+        let place = entry.place_of(key).unwrap_or_else(|| entry.place());
+        return place.fault(what, mend);
+    }
+    Fault::of_file(&shown, what, mend)
+}
+
 fn says(key: &str) -> String {
     format!("`{key}` is not what the process was started with")
 }
@@ -88,12 +116,12 @@ fn says(key: &str) -> String {
 fn differ(old: &Table<'_>, new: &Table<'_>, found: &mut Vec<Fault>) {
     let raw = |table: &Table<'_>, key: &str| table.place_of(key).map(|it| it.raw().to_owned());
     for (key, _) in new.entries() {
-        if raw(old, key.value) != raw(new, key.value) && key.value != "identify" {
+        if raw(old, key.value) != raw(new, key.value) {
             found.push(key.fault(says(&format!("{}.{}", new.path(), key.value)), MEND));
         }
     }
     for (key, _) in old.entries() {
-        if new.place_of(key.value).is_none() && key.value != "identify" {
+        if new.place_of(key.value).is_none() {
             let what = says(&format!("{}.{}", new.path(), key.value));
             found.push(new.place().fault(what, MEND));
         }
@@ -105,12 +133,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_that_only_a_restart_changes_is_told_at_its_place() {
+    fn every_key_that_only_a_process_that_takes_over_changes_is_told_at_its_place() {
         let texts = [
-            "[timeouts]\nconnect = \"5s\"\ndrain = \"30s\"\n[[listeners]]\naddress = \"a\"\n\
-             identify = [\"x\"]\n",
-            "[[listeners]]\naddress = \"b\"\nidentify = [\"y\"]\n[timeouts]\nconnect = \"3s\"\n\
-             [limits]\nfields_max = 9\n",
+            "[timeouts]\nconnect = \"5s\"\ndrain = \"30s\"\n[[companions]]\nid = \"a\"\n",
+            "[[companions]]\nid = \"b\"\n[timeouts]\nconnect = \"3s\"\n\
+             [[listeners]]\naddress = \"b\"\n[limits]\nfields_max = 9\n",
         ];
         let before = Settings::default();
         let mut now = before.clone();
@@ -126,12 +153,24 @@ mod tests {
             format!("caio.toml:{place}: `{key}` {what}; {MEND}")
         };
         let expected = [
-            line("2:1", "listeners.address"),
-            line("4:1", "timeouts.drain"),
-            line("5:1", "timeouts.connect"),
-            line("7:1", "limits.fields_max"),
+            line("3:1", "timeouts.drain"),
+            line("4:1", "timeouts.connect"),
+            line("8:1", "limits.fields_max"),
         ];
         assert_eq!(told, expected);
         assert_eq!(changes(Path::new("caio.toml"), &before, &before, texts), []);
+    }
+
+    #[test]
+    fn an_entry_is_blamed_where_it_is_written() {
+        let text = "[[listeners]]\naddress = \"a\"\n[[listeners]]\nname = \"b\"\naddress = \"c\"\n";
+        let told = |place: usize, key: &str| {
+            let path = Path::new("caio.toml");
+            of_entry(path, text, ("listeners", place, key), "it is taken".to_owned(), "end it")
+                .to_string()
+        };
+        assert_eq!(told(1, "address"), "caio.toml:5:11: it is taken; end it");
+        assert_eq!(told(1, "tls"), "caio.toml:3:1: it is taken; end it");
+        assert_eq!(told(2, "address"), "caio.toml: it is taken; end it");
     }
 }

@@ -299,7 +299,7 @@ fn read_endpoints(table: &mut Table<'_>, faults: &mut Faults) -> Vec<SocketAddr>
 /// The time Envoy gives its authorization service.
 const TIMEOUT_MS: u64 = 200;
 /// More is no inline check: the caller waits meanwhile.
-const TIMEOUT_MS_MAX: u64 = 10_000;
+pub const TIMEOUT_MS_MAX: u64 = 10_000;
 
 fn read_timeout(table: &mut Table<'_>, faults: &mut Faults) -> u64 {
     let Some(ms) = read_milliseconds(table, "timeout", faults) else { return TIMEOUT_MS };

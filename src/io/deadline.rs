@@ -48,6 +48,7 @@ struct Entry {
     idle: Cell<bool>,
     action: Cell<Overdue>,
     fd: Cell<RawFd>,
+    group: Cell<u32>,
     waker: RefCell<Option<Waker>>,
     /// What the owner keeps from others while it waits, and since when.
     keeps: Cell<Option<(Kept, u64)>>,
@@ -91,6 +92,7 @@ impl Deadlines {
             idle: Cell::new(false),
             action: Cell::new(Overdue::Wake),
             fd: Cell::new(fd),
+            group: Cell::new(0),
             waker: RefCell::new(None),
             keeps: Cell::new(None),
         });
@@ -151,11 +153,13 @@ impl Deadlines {
         waiting.len()
     }
 
-    /// Acts on every entry whose owner is idle, as if its deadline had passed: for a drain.
-    pub fn end_idle(&self, which: Idle) {
+    /// Acts on every entry whose owner is idle, as if its deadline had passed: for a drain, of one
+    /// group alone where one is named.
+    pub fn end_idle(&self, which: Idle, group: Option<u32>) {
         for entry in self.table.borrow().iter().flatten() {
             let told = entry.action.get() == Overdue::Wake;
-            if entry.idle.get() && (told || which == Idle::All) {
+            let meant = group.is_none_or(|group| entry.group.get() == group);
+            if entry.idle.get() && meant && (told || which == Idle::All) {
                 entry.deadline_ms.set(0);
             }
         }
@@ -222,6 +226,11 @@ impl Watch {
         self.entry.idle.set(idle);
     }
 
+    /// Puts the owner into a group of those that may be ended together; 0 is in none.
+    pub fn group(&self, group: u32) {
+        self.entry.group.set(group);
+    }
+
     /// Wakes this task when the deadline passes.
     pub fn register(&self, waker: &Waker) {
         let mut held = self.entry.waker.borrow_mut();
@@ -270,6 +279,24 @@ mod tests {
         assert_eq!(table.len(), 2, "the slot is used again");
         drop((second, third));
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn idle_owners_of_one_group_end_and_no_others() {
+        let table = Deadlines::new();
+        let watches: Vec<Watch> = (0..4).map(|_| table.watch(-1)).collect();
+        for (at, watch) in watches.iter().enumerate() {
+            watch.group(at as u32 % 2 + 1);
+            watch.idle(at < 3);
+            watch.arm(NEVER, if at == 0 { Overdue::Wake } else { Overdue::StopReceiving });
+        }
+        let fired = |watches: &[Watch]| watches.iter().map(Watch::fired).collect::<Vec<_>>();
+        table.end_idle(Idle::Told, Some(1));
+        assert_eq!(fired(&watches), [true, false, false, false], "who is told first");
+        table.end_idle(Idle::All, Some(2));
+        assert_eq!(fired(&watches), [true, true, false, false], "who is busy goes on");
+        table.end_idle(Idle::All, None);
+        assert_eq!(fired(&watches), [true, true, true, false]);
     }
 
     #[test]

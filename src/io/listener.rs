@@ -3,7 +3,7 @@
 use super::stream::Stream;
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::TcpListener;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +19,60 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// As `bind(2)` and `listen(2)`.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    open(address, true).map(Into::into)
+}
+
+/// Whether nobody listens on the address, not even who would share it.
+///
+/// # Errors
+/// As `bind(2)` and `listen(2)`, where somebody does.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    open(address, false).map(drop)
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// Drops what asks for a connection, and nothing else: `tcp[13] & SYN`, in classic BPF.
+const NO_NEW_ONES: [SockFilter; 4] = [
+    // ld b [13]: the flags of a TCP header (RFC 9293 3.1)
+    SockFilter::new(0x30, 0, 0, 13),
+    // jset #2: those with SYN go to the next, others over it
+    SockFilter::new(0x45, 0, 1, 2),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
+/// Has the kernel not hear who asks for a connection from now on, so that the queue runs empty:
+/// closing a socket resets whoever waits in it. Connections that are being made come through. Whose
+/// asking is not heard asks again, and hears whoever listens there by then, or that nobody does.
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn shut_out(socket: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(socket).attach_filter(&NO_NEW_ONES)
+}
+
+/// Whether connections still come to the socket.
+pub fn is_open(socket: &std::net::TcpListener) -> bool {
+    SockRef::from(socket).is_listener().unwrap_or(false)
+}
+
+/// Stops listening, whoever else has the socket: a pending accept ends with an error, waiting
+/// connections are refused.
+pub fn close(socket: &impl AsRawFd) {
+    // SAFETY: a plain system call on an open descriptor; on a listening socket it ends the accept
+    // in flight with EINVAL.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
 /// The next connection, if one comes in so much time, for a thread that may wait. The socket must
@@ -93,9 +138,7 @@ impl Listener {
 
     /// Stops listening: a pending accept ends with an error, waiting connections are refused.
     pub fn close(&self) {
-        // SAFETY: a plain system call on our own open descriptor; on a listening socket it ends the
-        // accept in flight with EINVAL.
-        unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
+        close(&self.socket);
     }
 }
 
@@ -104,4 +147,43 @@ fn set_close_on_exec(stream: &monoio::net::TcpStream) {
     use std::os::fd::AsRawFd;
     // SAFETY: a plain system call on an open descriptor.
     unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+
+    #[test]
+    fn who_is_in_the_queue_is_served_and_who_comes_later_is_not_heard() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut early = TcpStream::connect(address).unwrap();
+        shut_out(&listener).unwrap();
+        early.write_all(b"early").unwrap();
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut accepted, _) = listener.accept().unwrap();
+        let mut heard = [0; 5];
+        accepted.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"early");
+        assert!(is_open(&listener));
+        close(&listener);
+        assert!(!is_open(&listener));
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn an_address_where_somebody_listens_is_not_free_though_it_could_be_shared() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(probe(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(bind(address).is_ok(), "it could");
+        let port = address.port();
+        probe((Ipv6Addr::UNSPECIFIED, port).into()).unwrap();
+        drop(listener);
+        probe(address).unwrap();
+    }
 }

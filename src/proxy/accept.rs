@@ -2,6 +2,7 @@
 
 use super::addresses::Place;
 use super::counters::Handshake;
+use super::entrances::{Entrance, Entrances, Passage};
 use super::secure::Guard;
 use super::shown::Shown;
 use super::worker::Worker;
@@ -11,7 +12,6 @@ use crate::io::buffers::IDLE_BYTES;
 use crate::io::clock::sleep_ms;
 use crate::io::deadline::{Overdue, Watch};
 use crate::io::isolate::Isolated;
-use crate::io::listener::Listener;
 use crate::io::stream::Stream;
 use crate::io::tls::{Agreed, Failure, HELLO_BYTES, Secured, has_begun};
 use std::future::Future;
@@ -41,10 +41,10 @@ pub struct Downstream {
 pub struct Ingress {
     /// The caller's address.
     pub peer: SocketAddr,
-    /// Where it came to, as hooks are told; not looked up where there are none.
+    /// Where it came to, as hooks are told, of which a reload may bring the first.
     pub local: Option<SocketAddr>,
-    /// The listener it came to, by its place in the settings.
-    pub listener: usize,
+    /// By which listener it came.
+    pub passage: Rc<Passage>,
     /// Whom the certificate that the peer has shown is of.
     pub peer_certificate: Option<Result<Arc<Identified>, IdentityError>>,
     /// What was agreed on where the connection is secured.
@@ -55,14 +55,23 @@ pub struct Ingress {
 
 impl Ingress {
     /// A connection of which no more is known than where it is from.
-    pub fn plain(peer: SocketAddr, local: Option<SocketAddr>, listener: usize) -> Self {
-        Self { peer, local, listener, peer_certificate: None, secure: None, shown: None }
+    pub fn plain(peer: SocketAddr, local: Option<SocketAddr>, passage: Rc<Passage>) -> Self {
+        Self { peer, local, passage, peer_certificate: None, secure: None, shown: None }
     }
 
     /// Whether what the caller has shown of itself is still good, so that it may be served.
     pub fn is_trusted(&self, worker: &Worker) -> bool {
-        let (Some(shown), Some(secure)) = (&self.shown, &self.secure) else { return true };
-        shown.is_good(secure, worker.clock.wall_ms() / 1000)
+        let Some(secure) = &self.secure else { return true };
+        match &self.shown {
+            Some(shown) => shown.is_good(secure, worker.clock.wall_ms() / 1000),
+            // The listener may have come to require one since.
+            None => !self.passage.requires_certificates(),
+        }
+    }
+
+    /// Whether the connection goes on: its listener is there, and so is trust in the caller.
+    pub fn stays(&self, worker: &Worker) -> bool {
+        !self.passage.is_leaving() && self.is_trusted(worker)
     }
 
     /// How long the caller's own certificate lasts at most.
@@ -71,15 +80,17 @@ impl Ingress {
     }
 }
 
-/// Accepts on the listener of this place in the settings until it is closed.
-pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, place: usize) {
+/// Accepts until the entrance is closed.
+pub async fn accept(worker: Rc<Worker>, entrance: Rc<Entrance>) {
     loop {
-        match listener.accept().await {
+        match entrance.listener().accept().await {
             Ok((stream, peer)) => {
-                let local = worker.hooks.as_ref().and_then(|_| stream.local_address());
-                admit(&worker, stream, Ingress::plain(peer, local, place));
+                // Whoever comes once other listeners hold comes by those.
+                Entrances::take_up(&worker);
+                let local = stream.local_address();
+                admit(&worker, stream, Ingress::plain(peer, local, entrance.entered()));
             }
-            Err(_) if worker.asked_to_drain() => return,
+            Err(_) if worker.asked_to_drain() || entrance.is_closed() => return,
             // Out of descriptors or memory: waiting connections stay in the kernel's queue, and
             // trying again at once would only burn the core that the others need.
             Err(_) => sleep_ms(ACCEPT_PAUSE_MS).await,
@@ -151,10 +162,11 @@ async fn arrive(
     let watch = worker.deadlines.watch(stream.fd());
     let header_ms = worker.settings.timeouts.client_header_ms;
     watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
+    watch.group(came.0.passage.number());
     watch.idle(true);
     let introduced = preamble::introduce(&worker, (&stream, &watch), came).await;
     let (mut ingress, place) = introduced?;
-    if let Some(guard) = worker.guard(ingress.listener) {
+    if let Some(guard) = ingress.passage.guard() {
         // Boxed: what a handshake needs, an idle connection does not keep.
         let shaken = Box::pin(shake_hands(&worker, &mut stream, &watch, &guard)).await;
         match shaken {
@@ -163,6 +175,7 @@ async fn arrive(
                 ingress.peer_certificate = own.map(|own| certificate(own).map(Arc::new));
                 ingress.secure = Some(secured);
                 ingress.shown = shown.map(Rc::new);
+                watch.idle(true);
             }
             Shaken::Gone => return None,
             Shaken::Refused => {
@@ -186,7 +199,7 @@ async fn arrive(
         }
         downstream.watch.idle(false);
     }
-    let told = check_service::is_served(&worker, &downstream.ingress);
+    let told = check_service::is_served(&downstream.ingress);
     let begun = told || received.starts_with(PREFACE_LINE) || agreed == Some(Agreed::Http2);
     let speaks = if agreed == Some(Agreed::Http1) {
         Speaks::Http1
@@ -220,7 +233,10 @@ async fn shake_hands(
     watch.arm(until_ms, Overdue::StopBoth);
     // Whoever says nothing keeps its own connection, and no place from those who do.
     let hello = match hello(stream).await {
-        Ok(hello) => hello,
+        Ok(hello) => {
+            watch.idle(false);
+            hello
+        }
         Err(begun) => {
             counters.handshakes.add(Handshake::Ended, 1);
             // An end without a byte is a look whether the port is open, unless it took too long.

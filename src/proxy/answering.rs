@@ -102,6 +102,7 @@ impl Reply<'_> {
                 };
                 let ends = stated == Framing::Close;
                 // A drain that began meanwhile is told as early as can be.
+                let ends = ends || downstream.ingress.passage.is_leaving();
                 let kept = *keep && asked.keep_alive && !ends && !shared.worker.draining();
                 let persistence = match (kept, old) {
                     (false, _) => Persistence::Close,

@@ -195,7 +195,7 @@ impl Opening {
         Self {
             ingress: Rc::clone(ingress),
             caller: None,
-            amendments: landscape.identifier.amendments(ingress.listener),
+            amendments: landscape.amendments(&ingress.passage),
             landscape,
             additions: worker.additions.take(),
             arrival: Arrival {
@@ -296,7 +296,7 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     if landscape.version != opening.landscape.version {
         // Whom a caller stands for is said by the landscape, and so are quotas.
         opening.caller = None;
-        opening.amendments = landscape.identifier.amendments(opening.ingress.listener);
+        opening.amendments = landscape.amendments(&opening.ingress.passage);
         if let Some(taken) = &mut opening.taken {
             taken.ask_again();
         }

@@ -41,9 +41,8 @@ const UNIMPLEMENTED: u16 = 12;
 const UNAUTHENTICATED: u16 = 16;
 
 /// Whether the listener serves this and nothing else.
-pub(super) fn is_served(worker: &Worker, ingress: &Ingress) -> bool {
-    let listener = worker.settings.listeners.get(ingress.listener);
-    listener.is_some_and(|listener| listener.serves == Serves::ExtAuthz)
+pub(super) fn is_served(ingress: &Ingress) -> bool {
+    ingress.passage.with(|listener| listener.serves == Serves::ExtAuthz)
 }
 
 /// Answers one call; whether the stream ended whole.
@@ -117,7 +116,7 @@ async fn judge(worker: &Rc<Worker>, ingress: &Ingress, asked: verdict::CheckRequ
     };
     // Who calls is whoever the description says, and not who describes: what that one has shown of
     // itself speaks for nobody else.
-    let described = Ingress::plain(view.peer, view.local, ingress.listener);
+    let described = Ingress::plain(view.peer, view.local, Rc::clone(&ingress.passage));
     let mut opening = Opening::new(worker, &Rc::new(described), view.version);
     let body = view.body.as_ref().map(|(bytes, whole)| (&bytes[..], *whole));
     if call::hooked(worker, &mut opening, &view).is_some() {

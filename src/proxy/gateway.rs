@@ -1,23 +1,24 @@
 //! The running gateway: listeners, worker threads, and their end.
 
-use super::accept;
 use super::counters::Counters;
 use super::durable::Durability;
+use super::entrances::Entrances;
+use super::gates::{Gates, Unopened, guards};
 use super::handing::{Bound, Heir, bind_all};
 use super::landscape::Published;
 use super::meters::{Metered, Meters};
 use super::metrics::Metrics;
+use super::partners::{Partners, Spoken};
 use super::pass::Pass;
-use super::secure::{Guard, Security, Stamps, Towards, warnings};
+use super::secure::{Guard, Security, Stamps, warnings};
 use super::trail::{Estate, LaneEnd, Notes, Standing, Trail, TrailError};
 use super::worker::Worker;
 use crate::audit::lane::Lane;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::{States, unknown};
-use crate::config::settings::{AuditMode, Settings};
+use crate::config::settings::{AuditMode, Listener, Settings};
 use crate::io::clock::{Clock, sleep_ms};
 use crate::io::deadline::{Idle, TICK_MS};
-use crate::io::listener::Listener;
 use crate::io::publication::{Numbered, Publication};
 use crate::io::{process, ring};
 use crate::snapshot::{ServiceEntry, Snapshot};
@@ -25,7 +26,7 @@ use crate::wire::limits::{HAND_OVER_IDLE_MS, RETIRED_MAX};
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -135,9 +136,8 @@ type OnItsWay = (Option<(u64, Published)>, Receiver<()>);
 pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<Result<(), ring::RingUnavailable>>>,
-    addresses: Vec<SocketAddr>,
-    /// Its listening sockets, to be handed over.
-    bound: Vec<Bound>,
+    /// Sockets of listeners that are gone, until the workers have closed them.
+    leaving: RefCell<Vec<Arc<Bound>>>,
     memory_bytes_max: u64,
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet; `None` for a record alone.
@@ -166,6 +166,11 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         ring::probe().map_err(GatewayError::Ring)?;
         let security = Security::read(&settings).map_err(GatewayError::Tls)?;
+        let guards = guards(&settings.listeners).map_err(GatewayError::Tls)?;
+        let hooks = published.hooks.followed_by(&settings.hooks.all);
+        published.hooks = hooks.map_err(|(_, what)| GatewayError::Tls(what))?;
+        let companions = published.companions.followed_by(&settings.companions);
+        published.companions = companions.map_err(|(_, what)| GatewayError::Tls(what))?;
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let pin = settings.process.pin;
@@ -177,6 +182,7 @@ impl Gateway {
         let lanes = u16::try_from(count).unwrap_or(u16::MAX);
         // Last of all: from here on the process before waits for this one.
         let (bound, legacy) = bind_all(&settings, count, heir)?;
+        published.gates = Arc::new(Gates::first(&settings.listeners, guards, bound));
         // The process before calls this one's own services until it has drained.
         let inherited = legacy.as_ref().and_then(|legacy| Pass::inherited(legacy.pass.as_deref()?));
         let pass = settings.discovery.map(|_| inherited.map_or_else(Pass::new, Ok));
@@ -211,14 +217,6 @@ impl Gateway {
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
         let first_lane = trail.as_ref().map_or(0, Trail::first_lane);
         for (index, own) in counters.iter().enumerate() {
-            let listeners = bound.iter().enumerate().flat_map(|(place, bound)| {
-                bound.of(index, count).map(move |socket| (place, socket))
-            });
-            let shown =
-                |error| GatewayError::Worker(format!("cannot keep a listening socket: {error}"));
-            let listeners: Vec<(usize, TcpListener)> = listeners
-                .map(|(place, socket)| Ok((place, socket.try_clone().map_err(shown)?)))
-                .collect::<Result<_, GatewayError>>()?;
             let lane = first_lane.saturating_add(u16::try_from(index).unwrap_or(u16::MAX));
             let own = (Arc::clone(own), Meters(metered.clone()));
             let shared = Arc::clone(&shared);
@@ -226,7 +224,7 @@ impl Gateway {
             let end = ends.next();
             let spawned = std::thread::Builder::new()
                 .name(format!("caio-{index}"))
-                .spawn(move || work((lane, core), listeners, (shared, own), end))
+                .spawn(move || work((lane, core), (index, count), (shared, own), end))
                 .map_err(|error| {
                     GatewayError::Worker(format!("cannot start worker {index}: {error}"))
                 })?;
@@ -235,8 +233,7 @@ impl Gateway {
         let gateway = Self {
             shared,
             workers,
-            addresses: bound.iter().map(Bound::address).collect(),
-            bound,
+            leaving: RefCell::default(),
             memory_bytes_max,
             trail,
             coming: RefCell::default(),
@@ -321,8 +318,12 @@ impl Gateway {
         }
     }
 
-    /// Lets workers adopt what is recorded.
+    /// Lets workers adopt what is recorded, with its listeners.
     fn adopt(&self, version: u64, published: Published) {
+        let (before, gates) = (self.gates(), Arc::clone(&published.gates));
+        if !Arc::ptr_eq(&before, &gates) {
+            self.leaving.borrow_mut().extend(gates.begin(&before));
+        }
         self.retired.borrow_mut().push_back(self.published());
         self.shared.published.publish_as(version, published);
         self.free_retired();
@@ -338,6 +339,46 @@ impl Gateway {
         }
     }
 
+    /// The listeners that there are.
+    pub fn gates(&self) -> Arc<Gates> {
+        Arc::clone(&self.shared.published.current().value.gates)
+    }
+
+    /// The hooks or companions of other settings, and how each is reached; to be published. One
+    /// that is as it was is the very same. Reads files, so not for a worker.
+    ///
+    /// # Errors
+    /// The place of the first that cannot be reached, and why.
+    pub fn reach<T: Spoken>(
+        &self,
+        before: &Arc<Partners<T>>,
+        all: &[T],
+    ) -> Result<Arc<Partners<T>>, (usize, String)> {
+        let mut stamps = self.stamps.borrow_mut();
+        all.iter().filter_map(Spoken::tls).for_each(|tls| stamps.know_reached(tls));
+        before.followed_by(all)
+    }
+
+    /// The listeners of other settings, with everything they need, in the place of those before;
+    /// to be published. Where they are the same these are. Binds sockets and reads files, and may
+    /// wait for those that leave: so not for a worker.
+    ///
+    /// # Errors
+    /// The first listener that is not to be had; nothing has changed then.
+    pub fn open(
+        &self,
+        before: &Arc<Gates>,
+        listeners: &[Listener],
+    ) -> Result<Arc<Gates>, Unopened> {
+        if before.are(listeners) {
+            return Ok(Arc::clone(before));
+        }
+        let mut stamps = self.stamps.borrow_mut();
+        listeners.iter().filter_map(|it| it.tls.as_ref()).for_each(|tls| stamps.know_listener(tls));
+        let leaving = self.leaving.borrow();
+        before.followed_by(listeners, self.workers.len(), &leaving).map(Arc::new)
+    }
+
     /// Has records of the control plane written where no landscape comes with them. To be waited
     /// for as for a landscape.
     pub fn note(&self, notes: Notes) {
@@ -350,6 +391,7 @@ impl Gateway {
     /// long was waited for it; to be asked until it is not, before another is published.
     pub fn is_publishing(&self, wait: Duration) -> bool {
         self.free_retired();
+        self.leaving.borrow_mut().retain(|bound| bound.is_open());
         let Some((published, durable)) = self.coming.take() else { return false };
         match durable.recv_timeout(wait) {
             Ok(()) => {
@@ -389,13 +431,7 @@ impl Gateway {
     /// this was called last, or all. What is wrong stays as it was. One line for each change, to be
     /// told; reads files, so not for a worker.
     pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
-        let upstreams = self.published().upstreams;
-        self.shared.security.refresh(&upstreams, &mut self.stamps.borrow_mut(), all)
-    }
-
-    /// How the companion at this place in the settings is reached, where that is over TLS.
-    pub fn towards_companion(&self, place: usize) -> Option<Arc<Towards>> {
-        self.shared.security.companion(place)
+        self.shared.security.refresh(&self.published(), &mut self.stamps.borrow_mut(), all)
     }
 
     /// What the address is secured with where changes are taken, where that is over TLS.
@@ -410,12 +446,12 @@ impl Gateway {
 
     /// One line for each certificate that expires soon, or has.
     pub fn certificate_warnings(&self) -> Vec<String> {
-        warnings(&self.shared.security.expiries(&self.published().upstreams))
+        warnings(&self.shared.security.expiries(&self.published()))
     }
 
     /// The addresses listened on, in the order of the configuration, with real ports.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.gates().addresses()
     }
 
     /// Compares the process's memory with its bound; to be called now and then, not by a worker.
@@ -463,11 +499,6 @@ impl Gateway {
             self.put_as(recorded + 1, self.published(), Notes::new());
         }
         Ok(())
-    }
-
-    /// Its listening sockets.
-    pub fn bound(&self) -> &[Bound] {
-        &self.bound
     }
 
     /// Another process serves from now on, and writes the trail; it is sent what is recorded here.
@@ -563,7 +594,7 @@ const FIRST_VERSION: u32 = 1;
 
 fn work(
     (lane, core): (u16, Option<usize>),
-    sockets: Vec<(usize, TcpListener)>,
+    place: (usize, usize),
     (shared, counted): (Arc<Shared>, (Arc<Counters>, Meters)),
     end: Option<LaneEnd>,
 ) -> Result<(), ring::RingUnavailable> {
@@ -577,16 +608,11 @@ fn work(
     let kept = lane.clone();
     let ended = ring::run(async move {
         let durability = signals.flatten().map(Durability::listen);
-        let worker = Worker::new(shared, counted, lane, durability);
-        let mut listeners: Vec<Rc<Listener>> = Vec::new();
-        let mut accepting = Vec::new();
-        for (place, socket) in sockets {
-            let Ok(listener) = Listener::adopt(socket).map(Rc::new) else { continue };
-            let accept = accept::accept(Rc::clone(&worker), Rc::clone(&listener), place);
-            accepting.push(monoio::spawn(accept));
-            listeners.push(listener);
-        }
-        tick(&worker, &listeners).await;
+        let worker = Worker::new(place, shared, counted, lane, durability);
+        Entrances::look(&worker);
+        tick(&worker).await;
+        let accepting = worker.entrances.borrow_mut().stop(worker.is_handed_over());
+        worker.begin_drain();
         // The last accept may have taken a connection: it is served like the others.
         for accepting in accepting {
             accepting.await;
@@ -599,13 +625,13 @@ fn work(
 }
 
 /// The worker's heartbeat: deadlines, idle connections, and the drain.
-async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
+async fn tick(worker: &Rc<Worker>) {
     let mut beats: u64 = 0;
     while !worker.asked_to_drain() {
         sleep_ms(TICK_MS).await;
         worker.clock.follow_wall();
         // Also where nobody calls: a trail repeats every landscape that a lane may still be at.
-        worker.landscape();
+        Entrances::look(worker);
         tell_lane(worker);
         worker.deadlines.sweep(worker.clock.now_ms());
         worker.look_at_tenures();
@@ -613,15 +639,9 @@ async fn tick(worker: &Rc<Worker>, listeners: &[Rc<Listener>]) {
         beats += 1;
         if beats.is_multiple_of(PRUNE_BEATS) {
             worker.pool.prune(worker.clock.now_ms());
-            if let Some(hooks) = &worker.hooks {
-                hooks.pool().prune(worker.clock.now_ms());
-            }
+            worker.hook_pool.prune(worker.clock.now_ms());
         }
     }
-    for listener in listeners {
-        if worker.is_handed_over() { listener.leave() } else { listener.close() }
-    }
-    worker.begin_drain();
 }
 
 /// Shows what the lane counts.
@@ -652,9 +672,9 @@ async fn drain(worker: &Rc<Worker>, clock: &Clock) {
 fn end_idle(worker: &Worker, idle_until: u64) {
     if worker.clock.now_ms() >= idle_until {
         worker.end_kept();
-        worker.deadlines.end_idle(Idle::All);
+        worker.deadlines.end_idle(Idle::All, None);
     } else {
-        worker.deadlines.end_idle(Idle::Told);
+        worker.deadlines.end_idle(Idle::Told, None);
     }
 }
 

@@ -4,9 +4,13 @@
 use super::gateway::GatewayError;
 use super::trail::Estate;
 use crate::config::settings::Settings;
-use crate::io::listener;
+use crate::io::{listener, process};
+use crate::wire::limits::{LISTENER_LEAVES_LOOK_MS, LISTENER_LEAVES_LOOKS};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The sockets on one address.
 pub struct Bound {
@@ -92,11 +96,10 @@ pub fn bind_all(
             all.push(Bound::new(configured, configured, Vec::new()));
             continue;
         }
-        // REUSEPORT would let a second gateway join silently and take half of the connections.
-        if configured.port() != 0 {
-            TcpListener::bind(configured).map_err(|e| GatewayError::Listen(configured, e))?;
-        }
-        all.push(Bound::new(configured, configured, Vec::new()).filled(workers)?);
+        let fail = |error| GatewayError::Listen(configured, error);
+        let own: Vec<&Bound> = all.iter().collect();
+        let fresh = Bound::anew(configured, workers, &own, &[]).map_err(fail)?;
+        all.push(fresh);
     }
     let Some(heir) = heir else { return Ok((all, None)) };
     let mut legacy = heir.take().map_err(GatewayError::HandOver)?;
@@ -105,18 +108,67 @@ pub fn bind_all(
         let own = left.iter().position(|left| left.configured == bound.configured);
         let own = own.map(|place| left.remove(place));
         let lacks = || GatewayError::HandOver("it handed over less than it said".to_owned());
-        *bound = own.ok_or_else(lacks)?.filled(workers)?;
+        let address = bound.configured;
+        let filled = own.ok_or_else(lacks)?.filled(workers);
+        *bound = filled.map_err(|error| GatewayError::Listen(address, error))?;
     }
     Ok((all, Some(legacy)))
 }
 
 impl Bound {
+    /// A socket for each worker on an address where nobody else listens; `own` are those that this
+    /// process has, and `leaving` those that it is about to close, which are waited for.
+    pub(super) fn anew(
+        address: SocketAddr,
+        workers: usize,
+        own: &[&Self],
+        leaving: &[Arc<Self>],
+    ) -> io::Result<Self> {
+        let are_leaving = || leaving.iter().any(|it| it.overlaps(address) && it.is_open());
+        for _ in 0..LISTENER_LEAVES_LOOKS {
+            if !are_leaving() {
+                break;
+            }
+            process::pause(Duration::from_millis(LISTENER_LEAVES_LOOK_MS));
+        }
+        // REUSEPORT would let a second gateway join silently and take half of the connections. Own
+        // ones on a wider or narrower address hide who else is there: what is not seen is shared.
+        if address.port() != 0 && !own.iter().any(|own| own.overlaps(address)) {
+            listener::probe(address)?;
+        }
+        Self::new(address, address, Vec::new()).filled(workers)
+    }
+
+    /// Whether calls to this address may come to it.
+    fn overlaps(&self, address: SocketAddr) -> bool {
+        let (own, other) = (self.address.ip(), address.ip());
+        let either = own == other || own.is_unspecified() || other.is_unspecified();
+        self.address.port() == address.port() && own.is_ipv4() == other.is_ipv4() && either
+    }
+
+    /// Has nobody hear who connects from now on; who is in the queue stays there.
+    pub(super) fn shut_out(&self) {
+        for socket in &self.sockets {
+            // Where the kernel does not, whoever comes as the socket is closed is reset.
+            let _ = listener::shut_out(socket);
+        }
+    }
+
+    /// Whether connections still come to it.
+    pub(super) fn is_open(&self) -> bool {
+        self.sockets.iter().any(listener::is_open)
+    }
+
+    #[cfg(test)]
+    pub(super) fn close(&self) {
+        self.sockets.iter().for_each(listener::close);
+    }
+
     /// The same with a socket for each worker at least, all in one SO_REUSEPORT group.
-    fn filled(mut self, workers: usize) -> Result<Self, GatewayError> {
+    fn filled(mut self, workers: usize) -> io::Result<Self> {
         while self.sockets.len() < workers {
-            let fail = |error| GatewayError::Listen(self.address, error);
-            let socket = listener::bind(self.address).map_err(fail)?;
-            self.address = socket.local_addr().map_err(fail)?;
+            let socket = listener::bind(self.address)?;
+            self.address = socket.local_addr()?;
             self.sockets.push(socket);
         }
         Ok(self)

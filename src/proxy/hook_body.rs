@@ -45,7 +45,7 @@ pub(super) async fn govern_http1(
 ) -> Result<(), Unasked> {
     let asked = call::hooked(worker, opening, &Http1View::new(head, input));
     let Some(route) = asked else { return Ok(()) };
-    let wanted = hooks::wanted(worker, &opening.landscape().snapshot, route);
+    let wanted = hooks::wanted(opening.landscape(), route);
     let read = match looked_at(wanted, Http1View::new(head, input).body_bytes())? {
         None => None,
         Some(bytes) => {
@@ -71,7 +71,7 @@ pub(super) async fn govern_http2(
     respond: &mut SendResponse<Bytes>,
 ) -> Result<(), Unasked> {
     let Some(route) = call::hooked(worker, opening, head) else { return Ok(()) };
-    let wanted = hooks::wanted(worker, &opening.landscape().snapshot, route);
+    let wanted = hooks::wanted(opening.landscape(), route);
     let read = match looked_at(wanted, head.body_bytes())? {
         None => None,
         Some(bytes) => {

@@ -6,13 +6,13 @@
 //! ```
 
 use super::hook_call::HookCall;
-use super::pool::{Endpoint, Pool, PoolLimits};
-use super::secure::{Security, Towards};
+use super::landscape::Landscape;
+use super::partners::{Partner, Partners};
+use super::pool::{Endpoint, Pool};
 use super::unary::NoAnswer;
 use super::worker::Worker;
 use crate::audit::asked::{Asked, Came};
 use crate::config::hook::{Hook, HookKind, OnFailure};
-use crate::config::settings::Settings;
 use crate::exchange::amendments::Amendments;
 use crate::exchange::governed::{Governed, amendments};
 use crate::exchange::refusal::{Reason, Refusal};
@@ -30,16 +30,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The hooks of one worker.
+/// The hooks of a landscape in one worker.
 pub struct Hooks {
-    states: Vec<State>,
-    pool: Pool,
+    known: Arc<Partners<Hook>>,
+    states: Vec<Rc<State>>,
 }
 
-/// What a worker remembers of one hook.
+/// What a worker remembers of one hook, over all landscapes that have it as it is.
 struct State {
-    /// How it is reached over TLS; `None` is plain.
-    towards: Option<Arc<Towards>>,
+    known: Arc<Partner<Hook>>,
     cache: RefCell<Cache>,
     breaker: RefCell<Breaker>,
     turn: Cell<usize>,
@@ -57,37 +56,42 @@ impl Drop for InFlight<'_> {
 }
 
 impl Hooks {
-    /// The hooks of these settings; `None` where there are none.
-    pub fn new(settings: &Settings, security: &Security) -> Option<Self> {
-        let hooks = &settings.hooks.all;
-        let slowest = hooks.iter().map(|hook| hook.timeout_ms).max()?;
-        let states = (0..hooks.len()).map(|place| State {
-            towards: security.hook(place),
-            cache: RefCell::default(),
-            breaker: RefCell::default(),
-            turn: Cell::new(0),
-            in_flight: Cell::new(0),
-        });
-        let pool = Pool::new(PoolLimits {
-            connect_ms: slowest,
-            idle_ms: settings.timeouts.idle_upstream_ms,
-            open_max: HOOK_CALLS_MAX,
-            idle_max: settings.limits.upstream_idle_per_endpoint_max,
-        });
-        Some(Self { states: states.collect(), pool })
+    /// The hooks of a landscape; of those that the one before had, what the worker remembers.
+    pub fn new(known: &Arc<Partners<Hook>>, before: Option<&Rc<Self>>) -> Rc<Self> {
+        if let Some(same) = before.filter(|before| Arc::ptr_eq(&before.known, known)) {
+            return Rc::clone(same);
+        }
+        let before = before.map_or(&[][..], |before| &before.states);
+        let state = |known: &Arc<Partner<Hook>>| {
+            let same = before.iter().find(|state| Arc::ptr_eq(&state.known, known));
+            same.map_or_else(|| State::new(known), Rc::clone)
+        };
+        Rc::new(Self { states: known.iter().map(state).collect(), known: Arc::clone(known) })
     }
 
-    /// Connections to hooks.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
+    /// Whether nobody is asked.
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
     }
 
-    fn state(&self, place: usize) -> Option<&State> {
-        self.states.get(place)
+    /// The hook of this number in the landscape.
+    fn state(&self, snapshot: &Snapshot, number: u16) -> Option<&Rc<State>> {
+        let (id, _) = snapshot.governance().hook(number)?;
+        self.states.iter().find(|state| state.known.own.id == id)
     }
 }
 
 impl State {
+    fn new(known: &Arc<Partner<Hook>>) -> Rc<Self> {
+        Rc::new(Self {
+            known: Arc::clone(known),
+            cache: RefCell::default(),
+            breaker: RefCell::default(),
+            turn: Cell::new(0),
+            in_flight: Cell::new(0),
+        })
+    }
+
     /// A place for one call, unless all of them are taken.
     fn enter(&self) -> Option<InFlight<'_>> {
         let before = self.in_flight.get();
@@ -97,27 +101,20 @@ impl State {
         })
     }
 
-    fn endpoint(&self, hook: &Hook, pool: &Pool) -> Option<Rc<Endpoint>> {
+    fn endpoint(&self, pool: &Pool) -> Option<Rc<Endpoint>> {
+        let Partner { own: hook, towards } = &*self.known;
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let address = hook.endpoints.get(turn % hook.endpoints.len().max(1))?;
-        Some(pool.endpoint(*address, self.towards.as_ref()))
+        Some(pool.endpoint(*address, towards.as_ref()))
     }
 }
 
-/// The hook of this number in a landscape, as this process knows it. A landscape that was published
-/// since the start may name others: they cannot be asked.
-fn known<'w>(worker: &'w Worker, snapshot: &Snapshot, number: u16) -> Option<(usize, &'w Hook)> {
-    let (id, _) = snapshot.governance().hook(number)?;
-    let mut hooks = worker.settings.hooks.all.iter().enumerate();
-    hooks.find(|(_, hook)| hook.id == id)
-}
-
 /// How much of a request's body the hooks of a route are to see.
-pub fn wanted(worker: &Worker, snapshot: &Snapshot, route: RouteId) -> Wanted {
-    let hooks = snapshot.hooks(route).iter();
-    let hooks = hooks.filter_map(|number| known(worker, snapshot, *number));
-    Wanted::of(hooks.map(|(_, hook)| hook))
+pub fn wanted(landscape: &Landscape, route: RouteId) -> Wanted {
+    let Landscape { snapshot, hooks, .. } = landscape;
+    let named = snapshot.hooks(route).iter();
+    Wanted::of(named.filter_map(|number| Some(&hooks.state(snapshot, *number)?.known.own)))
 }
 
 /// What came of asking one hook.
@@ -130,7 +127,7 @@ struct Reply {
 /// whatever they say: its credentials, where they were for the gateway alone.
 pub async fn ask(
     worker: &Rc<Worker>,
-    (snapshot, version): (&Snapshot, u64),
+    landscape: &Landscape,
     route: RouteId,
     described: &Described<'_>,
     before: Option<&Amendments>,
@@ -144,8 +141,9 @@ pub async fn ask(
         refusal: None,
     };
     let mut changes = Changes::default();
+    let snapshot = &*landscape.snapshot;
     for number in snapshot.hooks(route) {
-        let reply = ask_one(worker, (snapshot, version), *number, described, &is_withheld).await;
+        let reply = ask_one(worker, landscape, *number, described, &is_withheld).await;
         let mut asked = reply.asked;
         governed.refusal = take((&mut governed, &mut changes), reply, worker, snapshot);
         if governed.refusal.is_none() && hands_on(&changes, described, is_withheld) {
@@ -223,26 +221,24 @@ fn unavailable(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 /// Asks one hook, or remembers what it said.
 async fn ask_one(
     worker: &Rc<Worker>,
-    (snapshot, version): (&Snapshot, u64),
+    landscape: &Landscape,
     number: u16,
     described: &Described<'_>,
     is_withheld: &impl Fn(&str) -> bool,
 ) -> Reply {
     let mut asked =
         Asked { hook: number, came: Came::Unavailable, cached: false, digest: [0; 16], took_ns: 0 };
-    let Some(hooks) = &worker.hooks else { return Reply { asked, answer: Err(NoAnswer::Gone) } };
-    let Some((place, hook)) = known(worker, snapshot, number) else {
+    let Landscape { snapshot, version, hooks, .. } = landscape;
+    let Some(state) = hooks.state(snapshot, number) else {
         return Reply { asked, answer: Err(NoAnswer::Gone) };
     };
-    let Some(state) = hooks.state(place) else {
-        return Reply { asked, answer: Err(NoAnswer::Gone) };
-    };
+    let hook = &state.known.own;
     // Each is sent as much of the body as it is configured to see, and no more.
     let described = &described.cut(hook.body_bytes);
     let now_ms = worker.clock.now_ms();
     let key = hook.cache.as_ref().map(|terms| (terms, Key::of(terms, described)));
     if let Some((_, key)) = &key
-        && let Some(kept) = state.cache.borrow_mut().find(key, version, now_ms)
+        && let Some(kept) = state.cache.borrow_mut().find(key, *version, now_ms)
     {
         asked.cached = true;
         asked.digest = kept.digest;
@@ -251,9 +247,8 @@ async fn ask_one(
         return Reply { asked, answer: Ok(kept.answer.clone()) };
     }
     let began_ns = monotonic_ns();
-    // Of the landscape that decides: a reload may have added some.
     let terms = Terms { hook, deciding: snapshot.governance().deciding() };
-    let answer = question(worker, hooks, state, &terms, described, &mut asked).await;
+    let answer = question(worker, state, &terms, described, &mut asked).await;
     asked.took_ns = monotonic_ns().saturating_sub(began_ns);
     match &answer {
         Ok((answer, bytes)) => {
@@ -264,11 +259,11 @@ async fn ask_one(
             {
                 let kept = Kept { answer: answer.clone(), digest: asked.digest };
                 let now_ms = worker.clock.now_ms();
-                state.cache.borrow_mut().keep(key, kept, terms, version, now_ms);
+                state.cache.borrow_mut().keep(key, kept, terms, *version, now_ms);
             }
         }
         Err(_) => {
-            // Both must say so: the landscape that is on record, and the process that asks.
+            // Both must say so: what is on record, and what is asked by.
             let recorded = snapshot.governance().hook(number).map(|(_, failure)| failure);
             let opens = hook.on_failure == OnFailure::Open && recorded == Some(OnFailure::Open);
             asked.came = if opens { Came::Open } else { Came::Unavailable };
@@ -294,7 +289,6 @@ fn came(answer: &Answer) -> Came {
 /// Asks over the network; the answer, and how many bytes it took.
 async fn question(
     worker: &Rc<Worker>,
-    hooks: &Hooks,
     state: &State,
     terms: &Terms<'_>,
     described: &Described<'_>,
@@ -305,8 +299,8 @@ async fn question(
         return Err(NoAnswer::Gone);
     }
     worker.counters.hook_calls.add(1);
-    let answered = match state.endpoint(terms.hook, &hooks.pool) {
-        Some(endpoint) => over(worker, &hooks.pool, terms, described, &endpoint, asked).await,
+    let answered = match state.endpoint(&worker.hook_pool) {
+        Some(endpoint) => over(worker, terms, described, &endpoint, asked).await,
         None => Err(NoAnswer::Gone),
     };
     match &answered {
@@ -320,7 +314,6 @@ async fn question(
 
 async fn over(
     worker: &Rc<Worker>,
-    pool: &Pool,
     terms: &Terms<'_>,
     described: &Described<'_>,
     endpoint: &Rc<Endpoint>,
@@ -344,7 +337,7 @@ async fn over(
             let authority = hook.authority.clone();
             let authority = authority.unwrap_or_else(|| endpoint.address.to_string());
             let call = HookCall::new(hook, Question::http(hook, described, &authority));
-            let found = call.http(worker, pool, endpoint).await?;
+            let found = call.http(worker, &worker.hook_pool, endpoint).await?;
             let fields: Vec<(&[u8], &[u8])> =
                 found.fields.iter().map(|(name, value)| (&name[..], &value[..])).collect();
             let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * fields.len() + 2);
@@ -370,17 +363,27 @@ mod tests {
 
     #[test]
     fn one_hook_whose_calls_all_wait_takes_no_place_of_another() {
-        let mut settings = Settings::default();
-        let security = Security::read(&settings).unwrap();
-        assert!(Hooks::new(&settings, &security).is_none(), "there are none");
-        settings.hooks.all =
-            ["slow", "quick"].map(|id| Hook { id: id.to_owned(), ..hook() }).into();
-        let hooks = Hooks::new(&settings, &security).unwrap();
-        let (slow, quick) = (hooks.state(0).unwrap(), hooks.state(1).unwrap());
+        let hooks = ["slow", "quick"].map(|id| Hook { id: id.to_owned(), ..hook() });
+        let known = Arc::<Partners<Hook>>::default().followed_by(&hooks).unwrap();
+        let hooks = Hooks::new(&known, None);
+        let (slow, quick) = (&hooks.states[0], &hooks.states[1]);
         let mut waiting: Vec<_> = (0..HOOK_CALLS_MAX).map(|_| slow.enter().unwrap()).collect();
         assert!(slow.enter().is_none(), "it has all its places taken");
         assert!(quick.enter().is_some());
         waiting.pop();
         assert!(slow.enter().is_some(), "one was given back");
+    }
+    #[test]
+    fn a_hook_that_is_as_it_was_is_remembered_and_a_changed_one_is_another() {
+        let [a, b] = ["a", "b"].map(|id| Hook { id: id.to_owned(), ..hook() });
+        let known = Arc::<Partners<Hook>>::default().followed_by(&[a.clone(), b.clone()]).unwrap();
+        let hooks = Hooks::new(&known, None);
+        let same = known.followed_by(&[a.clone(), b.clone()]).unwrap();
+        assert!(Arc::ptr_eq(&known, &same) && Rc::ptr_eq(&hooks, &Hooks::new(&same, Some(&hooks))));
+        let b = Hook { timeout_ms: b.timeout_ms + 1, ..b };
+        let other = known.followed_by(&[b, a]).unwrap();
+        let now = Hooks::new(&other, Some(&hooks));
+        assert!(Rc::ptr_eq(&now.states[1], &hooks.states[0]));
+        assert!(!Rc::ptr_eq(&now.states[0], &hooks.states[1]));
     }
 }

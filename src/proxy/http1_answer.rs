@@ -230,7 +230,8 @@ fn write_head(
         &fields
     };
     // A drain that began meanwhile is told as early as can be.
-    let keep = keep && !shared.worker.draining();
+    let leaving = shared.worker.draining() || shared.downstream.ingress.passage.is_leaving();
+    let keep = keep && !leaving;
     let date = shared.worker.clock.date();
     let plan = ResponsePlan {
         drops: shared.call.response_drops(),

@@ -124,7 +124,7 @@ async fn next_head(
             }
             downstream.watch.idle(false);
         } else {
-            if worker.ends_kept() {
+            if worker.ends_kept() || downstream.ingress.passage.is_over() {
                 return NextHead::End;
             }
             if keeping {
@@ -159,8 +159,8 @@ async fn exchange(
     last: bool,
 ) -> Ended {
     downstream.watch.disarm();
-    let trusted = downstream.ingress.is_trusted(worker);
-    let keep = head.keep_alive && !last && !worker.draining() && trusted;
+    let stays = downstream.ingress.stays(worker);
+    let keep = head.keep_alive && !last && !worker.draining() && stays;
     if head.method == Method::Options && head.path(&input) == b"*" && head.framing == Framing::None
     {
         return Box::pin(options(worker, downstream, head, input, keep)).await;

@@ -207,8 +207,8 @@ async fn drive(
                 spawn(connection, request, respond);
                 let most = worker.settings.limits.requests_per_connection_max;
                 // The stream itself is refused, and so is each that comes before its end is known.
-                let trusted = connection.ingress.is_trusted(worker);
-                if (served >= most || !trusted) && stage == Stage::Open {
+                let stays = connection.ingress.stays(worker);
+                if (served >= most || !stays) && stage == Stage::Open {
                     stage = Stage::Leaving;
                     http2.graceful_shutdown();
                 }
@@ -223,7 +223,7 @@ async fn drive(
             }
             Next::Overdue if stage == Stage::Cut => return,
             Next::Overdue => {
-                if stage == Stage::Open && !connection.ingress.is_trusted(worker) {
+                if stage == Stage::Open && !connection.ingress.stays(worker) {
                     stage = Stage::Leaving;
                     http2.graceful_shutdown();
                 }
@@ -257,8 +257,8 @@ async fn drive(
 enum Stage {
     /// It takes streams.
     Open,
-    /// It has served its share, or who it is of is not trusted any more; the streams it has run to
-    /// their ends.
+    /// It has served its share, who it is of is not trusted any more, or its listener is gone; the
+    /// streams it has run to their ends.
     Leaving,
     /// It idles or the process drains: what is left has the time of a drain.
     Last,
@@ -407,7 +407,7 @@ async fn exchange(
                 Err(_) => Ended::Broken,
             }
         }
-        Ok(prepared) if check_service::is_served(worker, &connection.ingress) => {
+        Ok(prepared) if check_service::is_served(&connection.ingress) => {
             let frames = Rc::clone(&connection.frames);
             let (ingress, head) = (&connection.ingress, &prepared.head);
             let answer = check_service::answer(worker, ingress, head, &mut source, respond, frames);

@@ -116,7 +116,7 @@ impl Identifier {
     }
 
     /// What is to be changed in every exchange of a listener.
-    pub fn amendments(&self, listener: usize) -> Option<Rc<Amendments>> {
+    pub(super) fn amendments(&self, listener: usize) -> Option<Rc<Amendments>> {
         self.amendments.get(listener).cloned().flatten()
     }
 
@@ -148,7 +148,7 @@ impl Identifier {
     }
 }
 
-fn withholding(names: &[String]) -> Option<Rc<Amendments>> {
+pub(super) fn withholding(names: &[String]) -> Option<Rc<Amendments>> {
     let withheld = Amendments { withheld: names.to_vec(), ..Amendments::default() };
     (!withheld.is_empty()).then(|| Rc::new(withheld))
 }
@@ -180,10 +180,7 @@ pub fn identify(
     view: &impl Inbound,
 ) -> Result<Caller, Refusal> {
     let Landscape { identities, identifier, .. } = landscape;
-    let order = identities.orders.get(ingress.listener);
-    let Some(order) = order else {
-        return Err(Refusal::new(Reason::Internal, "the listener takes nobody"));
-    };
+    let order = &*landscape.order(&ingress.passage);
     if order.is_address_only() {
         return Ok(by_address(worker, landscape, ingress));
     }

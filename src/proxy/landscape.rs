@@ -1,12 +1,21 @@
 //! The landscape a worker has adopted: contracts and rules, load and health, under one version.
 
-use super::identify::{Identifier, Identities};
+use super::entrances::Passage;
+use super::gates::Gates;
+use super::hooks::Hooks;
+use super::identify::{Identifier, Identities, withholding};
 use super::limits::{Quotas, SharedQuotas};
+use super::partners::Partners;
 use super::secure::Upstreams;
 use crate::balance::epoch::Epoch;
 use crate::balance::standing::unknown;
+use crate::config::companion::Companion;
+use crate::config::hook::Hook;
+use crate::exchange::amendments::Amendments;
+use crate::identity::Order;
 use crate::io::publication::Numbered;
 use crate::snapshot::{ServiceEntry, Snapshot};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +32,12 @@ pub struct Published {
     pub quotas: Arc<SharedQuotas>,
     /// What callers are known by.
     pub identities: Arc<Identities>,
+    /// The listeners, in the order in which the identities have them.
+    pub gates: Arc<Gates>,
+    /// The hooks, and how they are reached.
+    pub hooks: Arc<Partners<Hook>>,
+    /// The companions, likewise.
+    pub companions: Arc<Partners<Companion>>,
 }
 
 /// What is a worker's own of a landscape.
@@ -31,6 +46,8 @@ pub struct Own {
     pub quotas: Quotas,
     /// What it remembers of callers.
     pub identifier: Rc<Identifier>,
+    /// What it remembers of hooks.
+    pub hooks: Rc<Hooks>,
 }
 
 impl Published {
@@ -62,6 +79,10 @@ pub struct Landscape {
     pub identities: Arc<Identities>,
     /// What the worker remembers of callers.
     pub identifier: Rc<Identifier>,
+    /// Who is asked before a decision.
+    pub hooks: Rc<Hooks>,
+    /// The numbers of the listeners, in the order in which the identities have them.
+    gates: Vec<u32>,
     /// The version under which it was published.
     pub version: u64,
     suffix: Vec<u8>,
@@ -83,6 +104,8 @@ impl Landscape {
             quotas: own.quotas,
             identities: Arc::clone(&published.identities),
             identifier: own.identifier,
+            hooks: own.hooks,
+            gates: published.gates.iter().map(|(gate, _)| gate.number).collect(),
             version: *version,
         }
     }
@@ -90,6 +113,30 @@ impl Landscape {
     /// The version as records have it.
     pub fn record_version(&self) -> u32 {
         u32::try_from(self.version).unwrap_or(u32::MAX)
+    }
+
+    /// In which order callers who came by this listener are identified. Of one that is gone it is
+    /// what was said of it last, by the identities of now.
+    pub fn order(&self, passage: &Passage) -> Cow<'_, Order> {
+        let place = self.place(passage).and_then(|place| self.identities.orders.get(place));
+        place.map_or_else(|| Cow::Owned(self.order_left(passage)), Cow::Borrowed)
+    }
+
+    /// What is to be changed in every exchange of this listener.
+    pub fn amendments(&self, passage: &Passage) -> Option<Rc<Amendments>> {
+        match self.place(passage) {
+            Some(place) => self.identifier.amendments(place),
+            None => withholding(&self.identities.providers.withheld(&self.order_left(passage))),
+        }
+    }
+
+    fn place(&self, passage: &Passage) -> Option<usize> {
+        self.gates.iter().position(|number| *number == passage.number())
+    }
+
+    #[cold]
+    fn order_left(&self, passage: &Passage) -> Order {
+        passage.with(|listener| self.identities.providers.order(&listener.identify))
     }
 
     /// What stands between a decision's id and its service in `CAIO-Decision`.

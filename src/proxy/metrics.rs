@@ -102,13 +102,13 @@ impl Metrics {
             flag(audit.directory.is_some() && audit.mode == AuditMode::Required),
         );
         Counters::write(&self.workers, &mut page);
-        let upstreams = &self.shared.published.current().value.upstreams;
+        let now = self.shared.published.current();
         page.family(
             Kind::Gauge,
             "caio_tls_cert_not_after_seconds",
             "When the first certificate of a file in use expires, since 1970.",
         );
-        for Expiry { file, not_after } in self.shared.security.expiries(upstreams) {
+        for Expiry { file, not_after } in self.shared.security.expiries(&now.value) {
             page.sample(&[("file", file.as_str())], u64::try_from(not_after).unwrap_or(0));
         }
         page.finish()

@@ -31,21 +31,23 @@ labels! {
     }
 }
 
-/// Whom the listener takes PROXY headers from; empty where it expects none.
-fn trusted<'w>(worker: &'w Worker, ingress: &Ingress) -> &'w [Network] {
-    let listener = worker.settings.listeners.get(ingress.listener);
-    listener.map_or(&[], |listener| &listener.proxy_protocol)
+/// Whether the listener takes PROXY headers from this peer; `None` where it expects none.
+fn is_trusted(ingress: &Ingress) -> Option<bool> {
+    let contains = |network: &Network| network.contains(ingress.peer.ip());
+    let trusts = |trusted: &[Network]| trusted.iter().any(contains);
+    ingress.passage.with(|listener| {
+        let trusted = &listener.proxy_protocol[..];
+        (!trusted.is_empty()).then(|| trusts(trusted))
+    })
 }
 
 /// A place for the connection among those of its address, where that is known already. `None` is
 /// for those that are closed at once; they are counted here.
 pub(super) fn admit(worker: &Worker, ingress: &Ingress) -> Option<Option<Place>> {
-    let trusted = trusted(worker, ingress);
-    if trusted.is_empty() {
-        return place(worker, ingress).map(Some);
-    }
-    if trusted.iter().any(|network| network.contains(ingress.peer.ip())) {
-        return Some(None);
+    match is_trusted(ingress) {
+        None => return place(worker, ingress).map(Some),
+        Some(true) => return Some(None),
+        Some(false) => {}
     }
     worker.counters.introduced.add(Introduced::Untrusted, 1);
     worker.lane.refused();

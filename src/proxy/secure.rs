@@ -1,11 +1,12 @@
 //! TLS of a process: one configuration for each listener and each service, replaced when files
 //! change.
 //!
-//! Files are read at the start and by [`Security::refresh`], never by a worker. Whatever replaces a
-//! configuration is whole and sound; what is not, leaves the one before in its place.
+//! Files are read at the start, at a reload and by [`Security::refresh`], never by a worker.
+//! Whatever replaces a configuration is whole and sound; what is not, leaves the one before in its
+//! place.
 
+use super::landscape::Published;
 use crate::config::care::Care;
-use crate::config::hook::HookKind;
 use crate::config::model::{Protocol, Service};
 use crate::config::settings::Settings;
 use crate::config::tls::{
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A configuration and what its files say of their end.
 struct Configured<C> {
@@ -32,17 +33,19 @@ struct Configured<C> {
 
 /// A listener that speaks TLS.
 pub struct Guard {
-    /// What it is, for the operator.
-    what: String,
-    tls: ListenerTls,
     tickets: Tickets,
     current: ArcSwap<Listening>,
     /// The number of what is current.
     newest: AtomicU64,
+    /// Whether nobody is served without a certificate.
+    requires: AtomicBool,
 }
 
-/// What a listener is secured with since its files were read last.
+/// What a listener is secured with since its files were read last, or its settings changed.
 pub struct Listening {
+    /// What it is, for the operator.
+    what: String,
+    tls: ListenerTls,
     configured: Configured<ServerConfig>,
     /// By what callers' certificates are found good, where they are asked for.
     judge: Option<Judge>,
@@ -50,6 +53,18 @@ pub struct Listening {
 }
 
 impl Listening {
+    fn read(what: &str, tls: &ListenerTls, tickets: &Tickets) -> Result<Self, String> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let read = read_listener(tls, tickets).map_err(|why| format!("{what}: {why}"))?;
+        let (configured, judge) = read;
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { what: what.to_owned(), tls: tls.clone(), configured, judge, number })
+    }
+
+    fn requires(&self) -> bool {
+        self.tls.client.mode == ClientMode::Required
+    }
+
     /// For handshakes.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.configured.config)
@@ -79,16 +94,73 @@ impl Guard {
 
     /// Whether callers' certificates are looked at.
     pub fn asks_for_certificates(&self) -> bool {
-        self.tls.client.mode != ClientMode::None
+        self.current.load().tls.client.mode != ClientMode::None
+    }
+
+    /// Whether nobody is served who has shown no certificate.
+    pub fn requires_certificates(&self) -> bool {
+        self.requires.load(Ordering::Acquire)
+    }
+
+    /// Reads what a listener needs. All share the tickets that the first makes.
+    ///
+    /// # Errors
+    /// Why it cannot be secured.
+    pub fn read(
+        what: String,
+        tls: &ListenerTls,
+        shared: &mut Option<Tickets>,
+    ) -> Result<Arc<Self>, String> {
+        let tickets = match shared {
+            Some(tickets) => tickets.clone(),
+            None => shared.insert(Tickets::new()?).clone(),
+        };
+        let listening = Listening::read(&what, tls, &tickets)?;
+        let newest = AtomicU64::new(listening.number);
+        let requires = AtomicBool::new(listening.requires());
+        let current = ArcSwap::from_pointee(listening);
+        Ok(Arc::new(Self { tickets, current, newest, requires }))
+    }
+
+    /// What the same listener goes over to with other settings; `None` where they are the same.
+    ///
+    /// # Errors
+    /// As [`Guard::read`].
+    pub fn followed_by(
+        &self,
+        what: &str,
+        tls: &ListenerTls,
+    ) -> Result<Option<Arc<Listening>>, String> {
+        let before = self.current.load();
+        if before.what == what && before.tls == *tls {
+            return Ok(None);
+        }
+        Listening::read(what, tls, &self.tickets).map(|next| Some(Arc::new(next)))
+    }
+
+    /// Goes over to that: it judges from now on also who came before.
+    pub fn go_over(&self, next: Arc<Listening>) {
+        let (number, requires) = (next.number, next.requires());
+        self.current.store(next);
+        self.newest.store(number, Ordering::Release);
+        self.requires.store(requires, Ordering::Release);
+    }
+
+    /// What its sessions go on with, for a listener beside it.
+    pub fn tickets(&self) -> Tickets {
+        self.tickets.clone()
     }
 
     /// Reads the files again; a line about how that went. One thread alone does this.
     fn refresh(&self) -> String {
-        let number = self.newest().saturating_add(1);
-        let read = read_listener(&self.tls, &self.tickets, number);
-        let told = replace(&self.current, read, &self.what);
-        self.newest.store(self.current.load().number, Ordering::Release);
-        told
+        let before = self.current();
+        match Listening::read(&before.what, &before.tls, &self.tickets) {
+            Ok(next) => {
+                self.go_over(Arc::new(next));
+                read_again(&before.what)
+            }
+            Err(why) => format!("{why}; the certificates before stay in use"),
+        }
     }
 }
 
@@ -108,7 +180,7 @@ impl Towards {
     ///
     /// # Errors
     /// Why it cannot be reached.
-    fn read(what: String, tls: &ServiceTls, http2: bool) -> Result<Arc<Self>, String> {
+    pub fn read(what: String, tls: &ServiceTls, http2: bool) -> Result<Arc<Self>, String> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let configured = read_service(tls, http2).map_err(|why| format!("{what}: {why}"))?;
         let current = ArcSwap::from_pointee(configured);
@@ -220,54 +292,22 @@ impl Upstreams {
     }
 }
 
-/// The listeners of a process that speak TLS, and the hooks and companions that do.
+/// What the address is secured with where changes are taken; all else belongs to a landscape.
 pub struct Security {
-    /// In the order of the configuration; `None` is a plain listener.
-    guards: Vec<Option<Arc<Guard>>>,
-    /// The same of the address where changes are taken.
+    /// Where it is over TLS.
     control: Option<Arc<Guard>>,
-    /// In the order of the configuration; `None` is reached without.
-    hooks: Vec<Option<Arc<Towards>>>,
-    /// Likewise.
-    companions: Vec<Option<Arc<Towards>>>,
 }
 
 impl Security {
-    /// Reads what the listeners, hooks and companions need.
+    /// Reads what it needs.
     ///
     /// # Errors
-    /// The first of them that cannot be secured, and why.
+    /// Why it cannot be secured.
     pub fn read(settings: &Settings) -> Result<Self, String> {
-        let mut tickets = None;
-        let mut guards = Vec::with_capacity(settings.listeners.len());
-        for listener in &settings.listeners {
-            let what = format!("listener `{}`", listener.name);
-            let tls = listener.tls.as_ref();
-            guards.push(tls.map(|tls| guard(what, tls, &mut tickets)).transpose()?);
-        }
         // Tickets of its own: no session of a caller goes on there.
         let remote = settings.admin.remote.as_ref().and_then(|remote| remote.tls.as_ref());
-        let control = remote.map(|tls| guard("`[admin.remote]`".to_owned(), tls, &mut None));
-        let towards = |what: String, tls: &Option<ServiceTls>, kind| {
-            let tls = tls.as_ref();
-            tls.map(|tls| Towards::read(what, tls, kind == HookKind::Grpc)).transpose()
-        };
-        let hooks = settings.hooks.all.iter();
-        let hooks = hooks.map(|it| towards(format!("hook `{}`", it.id), &it.tls, it.kind));
-        let companions = settings.companions.iter();
-        let companions =
-            companions.map(|it| towards(format!("companion `{}`", it.id), &it.tls, it.kind));
-        Ok(Self {
-            guards,
-            control: control.transpose()?,
-            hooks: hooks.collect::<Result<_, _>>()?,
-            companions: companions.collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The guard of the listener at this place.
-    pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
-        self.guards.get(place).cloned().flatten()
+        let control = remote.map(|tls| Guard::read("`[admin.remote]`".to_owned(), tls, &mut None));
+        Ok(Self { control: control.transpose()? })
     }
 
     /// The guard of the address where changes are taken.
@@ -275,33 +315,22 @@ impl Security {
         self.control.clone()
     }
 
-    fn all_guards(&self) -> impl Iterator<Item = &Arc<Guard>> {
-        self.guards.iter().chain([&self.control]).flatten()
-    }
-
-    /// How the hook at this place is reached, where that is over TLS.
-    pub fn hook(&self, place: usize) -> Option<Arc<Towards>> {
-        self.hooks.get(place).cloned().flatten()
-    }
-
-    /// The same of a companion.
-    pub fn companion(&self, place: usize) -> Option<Arc<Towards>> {
-        self.companions.get(place).cloned().flatten()
+    fn all_guards<'s>(&'s self, of: &'s Published) -> impl Iterator<Item = &'s Guard> {
+        of.gates.guards().chain(self.control.as_deref())
     }
 
     /// Everything that is reached over TLS.
-    fn reached<'s>(&'s self, upstreams: &'s Upstreams) -> impl Iterator<Item = &'s Arc<Towards>> {
-        let own = self.hooks.iter().chain(&self.companions).flatten();
-        upstreams.secure.values().chain(own)
+    fn reached(of: &Published) -> impl Iterator<Item = &Arc<Towards>> {
+        of.upstreams.secure.values().chain(of.hooks.towards()).chain(of.companions.towards())
     }
 
     /// When what is in use expires, by file.
-    pub fn expiries(&self, upstreams: &Upstreams) -> Vec<Expiry> {
+    pub fn expiries(&self, of: &Published) -> Vec<Expiry> {
         let mut all = Vec::new();
-        for guard in self.all_guards() {
+        for guard in self.all_guards(of) {
             all.extend(guard.current.load().configured.expiries.iter().cloned());
         }
-        for towards in self.reached(upstreams) {
+        for towards in Self::reached(of) {
             all.extend(towards.current.load().expiries.iter().cloned());
         }
         all.sort_by(|a, b| a.file.cmp(&b.file));
@@ -311,20 +340,21 @@ impl Security {
 
     /// Reads files again that changed since `known` was filled, or all of them; one line for each
     /// listener, service, hook and companion whose files changed, and whether they are in use now.
-    pub fn refresh(&self, upstreams: &Upstreams, known: &mut Stamps, all: bool) -> Vec<String> {
+    pub fn refresh(&self, of: &Published, known: &mut Stamps, all: bool) -> Vec<String> {
         let mut told = Vec::new();
-        let files = self.all_guards().flat_map(|guard| listener_files(&guard.tls));
-        let services = self.reached(upstreams);
+        let guards: Vec<_> = self.all_guards(of).map(|it| (it, it.current())).collect();
+        let files = guards.iter().flat_map(|(_, listening)| listener_files(&listening.tls));
+        let services = Self::reached(of);
         let files = files.chain(services.flat_map(|towards| service_files(&towards.tls)));
         // Once for all of them: what changed for one has changed for whoever else names it.
         let changed = known.changed(files);
         let is_changed = |files: Vec<&Path>| files.iter().any(|file| changed.contains(*file));
-        for guard in self.all_guards() {
-            if is_changed(listener_files(&guard.tls)) || all {
+        for (guard, listening) in &guards {
+            if is_changed(listener_files(&listening.tls)) || all {
                 told.push(guard.refresh());
             }
         }
-        for towards in self.reached(upstreams) {
+        for towards in Self::reached(of) {
             if is_changed(service_files(&towards.tls)) || all {
                 let read = read_service(&towards.tls, towards.http2);
                 told.push(replace(&towards.current, read, &towards.what));
@@ -338,10 +368,14 @@ fn replace<T>(current: &ArcSwap<T>, read: Result<T, String>, what: &str) -> Stri
     match read {
         Ok(next) => {
             current.store(Arc::new(next));
-            format!("{what}: its certificates were read again")
+            read_again(what)
         }
         Err(why) => format!("{what}: {why}; the certificates before stay in use"),
     }
+}
+
+fn read_again(what: &str) -> String {
+    format!("{what}: its certificates were read again")
 }
 
 /// Lines about what expires soon, or has.
@@ -370,6 +404,22 @@ const DAY_SECONDS: i64 = 86_400;
 pub struct Stamps(BTreeMap<PathBuf, Stamp>);
 
 impl Stamps {
+    /// Notes how the files of a listener are before they are read: what changes later, has changed.
+    pub fn know_listener(&mut self, tls: &ListenerTls) {
+        self.know(listener_files(tls));
+    }
+
+    /// The same of somebody who is reached.
+    pub fn know_reached(&mut self, tls: &ServiceTls) {
+        self.know(service_files(tls));
+    }
+
+    fn know(&mut self, files: Vec<&Path>) {
+        for file in files {
+            self.0.entry(file.to_owned()).or_insert_with(|| Stamp::of(file));
+        }
+    }
+
     /// Those that changed; from then on they are known as they are now.
     fn changed<'f>(&mut self, files: impl Iterator<Item = &'f Path>) -> BTreeSet<&'f Path> {
         let files: BTreeSet<&Path> = files.collect();
@@ -382,26 +432,10 @@ impl Stamps {
     }
 }
 
-/// All share the tickets that the first makes.
-fn guard(
-    what: String,
-    tls: &ListenerTls,
-    shared: &mut Option<Tickets>,
-) -> Result<Arc<Guard>, String> {
-    let tickets = match shared {
-        Some(tickets) => tickets.clone(),
-        None => shared.insert(Tickets::new()?).clone(),
-    };
-    let read = read_listener(tls, &tickets, FIRST);
-    let listening = read.map_err(|why| format!("{what}: {why}"))?;
-    let (current, newest) = (ArcSwap::from_pointee(listening), AtomicU64::new(FIRST));
-    Ok(Arc::new(Guard { what, tls: tls.clone(), tickets, current, newest }))
-}
+/// What a listener is configured with, and what judges those who show certificates.
+type Read = (Configured<ServerConfig>, Option<Judge>);
 
-/// The number of what a listener starts with.
-const FIRST: u64 = 1;
-
-fn read_listener(tls: &ListenerTls, tickets: &Tickets, number: u64) -> Result<Listening, String> {
+fn read_listener(tls: &ListenerTls, tickets: &Tickets) -> Result<Read, String> {
     let read = tls.certificates.iter().map(|files| Identity::read(&identity_files(files)));
     let identities = read.collect::<Result<Vec<_>, _>>()?;
     let mut expiries: Vec<_> = identities.iter().map(|identity| identity.expiry.clone()).collect();
@@ -419,7 +453,7 @@ fn read_listener(tls: &ListenerTls, tickets: &Tickets, number: u64) -> Result<Li
     let (only, version) = (tls.known_names_only, min_version(tls.min_version));
     let judge = Judge::new(&auth)?;
     let config = server::configure(&identities, only, judge.as_ref(), version, tickets)?;
-    Ok(Listening { configured: Configured { config, expiries }, judge, number })
+    Ok((Configured { config, expiries }, judge))
 }
 
 fn read_service(tls: &ServiceTls, http2: bool) -> Result<Configured<ClientConfig>, String> {

@@ -5,6 +5,8 @@ use super::addresses::Addresses;
 use super::call::Retries;
 use super::counters::Counters;
 use super::durable::Durability;
+use super::entrances::Entrances;
+use super::gates::Gates;
 use super::gateway::Shared;
 use super::hooks::Hooks;
 use super::identify::Identifier;
@@ -13,12 +15,12 @@ use super::limits::Quotas;
 use super::meters::Meters;
 use super::pass::Pass;
 use super::pool::{Pool, PoolLimits};
-use super::secure::Guard;
 use super::tenure::Tenures;
 use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
 use crate::audit::record::address_evidence;
 use crate::config::depth::Depth;
+use crate::config::hook::TIMEOUT_MS_MAX;
 use crate::config::settings::Settings;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
@@ -31,6 +33,7 @@ use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
 use crate::snapshot::Snapshot;
 use crate::wire::forwarded::Sender;
+use crate::wire::limits::HOOK_CALLS_MAX;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -69,12 +72,14 @@ pub struct Worker {
     pub additions: Shelf<Rc<Additions>>,
     /// Connections by address.
     pub addresses: Addresses,
-    /// Governance hooks, where there are any.
-    pub hooks: Option<Hooks>,
+    /// Connections to governance hooks.
+    pub hook_pool: Pool,
     /// Where what is counted of endpoints comes from.
     pub meters: Meters,
     /// Requests that are tried again.
     pub retries: Retries,
+    /// Where it accepts callers.
+    pub entrances: RefCell<Entrances>,
     /// Exchanges that run.
     pub tenures: Rc<Tenures>,
     /// Of the caller before: one that stays is hashed once.
@@ -89,8 +94,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with nothing open.
+    /// A worker with nothing open, which one of how many it is said first.
     pub fn new(
+        place: (usize, usize),
         shared: Arc<Shared>,
         (counters, meters): (Arc<Counters>, Meters),
         lane: Lane,
@@ -125,7 +131,12 @@ impl Worker {
         let trusted = &settings.forwarding.trusted_proxies;
         let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
         let addresses = Addresses::new(settings.limits.connections_per_address_max);
-        let hooks = Hooks::new(&settings, &shared.security);
+        let hook_limits = PoolLimits {
+            connect_ms: TIMEOUT_MS_MAX,
+            open_max: HOOK_CALLS_MAX,
+            idle_ms: limits.idle_ms,
+            idle_max: limits.idle_max,
+        };
         Rc::new(Self {
             settings,
             clock,
@@ -142,9 +153,10 @@ impl Worker {
             answers: Shelf::default(),
             additions: Shelf::default(),
             addresses,
-            hooks,
+            hook_pool: Pool::new(hook_limits),
             meters,
             retries: Retries::default(),
+            entrances: RefCell::new(Entrances::new(place)),
             tenures: Tenures::new(&landscape),
             evidence: Cell::new(None),
             trusted,
@@ -208,9 +220,9 @@ impl Worker {
         self.shared.pass.as_ref()
     }
 
-    /// What the listener at this place is secured with.
-    pub fn guard(&self, place: usize) -> Option<Arc<Guard>> {
-        self.shared.security.guard(place)
+    /// The listeners of the newest landscape.
+    pub fn gates(&self) -> Arc<Gates> {
+        Arc::clone(&self.shared.published.current().value.gates)
     }
 
     /// A deadline for futures that can be dropped.
@@ -268,7 +280,8 @@ fn own(
     let same = before.filter(|before| Arc::ptr_eq(&before.identities, &published.identities));
     let fresh = || Identifier::new(&published.identities, [clock.random(), clock.random()]);
     let identifier = same.map(|before| Rc::clone(&before.identifier));
-    Own { quotas, identifier: identifier.unwrap_or_else(|| Rc::new(fresh())) }
+    let hooks = Hooks::new(&published.hooks, before.map(|before| &before.hooks));
+    Own { quotas, identifier: identifier.unwrap_or_else(|| Rc::new(fresh())), hooks }
 }
 
 /// Things kept for reuse, so that a request need not allocate them.

@@ -435,6 +435,13 @@ pub const HAND_OVER_MS: u64 = 4_000;
 /// Milliseconds that a kept connection may still be used in a process that has handed over: its
 /// next answer says that it ends. One that nobody uses for so long is ended by itself.
 pub const HAND_OVER_IDLE_MS: u64 = 5_000;
+/// Milliseconds that a listener which a reload takes away goes on to accept who is in its queue,
+/// and whose connection is being made: a second is longer than any way there and back.
+pub const LISTENER_LEAVES_MS: u64 = 1_000;
+/// Milliseconds between two looks whether it is closed, for who wants its address again.
+pub const LISTENER_LEAVES_LOOK_MS: u64 = 20;
+/// How often it is looked: for three times as long as it takes.
+pub const LISTENER_LEAVES_LOOKS: u64 = 3 * LISTENER_LEAVES_MS / LISTENER_LEAVES_LOOK_MS;
 /// Days that retention may be asked to keep segments: a century.
 pub const RETENTION_DAYS_MAX: u64 = 36_500;
 /// Milliseconds that records may wait for others to be made durable with them.

@@ -29,9 +29,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use support::load::{call, http1, http2};
 use support::origin::Origin;
-use support::peers::{Caller, full, request, whole, within};
-use support::{End, Gateway, PATIENCE, Protocol, Scratch, VOCABULARY, Wire, eventually, strict};
+use support::peers::within;
+use support::{End, Gateway, PATIENCE, Scratch, VOCABULARY, Wire, eventually, strict};
 use tokio_stream::StreamExt;
 use tonic::Request;
 use tonic::client::Grpc;
@@ -166,61 +167,6 @@ impl Drop for World {
     }
 }
 
-/// One call on a kept connection; whether it is kept on.
-fn call(wire: &mut Wire, method: &str) -> (u16, bool) {
-    let request = format!("{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-    assert!(wire.send(request.as_bytes()), "a kept connection takes a request");
-    let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
-    let (bytes, end) = wire.read_until(PATIENCE, whole);
-    let answers = strict::responses(&bytes).unwrap();
-    assert!(!answers.is_empty(), "a call failed: {end:?} behind {bytes:?}");
-    let text = String::from_utf8_lossy(&bytes).to_lowercase();
-    (answers[0].status, !text.contains("connection: close") && end == End::Open)
-}
-
-/// Calls without a pause until it is over; each must succeed.
-fn http1(address: SocketAddr, method: &str, over: &AtomicBool, calls: &AtomicU32) {
-    let mut wire = Wire::connect(address);
-    while !over.load(Ordering::Relaxed) {
-        let (status, kept) = call(&mut wire, method);
-        assert_eq!(status, 200);
-        calls.fetch_add(1, Ordering::Relaxed);
-        if !kept {
-            wire = Wire::connect(address);
-        }
-    }
-}
-
-/// The same over HTTP/2. What was not sent at all, because the connection had said that it ends, is
-/// sent on the next one.
-async fn http2(address: SocketAddr, over: &AtomicBool, calls: &AtomicU32) {
-    let connect = || Caller::connect(address, Protocol::H2c);
-    let mut caller = connect().await;
-    while !over.load(Ordering::Relaxed) {
-        let Caller::Http2(sender) = &mut caller else { panic!("another protocol") };
-        let ask = request(Protocol::H2c, "POST", "/x").body(full("hello")).unwrap();
-        let sent = match within(sender.ready()).await {
-            Ok(()) => within(sender.try_send_request(ask)).await,
-            Err(_) => {
-                caller = connect().await;
-                continue;
-            }
-        };
-        match sent {
-            Ok(answer) => {
-                assert_eq!(answer.status(), 200);
-                within(whole(answer.into_body())).await.expect("a whole answer");
-                calls.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(mut failed) => {
-                let unsent = failed.take_message().is_some();
-                assert!(unsent, "a call failed: {:?}", failed.error());
-                caller = connect().await;
-            }
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_are_swapped_under_load_and_no_call_fails() {
     let echo = Echo::start().await;
@@ -230,10 +176,10 @@ async fn programs_are_swapped_under_load_and_no_call_fails() {
     let mut threads = Vec::new();
     for method in ["GET", "POST", "GET"] {
         let (over, calls) = (Arc::clone(&over), Arc::clone(&calls));
-        threads.push(std::thread::spawn(move || http1(address, method, &over, &calls)));
+        threads.push(std::thread::spawn(move || http1(&|| address, (method, true), &over, &calls)));
     }
     let (stop, count) = (Arc::clone(&over), Arc::clone(&calls));
-    let streams = tokio::spawn(async move { http2(address, &stop, &count).await });
+    let streams = tokio::spawn(async move { http2(&|| address, &stop, &count).await });
     for number in 1..=3u8 {
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         let mut client = Grpc::new(within(endpoint.connect()).await.unwrap());
@@ -327,6 +273,45 @@ fn a_program_that_cannot_serve_changes_nothing() {
     assert!(said.contains("\"joined\":1,") && said.contains("\"boots\":1,"), "{said}");
 }
 
+#[test]
+fn listeners_that_a_reload_has_changed_are_handed_over_as_they_are() {
+    let mut world = World::start(support::nowhere(), "");
+    let first = world.gateway.address;
+    let (added, gone) = (support::nowhere(), support::nowhere());
+    let listener = |address: SocketAddr| format!("[[listeners]]\naddress = \"{address}\"\n");
+    let reload = |world: &World, more: &str, told: &str| {
+        let file = world.gateway.folder().join("caio.toml");
+        std::fs::write(file, world.base.clone() + more).unwrap();
+        let before = world.told(told);
+        signal("-HUP", world.serving);
+        eventually("the files are read", || world.told(told) > before);
+    };
+    let both = listener(gone) + &listener(added);
+    reload(&world, &both, &format!("listening on {added}"));
+    assert_eq!(call(&mut Wire::connect(gone), "GET"), (200, true));
+    reload(&world, &listener(added), &format!("not listening on {gone} any more"));
+    let mut kept = Wire::connect(added);
+    assert_eq!(call(&mut kept, "GET"), (200, true));
+    world.replace(b"x");
+    let old = world.swap();
+    eventually("it is told that it ends", || {
+        let (status, kept) = call(&mut kept, "GET");
+        assert_eq!(status, 200);
+        !kept
+    });
+    eventually("the process before ends", || !runs(old));
+    for address in [first, added] {
+        assert_eq!(call(&mut Wire::connect(address), "GET"), (200, true));
+    }
+    assert!(Wire::try_connect(gone).is_err());
+    // The next one changes its listeners like the one before.
+    reload(&world, &listener(gone), &format!("not listening on {added} any more"));
+    assert_eq!(call(&mut Wire::connect(gone), "GET"), (200, true));
+    eventually("nobody listens there", || Wire::try_connect(added).is_err());
+    world.end();
+    world.assert_complete();
+}
+
 /// The status of a question to where callers look for services, on a kept connection.
 fn looked(wire: &mut Wire, when: &str) -> u16 {
     let ask = b"GET /.well-known/ai-catalog.json HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -391,7 +376,7 @@ fn what_a_reload_cannot_change_another_process_brings_also_listeners_that_come_a
     assert_eq!(call(&mut kept, "GET"), (200, true));
     std::fs::write(&file, world.base.clone() + &more).unwrap();
     signal("-HUP", world.serving);
-    eventually("the reload is refused", || world.told("SIGUSR2 has a process take over") >= 2);
+    eventually("the reload is refused", || world.told("SIGUSR2 has a process take over") == 1);
     let refused = || std::net::TcpStream::connect(second).is_err();
     assert!(refused(), "a refused reload changes nothing");
     let old = world.swap();

@@ -8,6 +8,8 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "reload/listeners.rs"]
+mod listeners;
 mod support;
 
 use sha2::{Digest, Sha256};
@@ -264,11 +266,15 @@ const OPEN: &str = "[policy]\ndefault = \"open\"\n";
 
 /// Calls `/free` on a connection that is kept.
 fn kept_call(wire: &mut Wire, fields: &str) -> u16 {
+    answered(wire, fields).status
+}
+
+fn answered(wire: &mut Wire, fields: &str) -> strict::Response {
     let asked = format!("GET /free HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
     assert!(wire.send(asked.as_bytes()));
     let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
     let (bytes, _) = wire.read_until(PATIENCE, whole);
-    strict::responses(&bytes).unwrap().remove(0).status
+    strict::responses(&bytes).unwrap().remove(0)
 }
 
 #[test]
@@ -296,21 +302,28 @@ fn what_callers_are_known_by_changes_with_the_landscape_or_not_at_all() {
     assert_eq!(kept_call(&mut wire, "X-Two: wrong\r\n"), 401, "on connections that are open too");
     assert_eq!(kept_call(&mut wire, &two), 200);
 
-    // A file of keys that is not there changes nothing, nor does what speaks of other listeners.
+    // A file of keys that is not there changes nothing.
     let told = || changing.gateway.said().matches("nothing was changed").count();
     let gone = both.replace("b.toml", "gone.toml");
     reload("identify = [\"b\"]\n", &gone);
     eventually("the missing file is told", || told() == 1);
     assert_eq!([status(&one), status(&two), status("")], [200, 200, 200]);
-    let elsewhere = with(&changing.base, "identify = [\"b\"]\n", &both);
-    std::fs::write(&file, elsewhere.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
-    changing.gateway.reload();
-    eventually("that both changed is told", || told() == 2);
-    assert_eq!([status(&one), status(&two), status("")], [200, 200, 200]);
 
-    reload("identify = [\"b\"]\n", &both);
+    // Another listener beside it, which identifies others.
+    let beside = support::nowhere();
+    let other = format!("[[listeners]]\nname = \"beside\"\naddress = \"{beside}\"\n");
+    reload("identify = [\"b\"]\n", &format!("{both}{other}identify = [\"a\"]\n"));
     eventually("anonymous callers are refused", || status("") == 401);
     assert_eq!([status(&one), status(&two)], [401, 200]);
     assert_eq!(kept_call(&mut wire, &one), 401);
+    let mut elsewhere = Wire::connect(beside);
+    assert_eq!([&*one, &*two, ""].map(|it| kept_call(&mut elsewhere, it)), [200, 401, 401]);
+    // On a connection whose listener is gone callers are known as they were there.
+    reload("identify = [\"b\"]\n", &both);
+    eventually("its connection ends", || {
+        let answer = answered(&mut elsewhere, &one);
+        assert_eq!(answer.status, 200);
+        answer.field("connection") == Some("close")
+    });
     changing.end();
 }

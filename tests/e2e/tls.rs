@@ -11,6 +11,8 @@
 
 #[path = "tls/attacks.rs"]
 mod attacks;
+#[path = "tls/changed.rs"]
+mod changed;
 #[path = "tls/checked.rs"]
 mod checked;
 #[path = "tls/health.rs"]

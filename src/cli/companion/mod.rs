@@ -20,7 +20,7 @@ use crate::config::hook::HookKind;
 use crate::governance::after::{Decided, framed};
 use crate::io::clock::monotonic_ns;
 use crate::io::process;
-use crate::proxy::secure::Towards;
+use crate::proxy::partners::{Partner, Partners};
 use crate::wire::limits::{
     COMPANION_BATCH_MAX, COMPANION_KEEP_MS, COMPANION_LOOK_MS, COMPANION_PAUSE_MS_MAX,
 };
@@ -34,31 +34,95 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Starts a thread for each; comes back with what they have to say to the operator. `towards` says
-/// how the one of a place is reached over TLS. They end once it is `over`: another process goes on.
-///
-/// # Errors
-/// When a thread cannot be started.
-pub fn start(
-    companions: &[Companion],
-    trail: &Path,
-    towards: impl Fn(usize) -> Option<Arc<Towards>>,
-    over: &Arc<AtomicBool>,
-) -> std::io::Result<Receiver<String>> {
-    let (tell, told) = channel();
-    for (place, companion) in companions.iter().enumerate() {
-        let (companion, towards) = (companion.clone(), towards(place));
-        let recipient = Recipient { companion, towards };
-        let (trail, tell, over) = (trail.to_owned(), tell.clone(), Arc::clone(over));
-        let name = "caio-companion".to_owned();
-        std::thread::Builder::new().name(name).spawn(move || {
-            let (well, came_on, most) = (true, false, COMPANION_BATCH_MAX);
-            Told { recipient, trail, tell, over, well, came_on, most }.run();
-        })?;
+/// The companions that are told, each by a thread of its own.
+pub struct Companions {
+    trail: PathBuf,
+    tell: Sender<String>,
+    told: Receiver<String>,
+    /// Those of the landscape in force, once all of them run.
+    known: Option<Arc<Partners<Companion>>>,
+    running: Vec<Running>,
+    /// Those that are gone, and have not come to their end yet.
+    ending: Vec<Running>,
+}
+
+/// One of them.
+struct Running {
+    partner: Arc<Partner<Companion>>,
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Companions {
+    /// None yet, of this trail.
+    pub fn new(trail: &Path) -> Self {
+        let (tell, told) = channel();
+        let (running, ending) = (Vec::new(), Vec::new());
+        Self { trail: trail.to_owned(), tell, told, known: None, running, ending }
     }
-    Ok(told)
+
+    /// Has those of a landscape told, each from where it has come to; those that are gone end with
+    /// what they are told now, and another of their name begins behind that.
+    ///
+    /// # Errors
+    /// When a thread cannot be started; what this was asked for may be asked again.
+    pub fn follow(&mut self, partners: &Arc<Partners<Companion>>) -> std::io::Result<()> {
+        self.ending.retain(|running| !running.thread.is_finished());
+        if self.known.as_ref().is_some_and(|known| Arc::ptr_eq(known, partners)) {
+            return Ok(());
+        }
+        self.known = None;
+        let same =
+            |one: &Running, other: &Arc<Partner<Companion>>| Arc::ptr_eq(&one.partner, other);
+        let stays = |it: &Running| partners.iter().any(|partner| same(it, partner));
+        let (stay, gone): (Vec<_>, _) =
+            std::mem::take(&mut self.running).into_iter().partition(stays);
+        self.running = stay;
+        gone.iter().for_each(|running| running.over.store(true, Ordering::Release));
+        self.ending.extend(gone);
+        for partner in partners.iter() {
+            if !self.running.iter().any(|it| same(it, partner)) {
+                let running = self.start(partner)?;
+                self.running.push(running);
+            }
+        }
+        self.known = Some(Arc::clone(partners));
+        Ok(())
+    }
+
+    /// Starts one, which waits for the end of the one before of its name: they share a cursor.
+    fn start(&mut self, partner: &Arc<Partner<Companion>>) -> std::io::Result<Running> {
+        let own = partner.own.clone();
+        let is_before = |it: &Running| it.partner.own.id == own.id;
+        let before = self.ending.iter().position(is_before);
+        let before = before.map(|place| self.ending.remove(place).thread);
+        let over = Arc::new(AtomicBool::new(false));
+        let recipient = Recipient { companion: own, towards: partner.towards.clone() };
+        let (trail, tell, stops) = (self.trail.clone(), self.tell.clone(), Arc::clone(&over));
+        let thread = std::thread::Builder::new().name("caio-companion".to_owned());
+        let thread = thread.spawn(move || {
+            if let Some(before) = before {
+                // However it has ended: its cursor says how far it has come.
+                let _ = before.join();
+            }
+            let (well, came_on, most) = (true, false, COMPANION_BATCH_MAX);
+            Told { recipient, trail, tell, over: stops, well, came_on, most }.run();
+        })?;
+        Ok(Running { partner: Arc::clone(partner), over, thread })
+    }
+
+    /// Ends all of them: another process goes on.
+    pub fn end(&self) {
+        self.running.iter().for_each(|running| running.over.store(true, Ordering::Release));
+    }
+
+    /// What there is to say of them to the operator.
+    pub fn told(&self) -> impl Iterator<Item = String> {
+        self.told.try_iter()
+    }
 }
 
 /// The first pause after it did not take what it was sent.
@@ -69,7 +133,7 @@ struct Told {
     recipient: Recipient,
     trail: PathBuf,
     tell: Sender<String>,
-    /// Whether another process tells it from now on.
+    /// Whether somebody else tells it from now on, or nobody.
     over: Arc<AtomicBool>,
     /// Whether it took the last batch.
     well: bool,

@@ -202,8 +202,9 @@ impl HandOver {
             return Err("it is not ready in time".to_owned());
         }
         if going.stage == Stage::Greeted && steward.is_held() {
-            let bound = gateway.bound().iter();
-            let addresses: Vec<String> = bound.map(|it| it.configured().to_string()).collect();
+            let gates = gateway.gates();
+            let configured = gates.bound().map(|it| it.configured().to_string());
+            let addresses: Vec<String> = configured.collect();
             say(&going.channel, &json!({ "held": { "addresses": addresses } }), &[])?;
             going.stage = Stage::Held;
         }
@@ -246,7 +247,7 @@ impl HandOver {
             let said = json!({ "legacy": { "beside": what, "configured": configured } });
             say(channel, &said, &[socket.as_fd()])?;
         }
-        for (place, bound) in gateway.bound().iter().enumerate() {
+        for (place, bound) in gateway.gates().bound().enumerate() {
             let (configured, address) = (bound.configured().to_string(), bound.address());
             let said = json!({ "legacy": {
                 "place": place, "configured": configured, "address": address.to_string(),

@@ -1,11 +1,12 @@
 //! The landscape that comes of files and registry, proved before it is published.
 
+use super::opening;
 use super::{Made, Steward};
 use crate::balance::epoch::{Epoch, State};
 use crate::cli::check::notices;
 use crate::cli::loading::{all_placed, compile_behind};
 use crate::cli::proving::Proof;
-use crate::cli::reloading::published;
+use crate::cli::reloading::{Opened, published};
 use crate::compiler::{Changed, touched, update};
 use crate::config::registered::Kind;
 use crate::io::clock::wall_ms;
@@ -129,9 +130,11 @@ impl Steward {
         let same_states = snapshot.services().all(|(service, _)| {
             epoch.state(service).drained() == before.epoch.state(service).drained()
         });
+        let (opened, opened_before) = (self.opened(gateway), Opened::of(&before));
         let same = upstreams.is_same(&before.upstreams)
             && same_states
-            && Arc::ptr_eq(&identities, &before.identities);
+            && Arc::ptr_eq(&identities, &before.identities)
+            && opened.is_same(&opened_before);
         if same && *before.snapshot.digest() == *snapshot.digest() {
             let read = self.read_anew;
             return (
@@ -148,7 +151,8 @@ impl Steward {
         let mut told = notices(&snapshot);
         told.retain(|notice| !known.contains(notice));
         told.push(format!("{services} services, snapshot {named} from now on, {}", proof.cost()));
-        (Some(published((snapshot, epoch), upstreams, quotas, identities)), told)
+        told.extend(opening::told(&opened_before, &opened));
+        (Some(published((snapshot, epoch), upstreams, quotas, (identities, opened))), told)
     }
 
     /// Who drains, for a snapshot's services.

@@ -1,7 +1,6 @@
 //! A request's way past governance hooks: after its caller is known and before it is decided on.
 
 use super::super::hooks;
-use super::super::landscape::Landscape;
 use super::super::worker::Worker;
 use super::{Opening, fill, limit_early, recognize, request_drops};
 use crate::exchange::amendments::Amendments;
@@ -27,8 +26,8 @@ impl Opening {
 /// The route whose hooks are to be asked before the request is decided on; `None` where there are
 /// none, where they were asked, or where the request is refused before.
 pub fn hooked(worker: &Worker, opening: &mut Opening, view: &impl Inbound) -> Option<RouteId> {
-    worker.hooks.as_ref()?;
-    if opening.governed.is_some() || opening.attempt > 0 {
+    let asks = !opening.landscape.hooks.is_empty();
+    if !asks || opening.governed.is_some() || opening.attempt > 0 {
         return None;
     }
     // What is refused whatever they say is nothing to ask them about.
@@ -99,7 +98,7 @@ async fn ask(
     (route, body): (RouteId, Option<(&[u8], Whole)>),
 ) -> Result<Governed, Refusal> {
     let landscape = Rc::clone(&opening.landscape);
-    let wanted = hooks::wanted(worker, &landscape.snapshot, route);
+    let wanted = hooks::wanted(&landscape, route);
     if !wanted.is_met(body, view.body_bytes()) {
         let detail = "governance is to see another part of the body than is there for it";
         return Err(Refusal::new(Reason::GovernanceUnavailable, detail));
@@ -134,9 +133,8 @@ async fn ask(
         fields: &fields,
         body,
     };
-    let Landscape { snapshot, version, .. } = &*landscape;
     let before = opening.amendments.as_deref();
-    Ok(hooks::ask(worker, (snapshot, *version), route, &described, before).await)
+    Ok(hooks::ask(worker, &landscape, route, &described, before).await)
 }
 
 /// The fields as the service would get them, had nobody changed them: what only the gateway may say

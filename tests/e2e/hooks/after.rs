@@ -117,6 +117,65 @@ fn a_companion_is_told_of_every_decision_through_kills_of_the_gateway_and_its_ow
     verified(&trail);
 }
 
+#[test]
+fn a_companion_comes_moves_and_goes_by_a_reload() {
+    let kept = Scratch::new();
+    let trail = kept.path().join("trail");
+    let origin = Origin::echo();
+    let noting = || {
+        let told: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+        let noted = Arc::clone(&told);
+        let companion = Origin::scripted(move |asked| {
+            for line in String::from_utf8(asked.body.clone()).unwrap().lines() {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                let id = line["facts"]["caio.decision"].as_str().unwrap().to_owned();
+                *noted.lock().unwrap().entry(id).or_default() += 1;
+            }
+            Answer::raw("HTTP/1.1 204 No Content\r\n\r\n")
+        });
+        (companion, told)
+    };
+    let ((one, first), (two, second)) = (noting(), noting());
+    let config = |companion: Option<SocketAddr>| {
+        let entry = companion.map(|endpoint| {
+            format!("[[companions]]\nid = \"watch\"\nkind = \"http\"\nendpoint = \"{endpoint}\"\n")
+        });
+        config(origin.address, &trail, &format!("{LISTENER}{}", entry.unwrap_or_default()))
+    };
+    let mut gateway = start(&config(None));
+    let calls = |gateway: &Gateway| (0..20).for_each(|_| assert_eq!(get(gateway, "/x"), Some(200)));
+    let reload = |gateway: &Gateway, companion| {
+        std::fs::write(gateway.folder().join("caio.toml"), config(companion)).unwrap();
+        let count = || gateway.said().matches("from now on").count();
+        let before = count();
+        gateway.reload();
+        eventually("it holds", || count() > before);
+    };
+    let heard = |told: &Mutex<BTreeMap<String, u32>>| told.lock().unwrap().len();
+    calls(&gateway);
+    reload(&gateway, Some(one.address));
+    eventually("it is told of what was before, too", || heard(&first) == 20);
+    calls(&gateway);
+    eventually("it is told", || heard(&first) == 40);
+    reload(&gateway, Some(two.address));
+    calls(&gateway);
+    eventually("it goes on elsewhere", || heard(&second) >= 20);
+    reload(&gateway, None);
+    let tasks = format!("/proc/{}/task", gateway.id());
+    eventually("nobody tells it any more", || {
+        let names =
+            std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path().join("comm"));
+        let names = names.map(|name| std::fs::read_to_string(name).unwrap_or_default());
+        names.filter(|name| name == "caio-companion\n").count() == 0
+    });
+    let known = heard(&second);
+    calls(&gateway);
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!((heard(&first), heard(&second)), (40, known));
+    verified(&trail);
+}
+
 /// The decisions that a trail has.
 fn durable(trail: &Path) -> usize {
     let mut count = 0;

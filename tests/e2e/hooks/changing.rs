@@ -110,3 +110,65 @@ async fn a_field_that_decides_only_since_a_reload_is_no_hook_s_to_change() {
     .await;
     world.told();
 }
+
+/// Has this process file read; whether it holds now.
+async fn reload(world: &World, text: &str) -> bool {
+    std::fs::write(world.gateway.folder().join("caio.toml"), text).unwrap();
+    let count = |what: &str| world.gateway.said().matches(what).count();
+    let (fresh, wrong) = (count("from now on"), count("nothing was changed"));
+    world.gateway.reload();
+    until("the files are read", async || {
+        count("from now on") > fresh || count("nothing was changed") > wrong
+    })
+    .await;
+    count("from now on") > fresh
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_come_change_and_go_by_a_reload_and_no_call_fails() {
+    let (one, two) = (Hook::start().await, Hook::start().await);
+    let world = World::start("");
+    let file = world.gateway.folder().join("caio.toml");
+    let none = std::fs::read_to_string(&file).unwrap();
+    let [first, second] =
+        [&one, &two].map(|it| none.clone() + &hooks(it.address, "timeout = \"10s\"\n"));
+    let statuses = async |path: &str| {
+        let mut all = Vec::new();
+        for protocol in BOTH {
+            all.push(get(&world, protocol, path, &[]).await.0);
+        }
+        all
+    };
+    assert_eq!(statuses("/deny").await, [200, 200], "nobody is asked");
+    assert!(reload(&world, &first).await, "{}", world.gateway.said());
+    until("it is asked", async || statuses("/deny").await == [401, 401]).await;
+    assert_eq!(statuses("/allow").await, [200, 200]);
+    // A call that waits for one that is gone is decided by who is there then.
+    let held =
+        |hook: &Hook| hook.asked().iter().filter(|it| wire::described(it, 4) == [b"/held"]).count();
+    let call = get(&world, Protocol::Http1, "/held", &[]);
+    let ((status, _, _), ()) = tokio::join!(call, async {
+        until("the first is asked", async || held(&one) == 1).await;
+        assert!(reload(&world, &second).await, "{}", world.gateway.said());
+        one.release();
+        until("the second is asked", async || held(&two) == 1).await;
+        two.release();
+    });
+    assert_eq!(status, 200);
+    let asked = one.asked().len();
+    assert_eq!(statuses("/allow").await, [200, 200]);
+    assert_eq!(one.asked().len(), asked, "the first is asked no more");
+    // What cannot be reached as it is written refuses all.
+    let wrong = second.replace("timeout", "tls = { ca = [\"gone.pem\"] }\ntimeout");
+    assert!(!reload(&world, &wrong).await);
+    let line = wrong.lines().position(|line| line.starts_with("tls")).unwrap() + 1;
+    let told = format!("caio.toml:{line}:7: hook `");
+    assert!(world.gateway.said().contains(&told), "{told}: {}", world.gateway.said());
+    assert_eq!(statuses("/deny").await, [401, 401]);
+    assert!(reload(&world, &none).await, "{}", world.gateway.said());
+    until("nobody is asked", async || statuses("/deny").await == [200, 200]).await;
+    let asked = two.asked().len();
+    assert_eq!(statuses("/allow").await, [200, 200]);
+    assert_eq!(two.asked().len(), asked);
+    world.told();
+}

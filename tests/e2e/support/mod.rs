@@ -15,6 +15,7 @@
 )]
 
 pub mod h2;
+pub mod load;
 pub mod origin;
 pub mod peers;
 pub mod strict;
@@ -200,7 +201,8 @@ impl Gateway {
         file: &Path,
         surroundings: &[(&str, &Path)],
     ) -> Result<Self, (Option<i32>, String)> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg("run")
             .arg("-c")
             .arg(file)
@@ -208,9 +210,18 @@ impl Gateway {
             .envs(surroundings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary under test starts");
+            .stderr(Stdio::piped());
+        // A program that was written just now is busy while a process that another test starts in
+        // that very moment has not let go of the file yet.
+        let mut started = None;
+        eventually("the program is let go of", || {
+            let spawned = command.spawn();
+            let busy =
+                spawned.as_ref().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy);
+            started = Some(spawned);
+            !busy
+        });
+        let mut child = started.unwrap().expect("the binary under test starts");
         let output = Arc::new(Mutex::new(String::new()));
         let (found, addresses) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
@@ -367,10 +378,15 @@ pub enum End {
 
 impl Wire {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway accepts");
+        Self::try_connect(address).expect("the gateway accepts")
+    }
+
+    /// The same where nobody may listen.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream }
+        Ok(Self { stream })
     }
 
     /// The same from this address of the machine's own.

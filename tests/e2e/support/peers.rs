@@ -140,10 +140,15 @@ pub enum Caller {
 
 impl Caller {
     pub async fn connect(address: SocketAddr, protocol: Protocol) -> Self {
-        let stream = within(TcpStream::connect(address)).await.unwrap();
+        Self::try_connect(address, protocol).await.unwrap()
+    }
+
+    /// The same where nobody may listen.
+    pub async fn try_connect(address: SocketAddr, protocol: Protocol) -> Result<Self, Failure> {
+        let stream = within(TcpStream::connect(address)).await?;
         stream.set_nodelay(true).unwrap();
         let io = TokioIo::new(stream);
-        match protocol {
+        Ok(match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = client1::handshake(io).await.unwrap();
                 tokio::spawn(connection);
@@ -155,7 +160,7 @@ impl Caller {
                 tokio::spawn(connection);
                 Self::Http2(sender)
             }
-        }
+        })
     }
 
     pub async fn send(

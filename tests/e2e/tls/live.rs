@@ -26,14 +26,14 @@ use tokio_rustls::TlsConnector;
 /// What is asked of callers.
 const ASKED: &str = r#"{ mode = "required", ca = ["callers.pem"], crl = ["callers.crl"] }"#;
 
-fn asks() -> String {
+pub(crate) fn asks() -> String {
     format!("{SHOWN}, client = {ASKED}")
 }
 
 const OK: &[u8] = b"\r\n\r\nok";
 
 /// A directory with an authority of callers, which has revoked nobody, and two of them.
-fn callers() -> (Scratch, Authority) {
+pub(crate) fn callers() -> (Scratch, Authority) {
     let (scratch, _) = prepared();
     let authority = Authority::new("callers");
     authority.write(&scratch, "callers");
@@ -44,7 +44,7 @@ fn callers() -> (Scratch, Authority) {
 }
 
 /// A client that shows `NAME.pem`.
-fn showing(folder: &Path, name: &str, alpn: &[u8]) -> Arc<ClientConfig> {
+pub(crate) fn showing(folder: &Path, name: &str, alpn: &[u8]) -> Arc<ClientConfig> {
     let chain = vec![CertificateDer::from_pem_file(folder.join(format!("{name}.pem"))).unwrap()];
     let key = PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key"))).unwrap();
     let mut config = trusting(folder, "ca").with_client_auth_cert(chain, key).unwrap();
@@ -74,7 +74,7 @@ fn read_again(gateway: &Gateway) {
 }
 
 /// Everything up to the end, which the gateway must have announced.
-fn rest(secure: &mut Secure) -> String {
+pub(crate) fn rest(secure: &mut Secure) -> String {
     let mut rest = Vec::new();
     let read = secure.read_to_end(&mut rest);
     assert!(read.is_ok(), "an end without a goodbye: {read:?}");
@@ -87,7 +87,7 @@ fn send(secure: &mut Secure, path: &str) {
 }
 
 /// The answer to a request on a connection that is not trusted any more, and nothing behind it.
-fn assert_turned_away(secure: &mut Secure) {
+pub(crate) fn assert_turned_away(secure: &mut Secure) {
     send(secure, "/after");
     let answer = rest(secure);
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
@@ -161,9 +161,9 @@ fn callers_of_an_authority_that_was_taken_out_are_turned_away() {
 }
 
 /// A connection of HTTP/2, and what becomes of it.
-type Http2 = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
+pub(crate) type Http2 = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
 
-async fn connect_http2(config: Arc<ClientConfig>, at: SocketAddr) -> Http2 {
+pub(crate) async fn connect_http2(config: Arc<ClientConfig>, at: SocketAddr) -> Http2 {
     let stream = within(TcpStream::connect(at)).await.unwrap();
     let name = ServerName::try_from(NAME).unwrap();
     let stream = within(TlsConnector::from(config).connect(name, stream)).await.unwrap();
@@ -171,13 +171,13 @@ async fn connect_http2(config: Arc<ClientConfig>, at: SocketAddr) -> Http2 {
     (sender, tokio::spawn(connection))
 }
 
-fn get(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
+pub(crate) fn get(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
     let request = http::Request::get(format!("https://{NAME}{path}")).body(()).unwrap();
     sender.send_request(request, true).unwrap().0
 }
 
 /// The status, the refusal's code and the content.
-async fn whole(answer: ResponseFuture) -> (u16, String, String) {
+pub(crate) async fn whole(answer: ResponseFuture) -> (u16, String, String) {
     let (head, mut body) = within(answer).await.unwrap().into_parts();
     let mut content = Vec::new();
     while let Some(data) = within(body.data()).await {
