@@ -12,6 +12,7 @@ use crate::audit::breach::Became;
 use crate::audit::control::Queried;
 use crate::balance::promise::Breach;
 use crate::config::registered::Registered;
+use crate::config::remote::Own;
 use crate::io::clock::monotonic_ns;
 use crate::proxy::gateway::{Epochal, Readiness};
 use crate::registry::{Cause, Change, Entry, Event, Key, Precondition, Registry, Wanted, Written};
@@ -46,6 +47,8 @@ pub enum Wish {
         written: Arc<Written>,
         /// Unless something else is there.
         precondition: Precondition,
+        /// What whoever asks may register; `None` is anything.
+        own: Option<Own>,
     },
     /// Any other change.
     Change(Change),

@@ -17,7 +17,7 @@ mod notes;
 mod watched;
 
 use self::asks::{fill, is_change, of_clock};
-use self::denials::{denied, does_not_compile, refusal};
+use self::denials::{denied, does_not_compile, not_own, refusal};
 use self::heard::Heard;
 use self::held::Held;
 use self::making::{Candidate, Refusing};
@@ -38,7 +38,7 @@ use crate::balance::epoch::Epoch;
 use crate::config;
 use crate::config::fixed::changes;
 use crate::config::model::Configuration;
-use crate::config::registered::Registered;
+use crate::config::registered::{Part, Registered};
 use crate::config::settings::Settings;
 use crate::io::clock::wall_ms;
 use crate::io::process;
@@ -562,8 +562,8 @@ impl Steward {
 
     /// What an ask means, in today's words.
     fn change(&self, ask: &Ask) -> Result<Change, Denied> {
-        let (key, written, precondition) = match &ask.wish {
-            Wish::Put { key, written, precondition } => (key, written, precondition),
+        let (key, written, precondition, own) = match &ask.wish {
+            Wish::Put { key, written, precondition, own } => (key, written, precondition, own),
             Wish::Change(change) => {
                 return match self.assembly.in_files(&change.key) {
                     Some(_) => Err(self.in_files(&change.key)),
@@ -610,6 +610,11 @@ impl Steward {
     }
 
     fn place(&self, gateway: &Gateway) -> Place<'_> {
+        if let (Some(own), Part::Service(service)) = (own, &read.part)
+            && let Some((what, bound)) = own.refuses(service)
+        {
+            return Err(not_own(&read.origin, &what, bound));
+        }
         Place::of(&self.path, self.assembly.configuration(), gateway.addresses())
     }
 
