@@ -188,7 +188,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
         // Nothing can be put on record while the trail is nobody's.
         if !hand_over.owes() {
-            steward.turn(gateway, err)?;
+            match process::termination() {
+                Some(_) => steward.farewell(gateway),
+                None => steward.turn(gateway, err)?,
+            }
         }
         hand_over.turn(&mut steward, gateway, err)?;
         over.store(gateway.is_handed_over(), Ordering::Release);
@@ -321,6 +324,8 @@ pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) ->
     } else if let Some(signal) = process::termination() {
         notify("STOPPING=1");
         writeln!(err.writer, "caio: signal {signal}, draining")?;
+        // Once more: what was waiting for its time has no later one.
+        chore(&gateway, err)?;
     }
     gateway.stop();
     match gateway.join() {

@@ -63,6 +63,10 @@ use std::time::Duration;
 /// overrides are noticed that late.
 const TICK: Duration = Duration::from_millis(100);
 
+/// So many ticks the end of a process waits for what is on its way to the trail, and for what is
+/// put on record as it ends.
+const FAREWELL_TICKS: u32 = 20;
+
 /// How often it is tried to end overrides, where no landscape comes of that.
 const END_AGAIN_MS: u64 = 1_000;
 
@@ -314,6 +318,17 @@ impl Steward {
     fn end_overrides(&mut self, candidate: Candidate, gateway: &Gateway) {
         let (fresh, told) = self.fresh(candidate, gateway);
         let before = gateway.version();
+    /// Puts on record what would be later: the process ends.
+    pub(super) fn farewell(&mut self, gateway: &Gateway) {
+        let is_free = || (0..FAREWELL_TICKS).any(|_| !gateway.is_publishing(TICK));
+        // A trail that fails is no reason to stay.
+        if is_free() {
+            let taken = self.view.take_renewals(u64::MAX);
+            gateway.note(notes::renewed(taken, (self.registry.revision(), gateway.version())));
+            is_free();
+        }
+    }
+
         let version = before + u64::from(fresh.is_some());
         if let Some(published) = fresh {
             let who = Who { name: "override".to_owned(), from: "clock".to_owned() };
