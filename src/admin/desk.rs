@@ -55,7 +55,7 @@ pub enum Wish {
     /// The files are to be read again.
     Reload,
     /// What was looked for is to be on record; nothing changes.
-    Note(Queried<'static>),
+    Note(Vec<Queried<'static>>),
     /// That somebody may not ask for this is to be on record; nothing else comes of it.
     Forbidden {
         /// The word for what was asked.

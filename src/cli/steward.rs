@@ -461,7 +461,7 @@ impl Steward {
         let mut notes = Vec::new();
         for (number, (ask, answer)) in asks.iter().zip(answers).enumerate() {
             if let Wish::Note(queried) = &ask.wish {
-                notes.push(Record::Queried(queried.clone()));
+                notes.extend(queried.iter().cloned().map(Record::Queried));
                 continue;
             }
             let change = made.iter().find(|made| made.ask == number);

@@ -752,6 +752,24 @@ def weight_of(it):
 
 
 def of(landscape, service, endpoints):
+def may_see(landscape, caller, capability, offer):
+    """Whether some facts of the caller let it call the offer whatever the request and the route."""
+    service, _, modes = offer
+    lets, forbids = set(), False
+    for rule in landscape.rules:
+        sides = {"callers": caller, "capabilities": capability[0]}
+        sides["services"] = landscape.services[service][0]
+        if rule["shadow"] or not all(speaks_of(rule, side, name) for side, name in sides.items()):
+            continue
+        entails = "promises" in rule and guarantees({}, {}, modes, [rule["promises"]])
+        if rule["forbid"]:
+            forbids = forbids or not entails and "facts" not in rule
+        elif speaks_of(rule, "routes", b"") and (entails or "promises" not in rule):
+            lets.add(rule["override"])
+    enforced = any(not (rule["shadow"] or rule["override"]) for rule in landscape.rules)
+    return True in lets or not forbids and (lets or not (landscape.deny or enforced))
+
+
     return endpoints[landscape.begins[service] : landscape.begins[service + 1]]
 
 
@@ -1446,6 +1464,10 @@ class Trail:
         fits = [100 <= status <= 599, status == 0 or 300 <= status <= 599, status < 600, status < 600]
         fits += [status == 200, 100 <= status <= 599]
         must(kind < 6 and fits[kind], "an outcome's status")
+            if said != 0xFFFE and told[1].startswith("decision "):
+                offer = landscape.capabilities[capability], (number, None, modes)
+                may = may_see(landscape, told[0].encode(), *offer)
+                must(may, "a service was shown to whom no rule lets call it")
         must(kind != 4 or nowhere and not o["began"], "what was told went somewhere")
         must((kind in (1, 5)) == (o["reason"] != 0), "an outcome's reason")
         must(kind != 5 or o["began"], "what was withdrawn never began")
