@@ -137,7 +137,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     // The workers are there: from here on this is about who may call, not about calls.
     process::give_way();
     if let Some(watching) = gateway.watching() {
-        watcher::start(watching, asking.clone())?;
+        watcher::start(watching, asking.clone(), steward.view())?;
     }
     steward.note_beginning(&gateway);
     gateway.look_at_memory();

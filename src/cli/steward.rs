@@ -115,6 +115,8 @@ pub(super) struct Steward {
     coming: Option<Coming>,
     /// What was seen of services, and is not in force or told yet.
     heard: Heard,
+    /// The promises that are on record as broken.
+    on_record: notes::OnRecord,
     certificates_ms: u64,
     /// Whether the files were read again since the landscape in force was made.
     read_anew: bool,
@@ -184,6 +186,7 @@ impl Steward {
             asks,
             coming: None,
             heard: Heard::default(),
+            on_record: notes::OnRecord::default(),
             certificates_ms: 0,
             read_anew: false,
             known: None,
@@ -243,7 +246,7 @@ impl Steward {
         let found = self.heard.found();
         if !found.is_empty() {
             // Before the states that may follow from it.
-            gateway.note(notes::promises(found, gateway));
+            gateway.note(notes::promises(found, &mut self.on_record, gateway));
             return Ok(());
         }
         // It has waited once, so that health holds also while changes never cease.
@@ -315,9 +318,6 @@ impl Steward {
         Ok(())
     }
 
-    fn end_overrides(&mut self, candidate: Candidate, gateway: &Gateway) {
-        let (fresh, told) = self.fresh(candidate, gateway);
-        let before = gateway.version();
     /// Puts on record what would be later: the process ends.
     pub(super) fn farewell(&mut self, gateway: &Gateway) {
         let is_free = || (0..FAREWELL_TICKS).any(|_| !gateway.is_publishing(TICK));
@@ -329,6 +329,9 @@ impl Steward {
         }
     }
 
+    fn end_overrides(&mut self, candidate: Candidate, gateway: &Gateway) {
+        let (fresh, told) = self.fresh(candidate, gateway);
+        let before = gateway.version();
         let version = before + u64::from(fresh.is_some());
         if let Some(published) = fresh {
             let who = Who { name: "override".to_owned(), from: "clock".to_owned() };
@@ -607,6 +610,11 @@ impl Steward {
             let title = "the document has another id than the one asked for";
             return Err(Denied { faults: vec![fault], ..denied(422, "registry.id", title) });
         }
+        if let (Some(own), Part::Service(service)) = (own, &read.part)
+            && let Some((what, bound)) = own.refuses(service)
+        {
+            return Err(not_own(&read.origin, &what, bound));
+        }
         let wanted = Wanted::Put { written: Arc::clone(written), read: Arc::new(read) };
         Ok(Change { key: key.clone(), wanted, precondition: precondition.clone() })
     }
@@ -625,11 +633,6 @@ impl Steward {
     }
 
     fn place(&self, gateway: &Gateway) -> Place<'_> {
-        if let (Some(own), Part::Service(service)) = (own, &read.part)
-            && let Some((what, bound)) = own.refuses(service)
-        {
-            return Err(not_own(&read.origin, &what, bound));
-        }
         Place::of(&self.path, self.assembly.configuration(), gateway.addresses())
     }
 
