@@ -74,7 +74,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("aws_lc_rs", &["identity", "io"]),
-    ("base64", &["audit", "identity", "governance"]),
+    ("base64", &["audit", "config", "identity", "governance"]),
     ("x509_parser", &["identity", "io"]),
     ("zeroize", &["identity", "audit", "io", "cli"]),
     ("prost", &["governance", "prover"]),

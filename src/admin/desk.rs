@@ -10,8 +10,9 @@
 
 use crate::audit::breach::Became;
 use crate::audit::control::Queried;
-use crate::balance::promise::Breach;
+use crate::balance::promise::{Breach, Promise};
 use crate::config::registered::Registered;
+use crate::config::remote::Own;
 use crate::io::clock::monotonic_ns;
 use crate::proxy::gateway::{Epochal, Readiness};
 use crate::registry::{Cause, Change, Entry, Event, Key, Precondition, Registry, Wanted, Written};
@@ -46,13 +47,15 @@ pub enum Wish {
         written: Arc<Written>,
         /// Unless something else is there.
         precondition: Precondition,
+        /// What whoever asks may register; `None` is anything.
+        own: Option<Own>,
     },
     /// Any other change.
     Change(Change),
     /// The files are to be read again.
     Reload,
     /// What was looked for is to be on record; nothing changes.
-    Note(Queried<'static>),
+    Note(Vec<Queried<'static>>),
     /// That somebody may not ask for this is to be on record; nothing else comes of it.
     Forbidden {
         /// The word for what was asked.
@@ -95,6 +98,26 @@ pub struct Found {
     pub window_ms: [u64; 2],
     /// When the first window began that broke it, in the same.
     pub since_ms: u64,
+}
+
+/// A promise, and what was seen of it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What the service declares.
+    pub promise: Promise,
+    /// What was seen of it in the last window that is over, and when that was, in ms since 1970.
+    pub seen: Option<(Breach, [u64; 2])>,
+    /// Since when it is broken, where it is.
+    pub since_ms: Option<u64>,
+    /// The last window that broke it.
+    pub last_breach: Option<(Breach, [u64; 2])>,
+}
+
+impl Held {
+    /// Nothing was seen yet.
+    pub fn new(promise: Promise) -> Self {
+        Self { promise, seen: None, since_ms: None, last_breach: None }
+    }
 }
 
 /// One question, and where its answer goes.
@@ -292,6 +315,7 @@ pub struct View {
     registered: RwLock<Present>,
     leases: Mutex<Leases>,
     renewals: Mutex<Renewals>,
+    held: Mutex<BTreeMap<Arc<str>, Vec<Held>>>,
     log: Mutex<Log>,
     bell: Condvar,
 }
@@ -317,6 +341,7 @@ impl View {
             registered: RwLock::new(Present { registry, read }),
             leases: Mutex::new(leases),
             renewals: Mutex::default(),
+            held: Mutex::default(),
             log: Mutex::new(Log { events, gone }),
             bell: Condvar::new(),
         }
@@ -337,6 +362,26 @@ impl View {
     /// The leases.
     pub fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what was seen of the promises of some services; nothing of those that are gone.
+    pub fn judged(&self, turned: Vec<(Arc<str>, Option<Vec<Held>>)>) {
+        if turned.is_empty() {
+            return;
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for (service, own) in turned {
+            match own {
+                Some(own) => held.insert(service, own),
+                None => held.remove(&service),
+            };
+        }
+    }
+
+    /// The promises of a service that are held against what is seen.
+    pub fn promises(&self, service: &str) -> Vec<Held> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(service).cloned().unwrap_or_default()
     }
 
     /// Notes that a lease was renewed.

@@ -8,6 +8,7 @@ use super::record::{
     Bodies, Decision, Ending, HEADER_BYTES, HIDDEN, Method, NONE, Outcome, Place, Record,
     SegmentKey, VERSION, Verdict, WRITER_LANE, is_read, long,
 };
+use crate::wire::limits::NAME_BYTES_MAX;
 use std::borrow::Cow;
 
 /// Bytes still to be read.
@@ -222,6 +223,9 @@ fn breach<'a>(cursor: &mut Cursor<'a>) -> Option<Record<'a>> {
     let within_ns = Breach::bound(kind, cursor.u64()?)?;
     let (except_ppm, seen) = (cursor.u32()?, [cursor.u64()?, cursor.u64()?]);
     let id = cursor.text()?;
+    if id.len() > NAME_BYTES_MAX {
+        return None;
+    }
     Some(Record::Breach(Breach {
         window_ms,
         since_ms,

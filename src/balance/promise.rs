@@ -6,6 +6,7 @@
 //! because calls are counted by service.
 
 use super::latency::{BUCKETS, end_of};
+use crate::config::model::Offer;
 use crate::contract::logic::AttributeId;
 use crate::contract::set::Set;
 use crate::contract::vocabulary::Kind;
@@ -73,6 +74,17 @@ impl Promise {
         }
     }
 
+    /// `latency(50ms)`, `availability`.
+    pub fn name(self) -> String {
+        match self {
+            Self::Latency { within_ns: ns, .. } if ns.is_multiple_of(1_000_000) => {
+                format!("latency({}ms)", ns / 1_000_000)
+            }
+            Self::Latency { within_ns, .. } => format!("latency({}us)", within_ns / 1000),
+            Self::Failures { .. } => "availability".to_owned(),
+        }
+    }
+
     /// Whether what was seen breaks it.
     pub fn broken(self, seen: &Seen) -> Option<Breach> {
         Some(self.weighed(seen)).filter(|breach| breach.is_one())
@@ -94,6 +106,11 @@ impl Promise {
 }
 
 impl Breach {
+    /// The share of calls that were otherwise, in a million.
+    pub fn observed_ppm(&self) -> u64 {
+        self.otherwise.saturating_mul(WHOLE_PPM).checked_div(self.calls).unwrap_or(0)
+    }
+
     /// Whether it is one: more than chance would make, by a call and three deviations above what is
     /// promised.
     pub fn is_one(&self) -> bool {
@@ -117,35 +134,62 @@ pub fn promises(snapshot: &Snapshot) -> BTreeMap<ServiceId, Vec<Promise>> {
         let id = CapabilityId(u32::try_from(number).unwrap_or(u32::MAX));
         let entry = snapshot.capability_entry(id);
         for candidate in entry.map_or(&[][..], |entry| &entry.candidates) {
-            let always = candidate.offer.promises.iter().filter(|it| it.when.clauses.is_empty());
-            let except = |(attribute, of): &(AttributeId, Option<u64>)| {
-                let sets = always.clone().filter_map(|mode| mode.then.get(attribute));
-                sets.filter_map(|set| except_ppm(set, of.is_some())).min()
-            };
-            let own = watched.iter().map(except);
+            let own = excepts(&candidate.offer, &watched);
             match all.get_mut(&candidate.service) {
                 None => {
-                    all.insert(candidate.service, own.collect());
+                    all.insert(candidate.service, own);
                 }
-                // The weakest of all offers; one that promises nothing leaves nothing to watch.
-                Some(known) => known.iter_mut().zip(own).for_each(|(known, own)| {
-                    *known = known.zip(own).map(|(known, own)| known.max(own));
-                }),
+                Some(known) => weaken(known, own),
             }
         }
     }
-    let named = |(service, excepts): (ServiceId, Vec<Option<u64>>)| {
-        let pairs = watched.iter().zip(excepts);
-        let found = pairs.filter_map(|((_, within_ns), except_ppm)| {
-            let except_ppm = except_ppm.filter(|except| *except < WHOLE_PPM)?;
-            Some(match *within_ns {
-                Some(within_ns) => Promise::Latency { within_ns, except_ppm },
-                None => Promise::Failures { except_ppm },
-            })
-        });
-        (service, found.collect::<Vec<_>>())
-    };
+    let named = |(service, excepts)| (service, named(&watched, excepts));
     all.into_iter().map(named).filter(|(_, found)| !found.is_empty()).collect()
+}
+
+/// The same of one service.
+pub fn promises_of(snapshot: &Snapshot, service: ServiceId) -> Vec<Promise> {
+    let watched = watched(snapshot);
+    let mut all: Option<Vec<Option<u64>>> = None;
+    for entry in snapshot.offered(service).filter_map(|id| snapshot.capability_entry(id)) {
+        let own = entry.candidates.iter().filter(|candidate| candidate.service == service);
+        for own in own.map(|candidate| excepts(&candidate.offer, &watched)) {
+            match &mut all {
+                None => all = Some(own),
+                Some(known) => weaken(known, own),
+            }
+        }
+    }
+    named(&watched, all.unwrap_or_default())
+}
+
+/// What an offer leaves out of each of these, whatever the request.
+fn excepts(offer: &Offer, watched: &[(AttributeId, Option<u64>)]) -> Vec<Option<u64>> {
+    let always = offer.promises.iter().filter(|it| it.when.clauses.is_empty());
+    let except = |(attribute, of): &(AttributeId, Option<u64>)| {
+        let sets = always.clone().filter_map(|mode| mode.then.get(attribute));
+        sets.filter_map(|set| except_ppm(set, of.is_some())).min()
+    };
+    watched.iter().map(except).collect()
+}
+
+/// The weakest of all offers counts; one that promises nothing leaves nothing to watch.
+fn weaken(known: &mut [Option<u64>], own: Vec<Option<u64>>) {
+    known.iter_mut().zip(own).for_each(|(known, own)| {
+        *known = known.zip(own).map(|(known, own)| known.max(own));
+    });
+}
+
+/// The promises that leave out so much, and not everything.
+fn named(watched: &[(AttributeId, Option<u64>)], excepts: Vec<Option<u64>>) -> Vec<Promise> {
+    let found = watched.iter().zip(excepts).filter_map(|((_, within_ns), except_ppm)| {
+        let except_ppm = except_ppm.filter(|except| *except < WHOLE_PPM)?;
+        Some(match *within_ns {
+            Some(within_ns) => Promise::Latency { within_ns, except_ppm },
+            None => Promise::Failures { except_ppm },
+        })
+    });
+    found.collect()
 }
 
 /// The attributes that are watched: of a tail with its bound in nanoseconds.

@@ -2,7 +2,8 @@
 //! nor kept where it was not broken, and that what was seen says so.
 
 use super::landscape::Landscape;
-use super::limits::BREACHES_MAX;
+use super::limits::{BREACHES_MAX, ID_BYTES_MAX};
+use super::promise::Promise;
 use super::record::NONE;
 use super::report::must;
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ impl Breaches {
     ) -> Result<(), String> {
         let Breach { window: [from, to], since, service, seen: [calls, otherwise], id, .. } = *it;
         must!(from <= to && since <= from, "a promise was looked at before it could be");
-        must!(!id.is_empty(), "a promise is of nobody");
+        must!(!id.is_empty() && id.len() <= ID_BYTES_MAX, "a promise is of nobody");
         must!(it.kind == 0 || it.within_ns == 0, "an availability has a bound");
         must!(u128::from(it.except_ppm) < WHOLE, "a promise leaves out every call");
         must!(otherwise <= calls && calls < CALLS_MAX, "{otherwise} of {calls} calls were seen");
@@ -64,6 +65,10 @@ impl Breaches {
             let is_there = || landscape.services.iter().flatten().any(|it| &*it.id == id);
             let fits = if service == NONE { !is_there() } else { named == Some(id) };
             must!(fits, "a promise is told of service {service}, which is not the one it names");
+            let within_ns = (it.kind == 0).then_some(it.within_ns);
+            let promise = Promise { within_ns, except_ppm: it.except_ppm };
+            let made = it.became == 2 || landscape.promises(service, promise);
+            must!(made, "`{id}` does not make the promise that became of it");
         }
         let breaks = breaks(calls, otherwise, it.except_ppm);
         let which = (id.to_owned(), it.kind, it.within_ns, it.except_ppm);

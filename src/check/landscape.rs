@@ -7,6 +7,7 @@
 use super::condition::{self, Columns, Condition};
 use super::limits::SERVICES_MAX;
 use super::policy::{Here, Policies};
+use super::promise::{Promise, Watched};
 use super::quota::Quotas;
 use super::record::NONE;
 use super::report::must;
@@ -55,6 +56,8 @@ pub(crate) struct Common {
     opens: Vec<bool>,
     /// The hooks that are asked where a route says nothing.
     asked: Vec<u16>,
+    /// The attributes whose promises are held against what is seen.
+    watched: Watched,
 }
 
 /// By route, capability and number of the needs.
@@ -201,6 +204,13 @@ impl Landscape {
         let capabilities = next.capabilities(self, &common, split.common.is_some())?;
         let (services, begins, bound) = (next.services, OnceCell::new(), RefCell::default());
         Ok(Self { services, capabilities, common, sections, begins, bound })
+    }
+
+    /// Whether the service of this number makes a promise whatever the request.
+    pub(crate) fn promises(&self, number: u32, promise: Promise) -> bool {
+        let service = self.services.get(number as usize).and_then(Option::as_ref);
+        let offers = service.iter().flat_map(|it| it.offers.values()).map(|it| &it.modes[..]);
+        self.common.watched.is_made(promise, offers)
     }
 
     /// Where the endpoints of the service of this number stand among those of all.
@@ -491,6 +501,7 @@ struct Reading {
     probed: Vec<String>,
     /// By who has the fewest open decisions.
     counted: Vec<String>,
+    watched: Watched,
     /// Whose `need` lines come.
     owner: Owner,
 }
@@ -583,9 +594,10 @@ impl Reading {
                 let twice = named.iter().any(|name| other.binary_search(name).is_ok());
                 (!twice).then_some(())?;
             }
+            "declared" => return self.watched.declared(from),
+            "attribute" => return self.watched.attribute(from),
             // What decisions do not depend on: spelled by whoever wrote it.
-            "vocabulary" | "declared" | "attribute" | "header" | "caller" | "network" | "fact"
-            | "seed" => return Some(()),
+            "vocabulary" | "header" | "caller" | "network" | "fact" | "seed" => return Some(()),
             _ => return None,
         }
         from.0.is_empty().then_some(())
@@ -618,6 +630,7 @@ impl Reading {
             counted: self.counted,
             opens: self.hooks.iter().map(|(_, opens)| *opens).collect(),
             asked,
+            watched: self.watched,
         })
     }
 }

@@ -14,6 +14,9 @@ pub(crate) const PARENTS_MAX: usize = 1 << 16;
 /// Routes whose needs were looked at, and callers of each: a gateway has a few thousand of both.
 /// More are looked at again, so that a trail of invented names does not fill the memory.
 pub(crate) const BOUND_KEPT_MAX: usize = 1 << 14;
+/// Bytes of a service's id, which each promise that is broken is kept with: DNS allows 253 for a
+/// whole host.
+pub(crate) const ID_BYTES_MAX: usize = 253;
 /// Promises that are broken at one time: of 100 000 services each a few.
 pub(crate) const BREACHES_MAX: usize = 1 << 20;
 /// Hashes of a tile, C2SP tlog-tiles: height 8.

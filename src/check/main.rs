@@ -17,6 +17,7 @@ mod note;
 mod opening;
 mod outcome;
 mod policy;
+mod promise;
 mod query;
 mod quota;
 mod reading;

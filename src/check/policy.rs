@@ -1,7 +1,7 @@
 //! Who may call what, caio-sem/1: each rule as it is written, asked of each call.
 
 use super::condition::Condition;
-use super::landscape::{Capability, Offer, Route};
+use super::landscape::{Capability, Landscape, Offer, Route};
 use super::meaning::{Question, entail};
 use super::record::NONE;
 use super::report::must;
@@ -275,6 +275,31 @@ pub(crate) fn possible(
     let right = shadow == NONE || default || speaks(shadow, &refuses);
     must!(right, "rule {shadow} would not refuse it");
     Ok(())
+}
+
+/// Whether whoever looks for services may have been shown this one: policy lets it call that,
+/// whatever the request and the route, by some facts of its own; these are not on record.
+pub(crate) fn may_see(
+    landscape: &Landscape,
+    (capability, offer): (&Capability, &Offer),
+    caller: &[u8],
+) -> bool {
+    let policies = &landscape.common.policies;
+    let (mut permitted, mut overridden, mut forbidden) = (false, false, false);
+    for here in offer.rules.iter().filter_map(|place| capability.rules.get(*place as usize)) {
+        let Some(rule) = policies.rules.get(here.number) else { continue };
+        if rule.shadow || !rule.speaks_of(CALLERS, caller) {
+            continue;
+        }
+        let anywhere = rule.speaks_of(ROUTES, b"");
+        match rule.kind {
+            Kind::Permit => permitted |= anywhere,
+            Kind::Override => overridden |= anywhere,
+            // What forbids some route counts, and what asks for facts may be met.
+            Kind::Forbid => forbidden |= here.facts.is_none(),
+        }
+    }
+    overridden || !forbidden && (permitted || !policies.denies(false))
 }
 
 /// Whether some permit that applies holds a call of an offer to this quota; `known` is whether all

@@ -3,6 +3,7 @@
 
 use super::landscape::{Landscape, Offer};
 use super::meaning::{DRAINED, UNHEALTHY, entail};
+use super::policy::may_see;
 use super::record::Queried;
 use super::report::must;
 use super::text::{Need, needs};
@@ -22,7 +23,7 @@ pub(crate) fn answered(
     states: &[u8],
     queried: &Queried<'_>,
 ) -> Result<(), String> {
-    let Queried { capability, offers, way, needs: text, rows, .. } = queried;
+    let Queried { capability, offers, who, way, needs: text, rows, .. } = queried;
     let entry = landscape.capabilities.get(*capability as usize);
     let entry = entry.ok_or("a question is of no capability")?;
     must!(*offers as usize == entry.offers.len(), "{offers} offers are told of");
@@ -33,9 +34,14 @@ pub(crate) fn answered(
         None if cut => return Ok(()),
         None => return Err("the needs of a question are not canonical".to_owned()),
     };
-    let shown = |code: u16| code != HIDDEN || !way.starts_with("decision ");
+    let is_caller = way.starts_with("decision ");
+    let shown = |code: u16| code != HIDDEN || !is_caller;
     for ((service, code), offer) in rows.iter().zip(&entry.offers) {
         must!(*service == offer.service, "a question tells of service {service}");
+        if is_caller && *code != HIDDEN {
+            let may = may_see(landscape, (entry, offer), who.as_bytes());
+            must!(may, "service {service} was shown to whom no rule lets call it");
+        }
         if !shown(*code) || cut {
             continue;
         }

@@ -82,6 +82,8 @@ pub(crate) struct Queried<'a> {
     pub(crate) capability: u32,
     /// How many offer it.
     pub(crate) offers: u32,
+    /// Who asked.
+    pub(crate) who: &'a str,
     /// Which way it came.
     pub(crate) way: &'a str,
     /// The `need` lines.
@@ -305,9 +307,9 @@ fn changed<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
 fn queried<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {
     let (_wall_ms, version, capability) = (from.u64()?, from.u32()?, from.u32()?);
     let (offers, rows) = (from.u32()?, from.u32()?);
-    let (_who, way, needs) = (text(from)?, text(from)?, text(from)?);
+    let (who, way, needs) = (text(from)?, text(from)?, text(from)?);
     let rows = (0..rows).map(|_| Some((from.u32()?, from.u16()?))).collect::<Option<_>>()?;
-    Some(Body::Queried(Queried { version, capability, offers, way, needs, rows }))
+    Some(Body::Queried(Queried { version, capability, offers, who, way, needs, rows }))
 }
 
 fn breach<'a>(from: &mut Reader<'a>) -> Option<Body<'a>> {

@@ -109,10 +109,13 @@ impl LaneSaid {
         match body {
             Body::LaneState(next) if self.state.more => {
                 must!(sequence == self.next && !next.open.is_empty(), "a lane's state is split");
-                self.state.more = next.more;
-                self.state.open.extend(&next.open);
-                let same = LaneState { open: self.state.open.clone(), ..next };
-                must!(same == self.state, "a lane's state is said in two ways");
+                let own = &mut self.state;
+                own.more = next.more;
+                own.open.extend(&next.open);
+                let LaneState { adopted, entries, refused, ended, closed, .. } = next;
+                let said = (adopted, entries, refused, ended, closed);
+                let known = (own.adopted, own.entries, own.refused, own.ended, own.closed);
+                must!(said == known, "a lane's state is said in two ways");
             }
             Body::Requirement { id, version, text } if !self.state.more => {
                 self.dictionary.push(Stated { sequence, id, version, text: text.into() });

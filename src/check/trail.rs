@@ -70,7 +70,7 @@ pub(crate) struct Trail<'a> {
     landscapes: BTreeMap<Hash, Weak<Landscape>>,
     boot: Option<Boot>,
     /// What must come next after a crash: lane, its decisions, those left open.
-    crashed: VecDeque<(u16, u64, Vec<u64>)>,
+    crashed: VecDeque<(u16, u64, VecDeque<u64>)>,
     /// The last lane that a crash from before reading began left something open in.
     unseen: Option<Option<u16>>,
     /// A segment's key was read, and a boot or a state must follow.
@@ -330,7 +330,7 @@ impl<'a> Trail<'a> {
             return Err("nothing was left open by a crash".to_owned());
         };
         must!((lane, sequence) == (*due, *decisions), "lane {due} left {decisions} decisions");
-        must!(left.starts_with(open), "other decisions were left open");
+        must!(left.iter().take(open.len()).eq(open), "other decisions were left open");
         left.drain(..open.len());
         if left.is_empty() {
             self.crashed.pop_front();
@@ -366,7 +366,7 @@ impl<'a> Trail<'a> {
             self.counts.left += 1;
             boot.forget();
         } else {
-            self.crashed.push_back((number, sequence, Vec::new()));
+            self.crashed.push_back((number, sequence, VecDeque::new()));
         }
         Ok(())
     }
@@ -508,10 +508,10 @@ impl Boot {
         }
     }
 
-    /// What became of a promise, under a landscape there was.
+    /// What became of a promise, under the landscape in force.
     fn breach(&mut self, breach: &Breach<'_>) -> Result<(), String> {
         let (version, newest) = (breach.version, self.newest.unwrap_or(0));
-        must!(version > 0 && version <= newest, "version {version} was not yet");
+        must!(version == newest, "a promise is told of version {version}, and not of {newest}");
         let known = self.versions.get(&version).map(|known| &*known.landscape);
         self.breaches.add(breach, known)
     }

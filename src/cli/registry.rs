@@ -2,6 +2,7 @@
 
 mod client;
 
+use super::audit::time::rfc3339;
 use super::check::{FINE, USAGE, WRONG};
 use super::disk::Disk;
 use super::style::Output;
@@ -237,7 +238,12 @@ fn tell(said: &Said, out: &mut Output<'_>) -> io::Result<()> {
     let json = said.json();
     let text = |name: &str| json.get(name).and_then(Json::as_str);
     if let Some(document) = text("document") {
-        return write!(out.writer, "{document}");
+        write!(out.writer, "{document}")?;
+        // JSON has no place for more; `--json` shows it.
+        return match text("syntax") {
+            Some("toml") => promises(&json, out),
+            _ => Ok(()),
+        };
     }
     let mut line = text("outcome").unwrap_or("done").to_owned();
     if json.get("dry_run") == Some(&Json::Bool(true)) {
@@ -252,6 +258,33 @@ fn tell(said: &Said, out: &mut Output<'_>) -> io::Result<()> {
         line.push_str(&format!(", landscape {version} {digest}"));
     }
     writeln!(out.writer, "{line}")
+}
+
+/// What a service promises and what was seen of it, as comments behind its document: what is shown
+/// can be registered as it is.
+fn promises(json: &Json, out: &mut Output<'_>) -> io::Result<()> {
+    let percent = |ppm: u64| format!("{}.{:04}%", ppm / 10_000, ppm % 10_000);
+    for held in json.get("promises").and_then(Json::as_array).into_iter().flatten() {
+        let text = |name: &str| held.get(name).and_then(Json::as_str).unwrap_or_default();
+        let observed = |name: &str| {
+            let seen = held.get(name).filter(|seen| seen.is_object())?;
+            let number = |name: &str| seen.get(name).and_then(Json::as_u64);
+            let until_ms = seen.get("window_ms").and_then(|window| window.get(1)?.as_u64())?;
+            let (calls, otherwise) = (number("calls")?, number("otherwise")?);
+            let share = percent(number("ppm")?);
+            Some(format!("{otherwise} of {calls} calls, {share}, until {}", rfc3339(until_ms, 0)))
+        };
+        let declared = held.get("declared").and_then(|it| it.get("ppm_max")?.as_u64());
+        let declared = declared.map_or_else(String::new, percent);
+        write!(out.writer, "# promise {} {}", text("promise"), text("stands"))?;
+        write!(out.writer, ": declared at most {declared}, attested by nobody")?;
+        let unseen = || "nothing yet".to_owned();
+        writeln!(out.writer, ", observed {}", observed("observed").unwrap_or_else(unseen))?;
+        if let Some(last) = observed("last_breach") {
+            writeln!(out.writer, "#   last breach: {last}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Why something was refused: the title, then each fault by its place.

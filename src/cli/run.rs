@@ -137,7 +137,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     // The workers are there: from here on this is about who may call, not about calls.
     process::give_way();
     if let Some(watching) = gateway.watching() {
-        watcher::start(watching, asking.clone())?;
+        watcher::start(watching, asking.clone(), steward.view())?;
     }
     steward.note_beginning(&gateway);
     gateway.look_at_memory();
@@ -189,7 +189,10 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
         }
         // Nothing can be put on record while the trail is nobody's.
         if !hand_over.owes() {
-            steward.turn(gateway, err)?;
+            match process::termination() {
+                Some(_) => steward.farewell(gateway),
+                None => steward.turn(gateway, err)?,
+            }
         }
         hand_over.turn(&mut steward, gateway, err)?;
         if let Some(companions) = companions.as_ref().filter(|_| gateway.is_handed_over()) {
@@ -324,6 +327,8 @@ pub(super) fn watch(gateway: Gateway, err: &mut Output<'_>, chore: Chore<'_>) ->
     } else if let Some(signal) = process::termination() {
         notify("STOPPING=1");
         writeln!(err.writer, "caio: signal {signal}, draining")?;
+        // Once more: what was waiting for its time has no later one.
+        chore(&gateway, err)?;
     }
     gateway.stop();
     match gateway.join() {

@@ -18,7 +18,7 @@ mod opening;
 mod watched;
 
 use self::asks::{fill, is_change, of_clock};
-use self::denials::{denied, does_not_compile, refusal};
+use self::denials::{denied, does_not_compile, not_own, refusal};
 use self::heard::Heard;
 use self::held::Held;
 use self::making::{Candidate, Refusing};
@@ -39,7 +39,7 @@ use crate::balance::epoch::Epoch;
 use crate::config;
 use crate::config::fixed::changes;
 use crate::config::model::Configuration;
-use crate::config::registered::Registered;
+use crate::config::registered::{Part, Registered};
 use crate::config::settings::Settings;
 use crate::io::clock::wall_ms;
 use crate::io::process;
@@ -63,6 +63,10 @@ use std::time::Duration;
 /// How long a turn of the steward takes at most while nobody asks for anything: signals and ends of
 /// overrides are noticed that late.
 const TICK: Duration = Duration::from_millis(100);
+
+/// So many ticks the end of a process waits for what is on its way to the trail, and for what is
+/// put on record as it ends.
+const FAREWELL_TICKS: u32 = 20;
 
 /// How often it is tried to end overrides, where no landscape comes of that.
 const END_AGAIN_MS: u64 = 1_000;
@@ -112,6 +116,8 @@ pub(super) struct Steward {
     coming: Option<Coming>,
     /// What was seen of services, and is not in force or told yet.
     heard: Heard,
+    /// The promises that are on record as broken.
+    on_record: notes::OnRecord,
     certificates_ms: u64,
     /// Whether the files were read again since the landscape in force was made.
     read_anew: bool,
@@ -183,6 +189,7 @@ impl Steward {
             asks,
             coming: None,
             heard: Heard::default(),
+            on_record: notes::OnRecord::default(),
             certificates_ms: 0,
             read_anew: false,
             known: None,
@@ -243,7 +250,7 @@ impl Steward {
         let found = self.heard.found();
         if !found.is_empty() {
             // Before the states that may follow from it.
-            gateway.note(notes::promises(found, gateway));
+            gateway.note(notes::promises(found, &mut self.on_record, gateway));
             return Ok(());
         }
         // It has waited once, so that health holds also while changes never cease.
@@ -313,6 +320,17 @@ impl Steward {
             gateway.publish_epoch(seen);
         }
         Ok(())
+    }
+
+    /// Puts on record what would be later: the process ends.
+    pub(super) fn farewell(&mut self, gateway: &Gateway) {
+        let is_free = || (0..FAREWELL_TICKS).any(|_| !gateway.is_publishing(TICK));
+        // A trail that fails is no reason to stay.
+        if is_free() {
+            let taken = self.view.take_renewals(u64::MAX);
+            gateway.note(notes::renewed(taken, (self.registry.revision(), gateway.version())));
+            is_free();
+        }
     }
 
     fn end_overrides(&mut self, candidate: Candidate, gateway: &Gateway) {
@@ -450,7 +468,7 @@ impl Steward {
         let mut notes = Vec::new();
         for (number, (ask, answer)) in asks.iter().zip(answers).enumerate() {
             if let Wish::Note(queried) = &ask.wish {
-                notes.push(Record::Queried(queried.clone()));
+                notes.extend(queried.iter().cloned().map(Record::Queried));
                 continue;
             }
             let change = made.iter().find(|made| made.ask == number);
@@ -566,8 +584,8 @@ impl Steward {
 
     /// What an ask means, in today's words.
     fn change(&self, ask: &Ask) -> Result<Change, Denied> {
-        let (key, written, precondition) = match &ask.wish {
-            Wish::Put { key, written, precondition } => (key, written, precondition),
+        let (key, written, precondition, own) = match &ask.wish {
+            Wish::Put { key, written, precondition, own } => (key, written, precondition, own),
             Wish::Change(change) => {
                 return match self.assembly.in_files(&change.key) {
                     Some(_) => Err(self.in_files(&change.key)),
@@ -595,6 +613,11 @@ impl Steward {
                 Fault { file: at.file.clone(), line: at.line, column: at.column, what, mend };
             let title = "the document has another id than the one asked for";
             return Err(Denied { faults: vec![fault], ..denied(422, "registry.id", title) });
+        }
+        if let (Some(own), Part::Service(service)) = (own, &read.part)
+            && let Some((what, bound)) = own.refuses(service)
+        {
+            return Err(not_own(&read.origin, &what, bound));
         }
         let wanted = Wanted::Put { written: Arc::clone(written), read: Arc::new(read) };
         Ok(Change { key: key.clone(), wanted, precondition: precondition.clone() })

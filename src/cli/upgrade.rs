@@ -8,7 +8,7 @@ use super::progress::while_it_takes;
 use super::style::Output;
 use super::wanted;
 use crate::config::model::{Contract, Interface};
-use crate::config::{load_contract, load_vocabulary};
+use crate::config::{Described, load_contract, load_vocabulary};
 use crate::contract::vocabulary::Vocabulary;
 use crate::prover::difference::{Direction, difference};
 use crate::prover::protobuf::{Descriptors, Level};
@@ -41,6 +41,7 @@ Options:
                              [default: wire_json]
       --openapi OLD NEW      OpenAPI 3 documents in JSON: by their structure, nothing that was asked
                              is refused
+                             Either must be what the contracts name as `descriptor` or `openapi`.
   -h, --help             print this
 
 Exit codes: 0 it refines, 1 it does not or is not known to, or the files are wrong, 2 the command
@@ -79,14 +80,6 @@ fn upgrade(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::R
 /// What the documents of its interfaces say, beside the contracts.
 fn interfaces(wanted: &Wanted, read: &Read) -> Result<Vec<String>, Vec<Fault>> {
     let mut found = Vec::new();
-    let bytes = |path: &PathBuf| {
-        let fault = |what: String| vec![Fault::of_file(&path.display().to_string(), what, "")];
-        let bytes = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
-        match bytes.len() > DOCUMENT_BYTES_MAX {
-            true => Err(fault(format!("it has more than {DOCUMENT_BYTES_MAX} bytes"))),
-            false => Ok(bytes),
-        }
-    };
     if let Some([old, new]) = &wanted.descriptors {
         let descriptors = |path: &PathBuf| {
             let fault = |what| vec![Fault::of_file(&path.display().to_string(), what, "")];
@@ -112,6 +105,27 @@ fn interfaces(wanted: &Wanted, read: &Read) -> Result<Vec<String>, Vec<Fault>> {
     Ok(found)
 }
 
+fn bytes(path: &Path) -> Result<Vec<u8>, Vec<Fault>> {
+    let fault = |what: String| vec![Fault::of_file(&path.display().to_string(), what, "")];
+    let bytes = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+    match bytes.len() > DOCUMENT_BYTES_MAX {
+        true => Err(fault(format!("it has more than {DOCUMENT_BYTES_MAX} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+/// Documents beside a contract, each with its name for people.
+type Beside = Vec<(Described, String, Vec<u8>)>;
+
+/// The documents that are given beside the old contract, or the new one.
+fn beside(wanted: &Wanted, side: usize) -> Result<Beside, Vec<Fault>> {
+    let given =
+        [(Described::Descriptor, &wanted.descriptors), (Described::OpenApi, &wanted.openapi)];
+    let of_side =
+        given.into_iter().filter_map(|(kind, pair)| Some((kind, pair.as_ref()?.get(side)?)));
+    of_side.map(|(kind, path)| Ok((kind, path.display().to_string(), bytes(path)?))).collect()
+}
+
 /// Everything that was read.
 struct Read {
     loaded: Option<(Loaded, PathBuf)>,
@@ -133,8 +147,9 @@ fn read(wanted: &Wanted) -> Result<Read, Vec<Fault>> {
     let missing = || vec![Fault::of_file("", "no vocabulary is named", "")];
     let vocabulary = vocabulary.ok_or_else(missing)?;
     let mut contracts = Vec::new();
-    for path in &wanted.files {
-        contracts.push(load_contract(&Disk, path, &vocabulary)?);
+    for (side, path) in wanted.files.iter().enumerate() {
+        let beside = beside(wanted, side)?;
+        contracts.push(load_contract(&Disk, path, &vocabulary, &beside)?);
     }
     let mut contracts = contracts.into_iter();
     let pair = contracts.next().zip(contracts.next());

@@ -1,5 +1,6 @@
 //! Contract documents: `contract = "caio/1"`.
 
+use super::beside;
 use super::meaning::Meaning;
 use super::model::{Condition, Contract, Interface, Offer, Operation};
 use super::pattern;
@@ -159,7 +160,7 @@ fn read_interface(
             None
         }
     };
-    read_descriptor(&mut table, matches!(interface, Some(Interface::Http(_))), faults);
+    read_described(&mut table, matches!(interface, Some(Interface::Http(_))), faults);
     table.finish(faults);
     interface
 }
@@ -190,24 +191,25 @@ fn read_operations(
     Some(operations)
 }
 
-/// The descriptor's fingerprint and what change of it callers survive. Both are part of the text
-/// that is content-addressed, and are compared when one version replaces another.
-fn read_descriptor(table: &mut Table<'_>, http: bool, faults: &mut Faults) {
+/// The fingerprint of what describes it, and what change of that callers survive. Both are part of
+/// the text that is content-addressed; what is given beside the contract is compared with it.
+fn read_described(table: &mut Table<'_>, http: bool, faults: &mut Faults) {
     let descriptor = table.string("descriptor", faults);
+    let openapi = table.string("openapi", faults);
     let levels = [("wire", ()), ("wire_json", ()), ("package", ()), ("file", ())];
     let compatible = super::settings::choice(table, "compatible", &levels, faults);
-    if let Some(text) = descriptor {
-        let digest = text.value.strip_prefix("sha256:").unwrap_or_default();
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if digest.len() != 64 || !digest.bytes().all(hex) {
-            let what = format!("{} is no fingerprint", quoted(text.value));
-            faults.push(text.fault(what, "write `sha256:` and 64 lower-case hex digits"));
-        }
-        if http {
-            let what = "only a gRPC interface has a descriptor";
-            faults.push(text.fault(what, "drop `descriptor`"));
-        }
-    } else if let Some((text, ())) = compatible {
+    for text in [descriptor, openapi].into_iter().flatten() {
+        beside::fingerprint(text, faults);
+    }
+    if let Some(text) = descriptor.filter(|_| http) {
+        let what = "only a gRPC interface has a descriptor";
+        faults.push(text.fault(what, "drop `descriptor`, or write `openapi`"));
+    }
+    if let Some(text) = openapi.filter(|_| !http) {
+        let what = "only an HTTP interface has an OpenAPI document";
+        faults.push(text.fault(what, "drop `openapi`, or write `descriptor`"));
+    }
+    if let Some((text, ())) = compatible.filter(|_| descriptor.is_none()) {
         let what = "`compatible` speaks of a descriptor, and there is none";
         faults.push(text.fault(what, "add `descriptor = \"sha256:…\"` or drop `compatible`"));
     }

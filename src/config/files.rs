@@ -2,7 +2,7 @@
 
 use crate::wire::document::{Source, Text};
 use crate::wire::fault::{Fault, Faults, quoted};
-use crate::wire::limits::{FILE_SET_BYTES_MAX, FILES_MAX};
+use crate::wire::limits::{DOCUMENT_BYTES_MAX, FILE_SET_BYTES_MAX, FILES_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,13 +67,38 @@ impl<'a> Reader<'a> {
         self.read_blaming(path, |what, mend| named.fault(what, mend), faults)
     }
 
+    /// The bytes of a file that a document names, whatever they are.
+    pub(super) fn bytes(
+        &mut self,
+        path: &Path,
+        named: Text<'_>,
+        faults: &mut Faults,
+    ) -> Option<Vec<u8>> {
+        let bytes = self.bytes_blaming(path, |what, mend| named.fault(what, mend), faults)?;
+        if bytes.len() > DOCUMENT_BYTES_MAX {
+            let what = format!("{} has more than {DOCUMENT_BYTES_MAX} bytes", display(path));
+            faults.push(named.fault(what, "give one without what the interface does not need"));
+            return None;
+        }
+        Some(bytes)
+    }
+
     fn read_blaming(
         &mut self,
         path: &Path,
         blame: impl Fn(String, String) -> Fault,
         faults: &mut Faults,
     ) -> Option<Source> {
-        let shown = display(path);
+        let bytes = self.bytes_blaming(path, blame, faults)?;
+        Source::from_bytes(&display(path), bytes).map_err(|fault| faults.push(fault)).ok()
+    }
+
+    fn bytes_blaming(
+        &mut self,
+        path: &Path,
+        blame: impl Fn(String, String) -> Fault,
+        faults: &mut Faults,
+    ) -> Option<Vec<u8>> {
         if self.count >= FILES_MAX || self.bytes > FILE_SET_BYTES_MAX {
             let what =
                 format!("a file set has at most {FILES_MAX} files and {FILE_SET_BYTES_MAX} bytes");
@@ -84,10 +109,10 @@ impl<'a> Reader<'a> {
             Ok(bytes) => {
                 self.count += 1;
                 self.bytes = self.bytes.saturating_add(bytes.len());
-                Source::from_bytes(&shown, bytes).map_err(|fault| faults.push(fault)).ok()
+                Some(bytes)
             }
             Err(error) => {
-                let (what, mend) = unreadable(&shown, &error);
+                let (what, mend) = unreadable(&display(path), &error);
                 faults.push(blame(what, mend));
                 None
             }

@@ -11,6 +11,7 @@
 
 mod address;
 pub mod api_keys;
+mod beside;
 pub mod care;
 pub mod companion;
 mod contracts;
@@ -34,6 +35,7 @@ pub mod settings;
 pub mod tls;
 
 pub use address::Network;
+pub use beside::Described;
 pub use contracts::CONTRACT_FORMAT;
 pub use files::{FileSource, MemoryFiles};
 pub use relations::ANONYMOUS;
@@ -66,7 +68,8 @@ pub fn load(files: &dyn FileSource, path: &Path) -> Result<Configuration, Vec<Fa
     }
 }
 
-/// Reads one contract by itself, in the terms of a vocabulary.
+/// Reads one contract by itself, in the terms of a vocabulary, and holds what describes its
+/// interfaces against the fingerprints it names; that is given with a name for people.
 ///
 /// # Errors
 /// Every fault of it.
@@ -74,11 +77,17 @@ pub fn load_contract(
     files: &dyn FileSource,
     path: &Path,
     vocabulary: &Vocabulary,
+    beside: &[(Described, String, Vec<u8>)],
 ) -> Result<Contract, Vec<Fault>> {
     let mut faults = Faults::new();
     let source = Reader::new(files).read_first(path, &mut faults);
     let document = source.as_ref().and_then(|source| relations::parse(source, &mut faults));
     let meaning = Meaning(Some(vocabulary));
+    for (described, shown, bytes) in beside {
+        let Some(document) = &document else { continue };
+        let found = beside::compare_one(&document.root(), (*described, shown, bytes));
+        found.into_iter().for_each(|fault| faults.push(fault));
+    }
     let read = document.as_ref().and_then(|document| {
         contracts::read(document.root(), contracts::Form::File, &meaning, &mut faults)
     });

@@ -346,6 +346,14 @@ pub(super) fn read_services(table: &mut Table<'_>, faults: &mut Faults) -> Optio
     read_patterns(table, "services", check_pattern, faults)
 }
 
+/// The capabilities that something speaks of.
+pub(super) fn read_capabilities(
+    table: &mut Table<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<IdPattern>> {
+    read_patterns(table, "capabilities", check_pattern, faults)
+}
+
 fn read_patterns(
     table: &mut Table<'_>,
     key: &'static str,

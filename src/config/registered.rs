@@ -10,6 +10,7 @@
 //! ```
 //! They are read by the very functions that read files, so that both mean the same.
 
+use super::beside;
 use super::care::Care;
 use super::files::{MemoryFiles, Reader};
 use super::hook::Hooks;
@@ -240,6 +241,11 @@ impl Reading<'_> {
         if let Some(Item::Text(named)) = root.item("contract") {
             let what = "a registered service brings its contract with it";
             faults.push(named.fault(what, "write it under `[contract]`"));
+            return None;
+        }
+        let before = faults.count();
+        beside::refuse_files(&root, faults);
+        if faults.count() > before {
             return None;
         }
         let secure = root.place_of("tls");

@@ -1,6 +1,7 @@
 //! What the operator says about services, routes, requirements and callers.
 
 use super::address::{Network, endpoint, network};
+use super::beside::Beside;
 use super::care::Care;
 use super::contracts::{self, Form};
 use super::depth::{self, Depth};
@@ -116,7 +117,8 @@ pub(super) fn read_service(
     seen: &mut Seen,
     faults: &mut Faults,
 ) -> Option<(Service, Origin)> {
-    let contract = read_contract(&mut table, base, reader, meaning, seen, faults);
+    let beside = Beside::read(&mut table, base, reader, faults);
+    let contract = read_contract(&mut table, (base, &beside), reader, meaning, seen, faults);
     let endpoints = read_endpoints(&mut table, faults);
     let secure = table.table("tls", faults).map(|table| tls::read_service(table, base, faults));
     let protocol = contract.as_ref().map(|read| &read.0);
@@ -131,7 +133,7 @@ pub(super) fn read_service(
 
 fn read_contract(
     table: &mut Table<'_>,
-    base: &Path,
+    (base, beside): (&Path, &Beside<'_>),
     reader: &mut Reader<'_>,
     meaning: &Meaning<'_>,
     seen: &mut Seen,
@@ -140,6 +142,7 @@ fn read_contract(
     table.require("contract", faults)?;
     match table.item("contract")? {
         Item::Table(inline) => {
+            beside.compare(&inline, faults);
             let (service, contract) = contracts::read(inline, Form::Inline, meaning, faults)?;
             unique(&mut seen.services, contract.service.clone(), service, "service", faults);
             Some((contract, origin(service)))
@@ -147,6 +150,7 @@ fn read_contract(
         Item::Text(file) => {
             let source = reader.read(&resolve(base, file.value), file, faults)?;
             let document = parse(&source, faults)?;
+            beside.compare(&document.root(), faults);
             let (service, contract) =
                 contracts::read(document.root(), Form::File, meaning, faults)?;
             // A file named twice is its namers' fault, not its own.

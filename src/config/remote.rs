@@ -8,15 +8,18 @@
 //! ```
 //! Who is not in the list may do nothing, whatever certificate it has.
 
-use super::address::socket;
+use super::address::{Network, network, socket};
 use super::api_keys::{hash_of, instant};
+use super::model::Service;
 use super::pattern;
-use super::policy::{IdPattern, read_services};
+use super::policy::{IdPattern, read_capabilities, read_services};
 use super::settings::{Listener, choice, unique};
 use super::tls::{self, ClientMode, ListenerTls};
 use crate::wire::document::{Table, Text};
 use crate::wire::fault::{Faults, quoted};
-use crate::wire::limits::{CONTROL_CLIENTS_MAX, NAME_BYTES_MAX, PRINCIPAL_BYTES_MAX};
+use crate::wire::limits::{
+    CONTROL_CLIENTS_MAX, NAME_BYTES_MAX, POLICY_PATTERNS_MAX, PRINCIPAL_BYTES_MAX,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -63,11 +66,46 @@ pub enum KnownBy {
 pub enum Role {
     /// To look: lists, entries, the landscape, events, questions for services.
     Observer,
-    /// To register, replace, renew, drain and take away services of these ids, and to look at
-    /// them; nothing else.
-    Registrar(Vec<IdPattern>),
+    /// To register, replace, renew, drain and take away services of its own, and to look at them;
+    /// nothing else.
+    Registrar(Own),
     /// Everything that the socket lets do.
     Operator,
+}
+
+/// What is a registrar's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// The ids of its services.
+    pub services: Vec<IdPattern>,
+    /// Where they may listen; `None` is anywhere.
+    pub endpoints: Option<Vec<Network>>,
+    /// What they may offer; `None` is anything.
+    pub capabilities: Option<Vec<IdPattern>>,
+}
+
+impl Own {
+    /// Whether a service of its own may listen there: else its callers could be led to anybody.
+    pub fn reaches(&self, address: SocketAddr) -> bool {
+        let inside = |all: &Vec<Network>| all.iter().any(|it| it.contains(address.ip()));
+        self.endpoints.as_ref().is_none_or(inside)
+    }
+
+    /// What a service of its own has that is not: as faults name it, and the key that does not let
+    /// it.
+    pub fn refuses(&self, service: &Service) -> Option<(String, &'static str)> {
+        let elsewhere = service.endpoints.iter().find(|address| !self.reaches(**address));
+        if let Some(address) = elsewhere {
+            return Some((format!("the endpoint `{address}`"), "endpoints"));
+        }
+        let offers = service.contract.offers.iter().map(|offer| offer.capability.as_str());
+        let fits = |name: &str| {
+            let inside = |all: &Vec<IdPattern>| all.iter().any(|it| it.matches(name));
+            self.capabilities.as_ref().is_none_or(inside)
+        };
+        let foreign = offers.into_iter().find(|name| !fits(name))?;
+        Some((format!("the capability {}", quoted(foreign)), "capabilities"))
+    }
 }
 
 /// Reads `[admin.remote]`.
@@ -237,20 +275,44 @@ fn read_role(table: &mut Table<'_>, faults: &mut Faults) -> Option<Role> {
     let word = choice(table, "role", &choices, faults);
     let place = table.place_of("services");
     let services = read_services(table, faults);
+    let bounds = ["endpoints", "capabilities"].map(|key| table.place_of(key).map(|it| (key, it)));
+    let endpoints = read_endpoints(table, faults);
+    let capabilities = read_capabilities(table, faults);
     match word.map(|(_, word)| word) {
         Some(Word::Registrar) => {
             if services.is_none() {
                 let mend = "name its own, `services = [\"eu.billing.*\"]`";
                 faults.push(table.place().fault("a registrar of no service", mend));
             }
-            Some(Role::Registrar(services?))
+            Some(Role::Registrar(Own { services: services?, endpoints, capabilities }))
         }
         word => {
             if let Some(place) = place.filter(|_| word.is_some()) {
                 let what = "`services` are a registrar's own";
                 faults.push(place.fault(what, "write `role = \"registrar\"`, or drop them"));
             }
+            for (key, place) in bounds.into_iter().flatten().filter(|_| word.is_some()) {
+                let what = format!("`{key}` bound what a registrar registers");
+                faults.push(place.fault(what, "write `role = \"registrar\"`, or drop them"));
+            }
             Some(if matches!(word?, Word::Operator) { Role::Operator } else { Role::Observer })
         }
     }
+}
+
+/// Networks that the services of a registrar may listen in.
+fn read_endpoints(table: &mut Table<'_>, faults: &mut Faults) -> Option<Vec<Network>> {
+    let before = faults.count();
+    let texts = table.strings("endpoints", faults);
+    let place = table.place_of("endpoints")?;
+    if texts.is_empty() && faults.count() == before {
+        let what = "`endpoints` is empty, so nothing could be registered";
+        faults.push(place.fault(what, "name networks, or drop `endpoints` for all"));
+    }
+    if texts.len() > POLICY_PATTERNS_MAX {
+        let what = format!("{} `endpoints` are more than {POLICY_PATTERNS_MAX}", texts.len());
+        faults.push(place.fault(what, "use shorter prefixes"));
+        return Some(Vec::new());
+    }
+    Some(texts.into_iter().filter_map(|text| network(text, faults)).collect())
 }

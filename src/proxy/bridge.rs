@@ -584,6 +584,10 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
         Ok(Err(fault)) => {
             // The upload may have met the deadline first and ended the stream.
             let timed = matches!(fault, PumpFault::Source(_)) && shared.now() >= shared.until_ms;
+            if shared.grpc && timed && !shared.receiving.get() {
+                // The service had all of the request.
+                shared.call.is_late();
+            }
             if shared.grpc && timed && sink.deadline_exceeded() {
                 return End::Done(status, keep);
             }

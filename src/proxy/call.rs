@@ -859,6 +859,12 @@ impl Call {
         self.aside.meant.set(http_of_status(said));
     }
 
+    /// The answer was not at its end in time, whatever its head said. Services that keep the
+    /// deadline they were told of say so themselves, and are counted by that.
+    pub fn is_late(&self) {
+        self.aside.running.iter().for_each(|running| running.refused(Reason::UpstreamTimeout));
+    }
+
     /// The exchange's end: its one outcome; a status of 0 is an exchange that was cut off.
     pub fn finish(self, status: u16) {
         if status > 0 {

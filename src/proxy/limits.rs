@@ -190,6 +190,20 @@ impl Taken {
         self.early = None;
     }
 
+    /// Takes over what was taken besides.
+    pub fn add(&mut self, more: Self) {
+        self.keys.extend(more.keys);
+        self.held.extend(more.held);
+        for (text, more) in
+            [(&mut self.told.left, more.told.left), (&mut self.told.policy, more.told.policy)]
+        {
+            if !text.is_empty() && !more.is_empty() {
+                text.push_str(", ");
+            }
+            text.push_str(&more);
+        }
+    }
+
     /// The fields that tell what is left, if any do.
     pub fn told(&self) -> Option<&LimitFields> {
         Some(&self.told).filter(|told| !told.policy.is_empty())
@@ -310,6 +324,21 @@ pub fn take_early(
     let outcome = refused.as_deref().cloned().map_or(Ok(()), Err);
     taken.early = Some(refused);
     outcome
+}
+
+/// Takes one call from every quota that it is for and has not been taken from, where all of them
+/// let it through. What is not is no refusal: the caller is answered otherwise.
+pub fn take_besides(quotas: &Quotas, known: &Taken, subject: &Subject<'_>) -> Option<Taken> {
+    let Quotas { entries, seed } = quotas;
+    let mut more = Taken::default();
+    for entry in entries.iter().filter(|entry| entry.quota.is_for(subject)) {
+        let key = (entry.definition, entry.key(seed, subject));
+        if !known.keys.contains(&key) && !more.keys.contains(&key) {
+            entry.take(&mut more, key.1).ok()?;
+            more.keys.push(key);
+        }
+    }
+    Some(more)
 }
 
 /// Takes one call from every quota it is for and that can be asked now.

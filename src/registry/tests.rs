@@ -341,3 +341,19 @@ fn files_and_registry_are_one_configuration_whatever_came_and_went() {
     assert!(faults[0].to_string().contains("service `z` is registered as well"), "{faults:?}");
     assert!(faults[0].line > 0);
 }
+
+#[test]
+fn a_registered_service_brings_the_documents_that_its_contract_names() {
+    // The SHA-256 of `abc`, FIPS 180-2 appendix B.1.
+    let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let text = |given: &str| {
+        let named = format!("http = [\"GET /x\"], openapi = \"{abc}\"");
+        let contract = document("a", "127.0.0.1:9000").replace("http = [\"GET /x\"]", &named);
+        format!("documents = [\"{given}\"]\n{contract}")
+    };
+    assert!(read(Kind::Service, &text("base64:YWJj")).is_ok());
+    let other = read(Kind::Service, &text("base64:YWJk")).expect_err("another document");
+    assert!(other.contains("no document beside the contract is the `openapi`"), "{other}");
+    let file = read(Kind::Service, &text("a.json")).expect_err("a file of the gateway's");
+    assert!(file.contains("brings what describes it with it"), "{file}");
+}

@@ -327,6 +327,13 @@ impl Snapshot {
         self.sections.find(Kind::Service, id).map(|section| ServiceId(section.number))
     }
 
+    /// The capabilities that a service offers.
+    pub fn offered(&self, id: ServiceId) -> impl Iterator<Item = CapabilityId> {
+        let registered = self.services.get(id.0 as usize).and_then(|place| place.as_ref());
+        let names = registered.into_iter().flat_map(|registered| registered.offered.iter());
+        names.filter_map(|name| self.capability(name))
+    }
+
     /// All capabilities, in the order of their names, by [`CapabilityId`].
     pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
         self.capabilities.iter().map(|capability| &**capability)

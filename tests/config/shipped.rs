@@ -1,6 +1,6 @@
 //! The files under `config/` and the sound set.
 
-use crate::world::{self, CAIO};
+use crate::world::{self, CAIO, EMBED, spoilt};
 use caio::cli::disk::Disk;
 use caio::cli::loading;
 use caio::config::depth::{BodyDepth, Depth};
@@ -359,4 +359,25 @@ fn an_inline_contract_is_addressed_by_its_content_alone() {
 fn overlapping_includes_read_a_file_once() {
     let text = world::spoilt(CAIO, r#"["conf.d/*.toml"]"#, r#"["conf.d/extra.toml", "conf.d/*"]"#);
     assert_eq!(world::outcome(&world::files("caio.toml", &text)).unwrap().routes.len(), 1);
+}
+
+#[test]
+fn a_document_beside_a_contract_is_the_one_that_the_contract_names() {
+    let interface = "{ http = [\"POST /v1/embed\"]";
+    // The SHA-256 of `abc`, FIPS 180-2 appendix B.1.
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let named = spoilt(EMBED, interface, &format!("{interface}, openapi = \"sha256:{abc}\""));
+    let contract = "contract = \"embed.toml\"";
+    let beside = spoilt(CAIO, contract, &format!("{contract}\ndocuments = [\"embed.json\"]"));
+    let outcome = |bytes: &str| {
+        let mut files = world::files("caio.toml", &beside);
+        files.0.insert("embed.toml".into(), named.as_bytes().to_vec());
+        files.0.insert("embed.json".into(), bytes.as_bytes().to_vec());
+        world::outcome(&files)
+    };
+    assert_eq!(outcome("abc").err(), None);
+    let faults = outcome("abd").expect_err("another document");
+    let [fault] = &faults[..] else { panic!("{faults:?}") };
+    assert!(fault.starts_with("embed.toml:7:52: no document beside"), "{fault}");
+    assert!(fault.contains("`embed.json` is sha256:a52d159f"), "{fault}");
 }

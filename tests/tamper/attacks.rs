@@ -92,11 +92,8 @@ const UNSEEN: &[(char, &str, &str)] = &[
     ('Q', "cut", "the last record of the writer in a boot that crashed"),
     ('Q', "swap", "records of different lanes have no order"),
     ('F', "flip window", "when it was looked at again, behind the time before"),
-    ('F', "flip version", "another version of the same landscape, or one no longer known"),
-    ('F', "flip promise", "another promise of the service, of which nothing else is told"),
     ('F', "flip seen", "how many calls were seen, with the same judgement"),
-    ('F', "flip service", "its number in a landscape no longer known"),
-    ('F', "flip id", "of a landscape no longer known, where nothing else is told of it"),
+    ('F', "flip id", "what is over of a service that is gone, where another process joined"),
     ('F', "cut", "the last record of the writer in a boot that crashed"),
     ('F', "swap", "records of different lanes have no order"),
 ];

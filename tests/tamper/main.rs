@@ -16,6 +16,7 @@ mod limits;
 mod log;
 mod many;
 mod sealed;
+mod shown;
 mod speed;
 mod states;
 mod story;
@@ -86,7 +87,7 @@ fn written(name: &str, log: &Log) -> PathBuf {
 fn right_trails_are_right_for_both_verifiers() {
     let (mut verdicts, mut stages, mut retries, mut headers) = ([0; 3], [0; 7], 0, 0);
     let (mut told, mut retired, mut handed) = (Told::default(), 0, [0; 2]);
-    for seed in 1..=16 {
+    for seed in 1..=20 {
         let mut plot = Plot::new(seed, 160);
         plot.crowded = seed % 8 == 0;
         plot.committed = seed % 2 == 0;

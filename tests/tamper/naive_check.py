@@ -434,6 +434,7 @@ class Landscape:
         offers, self.needs, target, offer = {}, {}, None, None
         self.rules, self.deny, self.quotas, self.probed, self.counted = [], False, [], [], []
         hooks, named, asked, self.opens = [], {}, [], []
+        grid, tails, ratio, self.watched = [], [], None, {}
         for line in lines[1:]:
             word, space, _ = line.partition(" ")
             must(space, "a line of one word")
@@ -594,9 +595,28 @@ class Landscape:
                 must(ways == sorted(set(ways)), "names of capabilities are out of order")
                 setattr(self, word, ways)
                 must(not set(self.probed) & set(self.counted), "two ways to choose")
+            elif word == "declared":
+                name = it.quoted()
+                it.match(" [a-z]+ ")
+                kind = it.quoted()
+                if name == b"latency":
+                    grid = [int(one) for one in re.findall(b"[0-9]+", kind)]
+                    grid = grid if kind.startswith(b"Tail(") else []
+                elif name == b"availability":
+                    ratio = kind == b"Ratio"
+            elif word == "attribute":
+                name = it.quoted()
+                it.need(" ")
+                number = int(it.match("[0-9]+"))
+                it.need(":")
+                if name.startswith(b"latency@"):
+                    tails.append(number)
+                elif name == b"availability" and ratio:
+                    self.watched[1, 0] = number
             else:
-                words = "vocabulary declared attribute tls grpc http header caller network fact seed"
+                words = "vocabulary tls grpc http header caller network fact seed"
                 must(word in words.split(), "a line of no meaning")
+        self.watched.update(zip(((0, bound) for bound in grid), tails))
         must(set(self.needs) == set(offers), "a capability is not both offered and told of")
         self.begins = [0, *itertools.accumulate(self.endpoints)]
         must(all(set(ids) <= set(hooks) for ids in named.values()), "there is no such hook")
@@ -618,6 +638,21 @@ class Landscape:
                         add_ends(ends, clause)
             ranked = {attribute: sorted(known) for attribute, known in ends.items()}
             self.capabilities.append((name, sorted_offers, ranked))
+
+    def makes(self, service, kind, within, share):
+        """Whether all offers of a service together promise this whatever the request."""
+        attribute, weakest = self.watched.get((kind, within)), -1
+        for _, offers, _ in self.capabilities:
+            for modes in [one[2] for one in offers if one[0] == service]:
+                sets = [dict(then).get(attribute) for when, then in modes if not when]
+                # Of an empty set nothing is promised.
+                ends = [(one[0][0], one[-1][1] - 1) for one in sets if one]
+                shares = [10**6 - low if kind else high for low, high in ends]
+                shares = [one for one in shares if 0 <= one < 10**6]
+                if not shares:
+                    return False
+                weakest = max(weakest, min(shares))
+        return weakest == share
 
     def binds(self, route, needs, caller):
         own = self.routes[route][1] if route < len(self.routes) else []
@@ -715,6 +750,24 @@ def speaking(landscape, call, capability, offer):
             entails = "promises" in rule and guarantees({}, {}, modes, [rule["promises"]])
             if not entails if rule["forbid"] else entails or "promises" not in rule:
                 yield number, rule
+
+
+def may_see(landscape, caller, capability, offer):
+    """Whether some facts of the caller let it call the offer whatever the request and the route."""
+    service, _, modes = offer
+    lets, forbids = set(), False
+    for rule in landscape.rules:
+        sides = {"callers": caller, "capabilities": capability[0]}
+        sides["services"] = landscape.services[service][0]
+        if rule["shadow"] or not all(speaks_of(rule, side, name) for side, name in sides.items()):
+            continue
+        entails = "promises" in rule and guarantees({}, {}, modes, [rule["promises"]])
+        if rule["forbid"]:
+            forbids = forbids or not entails and "facts" not in rule
+        elif speaks_of(rule, "routes", b"") and (entails or "promises" not in rule):
+            lets.add(rule["override"])
+    enforced = any(not (rule["shadow"] or rule["override"]) for rule in landscape.rules)
+    return True in lets or not forbids and (lets or not (landscape.deny or enforced))
 
 
 def weigh(landscape, call, capability, offer, facts):
@@ -1362,15 +1415,18 @@ class Trail:
         )
         must(not self.texts(body[62:], 1), "a breach goes on")
         name = body[64:]
-        must(name and became < 3 and kind < 2 and (kind == 0 or within == 0), "a breach of nothing")
+        must(0 < len(name) < 254 and became < 3 and kind < 2 and (kind == 0 or within == 0), "a breach of nothing")
         must(since <= start <= end and share < 10**6, "a breach at no time")
         must(wrong <= calls < 1 << 40, "calls of a breach")
-        must(0 < version <= self.newest, "a version that was not yet")
+        must(0 < version == self.newest, "a breach under another landscape than the newest")
         if version in self.held():
-            names = [one and one[0] for one in self.snapshots[self.versions[version][0]].services]
+            landscape = self.snapshots[self.versions[version][0]]
+            names = [one and one[0] for one in landscape.services]
             own = names[service] if service < len(names) else None
             there = name not in names if service == NONE else name == own
             must(there, "a breach of another service")
+            made = became == 2 or landscape.makes(service, kind, within, share)
+            must(made, "a breach of what was not promised")
         over = wrong * 10**6 - calls * share - 10**6
         breaks = calls > 0 and over >= 0 and over * over > 9 * calls * share * 10**6
         which = (name, kind, within, share)
@@ -1408,6 +1464,10 @@ class Trail:
             words.end()
         for (service, said), (number, _, modes) in zip(rows, known):
             must(service == number, "a question tells of another service")
+            if said != 0xFFFE and told[1].startswith("decision "):
+                offer = landscape.capabilities[capability], (number, None, modes)
+                may = may_see(landscape, told[0].encode(), *offer)
+                must(may, "a service was shown to whom no rule lets call it")
             if cut or said == 0xFFFE and told[1].startswith("decision "):
                 continue
             due = 0xFFFF if states[service] & 24 else 0

@@ -14,6 +14,7 @@ use super::world::World;
 use caio::balance::endpoint::choose;
 use caio::balance::epoch::Epoch;
 use caio::balance::flight::Flights;
+use caio::balance::promise::Promise;
 use caio::compiler::{compile_with, update};
 use caio::config::quota::{Decided, Subject};
 use caio::contract::logic::Facts;
@@ -278,7 +279,7 @@ pub(crate) struct Story {
     /// The registry's revision.
     registry: u64,
     /// Promises that are broken, by service: since when, and until when that was seen.
-    broken: BTreeMap<String, (u64, u64)>,
+    broken: BTreeMap<String, (Promise, u64, u64)>,
     pub(crate) told: Told,
     pub(crate) verdicts: [u64; 3],
     pub(crate) stages: [u64; 7],

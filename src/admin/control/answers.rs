@@ -1,7 +1,8 @@
 //! What the control socket says: entries, outcomes and problems, as JSON.
 
 use super::watching::Watching;
-use crate::admin::desk::{Answer, Denied, Outcome, Standing, View, now_ms};
+use crate::admin::desk::{Answer, Denied, Held, Outcome, Standing, View, now_ms};
+use crate::balance::promise::Breach;
 use crate::config::registered::{Part, Registered};
 use crate::registry::{Entry, Key};
 use crate::wire::document::Syntax;
@@ -142,6 +143,10 @@ pub(super) fn entry(
         members.insert("draining".into(), entry.is_draining(&service.endpoints).into());
         members.insert("endpoints".into(), endpoints.into());
         members.insert("tier".into(), service.tier.into());
+        if whole {
+            let promises = view.promises(&key.id);
+            members.insert("promises".into(), promises.iter().map(promise).collect());
+        }
     }
     if let Some((lease_ms, left_ms)) = view.leases().left_ms(key, now_ms()) {
         members.insert("lease".into(), json!({ "ms": lease_ms, "left_ms": left_ms }));
@@ -155,6 +160,32 @@ pub(super) fn entry(
         members.insert("document".into(), entry.written.text.clone().into());
     }
     body
+}
+
+/// A promise with who says what of it: the contract, nobody else yet, and the calls.
+fn promise(held: &Held) -> Json {
+    let seen = |(seen, window_ms): &(Breach, [u64; 2])| {
+        json!({
+            "calls": seen.calls,
+            "otherwise": seen.otherwise,
+            "ppm": seen.observed_ppm(),
+            "window_ms": window_ms,
+        })
+    };
+    let stands = match (held.since_ms, &held.seen) {
+        (Some(_), _) => "broken",
+        (None, Some((seen, _))) if seen.calls > 0 => "kept",
+        (None, _) => "unknown",
+    };
+    json!({
+        "promise": held.promise.name(),
+        "declared": { "ppm_max": held.promise.except_ppm() },
+        "attested": null,
+        "observed": held.seen.as_ref().map(seen),
+        "stands": stands,
+        "broken_since_ms": held.since_ms,
+        "last_breach": held.last_breach.as_ref().map(seen),
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -132,7 +132,7 @@ fn found(asking: &Asking<'_>) -> Reply {
     let (mut answers, mut left) = (Vec::new(), LISTED_MAX);
     for id in capabilities {
         let mut found = discover(snapshot, epoch, id, &needs, viewer.as_ref());
-        let wish = Wish::Note(noted(asking.who, version, id, &needs, &found));
+        let wish = Wish::Note(vec![noted(asking.who, version, id, &needs, &found)]);
         // What is not on record was not answered.
         if let Answer::Denied(refused) = desk.ask(asking.who.clone(), wish, false) {
             return denied(&refused);
@@ -230,10 +230,13 @@ fn listed(asking: &Asking<'_>) -> Reply {
         return reply;
     }
     let mut offered: BTreeMap<&str, (ServiceId, Vec<&str>)> = BTreeMap::new();
+    let version = u32::try_from(landscape.number).unwrap_or(u32::MAX);
+    let mut notes: Vec<(&str, Queried<'static>)> = Vec::new();
     for number in among {
         let Some(known) = snapshot.capability_entry(number) else { continue };
         let seen = viewer.as_ref().map(|viewer| {
             let found = discover(snapshot, epoch, number, &[], Some(viewer));
+            notes.push((&known.name, noted(asking.who, version, number, &[], &found)));
             found.into_iter().filter(|it| it.visible).map(|it| it.service).collect::<BTreeSet<_>>()
         });
         for candidate in known.candidates.iter() {
@@ -252,8 +255,10 @@ fn listed(asking: &Asking<'_>) -> Reply {
     };
     let mut all = offered.iter().filter(fits);
     let mut last = None;
+    let mut listed: BTreeSet<&str> = BTreeSet::new();
     let page = all.by_ref().take(LISTED_MAX).map(|(service, (number, names))| {
         last = Some((*service).to_owned());
+        listed.extend(names);
         let entry = snapshot.service(*number);
         let version = entry.map_or("", |entry| entry.version.as_str());
         json!({
@@ -266,6 +271,18 @@ fn listed(asking: &Asking<'_>) -> Reply {
         })
     });
     let entries: Vec<Json> = page.collect();
+    if let Some((first, _)) = notes.first() {
+        // Of what is offered as of a question for it; that nothing was to be seen is said once.
+        if listed.is_empty() {
+            listed.insert(first);
+        }
+        notes.retain(|(name, _)| listed.contains(name));
+        let wish = Wish::Note(notes.into_iter().map(|(_, note)| note).collect());
+        // What is not on record was not answered.
+        if let Answer::Denied(refused) = asking.room.desk.ask(asking.who.clone(), wish, false) {
+            return denied(&refused);
+        }
+    }
     let mut body = json!({ "specVersion": "1.0", "entries": entries });
     let next = all.next().is_some().then_some(last).flatten();
     if let (Some(next), Some(members)) = (next, body.as_object_mut()) {

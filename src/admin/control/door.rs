@@ -17,7 +17,7 @@ use super::{Room, discovery};
 use crate::admin::desk::Who;
 use crate::config::api_keys::ApiKeyEntry;
 use crate::config::registered::Kind;
-use crate::config::remote::{Client, KnownBy, Role};
+use crate::config::remote::{Client, KnownBy, Own, Role};
 use crate::identity::{self, Identified, KeyTable};
 use crate::io::clock::wall_ms;
 use crate::proxy::pass::Pass;
@@ -76,9 +76,22 @@ impl May {
                 Some(key) if key.kind != Kind::Service => {
                     Some("a registrar has to do with its own services alone")
                 }
-                Some(key) if own.iter().any(|pattern| pattern.matches(&key.id)) => None,
+                Some(key) if own.services.iter().any(|it| it.matches(&key.id)) => None,
                 _ => Some("this service is none of its own"),
             },
+        }
+    }
+}
+
+impl May {
+    /// What a registrar may register.
+    pub(super) fn own(&self) -> Option<&Own> {
+        match self {
+            Self::Act(role) => match role.as_ref() {
+                Role::Registrar(own) => Some(own),
+                Role::Observer | Role::Operator => None,
+            },
+            Self::Nothing | Self::Everything => None,
         }
     }
 }
@@ -279,7 +292,8 @@ mod tests {
     use crate::config::policy::IdPattern;
 
     fn registrar(patterns: &[&str]) -> May {
-        let own = patterns.iter().map(|text| IdPattern::of(text)).collect();
+        let services = patterns.iter().map(|text| IdPattern::of(text)).collect();
+        let own = Own { services, endpoints: None, capabilities: None };
         May::Act(Arc::new(Role::Registrar(own)))
     }
 

@@ -11,6 +11,7 @@ use super::requests::Request;
 use super::watching::Watching;
 use crate::admin::desk::{Answer, Who, Wish, now_ms};
 use crate::config::registered::Kind;
+use crate::config::remote::Own;
 use crate::registry::{self, Cause, Key, Precondition, Wanted, Written};
 use crate::wire::limits::LISTED_MAX;
 use serde_json::{Value as Json, json};
@@ -44,6 +45,7 @@ pub(super) struct Call<'a> {
     /// What the braces of the path stand for.
     parts: Vec<&'a str>,
     pub(super) who: &'a Who,
+    own: Option<&'a Own>,
     pub(super) room: &'a Room,
 }
 
@@ -147,7 +149,8 @@ pub(super) fn dispatch(request: &Request, caller: &Caller, room: &Room) -> Answe
         if operation.method != method {
             continue;
         }
-        let call = Call { request, parts, who, room };
+        let own = caller.may.own();
+        let call = Call { request, parts, who, own, room };
         let key = matches!(operation.touch, LookAt | Change).then(|| call.key());
         if let Some(why) = caller.may.refuses(operation.touch, key.as_ref()) {
             return call.forbidden(operation.word, key, why);
@@ -235,7 +238,16 @@ impl Call<'_> {
     fn endpoint(&self, wanted: impl Fn(SocketAddr) -> Wanted) -> Answered {
         let text = self.parts.get(1).copied().unwrap_or_default();
         match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => self.change(wanted(address)),
+            Ok(address) if address.port() != 0 => {
+                let wanted = wanted(address);
+                let foreign = self.own.is_some_and(|own| !own.reaches(address));
+                if foreign && matches!(wanted, Wanted::Endpoint(_, true)) {
+                    let why = "no service of its own may listen there, see `endpoints` in \
+                               `[[admin.remote.clients]]`";
+                    return self.forbidden("endpoint-add", Some(self.key()), why);
+                }
+                self.change(wanted)
+            }
             _ => problem(400, "address", "an endpoint is an address and a port").into(),
         }
     }
@@ -299,7 +311,8 @@ fn put(call: &Call<'_>) -> Answered {
         return problem(400, "registry.invalid", "the document is not UTF-8").into();
     };
     let written = Arc::new(Written { syntax, text });
-    call.ask(Wish::Put { key: call.key(), written, precondition }, dry_run)
+    let (key, own) = (call.key(), call.own.cloned());
+    call.ask(Wish::Put { key, written, precondition, own }, dry_run)
 }
 
 fn remove(call: &Call<'_>) -> Answered {

@@ -12,7 +12,7 @@
 mod check;
 mod promises;
 
-use super::desk::{Coming, Found, News};
+use super::desk::{Coming, Found, News, View};
 use crate::audit::breach::Became;
 use crate::balance::outlier::Sample;
 use crate::balance::standing::{Change, Standings, Turn};
@@ -38,10 +38,10 @@ const UNTOLD_MAX: usize = 256;
 ///
 /// # Errors
 /// When its thread cannot be started.
-pub fn start(watching: Watching, tell: SyncSender<Coming>) -> io::Result<()> {
+pub fn start(watching: Watching, tell: SyncSender<Coming>, view: Arc<View>) -> io::Result<()> {
     std::thread::Builder::new().name("caio-watch".to_owned()).spawn(move || {
         // The workers have shown that a ring is to be had.
-        let _ = ring::run(watch(watching, tell));
+        let _ = ring::run(watch(watching, tell, view));
     })?;
     Ok(())
 }
@@ -84,7 +84,7 @@ impl Followed {
 /// All meters, by whose they are; one for each worker that called.
 type Meters = BTreeMap<(Arc<str>, SocketAddr), Vec<Followed>>;
 
-async fn watch(watching: Watching, tell: SyncSender<Coming>) {
+async fn watch(watching: Watching, tell: SyncSender<Coming>, view: Arc<View>) {
     let Watching { shared, meters: coming } = watching;
     let clock = Clock::new();
     let (mut standings, mut checks) = (Standings::default(), Checks::default());
@@ -127,6 +127,7 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>) {
             untold.extend(looked.told);
             found.extend(looked.found);
         }
+        view.judged(watch.turned());
         let (states, changes) = standings.states(&published.snapshot, now_ms);
         let (unhealthy, ejected) = standings.closed();
         shared.watched.unhealthy.store(unhealthy, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Promises held against what workers saw: a window of calls after the other, service by service.
 
-use super::super::desk::Found;
+use super::super::desk::{Found, Held};
 use super::Meters;
 use crate::audit::breach::Became;
 use crate::balance::promise::{Breach, Promise, Seen, promises};
@@ -22,6 +22,7 @@ pub(super) struct Watch {
     services: BTreeMap<Arc<str>, Watched>,
     /// What the time of day was when the clock began, so that no change of it turns windows round.
     began_ms: u64,
+    turned: Vec<(Arc<str>, Option<Vec<Held>>)>,
 }
 
 struct Watched {
@@ -32,6 +33,8 @@ struct Watched {
     /// When the window began.
     from_ms: u64,
     broken: Vec<Breach>,
+    /// What was seen last, for those who look.
+    held: Vec<Held>,
     /// Promises that are on record as broken, and since when.
     since: BTreeMap<Promise, u64>,
 }
@@ -63,7 +66,7 @@ pub(super) struct Looked {
 impl Watch {
     /// Nothing is watched yet; when the clock began the time of day was this.
     pub(super) fn new(began_ms: u64) -> Self {
-        Self { services: BTreeMap::new(), began_ms }
+        Self { services: BTreeMap::new(), began_ms, turned: Vec::new() }
     }
 
     /// Watches what this landscape promises; windows that have begun go on, and a new one holds
@@ -86,9 +89,12 @@ impl Watch {
                 due_ms: now_ms.saturating_add(window_ms),
                 from_ms: now_ms,
                 broken: Vec::new(),
+                held: promises.iter().map(|it| Held::new(*it)).collect(),
                 since: BTreeMap::new(),
             };
-            let watched = match before.remove(&entry.id) {
+            let known = before.remove(&entry.id);
+            let is_other = known.as_ref().is_none_or(|known| known.promises != promises);
+            let watched = match known {
                 Some(known) if known.promises == promises => known,
                 Some(other) => {
                     other.over(&entry.id, wall_ms, &mut found);
@@ -96,8 +102,12 @@ impl Watch {
                 }
                 None => new(),
             };
+            if is_other {
+                self.turned.push((Arc::clone(&entry.id), Some(watched.held.clone())));
+            }
             self.services.insert(Arc::clone(&entry.id), watched);
         }
+        self.turned.extend(before.keys().map(|gone| (Arc::clone(gone), None)));
         before.into_iter().for_each(|(service, it)| it.over(&service, wall_ms, &mut found));
         found
     }
@@ -127,6 +137,8 @@ impl Watch {
             let from_ms = std::mem::replace(&mut watched.from_ms, now_ms);
             let window_ms = [from_ms, now_ms].map(|ms| self.began_ms.saturating_add(ms));
             found.extend(watched.judge(service, &seen, window_ms));
+            watched.show(&seen, window_ms);
+            self.turned.push((Arc::clone(service), Some(watched.held.clone())));
             let broken: Vec<Breach> =
                 watched.promises.iter().filter_map(|promise| promise.broken(&seen)).collect();
             if !broken.is_empty() && care.lowers_health {
@@ -154,13 +166,18 @@ impl Watch {
         }
     }
 
+    /// Services of which something else is to be seen than before; nothing of those that are gone.
+    pub(super) fn turned(&mut self) -> Vec<(Arc<str>, Option<Vec<Held>>)> {
+        std::mem::take(&mut self.turned)
+    }
+
     /// The promises that are broken now.
     pub(super) fn broken(&self) -> Vec<Broken> {
         let each = self.services.iter().flat_map(|(service, watched)| {
             watched.broken.iter().map(|breach| Broken {
                 service: Arc::clone(service),
-                promise: name(breach.promise),
-                observed_ppm: observed_ppm(breach),
+                promise: breach.promise.name(),
+                observed_ppm: breach.observed_ppm(),
             })
         });
         each.collect()
@@ -168,6 +185,18 @@ impl Watch {
 }
 
 impl Watched {
+    /// What was seen of its promises in a window, for those who look.
+    fn show(&mut self, seen: &Seen, window_ms: [u64; 2]) {
+        for held in &mut self.held {
+            let seen = held.promise.weighed(seen);
+            held.seen = Some((seen, window_ms));
+            held.since_ms = self.since.get(&held.promise).copied();
+            if seen.is_one() {
+                held.last_breach = Some((seen, window_ms));
+            }
+        }
+    }
+
     /// What became of its promises in a window.
     fn judge(&mut self, service: &Arc<str>, seen: &Seen, window_ms: [u64; 2]) -> Vec<Found> {
         let mut found = Vec::new();
@@ -219,25 +248,6 @@ fn since(all: &Seen, before: &Seen) -> Seen {
     seen
 }
 
-/// `latency(50ms)`, `availability`.
-fn name(promise: Promise) -> String {
-    match promise {
-        Promise::Latency { within_ns, .. } => format!("latency({})", time(within_ns)),
-        Promise::Failures { .. } => "availability".to_owned(),
-    }
-}
-
-fn time(ns: u64) -> String {
-    match ns {
-        ns if ns.is_multiple_of(1_000_000) => format!("{}ms", ns / 1_000_000),
-        ns => format!("{}us", ns / 1000),
-    }
-}
-
-fn observed_ppm(breach: &Breach) -> u64 {
-    breach.otherwise.saturating_mul(1_000_000).checked_div(breach.calls).unwrap_or(0)
-}
-
 fn sentence(service: &str, breach: &Breach) -> String {
     let percent = |ppm: u64| format!("{}.{:04}%", ppm / 10_000, ppm % 10_000);
     let Breach { promise, calls, otherwise } = breach;
@@ -248,9 +258,9 @@ fn sentence(service: &str, breach: &Breach) -> String {
     format!(
         "service `{service}` breaks its promise `{}`: declared at most {}, observed {otherwise} of \
          {calls} calls that {what}, {}",
-        name(*promise),
+        promise.name(),
         percent(promise.except_ppm()),
-        percent(observed_ppm(breach)),
+        percent(breach.observed_ppm()),
     )
 }
 
@@ -266,6 +276,7 @@ mod tests {
             due_ms: 0,
             from_ms: 0,
             broken: Vec::new(),
+            held: Vec::new(),
             since: BTreeMap::new(),
         }
     }

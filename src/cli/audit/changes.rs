@@ -225,7 +225,7 @@ fn query(queried: &Queried<'_>) -> (Json, Vec<Cell>) {
     (object, row)
 }
 
-fn breach(found: &Breach<'_>) -> (Json, Vec<Cell>) {
+pub(super) fn breach(found: &Breach<'_>) -> (Json, Vec<Cell>) {
     let [from, to, since] =
         [found.window_ms[0], found.window_ms[1], found.since_ms].map(|ms| rfc3339(ms, 0));
     let [calls, otherwise] = found.seen;
@@ -239,6 +239,9 @@ fn breach(found: &Breach<'_>) -> (Json, Vec<Cell>) {
         "promise": found.promise(),
         "became": found.became.word(),
         "declared_ppm": found.except_ppm,
+        // By nobody: there is no third word on promises yet.
+        "attested_ppm": null,
+        "observed_ppm": (calls > 0).then_some(share),
         "calls": calls,
         "otherwise": otherwise,
         "window": [from, to],

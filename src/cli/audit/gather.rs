@@ -16,8 +16,9 @@ use super::flights::Fold;
 use super::id::Id;
 use super::trail::{Head, Position, Seen, Span, Trail, at};
 use crate::audit::record::{Outcome, Record};
-use crate::audit::scan::Context;
+use crate::audit::scan::{Context, Sketch};
 use crate::balance::flight::Flights;
+use crate::snapshot::CapabilityId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -58,8 +59,9 @@ impl Gather {
     pub fn see(&mut self, seen: &Seen<'_>, trail: &Trail) -> Result<Option<Exchange>, String> {
         let place = seen.raw.place;
         let id = Id { boot: Some(seen.context.boot), lane: place.lane, sequence: place.sequence };
+        let wanted = self.flights.is_some() && seen.raw.kind == b'D' && self.counts(seen, trail);
         let flights = self.flights.as_mut().map(|fold| {
-            let before = if seen.raw.kind == b'D' { fold.now(place.lane) } else { Rc::default() };
+            let before = if wanted { fold.now(place.lane) } else { Rc::default() };
             fold.see(seen);
             before
         });
@@ -92,6 +94,15 @@ impl Gather {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Whether a decision rests on who was called: what is kept for it is copied as calls go on,
+    /// and most decisions do not.
+    fn counts(&mut self, seen: &Seen<'_>, trail: &Trail) -> bool {
+        let sketch = Sketch(seen.raw.bytes);
+        let Some(landscape) = seen.context.landscape(sketch.landscape()) else { return false };
+        let snapshot = self.snapshots.take(trail, &landscape.snapshot);
+        snapshot.is_ok_and(|snapshot| snapshot.counts(CapabilityId(sketch.capability())))
     }
 
     fn begin(

@@ -16,6 +16,7 @@ pub mod id;
 mod landscapes;
 pub mod options;
 pub mod policy;
+mod promises;
 pub mod prove;
 pub mod query;
 pub mod recorded;

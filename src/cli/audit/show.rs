@@ -6,6 +6,7 @@ use super::exchange::{
 use super::gather::{attempts, find};
 use super::id::Id;
 use super::options::Options;
+use super::promises;
 use super::table::{Tone, painted};
 use super::time::{rfc3339, took};
 use super::told::{self, ending, span_id, stage, trace_id};
@@ -18,6 +19,7 @@ use crate::cli::check::FINE;
 use crate::cli::progress::while_it_takes;
 use crate::cli::style::Output;
 use crate::decide::Stage;
+use crate::snapshot::ServiceId;
 use crate::wire::request_id::RequestId;
 use serde_json::{Map, Value as Json, json};
 use std::io;
@@ -45,7 +47,11 @@ pub fn run(options: &Options, out: &mut Output<'_>) -> Result_ {
     let snapshot = snapshots.of(&trail, &exchange);
     let names = Names { exchange: &exchange, snapshot: snapshot.as_deref().ok() };
     let facts = facts(&trail, &names, &mut Openings::default())?;
-    let told = Told { trail: &trail, names: &names, facts, attempts };
+    let promises = match service_id(&names) {
+        Some(service) => promises::near(&trail, &exchange, service)?,
+        None => Vec::new(),
+    };
+    let told = Told { trail: &trail, names: &names, facts, attempts, promises };
     if options.json {
         writeln!(out.writer, "{:#}", Json::Object(told.json()))?;
     } else {
@@ -92,6 +98,15 @@ struct Told<'a> {
     names: &'a Names<'a>,
     facts: Vec<Fact>,
     attempts: Vec<Exchange>,
+    /// Of the service that was chosen those that were not kept.
+    promises: Vec<promises::Observed>,
+}
+
+/// The id of the service that was chosen, where it is known.
+fn service_id<'a>(names: &Names<'a>) -> Option<&'a str> {
+    let decision = &names.exchange.decision;
+    let snapshot = names.snapshot.filter(|_| decision.verdict == Verdict::Route)?;
+    snapshot.service(ServiceId(decision.service)).map(|entry| &*entry.id)
 }
 
 impl Told<'_> {
@@ -139,6 +154,8 @@ impl Told<'_> {
             let (tier, load) = (decision.tier, decision.bucket);
             put("key", json!({ "tier": tier, "load": load, "rendezvous": rendezvous }));
         }
+        let promises = self.promises.iter().map(|it| it.json.clone());
+        put("breaches", promises.collect::<Vec<Json>>().into());
         put("epoch", exchange.landscape.as_ref().map(|it| it.epoch).into());
         let payload = exchange.payload.as_ref().map(|texts| {
             let [request_fields, response_fields, request_body, response_body] =
@@ -208,6 +225,9 @@ impl Told<'_> {
             line("hook", format!("{}: {}", self.names.hook(asked.hook), came(asked)), tone);
         }
         self.verdict_lines(&mut line);
+        for observed in &self.promises {
+            line("promise", shown(observed.text.as_bytes()), Tone::Odd);
+        }
         match &exchange.outcome {
             Some((outcome, _)) => line("outcome", self.outcome(outcome), Tone::Plain),
             None => line("outcome", "none on record yet, or lost in a crash".into(), Tone::Odd),

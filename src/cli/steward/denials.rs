@@ -1,11 +1,25 @@
 //! Why a change is not made, as whoever asked is told.
 
 use crate::admin::desk::Denied;
+use crate::config::model::Origin;
 use crate::registry::{Key, Refused};
 use crate::wire::fault::Fault;
 
 pub(super) fn denied(status: u16, code: &'static str, title: impl Into<String>) -> Denied {
     Denied { status, code, title: title.into(), faults: Vec::new(), revision: None }
+}
+
+/// A service of whoever asks has something that it may not register.
+pub(super) fn not_own(at: &Origin, what: &str, bound: &str) -> Denied {
+    let fault = Fault {
+        file: at.file.clone(),
+        line: at.line,
+        column: at.column,
+        what: format!("{what} is none that whoever asks may register"),
+        mend: format!("see `{bound}` in its `[[admin.remote.clients]]`"),
+    };
+    let title = "the service is its own, and what it would have is not";
+    Denied { faults: vec![fault], ..denied(403, "forbidden", title) }
 }
 
 pub(super) fn does_not_compile(faults: Vec<Fault>) -> Denied {

@@ -1,14 +1,16 @@
 //! What is on record of a change, made or not, and of what became of promises.
 
 use crate::admin::desk::{Denied, Found, Who};
-use crate::audit::breach::Breach;
+use crate::audit::breach::{Became, Breach};
 use crate::audit::control::{Came, Changed};
 use crate::audit::record::{NONE, Record};
-use crate::balance::promise::Promise;
+use crate::balance;
+use crate::balance::promise::{Promise, promises_of};
 use crate::io::clock::wall_ms;
 use crate::proxy::gateway::Gateway;
 use crate::registry::Key;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A change as it is noted, before it is a record.
 pub(super) struct Noted {
@@ -75,10 +77,45 @@ pub(super) fn renewed(
     taken.into_iter().map(note).collect()
 }
 
+/// The promises that are on record as broken.
+#[derive(Default)]
+pub(super) struct OnRecord(BTreeSet<(Arc<str>, Promise)>);
+
+impl OnRecord {
+    /// What is to be on record of what was found: it was seen under a landscape that may be in
+    /// force no more, and is told of the one that is. `makes` says whether a service makes a
+    /// promise there.
+    fn told(&mut self, found: Found, makes: impl Fn(&Found) -> bool) -> Option<Found> {
+        let key = (Arc::clone(&found.service), found.seen.promise);
+        let [_, until_ms] = found.window_ms;
+        let over = |found: Found| {
+            let seen = balance::promise::Breach { calls: 0, otherwise: 0, ..found.seen };
+            Found { became: Became::Over, seen, window_ms: [until_ms; 2], ..found }
+        };
+        match found.became {
+            // Nobody makes it any more.
+            Became::Broken if !makes(&found) => None,
+            Became::Broken => self.0.insert(key).then_some(found),
+            Became::Kept | Became::Over if !self.0.remove(&key) => None,
+            Became::Kept if makes(&found) => Some(found),
+            Became::Kept | Became::Over => Some(over(found)),
+        }
+    }
+}
+
 /// What became of promises, under the landscape in force.
-pub(super) fn promises(found: Vec<Found>, gateway: &Gateway) -> Vec<Record<'static>> {
+pub(super) fn promises(
+    found: Vec<Found>,
+    on_record: &mut OnRecord,
+    gateway: &Gateway,
+) -> Vec<Record<'static>> {
     let snapshot = gateway.published().snapshot;
     let landscape = u32::try_from(gateway.version()).unwrap_or(u32::MAX);
+    let makes = |found: &Found| {
+        let service = snapshot.service_named(&found.service);
+        service.is_some_and(|it| promises_of(&snapshot, it).contains(&found.seen.promise))
+    };
+    let found = found.into_iter().filter_map(|found| on_record.told(found, makes));
     let note = |found: Found| {
         let promise = found.seen.promise;
         let within_ns = match promise {
@@ -97,7 +134,7 @@ pub(super) fn promises(found: Vec<Found>, gateway: &Gateway) -> Vec<Record<'stat
             id: found.service.as_bytes().to_vec().into(),
         })
     };
-    found.into_iter().map(note).collect()
+    found.map(note).collect()
 }
 
 /// Why a change was refused, in one line.
@@ -105,5 +142,35 @@ pub(super) fn why(denied: &Denied) -> String {
     match denied.faults.first() {
         Some(fault) => format!("{}: {fault}", denied.code),
         None => format!("{}: {}", denied.code, denied.title),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(became: Became, window_ms: [u64; 2], seen: [u64; 2]) -> Found {
+        let promise = Promise::Failures { except_ppm: 1 };
+        let [calls, otherwise] = seen;
+        let seen = balance::promise::Breach { promise, calls, otherwise };
+        Found { service: "a".into(), became, seen, window_ms, since_ms: 5 }
+    }
+
+    #[test]
+    fn what_was_seen_of_a_promise_is_told_of_the_landscape_in_force() {
+        let broken = || found(Became::Broken, [5, 9], [100, 50]);
+        let kept = || found(Became::Kept, [9, 12], [100, 0]);
+        let over = || found(Became::Over, [12, 12], [0, 0]);
+        let mut record = OnRecord::default();
+        // Nobody makes it any more as that would be told, and nothing is said of it later.
+        assert_eq!(record.told(broken(), |_| false), None);
+        assert_eq!(record.told(kept(), |_| true), None);
+        assert_eq!(record.told(over(), |_| false), None);
+        assert_eq!(record.told(broken(), |_| true), Some(broken()));
+        assert_eq!(record.told(kept(), |_| true), Some(kept()));
+        assert_eq!(record.told(kept(), |_| true), None);
+        // What is kept and not promised is over.
+        assert_eq!(record.told(broken(), |_| true), Some(broken()));
+        assert_eq!(record.told(kept(), |_| false), Some(over()));
     }
 }

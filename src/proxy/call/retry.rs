@@ -12,13 +12,16 @@
 //! ```
 //! A further attempt is a decision of its own, which excludes what was tried. Otherwise the caller
 //! hears of the first failure, as if there were no retries. An answer is discarded only once all of
-//! that is certain, and else goes to the caller as it came.
+//! that is certain and quotas let the other attempt through, and else goes to the caller as it
+//! came.
 
-use super::{Call, Opening, choose};
+use super::limit::besides;
+use super::{Call, Chosen, Opening, choose};
 use crate::config::care::Retry;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::Inbound;
 use crate::proxy::counters::Again as Counted;
+use crate::proxy::limits::Taken;
 use crate::proxy::worker::Worker;
 use crate::snapshot::ServiceId;
 use std::cell::Cell;
@@ -79,9 +82,12 @@ pub(super) struct Again {
     full: bool,
     /// Further attempts so far.
     extra: u32,
-    /// The next attempt is certain already, and excludes these.
-    certain: Cell<Option<Vec<ServiceId>>>,
+    /// The next attempt is certain already: it excludes these, and has taken this of quotas.
+    certain: Cell<Option<Certain>>,
 }
+
+/// What a further attempt excludes, and what it has taken of quotas; seldom there, so apart.
+type Certain = Box<(Vec<ServiceId>, Taken)>;
 
 /// Whether an answer of this status is to be discarded, because another attempt is made.
 pub type Discards<'a> = &'a dyn Fn(u16) -> bool;
@@ -123,7 +129,7 @@ impl Opening {
     pub(super) fn turn(&mut self, worker: &Worker, view: &impl Inbound) -> bool {
         self.again.elsewhere = false;
         let Some(service) = self.again.last else { return false };
-        if let Some(tried) = self.others(worker, view, service) {
+        if let Some((tried, _)) = self.others(worker, view, service) {
             self.tried = tried;
             return true;
         }
@@ -131,20 +137,20 @@ impl Opening {
         false
     }
 
-    /// What another attempt than the last, which went to this service, excludes; `None` where there
-    /// is nobody else to ask.
+    /// What another attempt than the last, which went to this service, excludes, and where it goes
+    /// if that is another service; `None` where there is nobody else to ask.
     fn others(
         &self,
         worker: &Worker,
         view: &impl Inbound,
         service: ServiceId,
-    ) -> Option<Vec<ServiceId>> {
+    ) -> Option<(Vec<ServiceId>, Option<Chosen>)> {
         let mut tried = self.tried.clone();
         tried.push(service);
         let mut scratch = worker.scratch.borrow_mut();
         scratch.begin();
-        if choose(worker, self, (view, &tried), &mut scratch).is_ok() {
-            return Some(tried);
+        if let Ok(chosen) = choose(worker, self, (view, &tried), &mut scratch) {
+            return Some((tried, Some(chosen)));
         }
         scratch.begin();
         let landscape = &self.landscape;
@@ -152,7 +158,7 @@ impl Opening {
         let states = landscape.epoch.endpoints(service);
         let closed = states.iter().filter(|state| !state.is_open()).count();
         // The next attempt goes to the next of its endpoints.
-        (count.saturating_sub(closed) > 1).then(|| self.tried.clone())
+        (count.saturating_sub(closed) > 1).then(|| (self.tried.clone(), None))
     }
 
     /// The last attempt was one too many for where it went, or not.
@@ -205,16 +211,23 @@ pub fn discards(worker: &Worker, opening: &Opening, view: &impl Inbound, status:
     if !retry.gateway_error || !opening.has_left(worker, retry) {
         return false;
     }
-    let Some(tried) = opening.others(worker, view, last) else { return false };
-    let begins = within_budget(worker, retry);
-    opening.again.certain.set(Some(tried).filter(|_| begins));
+    let Some((tried, chosen)) = opening.others(worker, view, last) else { return false };
+    if !within_budget(worker, retry) {
+        return false;
+    }
+    // The same service was let through already.
+    let taken = chosen.map_or_else(|| Some(Taken::default()), |it| besides(opening, &it));
+    let begins = taken.is_some();
+    opening.again.certain.set(taken.map(|taken| Box::new((tried, taken))));
     begins
 }
 
 /// Ends a call whose answer was discarded: another attempt is made.
 pub fn elsewhere(worker: &Worker, opening: &mut Opening, call: Call, status: u16) {
-    if let Some(tried) = opening.again.certain.take() {
+    if let Some(certain) = opening.again.certain.take() {
+        let (tried, taken) = *certain;
         opening.tried = tried;
+        opening.taken.get_or_insert_default().add(taken);
     }
     opening.again.extra += 1;
     worker.counters.retries.add(Counted::Answered, 1);

@@ -1,8 +1,13 @@
 //! What a gRPC answer's status says of the service that gave it.
 
-use super::{BytesCodec, CONTRACT, Echo, Gateway, VOCABULARY, client, path, unary, within};
-use crate::support::PATIENCE;
-use hyper::body::Bytes;
+use super::{
+    BytesCodec, CONTRACT, Echo, Gateway, VOCABULARY, bare, client, message, path, unary, within,
+};
+use crate::support::peers::{Served, call, channel, full};
+use crate::support::{PATIENCE, Protocol};
+use hyper::Response;
+use hyper::body::{Bytes, Frame};
+use std::net::SocketAddr;
 use std::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::client::Grpc;
@@ -10,7 +15,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 /// A gateway before both, which are one service of which this is said; an epoch is short.
-fn before(one: &Echo, other: &Echo, own: &str) -> Gateway {
+fn before(one: SocketAddr, other: SocketAddr, own: &str) -> Gateway {
     let config = format!(
         r#"config = "caio/1"
 vocabulary = "vocabulary.toml"
@@ -27,7 +32,7 @@ contract = "grpc.toml"
 endpoints = ["{}", "{}"]
 {own}
 "#,
-        one.address, other.address
+        one, other
     );
     Gateway::start_on(&[
         ("vocabulary.toml", VOCABULARY),
@@ -56,7 +61,7 @@ async fn asked(client: &mut Grpc<Channel>, streams: bool) -> Code {
 async fn an_endpoint_that_answers_unavailable_is_ejected_wherever_its_status_stands() {
     for streams in [false, true] {
         let (bad, good) = (Echo::failing(Some(Code::Unavailable)).await, Echo::start().await);
-        let mut gateway = before(&bad, &good, "");
+        let mut gateway = before(bad.address, good.address, "");
         let mut client = client(&gateway).await;
         let until = Instant::now() + PATIENCE;
         while !gateway.said().contains("calls failed") {
@@ -82,10 +87,35 @@ async fn an_endpoint_that_answers_unavailable_is_ejected_wherever_its_status_sta
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_whose_streams_are_cut_by_their_deadline_is_ejected() {
+    // It answers at once, and never ends.
+    let endless = Served::start(Protocol::H2c, |_| async {
+        let (sender, body) = channel();
+        tokio::spawn(async move {
+            sender.send(Ok(Frame::data(message("a")))).await.unwrap();
+            sender.closed().await;
+        });
+        let answer = Response::builder().header("content-type", "application/grpc");
+        answer.body(body).unwrap()
+    })
+    .await;
+    let good = Echo::start().await;
+    let mut gateway = before(endless.address, good.address, "");
+    let until = Instant::now() + PATIENCE;
+    while !gateway.said().contains("calls failed") {
+        let asked = bare("Scatter", &[("grpc-timeout", "300m")], full(message("x")));
+        call(gateway.address, Protocol::H2c, asked).await.unwrap();
+        assert!(Instant::now() < until, "nobody is ejected");
+    }
+    assert!(gateway.said().contains(&endless.address.to_string()), "{}", gateway.said());
+    gateway.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_that_is_the_caller_s_own_fault_is_held_against_nobody() {
     let (strict, broken) =
         (Echo::failing(Some(Code::NotFound)).await, Echo::failing(Some(Code::Internal)).await);
-    let gateway = before(&strict, &broken, "");
+    let gateway = before(strict.address, broken.address, "");
     let mut client = client(&gateway).await;
     let until = Instant::now() + PATIENCE;
     while !gateway.said().contains("calls failed") {
@@ -102,7 +132,7 @@ async fn a_status_that_is_the_caller_s_own_fault_is_held_against_nobody() {
 async fn a_server_that_says_it_does_not_serve_is_not_called_until_it_does() {
     let (one, other) = (Echo::start().await, Echo::start().await);
     let checked = "health = { check = \"grpc\", interval = \"100ms\", timeout = \"100ms\" }";
-    let mut gateway = before(&one, &other, checked);
+    let mut gateway = before(one.address, other.address, checked);
     let mut client = client(&gateway).await;
     let until = Instant::now() + PATIENCE;
     while one.calls() == 0 || other.calls() == 0 {

@@ -1,8 +1,10 @@
 //! Quotas and invariants that come and go while calls flow, as services do.
 
-use crate::client::{Control, process_file};
-use crate::support::{Gateway, Scratch};
+use crate::client::{Control, process_file, service};
+use crate::support::origin::{Answer, Origin};
+use crate::support::{Gateway, Scratch, VOCABULARY, eventually};
 use crate::{called, saying, word};
+use std::process::Command;
 
 #[test]
 fn a_quota_holds_from_its_registration_on_and_no_policy_loses_one_that_it_names() {
@@ -66,4 +68,50 @@ fn an_invariant_refuses_what_would_break_it_until_it_is_gone() {
     assert_eq!(control.ask("DELETE", "/v1/invariants/twice", &[]).status, 200);
     assert_eq!(control.ask("DELETE", "/v1/services/b", &[]).status, 200);
     assert_eq!(called(&gateway), word("one"));
+}
+
+#[test]
+fn what_is_observed_of_a_promise_is_shown_beside_what_is_declared() {
+    let failing = Origin::scripted(|_| {
+        Answer::kept("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned())
+    });
+    let ratio = "[[attributes]]\nname = \"availability\"\nside = \"promise\"\ntype = \"ratio\"\n";
+    let vocabulary = format!("{VOCABULARY}\n{ratio}");
+    let caio = process_file("");
+    let gateway = Gateway::start_on(&[("caio.toml", &caio), ("vocabulary.toml", &vocabulary)]);
+    let control = Control::of(&gateway);
+    let own = "promises = { window = \"100ms\", min_calls = 10 }\n\
+               outlier = { consecutive_5xx = 0, consecutive_gateway_failure = 0 }";
+    let promises = "[[contract.offers.promises]]\navailability = \">= 99%\"\n";
+    let document = service("a", failing.address, own) + promises;
+    let put = control.put("/v1/services/a", &document, &[]);
+    assert_eq!(put.status, 201, "{put:?}");
+    let shown = || control.get("/v1/services/a").json()["promises"].clone();
+    eventually("what is to be watched is shown", || shown()[0]["promise"] == "availability");
+    assert_eq!(shown()[0]["declared"]["ppm_max"], 10_000);
+    assert_eq!(
+        (shown()[0]["stands"].as_str(), shown()[0]["attested"].is_null()),
+        (Some("unknown"), true)
+    );
+    eventually("it is broken", || {
+        (0..20).for_each(|_| assert!(called(&gateway).0 >= 500));
+        shown()[0]["stands"] == "broken"
+    });
+    let found = shown()[0].clone();
+    assert_eq!(found["observed"]["ppm"], 1_000_000, "{found}");
+    assert!(found["broken_since_ms"].as_u64().is_some(), "{found}");
+    assert!(found["last_breach"]["calls"].as_u64().unwrap() >= 10, "{found}");
+    let mut caio = Command::new(env!("CARGO_BIN_EXE_caio"));
+    let output = caio.args(["registry", "show", "a", "-s"]).arg(&control.0).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let comments = said.strip_prefix(document.as_str()).unwrap();
+    assert!(
+        comments.starts_with("# promise availability broken: declared at most 1.0000%"),
+        "{said}"
+    );
+    assert!(
+        comments.contains("attested by nobody, observed ")
+            && comments.contains("\n#   last breach: "),
+        "{said}"
+    );
 }

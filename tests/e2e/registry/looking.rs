@@ -88,10 +88,11 @@ fn callers_find_what_satisfies_and_each_question_is_on_record() {
     assert_eq!(gateway.wait(), Some(0));
     let lines = changes(trail.path());
     let questions: Vec<&Json> = lines.iter().filter(|line| line["kind"] == "query").collect();
-    assert_eq!(questions.len(), 2, "{lines:#?}");
+    // Both questions, and of each catalogue both capabilities of those it listed, or the one.
+    assert_eq!(questions.len(), 2 + 1 + 2, "{lines:#?}");
     assert!(questions.iter().all(|it| it["by"] == "anonymous"), "{questions:#?}");
     let from = |it: &&&Json| it["from"].as_str().unwrap().starts_with("decision ");
-    assert_eq!(questions.iter().filter(from).count(), 2, "{questions:#?}");
+    assert_eq!(questions.iter().filter(from).count(), 5, "{questions:#?}");
     let (end, said) = verified(trail.path());
     assert_eq!(end, Some(0), "{said}");
     naive_agrees(trail.path());

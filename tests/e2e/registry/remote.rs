@@ -154,6 +154,7 @@ fn a_token_s_role_says_what_it_may_do_and_whoever_has_none_may_do_nothing() {
     };
     assert_eq!(of("token billing", "put", "made"), 2);
     assert_eq!(of("token billing", "remove", "made"), 1);
+    assert_eq!(of("token billing", "renew", "already"), 1, "what was renewed last as well");
     // Of services, and of routes, requirements and policies; and the document of another.
     assert_eq!(of("token billing", "put", "refused"), 2 + 3 + 1, "{lines:#?}");
     for word in ["list", "watch", "landscape", "discover", "reload", "remove"] {
@@ -364,4 +365,49 @@ fn slow_strangers_keep_nobody_else_out() {
         wire.send(ask.as_bytes())
             && wire.read_until(PATIENCE, |bytes| bytes.starts_with(b"HTTP/1.1 200")).0.len() > 12
     });
+}
+
+#[test]
+fn a_registrar_registers_what_lies_within_its_bounds_and_nothing_else() {
+    let (one, trail) = (saying("one"), Scratch::new());
+    let audit = format!("[audit]\ndirectory = \"{}\"\n", trail.path().display());
+    let own = "role = \"registrar\"\nservices = [\"eu.*\"]\nendpoints = [\"127.0.0.1\"]\n\
+               capabilities = [\"test.*\"]";
+    let listen = "[admin.remote]\nlisten = \"127.0.0.1:0\"\n";
+    let more = [listen.to_owned(), client("billing", REGISTRAR, own), audit].concat();
+    let mut gateway = Gateway::start_in(Scratch::new(), &process_file(&more));
+    let at = remote(&gateway);
+    let put = |text: &str| asked(at, Some(REGISTRAR), "PUT", "/v1/services/eu.a", text);
+    let good = service("eu.a", one.address, "");
+    assert!(good.contains("capability = \"test.x/1\""), "{good}");
+    let elsewhere = good.replace(&one.address.to_string(), "127.0.0.2:9");
+    let other = good.replace("test.x/1", "other.x/1");
+    for (text, what) in [(&elsewhere, "`127.0.0.2:9`"), (&other, "`other.x/1`")] {
+        let refused = put(text);
+        assert_eq!(code(&refused), (403, "forbidden".to_owned()), "{refused:?}");
+        let fault = &refused.json()["faults"][0];
+        assert!(fault["what"].as_str().unwrap().contains(what), "{refused:?}");
+        assert!(fault["place"].as_str().unwrap().starts_with("services/eu.a:"), "{refused:?}");
+    }
+    assert_eq!(put(&good).status, 201);
+    let endpoint = |address: &str| {
+        let path = format!("/v1/services/eu.a/endpoints/{address}");
+        asked(at, Some(REGISTRAR), "PUT", &path, "")
+    };
+    assert_eq!(code(&endpoint("127.0.0.2:9")), (403, "forbidden".to_owned()));
+    assert_eq!(endpoint("127.0.0.1:9").status, 200);
+    // The operator of the machine is bound by nothing.
+    assert_eq!(Control::of(&gateway).register("eu.b", nowhere(), "").status, 201);
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
+    let refused = |asked: &str| {
+        let lines = changes(trail.path()).into_iter();
+        let of = lines.filter(|it| it["came"] == "refused" && it["asked"] == asked);
+        of.map(|it| it["why"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("put").len(), 2);
+    assert!(refused("put")[0].contains("`127.0.0.2:9` is none that whoever asks may register"));
+    assert_eq!(refused("endpoint-add").len(), 1);
+    let (end, said) = verified(trail.path());
+    assert_eq!(end, Some(0), "{said}");
 }

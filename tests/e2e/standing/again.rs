@@ -105,6 +105,23 @@ async fn where_no_other_attempt_is_made_the_answer_comes_as_it_was() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_other_s_quota_is_used_up_the_answer_comes_as_it_was() {
+    let (broken, tries) = answering(Protocol::Http1, 503, "busy").await;
+    let (sound, calls) = answering(Protocol::Http1, 200, "fine").await;
+    let trail = Scratch::new();
+    let quota =
+        "[[quotas]]\nid = \"few\"\nper = [\"service\"]\nservices = [\"b\"]\nrate = \"1/h\"\n";
+    let more = format!("{}\n{quota}", audit(&trail));
+    let gateway = two(broken.address, sound.address, AGAIN, Protocol::Http1, &more);
+    assert_eq!(asked(&gateway, Protocol::Http1, "GET").await, told(200, "fine"));
+    for _ in 0..3 {
+        assert_eq!(asked(&gateway, Protocol::Http1, "GET").await, told(503, "busy"));
+    }
+    assert_eq!((tries.load(Ordering::SeqCst), calls.load(Ordering::SeqCst)), (4, 1));
+    verified(gateway, trail.path());
+}
+
 #[test]
 fn a_service_that_is_busy_once_is_called_at_its_other_endpoint_with_the_whole_request() {
     let (one, two, trail) = (Service::new(), Service::new(), Scratch::new());

@@ -17,6 +17,15 @@ fn breaches(trail: &Path, more: &[&str]) -> Vec<Json> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// What a verb of `caio audit` tells in JSON.
+fn told(trail: &Path, verb: &str, more: &[&str]) -> String {
+    let mut caio = Command::new(env!("CARGO_BIN_EXE_caio"));
+    caio.args(["audit", verb, "--json", "-t"]).arg(trail).args(more);
+    let output = caio.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// The value of one series.
 fn counted(gateway: &Gateway, series: &str) -> u64 {
     let said = gateway.said();
@@ -61,10 +70,13 @@ fn each_breach_of_a_promise_is_on_record_with_its_windows_until_it_is_over() {
             on_record(2, "it is kept again");
         }
     }
+    // Calls while it is broken.
+    on_record(3, "it stays so");
     // It promises nothing any more.
     std::fs::write(gateway.folder().join("caio.toml"), &plain).unwrap();
     gateway.reload();
     on_record(4, "it is over");
+    on_record(4, "and stays so");
     verified(gateway, trail.path());
 
     let all = breaches(trail.path(), &["--service", "a"]);
@@ -85,4 +97,26 @@ fn each_breach_of_a_promise_is_on_record_with_its_windows_until_it_is_over() {
         assert_eq!((&it["since"], &begun["since"]), (&begun["window"][0], &begun["window"][0]));
     }
     assert_eq!(breaches(trail.path(), &["--service", "b"]), Vec::<Json>::new());
+
+    // A decision for it shows what was observed of the service that it chose.
+    let of = |from: &Json, until: &Json| {
+        let times = ["--since", from.as_str().unwrap(), "--until", until.as_str().unwrap()];
+        let said = told(trail.path(), "query", &[&times[..], &["--limit", "1"]].concat());
+        let id = said.lines().next().map(|line| {
+            let line: Json = serde_json::from_str(line).unwrap();
+            line["id"].as_str().unwrap().to_owned()
+        });
+        let shown = told(trail.path(), "show", &[&id.unwrap()]);
+        serde_json::from_str::<Json>(&shown).unwrap()["breaches"].clone()
+    };
+    let found = of(&all[2]["time"], &all[3]["time"]);
+    let [breach] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!((&breach["became"], &breach["time"]), (&"broken".into(), &all[2]["time"]));
+    assert_eq!(
+        (breach["declared_ppm"].as_u64(), &breach["attested_ppm"]),
+        (Some(10_000), &Json::Null)
+    );
+    assert!(breach["observed_ppm"].as_u64().unwrap() > 20_000, "{breach}");
+    let none = of(&all[3]["time"], &"2999-01-01".into());
+    assert_eq!(none.as_array().unwrap().len(), 0, "{none}");
 }

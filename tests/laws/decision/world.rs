@@ -136,7 +136,7 @@ fn vocabulary() -> Arc<Vocabulary> {
         ),
         declare("tenant", Side::Request, Kind::Text, header("x-tenant")),
         declare("caller.clearance", Side::Caller, Kind::Int(Unit::Count), None),
-        declare("latency", Side::Promise, Kind::Duration, None),
+        declare("latency", Side::Promise, Kind::Tail(vec![50_000_000]), None),
         declare("price", Side::Promise, Kind::Int(Unit::Count), None),
         declare("model", Side::Promise, Kind::Text, None),
         declare("exact", Side::Promise, Kind::Bool, None),

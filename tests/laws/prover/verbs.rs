@@ -93,6 +93,31 @@ fn an_upgrade_refines_or_its_breaches_and_losers_are_named() {
 }
 
 #[test]
+fn an_upgrade_is_of_the_documents_that_the_contracts_name() {
+    // The SHA-256 of `{"openapi":"3.0.0","paths":{}}`, by coreutils.
+    let digest = "4a3621b193b11d77f70ce4d4c71bfeeaeee678d73739a6b714901e165986e37a";
+    let http = "{ http = [\"POST /v1/embed\"]";
+    let named = format!("{http}, openapi = \"sha256:{digest}\"");
+    let old =
+        contract("request.bytes <= 1MiB", "residency = 'within \"eu\"'").replace(http, &named);
+    let document = r#"{"openapi":"3.0.0","paths":{}}"#;
+    let files = [("old.toml", &*old), ("a.json", document), ("b.json", r#"{"openapi":"3.0.1"}"#)];
+    let folder = Folder::new("beside", &files);
+    let (vocabulary, old) = (folder.path("vocabulary.toml"), folder.path("old.toml"));
+    let upgrade = |before: &str, after: &str| {
+        let (before, after) = (folder.path(before), folder.path(after));
+        let documents = ["--openapi", &before, &after];
+        let contracts = ["upgrade", "--vocabulary", &vocabulary, &old, &old];
+        run(&[&contracts[..], &documents[..]].concat())
+    };
+    let (code, said) = upgrade("a.json", "a.json");
+    assert!(code == 0 && said.contains("refines"), "{said}");
+    let (code, said) = upgrade("a.json", "b.json");
+    assert!(code == 1 && said.contains("b.json` is not the `openapi`"), "{said}");
+    assert!(said.contains("old.toml:6:"), "{said}");
+}
+
+#[test]
 fn a_difference_is_gained_lost_or_moved_and_new_access_can_be_refused() {
     let old = contract("request.bytes <= 1MiB", "residency = 'within \"eu\"'");
     let wider = contract("request.bytes <= 2MiB", "residency = 'within \"eu\"'");

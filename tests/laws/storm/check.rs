@@ -29,6 +29,8 @@ pub(crate) mod opening;
 pub(crate) mod outcome;
 #[path = "../../../src/check/policy.rs"]
 pub(crate) mod policy;
+#[path = "../../../src/check/promise.rs"]
+pub(crate) mod promise;
 #[path = "../../../src/check/query.rs"]
 pub(crate) mod query;
 #[path = "../../../src/check/quota.rs"]

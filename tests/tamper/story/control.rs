@@ -3,8 +3,10 @@
 
 use super::super::log::{WALL, WRITER, record};
 use super::{Story, need_lines};
-use caio::decide::discover::discover;
+use caio::balance::promise::{Promise, promises};
+use caio::decide::discover::{Viewer, discover};
 use caio::snapshot::CapabilityId;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn texts(body: &mut Vec<u8>, texts: &[&str]) {
     for text in texts {
@@ -47,27 +49,39 @@ impl Story {
     /// A promise of some service that is broken, or is not any more.
     pub(super) fn breach(&mut self) {
         let landscape = self.landscape.clone().unwrap();
-        let services: Vec<_> = landscape.snapshot.services().collect();
-        let (number, service) = *self.rng.choice(&services).unwrap();
-        let id = service.id.to_string();
+        let snapshot = &landscape.snapshot;
+        // Such as a thousand calls can break.
+        let made = promises(snapshot).into_iter().filter_map(|(service, promises)| {
+            let promise = promises.into_iter().find(|it| it.except_ppm() < 10_000)?;
+            Some((snapshot.service(service).unwrap().id.to_string(), promise))
+        });
+        let made: BTreeMap<String, Promise> = made.collect();
+        let of: BTreeSet<&String> = made.keys().chain(self.broken.keys()).collect();
+        let Some(id) = self.rng.choice(&of).map(|id| (*id).clone()) else { return };
         let wall = WALL + self.ns;
-        let (window, since, became, seen) = match self.broken.remove(&id) {
-            None => {
-                let window = [wall, wall + 200];
-                self.broken.insert(id.clone(), (wall, wall + 200));
-                (window, wall, 0u8, [1000u64, 60])
+        let known = self.broken.remove(&id);
+        let (promise, window, since, became, seen) = match (known, made.get(&id)) {
+            (None, Some(promise)) => {
+                self.broken.insert(id.clone(), (*promise, wall, wall + 200));
+                (*promise, [wall, wall + 200], wall, 0u8, [1000u64, 60])
             }
-            Some((since, last)) if self.rng.bool() => {
-                ([last.max(wall), last.max(wall) + 200], since, 1, [1000, 9])
+            (Some((promise, since, last)), Some(made)) if *made == promise && self.rng.bool() => {
+                (promise, [last.max(wall), last.max(wall) + 200], since, 1, [1000, 0])
             }
-            Some((since, last)) => ([last.max(wall); 2], since, 2, [0, 0]),
+            (Some((promise, since, last)), _) => (promise, [last.max(wall); 2], since, 2, [0, 0]),
+            (None, None) => return,
+        };
+        let number = snapshot.service_named(&id).map_or(u32::MAX, |number| number.0);
+        let (kind, within_ns) = match promise {
+            Promise::Latency { within_ns, .. } => (0, within_ns),
+            Promise::Failures { .. } => (1, 0),
         };
         let mut body: Vec<u8> = window.map(u64::to_le_bytes).concat();
         body.extend(since.to_le_bytes());
-        body.extend([landscape.version, number.0].map(u32::to_le_bytes).concat());
-        body.extend([became, 0]);
-        body.extend(50_000_000u64.to_le_bytes());
-        body.extend(10_000u32.to_le_bytes());
+        body.extend([landscape.version, number].map(u32::to_le_bytes).concat());
+        body.extend([became, kind]);
+        body.extend(within_ns.to_le_bytes());
+        body.extend((promise.except_ppm() as u32).to_le_bytes());
         body.extend(seen.map(u64::to_le_bytes).concat());
         texts(&mut body, &[&id]);
         self.write(|sequence| record(b'F', WRITER, sequence, &body));
@@ -85,19 +99,20 @@ impl Story {
             need.name = format!("#{number}");
         }
         let id = CapabilityId(capability);
-        let found = discover(snapshot, &landscape.epoch, id, &needs, None);
-        // A caller's question, and some that it may not see.
+        // A caller's question, who does not see all of them.
         let caller = self.rng.bool();
+        let who = if caller { "team/b" } else { "uid 0" };
+        let viewer = caller.then(|| Viewer::of(snapshot, who));
+        let found = discover(snapshot, &landscape.epoch, id, &needs, viewer.as_ref());
         let mut body = (WALL + self.ns).to_le_bytes().to_vec();
         for number in [landscape.version, capability, found.len() as u32, found.len() as u32] {
             body.extend(number.to_le_bytes());
         }
         let from = if caller { "decision 0-1" } else { "socket" };
-        texts(&mut body, &["uid 0", from, &need_lines(&needs)]);
+        texts(&mut body, &[who, from, &need_lines(&needs)]);
         for found in found {
-            let hidden = caller && self.rng.u8(..4) == 0;
             body.extend(found.service.0.to_le_bytes());
-            body.extend(if hidden { 0xFFFE } else { found.need }.to_le_bytes());
+            body.extend(if found.visible { found.need } else { 0xFFFE }.to_le_bytes());
         }
         self.write(|sequence| record(b'Q', WRITER, sequence, &body));
         self.told.queries += 1;
