@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   record ──▶ Recorded ──finish──▶ outcome: whole        D and the room for its O are taken
-//!                 │    └──refuse──▶ outcome: refused      together, so that what is begun can
-//!                 └─────dropped───▶ outcome: cut off      always be ended
+//!                 │    ├──refuse──▶ outcome: refused      together, so that what is begun can
+//!                 │    └──cancel──▶ outcome: cancelled    always be ended
+//!                 └─────dropped───▶ outcome: cut off
 //!   deny ─────▶ outcome: refused, at once
 //! ```
 //! [`Lane::record`] is the only source of [`Recorded`], and the way to a connection consumes one:
@@ -654,6 +655,17 @@ impl Recorded {
     /// whose answer had begun with this status.
     pub fn withdraw(mut self, status: u16, reason: u16) {
         self.write(status.min(599), Ending::Withdrawn, reason);
+    }
+
+    /// The one outcome of a decision whose call was given up, because the attempt beside it was
+    /// answered.
+    pub fn cancel(mut self) {
+        self.write(0, Ending::Cancelled, 0);
+    }
+
+    /// Whether the trail is to have it and does not: nothing that follows could be explained.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.at, At::Unwritten) && self.lane.line.borrow().is_some()
     }
 
     /// The one outcome of a decision that was told to another proxy, which forwards by it.

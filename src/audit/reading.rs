@@ -248,6 +248,7 @@ fn outcome(cursor: &mut Cursor<'_>) -> Option<Outcome> {
         3 => Ending::Unknown,
         4 => Ending::Told,
         5 => Ending::Withdrawn,
+        6 => Ending::Cancelled,
         _ => return None,
     };
     let (depth, reason, endpoint) = (cursor.u8()?, cursor.u16()?, cursor.u16()?);

@@ -111,6 +111,8 @@ pub enum Ending {
     Told,
     /// Cut off by the gateway: a later landscape does not admit what was decided.
     Withdrawn,
+    /// Given up by the gateway before its answer began: the attempt beside it was answered.
+    Cancelled,
 }
 
 /// How an exchange ended, and what went through.
@@ -564,6 +566,7 @@ impl Ending {
             Self::Unknown => 3,
             Self::Told => 4,
             Self::Withdrawn => 5,
+            Self::Cancelled => 6,
         }
     }
 }

@@ -81,6 +81,10 @@ pub(crate) struct Parent {
     known: Option<Known>,
     /// A further attempt was made.
     spent: bool,
+    /// The other of two attempts that ran side by side.
+    beside: Option<u64>,
+    /// The other gave a whole answer.
+    beaten: bool,
     /// Its payload was recorded.
     payload: bool,
 }
@@ -322,7 +326,12 @@ impl Lane {
         self.outcomes += 1;
         outcome::check(it)?;
         let whole = it.kind == 0;
-        must!(!whole || !parent.spent, "a whole answer was given, and another attempt made");
+        must!(!whole || !parent.beaten, "two attempts of one request gave whole answers");
+        let cancelled = it.kind == outcome::CANCELLED;
+        let other = parent.beside.and_then(|other| self.open.get_mut(&other));
+        let rival = other.is_some() || parent.known.is_none();
+        must!(!cancelled || rival, "it was given up, and nobody ran beside it");
+        other.into_iter().for_each(|other| other.beaten = whole);
         let Some(known) = &parent.known else {
             if whole {
                 self.spend_before(sequence);
@@ -331,7 +340,7 @@ impl Lane {
         };
         outcome::follows(it, known)?;
         outcome::withdrawn(it, known, self.adopted)?;
-        if !whole && known.decision.verdict == 0 && !parent.spent {
+        if !whole && !cancelled && known.decision.verdict == 0 && !parent.spent {
             self.failed.insert(sequence, parent);
             if self.failed.len() > PARENTS_MAX {
                 self.failed.pop_first();
@@ -373,12 +382,16 @@ impl Lane {
         counts.messages = counts.messages.saturating_add(u64::from(decision.refused));
         self.refused = self.refused.saturating_add(u64::from(decision.refused));
         let stated = self.text(decision.dictionary);
+        let beside = (decision.attempt > 0 && decision.verdict == 0).then_some(decision.parent);
+        let beside = beside.filter(|other| self.open.contains_key(other));
+        let other = beside.and_then(|other| self.open.get_mut(&other));
+        other.into_iter().for_each(|other| other.beside = Some(sequence));
         let weight = match decision.verdict {
             0 => meaning::weight(decision.seed, decision.rendezvous),
             _ => 0,
         };
         let known = Some(Known { decision, version, stated });
-        self.opens(sequence, Parent { known, weight, ..Parent::default() });
+        self.opens(sequence, Parent { known, weight, beside, ..Parent::default() });
         self.next = self.next.checked_add(1).ok_or("there is no number behind it")?;
         Ok(())
     }
@@ -424,6 +437,9 @@ impl Lane {
         let before = &known.decision;
         must!(before.verdict == 0, "an attempt follows a refusal");
         must!(Some(it.attempt) == before.attempt.checked_add(1), "an attempt is skipped");
+        // What lost its outcome is open for ever.
+        let two = self.lost.1 > 0 || !self.open.contains_key(&before.parent);
+        must!(two, "three attempts of one request run side by side");
         let asked = |it: &Decision| {
             let place = (it.version, it.capability, it.route, it.needs);
             (it.request, place, it.seed)

@@ -12,6 +12,8 @@ const REFUSED: u8 = 1;
 const TOLD: u8 = 4;
 /// Cut off, because a later landscape does not admit what was decided.
 const WITHDRAWN: u8 = 5;
+/// Given up, because the attempt beside it was answered.
+pub(crate) const CANCELLED: u8 = 6;
 /// No endpoint.
 const NOWHERE: u16 = u16::MAX;
 
@@ -25,6 +27,7 @@ pub(crate) fn check(it: &Outcome) -> Result<(), String> {
         2 | 3 => status < 600,
         TOLD => status == 200,
         WITHDRAWN => (100..600).contains(&status),
+        CANCELLED => status == 0,
         _ => false,
     };
     must!(fits, "an outcome of kind {kind} has status {status}");
@@ -38,6 +41,7 @@ pub(crate) fn check(it: &Outcome) -> Result<(), String> {
     let (began, nowhere) = (it.began_ns != 0, it.endpoint == NOWHERE);
     must!(kind != WHOLE || began, "a whole answer never began");
     must!(kind != WITHDRAWN || began, "what was withdrawn is refused until an answer begins");
+    must!(kind != CANCELLED || !began, "what was given up had begun to answer");
     must!(kind != TOLD || nowhere && !began, "what was told went somewhere");
     must!(!began || !nowhere, "an answer came from no endpoint");
     must!(it.began_ns <= it.ns, "an answer began after its end");

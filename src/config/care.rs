@@ -94,6 +94,8 @@ pub struct Retry {
     /// Milliseconds after which an attempt that another may follow is given up; `None` waits as
     /// long as for any answer.
     pub per_try_ms: Option<u64>,
+    /// Milliseconds after which a second attempt is made beside the first; `None` is never.
+    pub hedge_ms: Option<u64>,
     /// After no connection came about.
     pub connect_failure: bool,
     /// After the service refused the stream unprocessed.
@@ -174,6 +176,7 @@ impl Default for Retry {
             budget_percent: 20,
             budget_min: 100,
             per_try_ms: None,
+            hedge_ms: None,
             connect_failure: true,
             refused_stream: true,
             reset: true,
@@ -319,6 +322,20 @@ impl Retry {
         count(t, "budget_percent", 0..=100, &mut self.budget_percent, faults);
         count(t, "budget_min", 0..=1_000_000, &mut self.budget_min, faults);
         self.per_try_ms = read_milliseconds(t, "per_try", faults).or(self.per_try_ms);
+        self.hedge_ms = read_milliseconds(t, "hedge", faults).or(self.hedge_ms);
+        if let Some(place) = t.place_of("hedge")
+            && self.attempts == 0
+        {
+            let what = "a hedge is a further attempt, and there are none";
+            faults.push(place.fault(what, "take `attempts = 1`, or leave out `hedge`"));
+        }
+        if let (Some(hedge_ms), Some(per_try_ms)) = (self.hedge_ms, self.per_try_ms)
+            && let Some(place) = t.place_of("hedge").or_else(|| t.place_of("per_try"))
+            && hedge_ms >= per_try_ms
+        {
+            let what = "the first attempt is given up before one is made beside it";
+            faults.push(place.fault(what, "take a `hedge` below `per_try`"));
+        }
         if t.place_of("on").is_some() {
             let words = t.strings("on", faults);
             let mut kinds = [

@@ -36,6 +36,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+pub mod hedge;
+
 /// The called side of one exchange.
 pub enum Upstream {
     /// An HTTP/1.1 connection.
@@ -213,22 +215,10 @@ async fn over_http2(
 ) -> End {
     let worker = shared.worker;
     let timer = worker.timer();
-    let deadline = shared.response_deadline();
-    let sender = &mut ticket.sender;
-    match until(&timer, deadline, poll_fn(|cx| sender.poll_ready(cx))).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => {
-            // It is going away: what was not sent on it may be sent on another.
-            ticket.retire();
-            return End::Again;
-        }
-        Err(Elapsed) => return End::Refuse(shared.timeout()),
-    }
     let empty = matches!(source, Source::Empty);
-    let request = if ticket.secure { headers::secured(request) } else { request };
-    let Ok((response, stream)) = ticket.sender.send_request(request, empty) else {
-        ticket.retire();
-        return End::Again;
+    let (response, stream) = match send_http2(shared, &mut ticket, request, &timer, empty).await {
+        Ok(sent) => sent,
+        Err(end) => return end,
     };
     let frames = Rc::clone(&ticket.frames);
     let mut sink = Sink::Http2(Http2Sink::new(stream, worker.timer(), frames));
@@ -245,6 +235,32 @@ async fn over_http2(
         sink.abort(h2::Reason::CANCEL);
     }
     explained(shared, end)
+}
+
+/// Sends the head on a stream of its own.
+async fn send_http2(
+    shared: &Shared<'_>,
+    ticket: &mut Ticket,
+    request: Request<()>,
+    timer: &Timer,
+    empty: bool,
+) -> Result<(h2::client::ResponseFuture, h2::SendStream<Bytes>), End> {
+    let sender = &mut ticket.sender;
+    let ready = poll_fn(|cx| sender.poll_ready(cx));
+    match until(timer, shared.response_deadline(), ready).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => {
+            // It is going away: what was not sent on it may be sent on another.
+            ticket.retire();
+            return Err(End::Again);
+        }
+        Err(Elapsed) => return Err(End::Refuse(shared.timeout())),
+    }
+    let request = if ticket.secure { headers::secured(request) } else { request };
+    ticket.sender.send_request(request, empty).map_err(|_| {
+        ticket.retire();
+        End::Again
+    })
 }
 
 /// Awaits the answer's head on an HTTP/2 stream, relays it and its body.
@@ -291,11 +307,20 @@ async fn answer_http2(
             Ok(Step::Final(Err(error))) => return refused(&error, empty, shared),
         }
     };
+    match answer_of(shared, head) {
+        Ok(mut answer) => deliver(shared, &mut answer, reply).await,
+        Err(end) => end,
+    }
+}
+
+/// An answer whose head has come on an HTTP/2 stream.
+fn answer_of(shared: &Shared<'_>, head: Response<h2::RecvStream>) -> Result<Answer<'static>, End> {
+    let worker = shared.worker;
     let (parts, body) = head.into_parts();
     let ended = body.is_end_stream();
     if parts.headers.values().any(|value| padded(value.as_bytes())) {
         let detail = "a field value begins or ends with white space";
-        return End::Refuse(Refusal::new(Reason::UpstreamFraming, detail));
+        return Err(End::Refuse(Refusal::new(Reason::UpstreamFraming, detail)));
     }
     shared.call.answered(worker, |name, with| {
         parts.headers.get_all(name).iter().for_each(|value| with(value.as_bytes()));
@@ -307,8 +332,7 @@ async fn answer_http2(
         let length = headers::length_of(&parts.headers);
         Source::Http2(Http2Source::new(body, worker.timer(), length))
     };
-    let mut answer = Answer { status: parts.status, headers: parts.headers, source, framing };
-    deliver(shared, &mut answer, reply).await
+    Ok(Answer { status: parts.status, headers: parts.headers, source, framing })
 }
 
 enum Step {
@@ -337,7 +361,7 @@ async fn over_http1(
     let (end, reusable) = if sent.is_err() {
         (End::Refuse(aborted()), false)
     } else if whole {
-        match receive_head(shared, &connection, reply).await {
+        match receive_head(shared, &connection, &mut Interims::Pass(reply)).await {
             Ok(received) => match received.whole() {
                 // The whole answer is here: the service is done, however long the caller takes.
                 Some(body) => {
@@ -356,7 +380,7 @@ async fn over_http1(
             shared: true,
         });
         let answer = async {
-            match receive_head(shared, &connection, reply).await {
+            match receive_head(shared, &connection, &mut Interims::Pass(reply)).await {
                 Ok(received) => relay_http1(shared, &connection, received, reply).await,
                 Err(refusal) => (End::Refuse(refusal), false),
             }
@@ -423,11 +447,28 @@ impl Received {
     }
 }
 
-/// Awaits the answer's head on an HTTP/1.1 connection; interim ones go to the caller.
+/// What becomes of interim answers.
+enum Interims<'r, 'a> {
+    /// They go to the caller as they come.
+    Pass(&'r mut Reply<'a>),
+    /// They wait until it is known whose answer goes to the caller; as many as may come at all.
+    Keep(Vec<(StatusCode, HeaderMap)>),
+}
+
+impl Interims<'_, '_> {
+    async fn take(&mut self, shared: &Shared<'_>, status: StatusCode, fields: HeaderMap) {
+        match self {
+            Self::Pass(reply) => reply.interim(shared, status, &fields).await,
+            Self::Keep(kept) => kept.push((status, fields)),
+        }
+    }
+}
+
+/// Awaits the answer's head on an HTTP/1.1 connection.
 async fn receive_head(
     shared: &Shared<'_>,
     connection: &Connection,
-    reply: &mut Reply<'_>,
+    interims: &mut Interims<'_, '_>,
 ) -> Result<Received, Refusal> {
     let (first, mut buffer) = connection.receive_first(&shared.worker.buffers).await;
     match first {
@@ -456,7 +497,7 @@ async fn receive_head(
                     return Err(interim_flood());
                 }
                 let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
-                reply.interim(shared, status, &fields).await;
+                interims.take(shared, status, fields).await;
                 buffer.drain(..len);
                 cursor = Cursor::default();
             }
@@ -732,6 +773,11 @@ pub async fn from_http1(
             input.get(head.len..).unwrap_or_default().to_vec()
         }
     };
+    concluded((call, end), (input, rest), none)
+}
+
+/// How an HTTP/1.1 caller's exchange ended, of whose request all is still here or not.
+fn concluded((call, end): (Call, End), (input, rest): (Vec<u8>, Vec<u8>), whole: bool) -> RelayEnd {
     match end {
         End::Done(status, keep) => {
             call.finish(status);
@@ -746,12 +792,12 @@ pub async fn from_http1(
             RelayEnd::Failed { call, refusal, input, safe: Safe::Unprocessed }
         }
         End::Elsewhere(status) => RelayEnd::Elsewhere { call: Box::new(call), status, input },
-        End::Refuse(refusal) if none => {
+        End::Refuse(refusal) if whole => {
             RelayEnd::Failed { call: Box::new(call), refusal, input, safe: Safe::ByMethod }
         }
         End::Refuse(refusal) => {
             call.refuse(&refusal);
-            RelayEnd::Refused { refusal, input, body_taken: !none }
+            RelayEnd::Refused { refusal, input, body_taken: !whole }
         }
         End::Broken => {
             call.finish(0);

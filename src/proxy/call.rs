@@ -49,12 +49,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 mod govern;
+mod hedge;
 mod limit;
 mod reach;
 mod retry;
 mod still;
 
 pub use govern::{govern, hooked};
+pub use hedge::{Seat, beside};
 use limit::{limit, limit_early};
 use reach::Reach;
 pub use reach::{connect, idle};
@@ -130,6 +132,7 @@ struct Aside {
     service: ServiceId,
     tenure: Tenure,
     running: Option<Running>,
+    hedge_ms: Option<u64>,
     depth: Option<Arc<Depth>>,
     text: OnceCell<Bytes>,
     /// The HTTP status that a gRPC answer's own stands for; 0 is none.
@@ -268,12 +271,9 @@ fn request_drops(trusted: bool) -> KindSet {
     if trusted { REQUEST_DROPS.without(TRUSTED) } else { REQUEST_DROPS }
 }
 
-/// The fields, for writing. They are shared only while a call is on its way, and then not written;
-/// should that ever be otherwise, the attempt gets fields of its own.
+/// The fields, for writing. They are shared while a call is on its way: an attempt beside it gets
+/// fields of its own.
 fn fields_of(additions: &mut Rc<Additions>) -> &mut Additions {
-    if Rc::get_mut(additions).is_none() {
-        *additions = Rc::default();
-    }
     Rc::make_mut(additions)
 }
 
@@ -616,7 +616,7 @@ impl Unsettled {
     pub async fn settled(self, worker: &Worker) -> Result<Begun, Refusal> {
         let Self(begun) = self;
         let Some(durability) = &worker.durability else { return Ok(begun) };
-        if durability.wait(worker, &begun.recorded).await {
+        if durability.wait(worker, begun.recorded.position()).await {
             return Ok(begun);
         }
         let refusal = Refusal::new(Reason::AuditUnavailable, "the decision is not durable");
@@ -678,6 +678,7 @@ impl Begun {
             aside: Box::new(Aside {
                 service,
                 tenure: worker.tenures.begin(opening.landscape.version),
+                hedge_ms: reach.hedge_ms(),
                 running: reach.into_running(),
                 depth,
                 text: OnceCell::new(),
@@ -876,13 +877,13 @@ impl Call {
 
     /// The end of an attempt that was answered with this status, and whose answer nobody gets,
     /// because another attempt follows: its one outcome.
-    fn discard(self, status: u16) {
+    pub(super) fn discard(self, status: u16) {
         self.aside.running.iter().for_each(|running| running.answered(status));
         self.recorded.finish(0);
     }
 
     /// The end of an attempt that failed so and that another follows: its one outcome.
-    fn fail(self, refusal: &Refusal) {
+    pub(super) fn fail(self, refusal: &Refusal) {
         self.aside.running.iter().for_each(|running| running.refused(refusal.reason));
         self.recorded.finish(0);
     }

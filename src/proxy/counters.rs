@@ -25,6 +25,18 @@ labels! {
     }
 }
 
+labels! {
+    /// What became of an attempt that was made beside another.
+    pub Hedged "result" {
+        /// Its answer went to the caller.
+        Won = "won",
+        /// The other's did.
+        Lost = "lost",
+        /// Neither was answered, or nobody waited any more.
+        Neither = "neither",
+    }
+}
+
 /// A rule of policy, by its id; `default` is that none permits.
 #[derive(Debug)]
 pub struct Rule;
@@ -110,6 +122,8 @@ counters! {
     upstream_connects: Count = Counter "caio_upstream_connects_total";
     /// Requests that were tried again, by why.
     retries: Labelled<Again> = Counter "caio_retries_total";
+    /// Attempts that were made beside one that took long, by what became of them.
+    hedges: Labelled<Hedged> = Counter "caio_upstream_hedges_total";
     /// Requests that were not tried again, because too many were already.
     retries_over: Count = Counter "caio_retries_over_budget_total";
     /// Calls that a service's breaker kept from it, by the service.

@@ -8,7 +8,6 @@
 //! in a call.
 
 use super::worker::Worker;
-use crate::audit::lane::Recorded;
 use crate::wire::limits::DURABLE_WAIT_MS;
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
@@ -78,10 +77,9 @@ impl Durability {
         own
     }
 
-    /// Whether the record became durable; not, when the writer says that it cannot, or does not say
-    /// anything for too long.
-    pub async fn wait(&self, worker: &Worker, recorded: &Recorded) -> bool {
-        let position = recorded.position();
+    /// Whether the record that ends there became durable; not, when the writer says that it cannot,
+    /// or does not say anything for too long.
+    pub async fn wait(&self, worker: &Worker, position: u64) -> bool {
         if worker.lane.durable() >= position {
             return true;
         }

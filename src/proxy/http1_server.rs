@@ -8,13 +8,14 @@
 //! ```
 
 use super::accept::Downstream;
+use super::bridge::{self, hedge};
 use super::call::{self, Opening};
 use super::counters::Again;
 use super::hook_body::{Unasked, govern_http1};
 use super::http1_relay::{self, RelayEnd};
+use super::http2_client;
 use super::reply;
 use super::worker::Worker;
-use super::{bridge, http2_client};
 use crate::config::model::Protocol;
 use crate::exchange::refusal::{After, Reason, Refusal};
 use crate::exchange::view::Http1View;
@@ -216,6 +217,13 @@ async fn attempts(
                         Err(begun) => Box::pin(call::connect(worker, begun, opening)).await,
                     };
                     match connected {
+                        Ok(call) if hedge::is_for(&call, head, &input) => {
+                            let call = (call, None);
+                            Box::pin(hedge::from_http1(
+                                worker, downstream, head, input, call, opening, keep,
+                            ))
+                            .await
+                        }
                         Ok(call) => {
                             http1_relay::relay(worker, downstream, head, input, call, opening, keep)
                                 .await
@@ -228,6 +236,13 @@ async fn attempts(
                 }
                 Protocol::Http2 => {
                     match Box::pin(http2_client::begin(worker, begun, opening)).await {
+                        Ok(call) if hedge::is_for(&call.call, head, &input) => {
+                            let call = (call.call, Some(call.ticket));
+                            Box::pin(hedge::from_http1(
+                                worker, downstream, head, input, call, opening, keep,
+                            ))
+                            .await
+                        }
                         Ok(call) => {
                             Box::pin(bridge::from_http1(
                                 worker, downstream, head, input, call, opening, keep,

@@ -3,6 +3,7 @@
 use super::accept::{Downstream, Ingress};
 use super::answering::Reply;
 use super::backlog::Backlog;
+use super::bridge::hedge::{self, Hedged};
 use super::bridge::{self, End, Outgoing, Upstream};
 use super::call::{self, Begun, Call, Failed, Opening, Safe};
 use super::check_service;
@@ -522,14 +523,32 @@ async fn attempts(
                 return Ended::Refuse(refusal);
             }
         };
-        let judge = || call::judge(worker, opening, &head, call.service());
-        let discards = |status| call::discards(worker, opening, &head, status);
         let until_ms = bounds.until_ms;
-        let outgoing = Outgoing { request, grpc, until_ms, judge: &judge, discards: &discards };
         let frames = Rc::clone(&connection.frames);
         let mut reply =
             Reply::Http2(respond, Some((worker.timer().counted(&connection.backlog), frames)));
-        let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
+        let bodiless = matches!(source, Source::Empty) && !grpc;
+        let (call, end) = match call.hedge_ms().filter(|_| bodiless) {
+            Some(after_ms) => {
+                let hedged = Hedged {
+                    worker,
+                    view: &head,
+                    body: Bytes::new(),
+                    request: &|own| headers::from_http2(&head, own, None),
+                    until_ms,
+                    after_ms,
+                };
+                Box::pin(hedge::run(&hedged, opening, (call, upstream), &mut reply)).await
+            }
+            None => {
+                let judge = || call::judge(worker, opening, &head, call.service());
+                let discards = |status| call::discards(worker, opening, &head, status);
+                let (judge, discards) = (&judge, &discards);
+                let outgoing = Outgoing { request, grpc, until_ms, judge, discards };
+                let end = bridge::run(worker, &call, upstream, outgoing, source, &mut reply).await;
+                (call, end)
+            }
+        };
         match end {
             End::Done(status, _) => {
                 call.finish(status);

@@ -13,6 +13,8 @@
 mod again;
 #[path = "standing/checked.rs"]
 mod checked;
+#[path = "standing/hedged.rs"]
+mod hedged;
 #[path = "standing/promises.rs"]
 mod promises;
 #[path = "standing/rates.rs"]
@@ -114,7 +116,9 @@ fn send(wire: &mut Wire, method: &str, body: &str) {
 }
 
 fn answer(wire: &mut Wire) -> (u16, String) {
-    let whole = |bytes: &[u8]| strict::responses(bytes).is_ok_and(|all| !all.is_empty());
+    let whole = |bytes: &[u8]| {
+        strict::responses(bytes).is_ok_and(|all| all.last().is_some_and(|last| last.whole))
+    };
     let (bytes, _) = wire.read_until(PATIENCE, whole);
     let answer = strict::responses(&bytes).unwrap().remove(0);
     let code = answer.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("caio-refusal"));

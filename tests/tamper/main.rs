@@ -7,6 +7,7 @@
 )]
 
 mod attacks;
+mod beside;
 mod engines;
 mod erasure;
 mod flights;
@@ -86,6 +87,7 @@ fn written(name: &str, log: &Log) -> PathBuf {
 #[test]
 fn right_trails_are_right_for_both_verifiers() {
     let (mut verdicts, mut stages, mut retries, mut headers) = ([0; 3], [0; 7], 0, 0);
+    let mut cancelled = 0;
     let (mut told, mut retired, mut handed) = (Told::default(), 0, [0; 2]);
     for seed in 1..=20 {
         let mut plot = Plot::new(seed, 160);
@@ -121,6 +123,7 @@ fn right_trails_are_right_for_both_verifiers() {
         (0..3).for_each(|at| verdicts[at] += story.verdicts[at]);
         (0..7).for_each(|at| stages[at] += story.stages[at]);
         retries += story.retries;
+        cancelled += story.cancelled;
         headers += story.headers;
         let _ = std::fs::remove_dir_all(directory);
     }
@@ -129,6 +132,7 @@ fn right_trails_are_right_for_both_verifiers() {
     let passed = [0, 1, 3, 4, 5, 6];
     assert!(passed.iter().all(|stage| stages[*stage] > 15), "{stages:?}");
     assert!(retries > 500 && headers > 500, "{retries} {headers}");
+    assert!(cancelled > 30, "{cancelled}");
     assert!(retired > 4, "{retired}");
     assert!(handed.iter().all(|count| *count > 20), "{handed:?}");
     assert!(told.states > 30 && told.payloads > 500, "{told:?}");

@@ -1504,11 +1504,12 @@ class Trail:
         status, kind, depth, nowhere = o["status"], o["kind"], o["depth"], o["endpoint"] == 0xFFFF
         # A hook may refuse by sending the caller elsewhere.
         fits = [100 <= status <= 599, status == 0 or 300 <= status <= 599, status < 600, status < 600]
-        fits += [status == 200, 100 <= status <= 599]
-        must(kind < 6 and fits[kind], "an outcome's status")
+        fits += [status == 200, 100 <= status <= 599, status == 0]
+        must(kind < 7 and fits[kind], "an outcome's status")
         must(kind != 4 or nowhere and not o["began"], "what was told went somewhere")
         must((kind in (1, 5)) == (o["reason"] != 0), "an outcome's reason")
         must(kind != 5 or o["began"], "what was withdrawn never began")
+        must(kind != 6 or not o["began"], "what was given up had begun")
         must(depth < 3 and len(body) == (104 if depth == 2 else 40), "an outcome's depth")
         must(depth or o["asked"] == o["answered"] == 0, "bytes that were not looked at")
         if depth == 2:
@@ -1517,7 +1518,11 @@ class Trail:
         must(o["began"] or kind and not o["answered"], "an answer never began")
         must(not nowhere or o["began"] == o["asked"] == 0, "an answer from nowhere")
         must(o["began"] <= o["ns"], "an answer began after its end")
-        must(kind != 0 or not it["spent"], "a whole answer and another attempt")
+        must(kind != 0 or not it.get("beaten"), "two whole answers to one request")
+        rival = lane.open.get(it.get("beside"))
+        must(kind != 6 or rival or it["ns"] is None, "given up, and nobody ran beside it")
+        if rival:
+            rival["beaten"] = kind == 0
         if it["ns"] is None:
             if kind == 0:
                 lane.spent.add(sequence)
@@ -1534,7 +1539,7 @@ class Trail:
                 own = of(landscape, it["service"], ends)
                 right = called(own, it["seed"], it["attempt"])
                 must(o["endpoint"] == right, "another endpoint is to be called")
-        if kind != 0 and it["verdict"] == 0 and not it["spent"]:
+        if kind not in (0, 6) and it["verdict"] == 0 and not it["spent"]:
             lane.done[sequence] = it
 
     def facts(self, lane, sequence, body, at):
@@ -1614,6 +1619,8 @@ class Trail:
         self.counts["messages"] += it["refused"]
         lane.refused += it["refused"]
         it["stated"] = self.stated(lane, it)
+        if it["attempt"] > 0 and it["verdict"] == 0 and it["parent"] in lane.open:
+            it["beside"], lane.open[it["parent"]]["beside"] = it["parent"], sequence
         lane.open[sequence] = it
         lane.next += 1
 
@@ -1633,6 +1640,8 @@ class Trail:
 
     def repeats(self, lane, parent, it):
         must(parent["verdict"] == 0 and parent["attempt"] + 1 == it["attempt"], "an attempt")
+        two = lane.lost_outcomes or parent["parent"] not in lane.open
+        must(two, "three attempts of one request run side by side")
         for name in "request version capability route needs seed".split():
             must(parent[name] == it[name], "an attempt asks for other things")
         before, now = parent["known"], it["known"]

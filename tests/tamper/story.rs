@@ -2,13 +2,14 @@
 //! real engine's decisions, or those of an engine with a fault.
 
 mod control;
+mod ended;
 #[path = "handing.rs"]
 mod handing;
 mod spelled;
 
 pub(crate) use self::spelled::need_lines;
 use super::limits::{self, Limiter};
-use super::log::{self, Decision, Frame, Log, NONE, Outcome, Pen, WRITER};
+use super::log::{self, Decision, Frame, Log, NONE, Pen, WRITER};
 use super::states;
 use super::world::World;
 use caio::balance::endpoint::choose;
@@ -161,6 +162,8 @@ struct Asked {
     /// As it is on record: the decision's own marks which had a further one.
     attempt: u8,
     payload: bool,
+    /// The attempt beside it gave a whole answer.
+    beaten: bool,
 }
 
 impl Lane {
@@ -284,6 +287,7 @@ pub(crate) struct Story {
     pub(crate) verdicts: [u64; 3],
     pub(crate) stages: [u64; 7],
     pub(crate) retries: u64,
+    pub(crate) cancelled: u64,
     pub(crate) headers: u64,
     /// Refusals of quotas, before and after a decision.
     pub(crate) limits: [u64; 2],
@@ -312,6 +316,7 @@ impl Story {
             verdicts: [0; 3],
             stages: [0; 7],
             retries: 0,
+            cancelled: 0,
             headers: 0,
             limits: [0; 2],
         };
@@ -561,9 +566,14 @@ impl Story {
 
     fn decision(&mut self, number: u16) {
         let lane = &mut self.lanes[usize::from(number)];
-        let retry = self.rng.u8(..3) == 0;
+        let retry = self.rng.u8(..5) < 2;
+        let open: Vec<u64> = lane.open.iter().map(|it| it.sequence).collect();
         let source = if self.rng.bool() { &mut lane.failed } else { &mut lane.open };
-        let fit = |it: &Asked| it.decision.verdict == 0 && it.decision.attempt < 3;
+        // No more than two of one request run side by side.
+        let fit = |it: &Asked| {
+            let third = open.contains(&it.decision.parent);
+            it.decision.verdict == 0 && it.decision.attempt < 3 && !third
+        };
         let found = source.iter().position(fit).filter(|_| retry);
         if let Some(at) = found {
             let mut asked = source[at].clone();
@@ -629,6 +639,7 @@ impl Story {
             sequence: 0,
             attempt: 0,
             payload: false,
+            beaten: false,
         };
         if let Some(limiter) = self.plot.limiter.filter(|_| rng.u8(..8) == 0) {
             let subject = Subject { principal: &principal.id, decided: None };
@@ -771,7 +782,7 @@ impl Story {
         self.told.messages += u64::from(it.refused);
         self.verdicts[usize::from(it.verdict)] += 1;
         asked.sequence = self.lanes[usize::from(number)].next;
-        (asked.attempt, asked.payload) = (asked.decision.attempt, false);
+        (asked.attempt, asked.payload, asked.beaten) = (asked.decision.attempt, false, false);
         let record = log::decision(number, asked.sequence, &asked.decision);
         let openings = asked.decision.openings(self.boot, number, asked.sequence);
         self.put(record);
@@ -789,7 +800,8 @@ impl Story {
         }
         let asked = lane.open.swap_remove(self.rng.usize(..lane.open.len()));
         let sequence = asked.sequence;
-        let it = self.ended(&asked);
+        let beside = lane.beside(&asked).is_some();
+        let it = self.ended(&asked, beside);
         let record = log::outcome(number, sequence, &it);
         // It is open until it is put: a state may come before it.
         self.lanes[usize::from(number)].open.push(asked);
@@ -797,31 +809,10 @@ impl Story {
         let lane = &mut self.lanes[usize::from(number)];
         let asked = lane.open.pop().unwrap();
         lane.outcomes += 1;
-        if it.kind != 0 && asked.decision.verdict == 0 && asked.decision.attempt < 9 {
+        lane.beside(&asked).into_iter().for_each(|other| other.beaten = it.kind == 0);
+        if !matches!(it.kind, 0 | 6) && asked.decision.verdict == 0 && asked.decision.attempt < 9 {
             lane.failed.push(asked);
         }
-    }
-
-    /// Some end of a decision.
-    fn ended(&mut self, asked: &Asked) -> Outcome {
-        let (decision, rng) = (&asked.decision, &mut self.rng);
-        // An attempt after which another was made gave no whole answer.
-        let kinds: &[(u8, u16)] = match (decision.verdict, decision.attempt) {
-            (0, 9) => &[(1, 502), (2, 0), (3, 0)],
-            (0, _) => &[(0, 200), (0, 404), (1, 502), (2, 0), (2, 200), (3, 0)],
-            _ => &[(1, 503), (1, 422), (1, 0)],
-        };
-        let (kind, status) = *rng.choice(kinds).unwrap();
-        let depth = rng.u8(..3);
-        let reason = if kind == 1 { rng.u16(1..50) } else { 0 };
-        let went = decision.verdict == 0 && (kind == 0 || rng.bool());
-        let endpoint = if went { called(asked) } else { log::NOWHERE };
-        let began = went && (kind == 0 || rng.bool());
-        let began = if began { rng.u64(decision.ns..=self.ns) } else { 0 };
-        let mut bytes = [0, 1].map(|_| if rng.bool() { rng.u64(..200) } else { 0 });
-        bytes[0] *= u64::from(went && depth > 0);
-        bytes[1] *= u64::from(began > 0 && depth > 0);
-        Outcome { status, kind, depth, reason, endpoint, ns: self.ns, began, bytes }
     }
 
     /// Decisions that nobody recorded, and outcomes of some that were.

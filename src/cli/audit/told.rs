@@ -52,6 +52,7 @@ pub fn ending(ending: Ending) -> &'static str {
         Ending::Unknown => "unknown",
         Ending::Told => "told",
         Ending::Withdrawn => "withdrawn",
+        Ending::Cancelled => "cancelled",
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Reach {
     chosen: Option<(Rc<Endpoint>, Running)>,
     /// `u64::MAX` where an attempt has as long as any answer.
     per_try_ms: u64,
+    /// When another attempt is to be made beside it, if ever.
+    hedge_ms: Option<u64>,
     /// The endpoint has as many calls in flight as it may.
     beyond: bool,
 }
@@ -24,7 +26,7 @@ pub(super) struct Reach {
 impl Reach {
     /// Of an attempt of this number with this place in the rendezvous order.
     pub(super) fn new(seed: u64, attempt: u8) -> Self {
-        Self { seed, attempt, chosen: None, per_try_ms: u64::MAX, beyond: false }
+        Self { seed, attempt, chosen: None, per_try_ms: u64::MAX, hedge_ms: None, beyond: false }
     }
 
     /// Whether the endpoint is not to be burdened with this call.
@@ -35,6 +37,11 @@ impl Reach {
     /// How long the attempt is waited for, where another may follow.
     pub(super) fn per_try_ms(&self) -> u64 {
         self.per_try_ms
+    }
+
+    /// Milliseconds after which another attempt is to be made beside it.
+    pub(super) fn hedge_ms(&self) -> Option<u64> {
+        self.hedge_ms
     }
 
     /// The call that is counted, if it has begun.
@@ -64,6 +71,7 @@ impl Begun {
         self.recorded.tell(|told| told.endpoint(place));
         let care = landscape.upstreams.care(&service.id);
         self.reach.per_try_ms = opening.per_try_ms(&care.retry).unwrap_or(u64::MAX);
+        self.reach.hedge_ms = opening.hedge_ms(&care.retry);
         let endpoint = worker.pool.endpoint(address, towards);
         let open_max = worker.settings.limits.upstream_connections_per_endpoint_max;
         endpoint.bound(&care.breaker, open_max);
@@ -78,16 +86,21 @@ impl Begun {
         self.reach.is_beyond()
     }
 
-    /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
-    /// may be asked.
-    pub fn unreachable(self, worker: &Worker, opening: &mut Opening, why: &NoConnection) -> Failed {
-        opening.was_full(matches!(why, NoConnection::Full));
+    /// Counts that no connection came about.
+    pub(super) fn counts(&self, worker: &Worker, opening: &Opening, why: &NoConnection) {
         if matches!(why, NoConnection::Full) {
             let service = opening.landscape.snapshot.service(self.certified.service());
             service.iter().for_each(|service| worker.counters.broken.add(&service.id, 1));
         } else {
             self.reach.chosen.iter().for_each(|(_, running)| running.unconnected());
         }
+    }
+
+    /// What follows from an endpoint that cannot be reached: nothing was sent, so another service
+    /// may be asked.
+    pub fn unreachable(self, worker: &Worker, opening: &mut Opening, why: &NoConnection) -> Failed {
+        opening.was_full(matches!(why, NoConnection::Full));
+        self.counts(worker, opening, why);
         let landscape = Rc::clone(&opening.landscape);
         let service = landscape.snapshot.service(self.certified.service());
         let retry = service.map(|service| &landscape.upstreams.care(&service.id).retry);

@@ -80,14 +80,19 @@ pub(super) struct Again {
     elsewhere: bool,
     /// The last attempt was one too many for where it went.
     full: bool,
-    /// Further attempts so far.
+    /// Further attempts so far; [`NO_MORE`] where none may follow.
     extra: u32,
+    /// One was made beside another, or was to be.
+    hedged: bool,
     /// The next attempt is certain already: it excludes these, and has taken this of quotas.
     certain: Cell<Option<Certain>>,
 }
 
 /// What a further attempt excludes, and what it has taken of quotas; seldom there, so apart.
 type Certain = Box<(Vec<ServiceId>, Taken)>;
+
+/// More than any count of attempts.
+const NO_MORE: u32 = u32::MAX;
 
 /// Whether an answer of this status is to be discarded, because another attempt is made.
 pub type Discards<'a> = &'a dyn Fn(u16) -> bool;
@@ -186,6 +191,43 @@ impl Opening {
     pub(super) fn per_try_ms(&self, retry: &Retry) -> Option<u64> {
         let follows = self.idempotent && retry.timeout && self.again.extra < retry.attempts;
         retry.per_try_ms.filter(|_| follows)
+    }
+
+    /// Milliseconds after which an attempt gets another beside it.
+    pub(super) fn hedge_ms(&self, retry: &Retry) -> Option<u64> {
+        let may = self.idempotent && !self.again.hedged && self.again.extra < retry.attempts;
+        retry.hedge_ms.filter(|_| may)
+    }
+
+    /// What an attempt beside the last one excludes, once it is certain that one may be made: there
+    /// is one at most.
+    pub(super) fn hedges(
+        &mut self,
+        worker: &Worker,
+        view: &impl Inbound,
+    ) -> Option<Vec<ServiceId>> {
+        self.again.hedged = true;
+        let landscape = Rc::clone(&self.landscape);
+        let last = self.again.last?;
+        let retry = &landscape.upstreams.care(&landscape.snapshot.service(last)?.id).retry;
+        let tried = Some(last).filter(|_| self.has_left(worker, retry));
+        let (tried, _) = self.others(worker, view, tried?)?;
+        within_budget(worker, retry).then_some(tried)
+    }
+
+    /// One was made beside the last one.
+    pub(super) fn hedged(&mut self) {
+        self.again.extra = self.again.extra.saturating_add(1);
+    }
+
+    /// None follows any more, whatever becomes of those that run.
+    pub(super) fn ends_here(&mut self) {
+        self.again.extra = NO_MORE;
+    }
+
+    /// Whether another attempt may follow at all.
+    pub fn may_follow(&self) -> bool {
+        self.again.extra != NO_MORE
     }
 }
 
