@@ -400,6 +400,8 @@ impl Steward {
             let _ = ask.reply.send(answer);
         }
         if asks.is_empty() {
+            let seen = self.heard.epoch();
+            seen.into_iter().for_each(|seen| self.heard.put_back(seen));
             return Ok(());
         }
         let mut answers: Vec<Option<Answer>> = vec![None; asks.len()];

@@ -1,5 +1,5 @@
-//! The routes of the next landscape out of those of the one before, where capabilities came, went or
-//! changed: theirs are bound, and all others carried over under the numbers that they have now.
+//! The routes of the next landscape out of those of the one before, where capabilities came, went
+//! or changed: theirs are bound, and all others carried over under the numbers that they have now.
 //!
 //! It gives what binding all of them gives. Explicit routes, requirements and classes are the same
 //! in both landscapes, and a capability that is kept has the same routes in the same order, so the

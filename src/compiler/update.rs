@@ -44,9 +44,9 @@ pub fn update(previous: &Snapshot, changes: &[Changed]) -> Result<Snapshot, Vec<
 }
 
 /// The capabilities of a landscape of which something may not hold any more that held of the one
-/// before, of which [`update`] made it by changes of these services: those that the services offered
-/// or offer, and where routes came or went with them, those of all routes that such a route meets:
-/// requests may have gone to it, or go to it now.
+/// before, of which [`update`] made it by changes of these services: those that the services
+/// offered or offer, and where routes came or went with them, those of all routes that such a route
+/// meets: requests may have gone to it, or go to it now.
 pub fn touched<'i>(
     previous: &Snapshot,
     next: &Snapshot,

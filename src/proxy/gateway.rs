@@ -333,8 +333,8 @@ impl Gateway {
     fn free_retired(&self) {
         let mut retired = self.retired.borrow_mut();
         // Each has an epoch of its own.
-        let unheld = |it: &mut Published| Arc::strong_count(&it.epoch) == 1;
-        while retired.len() > RETIRED_MAX || retired.front_mut().is_some_and(unheld) {
+        retired.retain(|it| Arc::strong_count(&it.epoch) > 1);
+        while retired.len() > RETIRED_MAX {
             retired.pop_front();
         }
     }

@@ -26,7 +26,9 @@ use super::hash::{self, Filter, Index};
 use super::request::RequestView;
 use super::{CapabilityId, RouteEntry, RouteId};
 use crate::config::model::{HostPattern, Operation, PathPattern};
-use crate::wire::limits::{HOST_LABELS_MAX, PATTERN_SEGMENTS_MAX, TABLE_EDITS_MAX};
+use crate::wire::limits::{
+    HOST_LABELS_MAX, PATTERN_SEGMENTS_MAX, TABLE_EDITS_MAX, TEMPLATE_SHAPES_MAX,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -298,6 +300,9 @@ impl RouteTable {
             next.file(ANY_HOST, path, &rules, routes, &mut filed);
         }
         for shapes in next.hosts.first_mut().into_iter().flat_map(|host| &mut host.shapes) {
+            if shapes.len() > TEMPLATE_SHAPES_MAX {
+                return None;
+            }
             shapes.sort_unstable_by_key(|shape| Reverse(*shape));
         }
         next.place(&filed.records);

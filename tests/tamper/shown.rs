@@ -23,8 +23,8 @@ fn all(log: &Log, kind: u8) -> Vec<(usize, usize)> {
 }
 
 /// What both verifiers say of a trail that was changed in this frame.
-fn asked(log: &Log, frame: usize) -> [Said; 2] {
-    let (directory, pen) = (place("shown"), Pen::new());
+fn asked(of: &str, log: &Log, frame: usize) -> [Said; 2] {
+    let (directory, pen) = (place(of), Pen::new());
     log.clone().sealed(&pen, frame).write(&directory, &pen);
     let said = [check(&directory), naive(&directory)];
     let _ = std::fs::remove_dir_all(directory);
@@ -42,7 +42,7 @@ fn a_promise_that_the_landscape_does_not_make_is_not_broken_for_either_verifier(
         let mut forged = log.clone();
         let record = &mut forged.records(frame)[at];
         record[offset] = record[offset].wrapping_sub(1);
-        for said in asked(&forged, frame) {
+        for said in asked("promised", &forged, frame) {
             assert_eq!(said.code, 1, "{what}: {}", said.text);
             assert!(said.text.contains("promise") || said.text.contains("breach"), "{}", said.text);
         }
@@ -65,7 +65,7 @@ fn a_service_is_not_shown_to_whom_no_rule_lets_call_it_for_either_verifier() {
             let said = [0, 1, 2, 0xFFFF_u16].map(|code| {
                 let mut forged = log.clone();
                 forged.records(frame)[at][hidden..].copy_from_slice(&code.to_le_bytes());
-                let said = asked(&forged, frame);
+                let said = asked("shown", &forged, frame);
                 assert_eq!(said[0].code, said[1].code, "{}{}", said[0].text, said[1].text);
                 said.iter().all(|it| it.code == 1 && it.text.contains("no rule lets call it"))
             });

@@ -10,7 +10,7 @@ use super::openapi::document;
 use super::requests::Request;
 use super::watching::Watching;
 use crate::admin::desk::{Answer, Who, Wish, now_ms};
-use crate::config::registered::Kind;
+use crate::config::registered::{Kind, Part};
 use crate::config::remote::Own;
 use crate::registry::{self, Cause, Key, Precondition, Wanted, Written};
 use crate::wire::limits::LISTED_MAX;
@@ -227,9 +227,18 @@ impl Call<'_> {
     }
 
     fn change(&self, wanted: Wanted) -> Answered {
+        self.change_of(wanted, None)
+    }
+
+    /// A change of what was looked at in this revision, unless something else is asked of it.
+    fn change_of(&self, wanted: Wanted, looked_at: Option<u64>) -> Answered {
         let (precondition, dry_run) = match self.asked() {
             Ok(asked) => asked,
             Err(reply) => return reply.into(),
+        };
+        let precondition = match (precondition, looked_at) {
+            (Precondition::None, Some(revision)) => Precondition::Is(vec![revision]),
+            (asked, _) => asked,
         };
         let key = self.key();
         self.ask(Wish::Change(registry::Change { key, wanted, precondition }), dry_run)
@@ -245,6 +254,20 @@ impl Call<'_> {
                     let why = "no service of its own may listen there, see `endpoints` in \
                                `[[admin.remote.clients]]`";
                     return self.forbidden("endpoint-add", Some(self.key()), why);
+                }
+                let known = self.room.desk.view.entry(&self.key());
+                if let (Some(own), Wanted::Endpoint(_, true), Some((entry, read))) =
+                    (self.own, &wanted, known)
+                {
+                    // Whoever may not register a service leads nobody of its callers elsewhere.
+                    if let Part::Service(service) = &read.part
+                        && own.refuses(service).is_some()
+                    {
+                        let why = "the service has what is not its own, see `endpoints` and \
+                                   `capabilities` in `[[admin.remote.clients]]`";
+                        return self.forbidden("endpoint-add", Some(self.key()), why);
+                    }
+                    return self.change_of(wanted, Some(entry.revision));
                 }
                 self.change(wanted)
             }

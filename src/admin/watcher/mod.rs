@@ -21,6 +21,8 @@ use crate::io::ring;
 use crate::proxy::gateway::{Epochal, Watching};
 use crate::proxy::landscape::Published;
 use crate::proxy::meters::{Meter, Metered};
+use crate::proxy::secure::Upstreams;
+use crate::snapshot::Snapshot;
 use check::Checks;
 use promises::Watch;
 use std::collections::{BTreeMap, VecDeque};
@@ -92,18 +94,18 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>, view: Arc<View>) {
     let mut watch = Watch::new(clock.wall_ms().saturating_sub(clock.now_ms()));
     // What is to be on record and was not handed over yet.
     let mut found: Vec<Found> = Vec::new();
-    let mut known: Option<Published> = None;
+    let mut known = None;
     let mut looked_ns = monotonic_ns();
     let mut untold: Vec<String> = Vec::new();
     loop {
         let published = &shared.published.current().value;
         let now_ms = clock.now_ms();
-        if known.as_ref().is_none_or(|known| !same(known, published)) {
+        if known.as_ref().is_none_or(|known| !is_of(published, known)) {
             let care = |service: &str| Arc::clone(published.upstreams.care(service));
             standings.adopt(&published.snapshot, care, now_ms);
             checks.adopt(&published.snapshot, &published.upstreams, &clock);
             found.extend(watch.adopt(published, &meters, now_ms));
-            known = Some(published.clone());
+            known = Some((Arc::clone(&published.snapshot), Arc::clone(&published.upstreams)));
         }
         checks.look(&clock, |service, address, passed| {
             standings.checked(service, address, passed);
@@ -160,9 +162,9 @@ async fn watch(watching: Watching, tell: SyncSender<Coming>, view: Arc<View>) {
     }
 }
 
-/// Whether the same services are there, and treated alike.
-fn same(one: &Published, other: &Published) -> bool {
-    Arc::ptr_eq(&one.snapshot, &other.snapshot) && Arc::ptr_eq(&one.upstreams, &other.upstreams)
+/// Whether these services are there, and treated like this.
+fn is_of(published: &Published, (snapshot, upstreams): &(Arc<Snapshot>, Arc<Upstreams>)) -> bool {
+    Arc::ptr_eq(&published.snapshot, snapshot) && Arc::ptr_eq(&published.upstreams, upstreams)
 }
 
 /// Looks at every meter.

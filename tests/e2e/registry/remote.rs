@@ -397,7 +397,14 @@ fn a_registrar_registers_what_lies_within_its_bounds_and_nothing_else() {
     assert_eq!(code(&endpoint("127.0.0.2:9")), (403, "forbidden".to_owned()));
     assert_eq!(endpoint("127.0.0.1:9").status, 200);
     // The operator of the machine is bound by nothing.
-    assert_eq!(Control::of(&gateway).register("eu.b", nowhere(), "").status, 201);
+    let operator = Control::of(&gateway);
+    assert_eq!(operator.register("eu.b", nowhere(), "").status, 201);
+    let foreign = service("eu.c", nowhere(), "").replace("test.x/1", "other.x/1");
+    let foreign = foreign.replace("GET /x", "GET /other");
+    assert_eq!(operator.put("/v1/services/eu.c", &foreign, &[]).status, 201);
+    // Nor does a registrar lead to itself who calls what it may not offer.
+    let led = asked(at, Some(REGISTRAR), "PUT", "/v1/services/eu.c/endpoints/127.0.0.1:9", "");
+    assert_eq!(code(&led), (403, "forbidden".to_owned()));
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));
     let refused = |asked: &str| {
@@ -407,7 +414,7 @@ fn a_registrar_registers_what_lies_within_its_bounds_and_nothing_else() {
     };
     assert_eq!(refused("put").len(), 2);
     assert!(refused("put")[0].contains("`127.0.0.2:9` is none that whoever asks may register"));
-    assert_eq!(refused("endpoint-add").len(), 1);
+    assert_eq!(refused("endpoint-add").len(), 2);
     let (end, said) = verified(trail.path());
     assert_eq!(end, Some(0), "{said}");
 }
