@@ -140,13 +140,13 @@ impl Gates {
             };
             ready.push((gate, kept.map(|kept| Arc::clone(&kept.bound)), next));
         }
-        let own: Vec<&Bound> = self.0.iter().map(|it| &*it.bound).collect();
-        let mut all = Vec::with_capacity(ready.len());
+        let mut all: Vec<Opened> = Vec::with_capacity(ready.len());
         for (place, (gate, bound, next)) in ready.into_iter().enumerate() {
             let address = gate.listener.address;
             let bound = match bound {
                 Some(bound) => bound,
                 None => {
+                    let own: Vec<&Bound> = self.0.iter().chain(&all).map(|it| &*it.bound).collect();
                     let fresh = Bound::anew(address, workers, &own, leaving);
                     Arc::new(fresh.map_err(|error| Unopened {
                         place,
@@ -302,6 +302,20 @@ mod tests {
         assert!(mend.contains("another port"), "{mend}");
         drop(taken);
         assert_eq!(none().followed_by(&all, 2, &[]).unwrap().addresses()[1], address);
+    }
+
+    #[test]
+    fn a_wider_and_a_narrower_address_come_together_in_either_order() {
+        for narrow_first in [true, false] {
+            let port = none().followed_by(&[listener("a", any())], 1, &[]).unwrap().addresses()[0];
+            let wide = SocketAddr::from(([0, 0, 0, 0], port.port()));
+            let mut both = [listener("a", port), listener("b", wide)];
+            if !narrow_first {
+                both.reverse();
+            }
+            let gates = none().followed_by(&both, 2, &[]).unwrap();
+            assert_eq!(gates.addresses(), both.map(|it| it.address));
+        }
     }
 
     #[test]
