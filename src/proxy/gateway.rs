@@ -391,7 +391,7 @@ impl Gateway {
     /// long was waited for it; to be asked until it is not, before another is published.
     pub fn is_publishing(&self, wait: Duration) -> bool {
         self.free_retired();
-        self.leaving.borrow_mut().retain(|bound| bound.is_open());
+        self.leaving.borrow_mut().retain(|bound| bound.is_leaving());
         let Some((published, durable)) = self.coming.take() else { return false };
         match durable.recv_timeout(wait) {
             Ok(()) => {
