@@ -140,13 +140,13 @@ impl Gates {
             };
             ready.push((gate, kept.map(|kept| Arc::clone(&kept.bound)), next));
         }
-        let own: Vec<&Bound> = self.0.iter().map(|it| &*it.bound).collect();
-        let mut all = Vec::with_capacity(ready.len());
+        let mut all: Vec<Opened> = Vec::with_capacity(ready.len());
         for (place, (gate, bound, next)) in ready.into_iter().enumerate() {
             let address = gate.listener.address;
             let bound = match bound {
                 Some(bound) => bound,
                 None => {
+                    let own: Vec<&Bound> = self.0.iter().chain(&all).map(|it| &*it.bound).collect();
                     let fresh = Bound::anew(address, workers, &own, leaving);
                     Arc::new(fresh.map_err(|error| Unopened {
                         place,
@@ -187,10 +187,17 @@ impl Gates {
 
     /// Has them hold from now on in the place of those before; the sockets that nobody listens on
     /// any more. Whoever connects to one of these is not heard, and those in its queue are served.
-    pub(super) fn begin(&self, before: &Self) -> Vec<Arc<Bound>> {
+    /// Where files may have changed since these were made, they are read `again`: what is revoked
+    /// is not to be trusted anew.
+    pub(super) fn begin(&self, before: &Self, again: bool) -> Vec<Arc<Bound>> {
         for Opened { gate, next, .. } in &self.0 {
-            if let (Some(guard), Some(next)) = (&gate.guard, next) {
-                guard.go_over(Arc::clone(next));
+            let Some(guard) = &gate.guard else { continue };
+            match next.clone() {
+                next if again => {
+                    guard.go_over(guard.read_anew(next.unwrap_or_else(|| guard.current())));
+                }
+                Some(next) => guard.go_over(next),
+                None => {}
             }
         }
         let stays = |bound: &Arc<Bound>| self.0.iter().any(|it| Arc::ptr_eq(&it.bound, bound));
@@ -275,7 +282,7 @@ mod tests {
         let next = first.followed_by(&[b.clone(), renamed.clone()], 2, &[]).unwrap();
         assert_eq!(next.addresses(), [ports[1], ports[0]]);
         assert_eq!(numbers(&next), [one[1], one[0]]);
-        assert!(next.begin(&first).is_empty());
+        assert!(next.begin(&first, false).is_empty());
         // Other proxies in front of it: whoever came before came in another way.
         let proxies = Settings::default().forwarding.trusted_proxies;
         assert!(proxies.is_empty());
@@ -284,7 +291,7 @@ mod tests {
         let last = next.followed_by(&[proxied], 2, &[]).unwrap();
         assert_eq!(last.addresses(), [ports[1]]);
         assert!(!one.contains(&numbers(&last)[0]));
-        let gone = last.begin(&next);
+        let gone = last.begin(&next, false);
         assert_eq!(gone.iter().map(|it| it.address()).collect::<Vec<_>>(), [ports[0]]);
         assert_eq!(last.addresses_of(&[renamed]), [ports[1]], "what is on that address");
     }
@@ -305,12 +312,26 @@ mod tests {
     }
 
     #[test]
+    fn a_wider_and_a_narrower_address_come_together_in_either_order() {
+        for narrow_first in [true, false] {
+            let port = none().followed_by(&[listener("a", any())], 1, &[]).unwrap().addresses()[0];
+            let wide = SocketAddr::from(([0, 0, 0, 0], port.port()));
+            let mut both = [listener("a", port), listener("b", wide)];
+            if !narrow_first {
+                both.reverse();
+            }
+            let gates = none().followed_by(&both, 2, &[]).unwrap();
+            assert_eq!(gates.addresses(), both.map(|it| it.address));
+        }
+    }
+
+    #[test]
     fn an_address_may_be_widened_and_one_that_leaves_taken_again() {
         let first = none().followed_by(&[listener("a", any())], 2, &[]).unwrap();
         let address = first.addresses()[0];
         let wide = SocketAddr::from(([0, 0, 0, 0], address.port()));
         let wide = first.followed_by(&[listener("a", wide)], 2, &[]).unwrap();
-        let gone = wide.begin(&first);
+        let gone = wide.begin(&first, false);
         assert_eq!(gone.len(), 1);
         assert!(gone[0].is_open());
         drop(first);

@@ -150,6 +150,8 @@ pub struct Gateway {
     counters: Vec<Arc<Counters>>,
     /// The files of certificates as they were read last.
     stamps: RefCell<Stamps>,
+    /// Whether some were read again since the landscape last got new ones.
+    refreshed: Cell<bool>,
     meters: RefCell<Option<Receiver<Metered>>>,
 }
 
@@ -241,6 +243,7 @@ impl Gateway {
             unrecorded: Cell::default(),
             counters,
             stamps: RefCell::default(),
+            refreshed: Cell::default(),
             meters: RefCell::new(Some(meters)),
         };
         gateway.refresh_certificates(false);
@@ -320,13 +323,28 @@ impl Gateway {
 
     /// Lets workers adopt what is recorded, with its listeners.
     fn adopt(&self, version: u64, published: Published) {
-        let (before, gates) = (self.gates(), Arc::clone(&published.gates));
-        if !Arc::ptr_eq(&before, &gates) {
-            self.leaving.borrow_mut().extend(gates.begin(&before));
-        }
+        self.begin(&published);
         self.retired.borrow_mut().push_back(self.published());
         self.shared.published.publish_as(version, published);
         self.free_retired();
+    }
+
+    /// Has the listeners hold, and whatever is reached anew, as their files are by now.
+    fn begin(&self, published: &Published) {
+        let before = self.published();
+        let listens_anew = !Arc::ptr_eq(&before.gates, &published.gates);
+        let is_new = listens_anew
+            || !Arc::ptr_eq(&before.upstreams, &published.upstreams)
+            || !Arc::ptr_eq(&before.hooks, &published.hooks)
+            || !Arc::ptr_eq(&before.companions, &published.companions);
+        // What came on its way was read before that, and what has changed since is known already.
+        let again = is_new && self.refreshed.take();
+        if again {
+            Security::read_anew(published, &before);
+        }
+        if listens_anew {
+            self.leaving.borrow_mut().extend(published.gates.begin(&before.gates, again));
+        }
     }
 
     /// Gives back the memory of landscapes that no worker holds any more.
@@ -391,7 +409,7 @@ impl Gateway {
     /// long was waited for it; to be asked until it is not, before another is published.
     pub fn is_publishing(&self, wait: Duration) -> bool {
         self.free_retired();
-        self.leaving.borrow_mut().retain(|bound| bound.is_open());
+        self.leaving.borrow_mut().retain(|bound| bound.is_leaving());
         let Some((published, durable)) = self.coming.take() else { return false };
         match durable.recv_timeout(wait) {
             Ok(()) => {
@@ -431,7 +449,10 @@ impl Gateway {
     /// this was called last, or all. What is wrong stays as it was. One line for each change, to be
     /// told; reads files, so not for a worker.
     pub fn refresh_certificates(&self, all: bool) -> Vec<String> {
-        self.shared.security.refresh(&self.published(), &mut self.stamps.borrow_mut(), all)
+        let mut stamps = self.stamps.borrow_mut();
+        let told = self.shared.security.refresh(&self.published(), &mut stamps, all);
+        self.refreshed.set(self.refreshed.get() || !told.is_empty());
+        told
     }
 
     /// What the address is secured with where changes are taken, where that is over TLS.

@@ -4,13 +4,23 @@
 use super::gateway::GatewayError;
 use super::trail::Estate;
 use crate::config::settings::Settings;
+use crate::io::clock::monotonic_ns;
 use crate::io::{listener, process};
-use crate::wire::limits::{LISTENER_LEAVES_LOOK_MS, LISTENER_LEAVES_LOOKS};
+use crate::wire::limits::{LISTENER_LEAVES_LOOK_MS, LISTENER_LEAVES_LOOKS, LISTENER_LEAVES_MS};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Milliseconds after which one that leaves is closed though no worker has: a second for them to
+/// see that it leaves.
+const LISTENER_ENDS_MS: u64 = LISTENER_LEAVES_MS + 1_000;
+
+fn now_ms() -> u64 {
+    monotonic_ns() / 1_000_000
+}
 
 /// The sockets on one address.
 pub struct Bound {
@@ -18,12 +28,14 @@ pub struct Bound {
     configured: SocketAddr,
     address: SocketAddr,
     sockets: Vec<TcpListener>,
+    /// From when on, by the monotonic clock, it is closed though no worker has; 0 while it stays.
+    ends_ms: AtomicU64,
 }
 
 impl Bound {
     /// Sockets that are bound to an address.
     pub fn new(configured: SocketAddr, address: SocketAddr, sockets: Vec<TcpListener>) -> Self {
-        Self { configured, address, sockets }
+        Self { configured, address, sockets, ends_ms: AtomicU64::new(0) }
     }
 
     /// The address as it is configured.
@@ -124,7 +136,7 @@ impl Bound {
         own: &[&Self],
         leaving: &[Arc<Self>],
     ) -> io::Result<Self> {
-        let are_leaving = || leaving.iter().any(|it| it.overlaps(address) && it.is_open());
+        let are_leaving = || leaving.iter().any(|it| it.overlaps(address) && it.is_leaving());
         for _ in 0..LISTENER_LEAVES_LOOKS {
             if !are_leaving() {
                 break;
@@ -152,6 +164,21 @@ impl Bound {
             // Where the kernel does not, whoever comes as the socket is closed is reset.
             let _ = listener::shut_out(socket);
         }
+        self.ends_ms.store(now_ms().saturating_add(LISTENER_ENDS_MS), Ordering::Relaxed);
+    }
+
+    /// Whether one that leaves is still open. The workers close it; a socket that one of them never
+    /// came to take up is closed here, once all have had their time.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving_at(now_ms())
+    }
+
+    fn is_leaving_at(&self, now_ms: u64) -> bool {
+        let ends_ms = self.ends_ms.load(Ordering::Relaxed);
+        if ends_ms != 0 && now_ms >= ends_ms {
+            self.close();
+        }
+        self.is_open()
     }
 
     /// Whether connections still come to it.
@@ -159,7 +186,7 @@ impl Bound {
         self.sockets.iter().any(listener::is_open)
     }
 
-    #[cfg(test)]
+    /// Stops listening, whoever accepts from it.
     pub(super) fn close(&self) {
         self.sockets.iter().for_each(listener::close);
     }
@@ -178,6 +205,7 @@ impl Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
 
     #[test]
     fn each_socket_has_one_worker_whether_there_are_more_or_fewer_than_before() {
@@ -192,5 +220,18 @@ mod tests {
         assert_eq!(ports(&bound, 1, 2), [port]);
         let bound = bound.filled(4).unwrap();
         assert!((0..4).all(|worker| ports(&bound, worker, 4) == [port]));
+    }
+
+    #[test]
+    fn one_that_leaves_is_closed_in_time_though_no_worker_has_taken_it_up() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = Bound::anew(any, 2, &[], &[]).unwrap();
+        let never = u64::MAX;
+        assert!(bound.is_leaving_at(never), "it stays");
+        let before_ms = now_ms();
+        bound.shut_out();
+        assert!(bound.is_leaving_at(before_ms + LISTENER_LEAVES_MS), "the workers have their time");
+        assert!(!bound.is_leaving_at(now_ms() + LISTENER_ENDS_MS) && !bound.is_open());
+        assert!(TcpStream::connect(bound.address()).is_err());
     }
 }

@@ -146,6 +146,11 @@ impl Guard {
         self.requires.store(requires, Ordering::Release);
     }
 
+    /// What it goes over to, as its files are by now, where they are sound.
+    pub fn read_anew(&self, next: Arc<Listening>) -> Arc<Listening> {
+        Listening::read(&next.what, &next.tls, &self.tickets).map_or(next, Arc::new)
+    }
+
     /// What its sessions go on with, for a listener beside it.
     pub fn tickets(&self) -> Tickets {
         self.tickets.clone()
@@ -336,6 +341,16 @@ impl Security {
         all.sort_by(|a, b| a.file.cmp(&b.file));
         all.dedup();
         all
+    }
+
+    /// Reads the files again of whatever is reached in this landscape and was not in the one before.
+    pub(super) fn read_anew(of: &Published, before: &Published) {
+        let known: BTreeSet<u64> = Self::reached(before).map(|towards| towards.number).collect();
+        for towards in Self::reached(of).filter(|towards| !known.contains(&towards.number)) {
+            if let Ok(read) = read_service(&towards.tls, towards.http2) {
+                towards.current.store(Arc::new(read));
+            }
+        }
     }
 
     /// Reads files again that changed since `known` was filled, or all of them; one line for each

@@ -436,8 +436,10 @@ pub const HAND_OVER_MS: u64 = 4_000;
 /// next answer says that it ends. One that nobody uses for so long is ended by itself.
 pub const HAND_OVER_IDLE_MS: u64 = 5_000;
 /// Milliseconds that a listener which a reload takes away goes on to accept who is in its queue,
-/// and whose connection is being made: a second is longer than any way there and back.
-pub const LISTENER_LEAVES_MS: u64 = 1_000;
+/// and whose connection is being made: longer than nearly any way there and back. With the ticks in
+/// which workers see that it leaves, and that nobody came last, less than the second after which a
+/// caller who is not heard asks again (RFC 6298 2.1): one on a wider address is heard there then.
+pub const LISTENER_LEAVES_MS: u64 = 700;
 /// Milliseconds between two looks whether it is closed, for who wants its address again.
 pub const LISTENER_LEAVES_LOOK_MS: u64 = 20;
 /// How often it is looked: for three times as long as it takes.

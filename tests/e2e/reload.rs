@@ -8,6 +8,11 @@
     reason = "a test that fails is meant to panic"
 )]
 
+#[path = "tls/peers.rs"]
+#[allow(dead_code, reason = "certificates and curl are used here, and no more")]
+mod authorities;
+#[path = "reload/certificates.rs"]
+mod certificates;
 #[path = "reload/listeners.rs"]
 mod listeners;
 mod support;

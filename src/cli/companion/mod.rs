@@ -96,21 +96,26 @@ impl Companions {
     /// Starts one, which waits for the end of the one before of its name: they share a cursor.
     fn start(&mut self, partner: &Arc<Partner<Companion>>) -> std::io::Result<Running> {
         let own = partner.own.clone();
-        let is_before = |it: &Running| it.partner.own.id == own.id;
-        let before = self.ending.iter().position(is_before);
-        let before = before.map(|place| self.ending.remove(place).thread);
+        let id = own.id.clone();
+        let (hand, handed) = channel::<JoinHandle<()>>();
         let over = Arc::new(AtomicBool::new(false));
         let recipient = Recipient { companion: own, towards: partner.towards.clone() };
         let (trail, tell, stops) = (self.trail.clone(), self.tell.clone(), Arc::clone(&over));
         let thread = std::thread::Builder::new().name("caio-companion".to_owned());
         let thread = thread.spawn(move || {
-            if let Some(before) = before {
+            for before in handed {
                 // However it has ended: its cursor says how far it has come.
                 let _ = before.join();
             }
             let (well, came_on, most) = (true, false, COMPANION_BATCH_MAX);
             Told { recipient, trail, tell, over: stops, well, came_on, most }.run();
         })?;
+        // Not sooner: where none is started, the one that is asked for next waits for them.
+        let is_before = |it: &mut Running| it.partner.own.id == id;
+        for before in self.ending.extract_if(.., is_before) {
+            // It waits for all of them before anything else.
+            let _ = hand.send(before.thread);
+        }
         Ok(Running { partner: Arc::clone(partner), over, thread })
     }
 
