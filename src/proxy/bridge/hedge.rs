@@ -331,18 +331,19 @@ async fn head_http1(
     let mut whole = headers::http1_request_head(&request, false);
     whole.extend_from_slice(body);
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
-    let (sent, _) = connection.stream.write(whole, 0).await;
-    if sent.is_err() {
-        return Err(End::Refuse(aborted()));
-    }
-    shared.call.tell_content(Towards::Service, body);
-    let mut interims = Interims::Keep(Vec::new());
-    let received = receive_head(shared, &connection, &mut interims).await.map_err(|refusal| {
+    let ended = |refusal: Refusal| {
         // As without a second attempt: a connection that was stale has nothing to say of it.
         let stale = connection.reused && !shared.heard.get() && shared.call.may_repeat();
         let stale = stale && refusal.reason == Reason::UpstreamAborted;
         if stale { End::Again } else { End::Refuse(refusal) }
-    })?;
+    };
+    let (sent, _) = connection.stream.write(whole, 0).await;
+    if sent.is_err() {
+        return Err(ended(aborted()));
+    }
+    shared.call.tell_content(Towards::Service, body);
+    let mut interims = Interims::Keep(Vec::new());
+    let received = receive_head(shared, &connection, &mut interims).await.map_err(ended)?;
     let interims = match interims {
         Interims::Keep(kept) => kept,
         Interims::Pass(_) => Vec::new(),
