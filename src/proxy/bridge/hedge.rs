@@ -205,7 +205,10 @@ async fn race<V: Inbound>(
     let mut one = Box::pin(attempt(hedged, opening, call, upstream));
     let mut two = Box::pin(async {
         sleep_ms(hedged.after_ms).await;
-        let upstream = call::beside(hedged.worker, opening, hedged.view, call, seat).await?;
+        let (timer, until_ms) = (hedged.worker.timer(), hedged.until_ms);
+        let upstream = call::beside(hedged.worker, opening, hedged.view, call, seat);
+        // The first may have failed meanwhile: its end waits no longer than the call may last.
+        let upstream = until(&timer, until_ms, upstream).await.ok()??;
         Some(attempt(hedged, opening, seat.call()?, upstream).await)
     });
     let (mut race, mut first, mut second) = (Race::default(), None, None);
