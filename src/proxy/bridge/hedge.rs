@@ -9,8 +9,8 @@
 //! 502, 503 or 504 is kept for the case that the other brings nothing better.
 
 use super::{
-    Answer, End, Interims, Received, Shared, Upstream, aborted, answer_of, concluded, deliver,
-    deliver_whole, interim_flood, receive_head, refused, relay_http1, send_http2,
+    Answer, End, Interims, Received, Shared, Step, Upstream, aborted, answer_of, concluded,
+    deliver, deliver_whole, interim_flood, receive_head, refused, relay_http1, send_http2,
 };
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::{Http1View, Inbound};
@@ -34,7 +34,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -365,34 +365,45 @@ async fn head_http2(
     let sent = send_http2(shared, &mut ticket, request, &timer, empty).await?;
     let (mut response, stream) = sent;
     let mut sink = Http2Sink::new(stream, worker.timer(), Rc::clone(&ticket.frames));
-    if !empty {
-        let tell = Tell { call: shared.call, towards: Towards::Service };
-        // Who does not take all of it may have answered all the same.
-        let _ = sink.data(body.clone(), true, shared.response_deadline(), Some(tell)).await;
-    }
     let mut interims = Vec::new();
-    loop {
-        let step = poll_fn(|cx| {
-            if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
-                return Poll::Ready(Err(head));
+    let head = {
+        let mut sending = pin!(async {
+            if !empty {
+                let tell = Tell { call: shared.call, towards: Towards::Service };
+                // Who does not take all of it may have answered all the same.
+                let until_ms = shared.response_deadline();
+                let _ = sink.data(body.clone(), true, until_ms, Some(tell)).await;
             }
-            Pin::new(&mut response).poll(cx).map(Ok)
         });
-        match until(&timer, shared.response_deadline(), step).await {
-            Err(Elapsed) => return Err(End::Refuse(shared.timeout())),
-            Ok(Err(head)) => {
-                interims.push((head.status(), head.into_parts().0.headers));
-                if interims.len() > worker.settings.limits.interim_responses_max as usize {
-                    return Err(End::Refuse(interim_flood()));
+        let mut sent = false;
+        loop {
+            let step = poll_fn(|cx| {
+                if !sent && sending.as_mut().poll(cx).is_ready() {
+                    sent = true;
+                    return Poll::Ready(Step::Uploaded);
                 }
+                if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
+                    return Poll::Ready(Step::Interim(head));
+                }
+                Pin::new(&mut response).poll(cx).map(Step::Final)
+            });
+            match until(&timer, shared.response_deadline(), step).await {
+                Err(Elapsed) => return Err(End::Refuse(shared.timeout())),
+                // The time for the answer begins with the request's end.
+                Ok(Step::Uploaded | Step::CallerGone) => {}
+                Ok(Step::Interim(head)) => {
+                    interims.push((head.status(), head.into_parts().0.headers));
+                    if interims.len() > worker.settings.limits.interim_responses_max as usize {
+                        return Err(End::Refuse(interim_flood()));
+                    }
+                }
+                Ok(Step::Final(Ok(head))) => break head,
+                Ok(Step::Final(Err(error))) => return Err(refused(&error, true, shared)),
             }
-            Ok(Ok(Ok(head))) => {
-                let answer = Box::new(answer_of(shared, head)?);
-                return Ok(Headed { interims, from: From::Http2(answer, sink, ticket) });
-            }
-            Ok(Ok(Err(error))) => return Err(refused(&error, true, shared)),
         }
-    }
+    };
+    let answer = Box::new(answer_of(shared, head)?);
+    Ok(Headed { interims, from: From::Http2(answer, sink, ticket) })
 }
 
 /// Relays the answer whose head is here.
