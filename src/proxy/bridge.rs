@@ -625,12 +625,15 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
         Ok(Err(fault)) => {
             // The upload may have met the deadline first and ended the stream.
             let timed = matches!(fault, PumpFault::Source(_)) && shared.now() >= shared.until_ms;
-            if shared.grpc && timed && !shared.receiving.get() {
-                // The service had all of the request.
-                shared.call.is_late();
-            }
             if shared.grpc && timed && sink.deadline_exceeded() {
                 return End::Done(status, keep);
+            }
+            let silent = !timed && fault == PumpFault::Source(BodyFault::Timeout);
+            if shared.grpc && silent && !shared.receiving.get() {
+                // The service had all of the request, and was silent for longer than the operator
+                // lets any stream be. Not so by the caller's deadline: a number that callers choose
+                // must not have a sound service left out.
+                shared.call.is_late();
             }
             // A reader that is too slow is let go; an answer that broke off is our side's fault.
             sink.abort(match fault {

@@ -9,8 +9,8 @@
 //! 502, 503 or 504 is kept for the case that the other brings nothing better.
 
 use super::{
-    Answer, End, Interims, Received, Shared, Upstream, aborted, answer_of, concluded, deliver,
-    deliver_whole, interim_flood, receive_head, refused, relay_http1, send_http2,
+    Answer, End, Interims, Received, Shared, Step, Upstream, aborted, answer_of, concluded,
+    deliver, deliver_whole, interim_flood, receive_head, refused, relay_http1, send_http2,
 };
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::exchange::view::{Http1View, Inbound};
@@ -34,7 +34,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -205,7 +205,10 @@ async fn race<V: Inbound>(
     let mut one = Box::pin(attempt(hedged, opening, call, upstream));
     let mut two = Box::pin(async {
         sleep_ms(hedged.after_ms).await;
-        let upstream = call::beside(hedged.worker, opening, hedged.view, call, seat).await?;
+        let (timer, until_ms) = (hedged.worker.timer(), hedged.until_ms);
+        let upstream = call::beside(hedged.worker, opening, hedged.view, call, seat);
+        // The first may have failed meanwhile: its end waits no longer than the call may last.
+        let upstream = until(&timer, until_ms, upstream).await.ok()??;
         Some(attempt(hedged, opening, seat.call()?, upstream).await)
     });
     let (mut race, mut first, mut second) = (Race::default(), None, None);
@@ -331,18 +334,19 @@ async fn head_http1(
     let mut whole = headers::http1_request_head(&request, false);
     whole.extend_from_slice(body);
     connection.watch.arm(shared.response_deadline(), Overdue::StopBoth);
-    let (sent, _) = connection.stream.write(whole, 0).await;
-    if sent.is_err() {
-        return Err(End::Refuse(aborted()));
-    }
-    shared.call.tell_content(Towards::Service, body);
-    let mut interims = Interims::Keep(Vec::new());
-    let received = receive_head(shared, &connection, &mut interims).await.map_err(|refusal| {
+    let ended = |refusal: Refusal| {
         // As without a second attempt: a connection that was stale has nothing to say of it.
         let stale = connection.reused && !shared.heard.get() && shared.call.may_repeat();
         let stale = stale && refusal.reason == Reason::UpstreamAborted;
         if stale { End::Again } else { End::Refuse(refusal) }
-    })?;
+    };
+    let (sent, _) = connection.stream.write(whole, 0).await;
+    if sent.is_err() {
+        return Err(ended(aborted()));
+    }
+    shared.call.tell_content(Towards::Service, body);
+    let mut interims = Interims::Keep(Vec::new());
+    let received = receive_head(shared, &connection, &mut interims).await.map_err(ended)?;
     let interims = match interims {
         Interims::Keep(kept) => kept,
         Interims::Pass(_) => Vec::new(),
@@ -361,34 +365,45 @@ async fn head_http2(
     let sent = send_http2(shared, &mut ticket, request, &timer, empty).await?;
     let (mut response, stream) = sent;
     let mut sink = Http2Sink::new(stream, worker.timer(), Rc::clone(&ticket.frames));
-    if !empty {
-        let tell = Tell { call: shared.call, towards: Towards::Service };
-        // Who does not take all of it may have answered all the same.
-        let _ = sink.data(body.clone(), true, shared.response_deadline(), Some(tell)).await;
-    }
     let mut interims = Vec::new();
-    loop {
-        let step = poll_fn(|cx| {
-            if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
-                return Poll::Ready(Err(head));
+    let head = {
+        let mut sending = pin!(async {
+            if !empty {
+                let tell = Tell { call: shared.call, towards: Towards::Service };
+                // Who does not take all of it may have answered all the same.
+                let until_ms = shared.response_deadline();
+                let _ = sink.data(body.clone(), true, until_ms, Some(tell)).await;
             }
-            Pin::new(&mut response).poll(cx).map(Ok)
         });
-        match until(&timer, shared.response_deadline(), step).await {
-            Err(Elapsed) => return Err(End::Refuse(shared.timeout())),
-            Ok(Err(head)) => {
-                interims.push((head.status(), head.into_parts().0.headers));
-                if interims.len() > worker.settings.limits.interim_responses_max as usize {
-                    return Err(End::Refuse(interim_flood()));
+        let mut sent = false;
+        loop {
+            let step = poll_fn(|cx| {
+                if !sent && sending.as_mut().poll(cx).is_ready() {
+                    sent = true;
+                    return Poll::Ready(Step::Uploaded);
                 }
+                if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
+                    return Poll::Ready(Step::Interim(head));
+                }
+                Pin::new(&mut response).poll(cx).map(Step::Final)
+            });
+            match until(&timer, shared.response_deadline(), step).await {
+                Err(Elapsed) => return Err(End::Refuse(shared.timeout())),
+                // The time for the answer begins with the request's end.
+                Ok(Step::Uploaded | Step::CallerGone) => {}
+                Ok(Step::Interim(head)) => {
+                    interims.push((head.status(), head.into_parts().0.headers));
+                    if interims.len() > worker.settings.limits.interim_responses_max as usize {
+                        return Err(End::Refuse(interim_flood()));
+                    }
+                }
+                Ok(Step::Final(Ok(head))) => break head,
+                Ok(Step::Final(Err(error))) => return Err(refused(&error, true, shared)),
             }
-            Ok(Ok(Ok(head))) => {
-                let answer = Box::new(answer_of(shared, head)?);
-                return Ok(Headed { interims, from: From::Http2(answer, sink, ticket) });
-            }
-            Ok(Ok(Err(error))) => return Err(refused(&error, true, shared)),
         }
-    }
+    };
+    let answer = Box::new(answer_of(shared, head)?);
+    Ok(Headed { interims, from: From::Http2(answer, sink, ticket) })
 }
 
 /// Relays the answer whose head is here.

@@ -1,7 +1,7 @@
 //! A second attempt beside one that takes long: where the operator says after how long, the call
 //! may be repeated, and nothing that bounds repeats is against it. Else the first is waited for.
 
-use super::{Begun, Call, Opening, Unsettled, begin, choose, limit};
+use super::{Begun, Call, Opening, Unsettled, begin};
 use crate::config::model::Protocol;
 use crate::exchange::refusal::Reason;
 use crate::exchange::view::Inbound;
@@ -67,15 +67,9 @@ fn begins(
     if first.recorded.is_lost() {
         return None;
     }
-    let tried = opening.hedges(worker, view)?;
-    let chosen = {
-        let mut scratch = worker.scratch.borrow_mut();
-        scratch.begin();
-        choose(worker, opening, (view, &tried), &mut scratch).ok()?
-    };
-    // A quota that is used up is no refusal: the first attempt goes on.
-    limit(worker, opening, &chosen).ok()?;
+    let (tried, taken) = opening.hedges(worker, view)?;
     opening.tried = tried;
+    opening.taken.get_or_insert_default().add(taken);
     opening.hedged();
     match begin(worker, opening, view) {
         Ok(Unsettled(begun)) if !begun.recorded.is_lost() => Some(begun),

@@ -69,6 +69,12 @@ impl Retries {
         self.0.set(window);
         room
     }
+
+    /// The one that was begun last is not made after all.
+    fn give_back(&self) {
+        let window = self.0.get();
+        self.0.set(Window { spent: window.spent.saturating_sub(1), ..window });
+    }
 }
 
 /// What is known of a failed attempt that another may follow.
@@ -199,20 +205,47 @@ impl Opening {
         retry.hedge_ms.filter(|_| may)
     }
 
-    /// What an attempt beside the last one excludes, once it is certain that one may be made: there
-    /// is one at most.
+    /// What an attempt beside the last one excludes and has taken of quotas, once it is certain
+    /// that one may be made: there is one at most. A quota that is used up is no refusal: the last
+    /// one goes on, and keeps what it has.
     pub(super) fn hedges(
         &mut self,
         worker: &Worker,
         view: &impl Inbound,
-    ) -> Option<Vec<ServiceId>> {
+    ) -> Option<(Vec<ServiceId>, Taken)> {
         self.again.hedged = true;
         let landscape = Rc::clone(&self.landscape);
         let last = self.again.last?;
         let retry = &landscape.upstreams.care(&landscape.snapshot.service(last)?.id).retry;
         let tried = Some(last).filter(|_| self.has_left(worker, retry));
-        let (tried, _) = self.others(worker, view, tried?)?;
-        within_budget(worker, retry).then_some(tried)
+        let (tried, chosen) = self.others(worker, view, tried?)?;
+        if !within_budget(worker, retry) {
+            return None;
+        }
+        let taken = self.takes(worker, (view, &tried), chosen);
+        if taken.is_none() {
+            worker.retries.give_back();
+        }
+        taken.map(|taken| (tried, taken))
+    }
+
+    /// What an attempt that goes there takes of quotas besides; without a place, wherever one that
+    /// excludes these would go.
+    fn takes(
+        &self,
+        worker: &Worker,
+        asked: (&impl Inbound, &[ServiceId]),
+        chosen: Option<Chosen>,
+    ) -> Option<Taken> {
+        let chosen = match chosen {
+            Some(chosen) => chosen,
+            None => {
+                let mut scratch = worker.scratch.borrow_mut();
+                scratch.begin();
+                choose(worker, self, asked, &mut scratch).ok()?
+            }
+        };
+        besides(self, &chosen)
     }
 
     /// One was made beside the last one.
@@ -260,6 +293,9 @@ pub fn discards(worker: &Worker, opening: &Opening, view: &impl Inbound, status:
     // The same service was let through already.
     let taken = chosen.map_or_else(|| Some(Taken::default()), |it| besides(opening, &it));
     let begins = taken.is_some();
+    if !begins {
+        worker.retries.give_back();
+    }
     opening.again.certain.set(taken.map(|taken| Box::new((tried, taken))));
     begins
 }
@@ -326,6 +362,9 @@ mod tests {
         assert_eq!(room(&retries, &retry, 9_000, 2_000), 200);
         // A new window, with what was usual in the one before.
         assert_eq!(room(&retries, &retry, 20_000, 10_000), 1_000);
+        // What is not made after all leaves its room.
+        retries.give_back();
+        assert_eq!(room(&retries, &retry, 20_000, 10_000), 1);
         assert_eq!(room(&retries, &retry, 21_000, 10_100), 0);
         // A long time in which nobody asked is no more than its average.
         assert_eq!(room(&retries, &retry, 120_000, 30_000), 400);

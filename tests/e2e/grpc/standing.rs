@@ -8,6 +8,8 @@ use crate::support::{PATIENCE, Protocol};
 use hyper::Response;
 use hyper::body::{Bytes, Frame};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::client::Grpc;
@@ -86,28 +88,52 @@ async fn an_endpoint_that_answers_unavailable_is_ejected_wherever_its_status_sta
     }
 }
 
+/// One that answers at once, and never ends; its calls are counted.
+async fn endless() -> (Served, Arc<AtomicU64>) {
+    let calls = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&calls);
+    let served = Served::start(Protocol::H2c, move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {
+            let (sender, body) = channel();
+            tokio::spawn(async move {
+                sender.send(Ok(Frame::data(message("a")))).await.unwrap();
+                sender.closed().await;
+            });
+            let answer = Response::builder().header("content-type", "application/grpc");
+            answer.body(body).unwrap()
+        }
+    });
+    (served.await, calls)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_whose_streams_are_cut_by_their_deadline_is_ejected() {
-    // It answers at once, and never ends.
-    let endless = Served::start(Protocol::H2c, |_| async {
-        let (sender, body) = channel();
-        tokio::spawn(async move {
-            sender.send(Ok(Frame::data(message("a")))).await.unwrap();
-            sender.closed().await;
-        });
-        let answer = Response::builder().header("content-type", "application/grpc");
-        answer.body(body).unwrap()
-    })
-    .await;
-    let good = Echo::start().await;
-    let mut gateway = before(endless.address, good.address, "");
+async fn an_endpoint_whose_streams_are_silent_for_too_long_is_ejected() {
+    let ((endless, _), good) = (endless().await, Echo::start().await);
+    let idle = "[timeouts]\nstream_idle = \"500ms\"";
+    let mut gateway = before(endless.address, good.address, idle);
     let until = Instant::now() + PATIENCE;
     while !gateway.said().contains("calls failed") {
-        let asked = bare("Scatter", &[("grpc-timeout", "300m")], full(message("x")));
-        call(gateway.address, Protocol::H2c, asked).await.unwrap();
+        let asked = bare("Scatter", &[], full(message("x")));
+        // Cut off, where it was the endless one.
+        let _ = within(call(gateway.address, Protocol::H2c, asked)).await;
         assert!(Instant::now() < until, "nobody is ejected");
     }
     assert!(gateway.said().contains(&endless.address.to_string()), "{}", gateway.said());
+    gateway.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_of_the_caller_s_ejects_nobody() {
+    let ((endless, calls), good) = (endless().await, Echo::start().await);
+    let mut gateway = before(endless.address, good.address, "");
+    let until = Instant::now() + PATIENCE;
+    while calls.load(Ordering::SeqCst) < 20 {
+        let asked = bare("Scatter", &[("grpc-timeout", "100m")], full(message("x")));
+        call(gateway.address, Protocol::H2c, asked).await.unwrap();
+        assert!(Instant::now() < until, "it is called");
+    }
+    assert!(!gateway.said().contains("calls failed"), "{}", gateway.said());
     gateway.assert_sound();
 }
 

@@ -2,7 +2,7 @@
 //! there is none.
 
 use super::support::origin::{Answer, Origin};
-use super::support::peers::{BOTH, Content, Served, call, empty, full, request};
+use super::support::peers::{BOTH, Content, Served, call, empty, full, request, within};
 use super::support::{Gateway, Protocol, Scratch, Wire, eventually, exchange, nowhere};
 use super::{PATIENT, answer, ask, audit, process, send, verified};
 use hyper::Response;
@@ -79,14 +79,19 @@ impl Held {
 }
 
 /// A gateway of one worker before these, the first of which is called first.
-fn before(services: &[(&[SocketAddr], &str)], speaks: Protocol, trail: &Scratch) -> Gateway {
+fn before(
+    services: &[(&[SocketAddr], &str)],
+    speaks: Protocol,
+    trail: &Scratch,
+    more: &str,
+) -> Gateway {
     let ids = ["a", "b"];
     let services: Vec<_> = (0u8..)
         .zip(ids)
         .zip(services)
         .map(|((tier, id), (endpoints, own))| (id, tier, *endpoints, *own))
         .collect();
-    let more = format!("{}\n[admin]\nlisten = \"127.0.0.1:0\"", audit(trail));
+    let more = format!("{}\n{more}\n[admin]\nlisten = \"127.0.0.1:0\"", audit(trail));
     let mut text = process(&services, &more).replace("workers = 2", "workers = 1");
     if speaks == Protocol::H2c {
         text = text.replace("protocol = \"http1\"", "protocol = \"h2c\"");
@@ -166,7 +171,7 @@ async fn who_is_quick_answers_for_who_is_slow_and_the_slow_one_is_not_blamed() {
             let own = format!("{HEDGE}\nbreaker = {{ max_requests = 2 }}");
             let (first, second) = ([slow.served.address], [quick.served.address]);
             let services = [(&first[..], own.as_str()), (&second[..], HEDGE)];
-            let gateway = before(&services, speaks, &trail);
+            let gateway = before(&services, speaks, &trail, "");
             let address = gateway.address;
             for round in 1..=ROUNDS {
                 assert_eq!(asked(address, by, "GET").await, fine("quick"), "{speaks:?} {by:?}");
@@ -200,7 +205,7 @@ async fn who_was_asked_first_may_still_answer_first() {
             let trail = Scratch::new();
             let (first, second) = ([slow.served.address], [other.served.address]);
             let services = [(&first[..], HEDGE), (&second[..], HEDGE)];
-            let gateway = before(&services, speaks, &trail);
+            let gateway = before(&services, speaks, &trail, "");
             let get = tokio::spawn(asked(gateway.address, by, "GET"));
             eventually("both are asked", || (slow.calls(), other.calls()) == (1, 1));
             slow.gate.send(true).unwrap();
@@ -229,7 +234,7 @@ async fn where_it_may_not_be_the_first_is_waited_for() {
             slow.gate.send(false).unwrap();
             let (before_it, trail) = (slow.calls(), Scratch::new());
             let services = [(&first[..], own), (&second[..], own)];
-            let gateway = before(&services, Protocol::Http1, &trail);
+            let gateway = before(&services, Protocol::Http1, &trail, "");
             let get = tokio::spawn(asked(gateway.address, by, "GET"));
             eventually("it is asked", || slow.calls() == before_it + 1);
             if let Some((sample, count)) = until {
@@ -251,7 +256,7 @@ async fn an_endpoint_with_its_most_calls_gets_no_second_attempt() {
     let trail = Scratch::new();
     let (first, second) = ([slow.served.address], [full.served.address]);
     let services = [(&first[..], HEDGE), (&second[..], "breaker = { max_requests = 1 }")];
-    let gateway = before(&services, Protocol::H2c, &trail);
+    let gateway = before(&services, Protocol::H2c, &trail, "");
     let one = tokio::spawn(asked(gateway.address, Protocol::H2c, "GET"));
     eventually("it has its most", || full.calls() == 1);
     let other = tokio::spawn(asked(gateway.address, Protocol::Http1, "GET"));
@@ -261,6 +266,87 @@ async fn an_endpoint_with_its_most_calls_gets_no_second_attempt() {
     assert_eq!((one.await.unwrap(), other.await.unwrap()), (fine("slow"), fine("slow")));
     assert_eq!((full.calls(), hedges(&gateway)), (1, [0, 2, 0]));
     verified(gateway, trail.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_that_refuses_the_second_leaves_the_first_its_place() {
+    // `few` lets one call to the second through, `one` one call at once.
+    let quotas = "[[quotas]]\nid = \"few\"\nper = [\"service\"]\nservices = [\"b\"]\nrate = \"1/h\"\n\
+                  [[quotas]]\nid = \"one\"\nconcurrency = 1\n";
+    // One repeat, if a quota that refuses one does not spend it.
+    let tight = "retry = { hedge = \"20ms\", budget_percent = 0, budget_min = 2 }";
+    for by in BOTH {
+        let slow = Held::start(Protocol::Http1, "slow", false).await;
+        let quick = Held::start(Protocol::Http1, "quick", true).await;
+        let trail = Scratch::new();
+        let (first, second) = ([slow.served.address], [quick.served.address]);
+        let services = [(&first[..], tight), (&second[..], tight)];
+        let gateway = before(&services, Protocol::Http1, &trail, quotas);
+        let address = gateway.address;
+        assert_eq!(asked(address, by, "GET").await, fine("quick"), "{by:?}");
+        for _ in 0..3 {
+            let calls = slow.calls();
+            slow.gate.send(false).unwrap();
+            let get = tokio::spawn(asked(address, by, "GET"));
+            eventually("it is asked", || slow.calls() == calls + 1);
+            // Long enough for the time after which the quota refuses the other.
+            for _ in 0..4 {
+                moment();
+                assert_eq!(asked(address, by, "GET").await.0, 429, "{by:?}: it has its place");
+            }
+            slow.gate.send(true).unwrap();
+            assert_eq!(get.await.unwrap(), fine("slow"), "{by:?}");
+        }
+        assert_eq!((quick.calls(), hedges(&gateway)), (1, [1, 0, 0]), "{by:?}");
+        // Nobody heard of it, and nothing of the budget is spent.
+        assert_eq!(counted(&gateway, "caio_limited_total{quota=\"few\"}"), 0);
+        assert_eq!(counted(&gateway, "caio_retries_over_budget_total"), 0);
+        verified(gateway, trail.path());
+    }
+}
+
+/// An address where nobody answers who connects: its queue is full and nobody empties it.
+struct Mute {
+    address: SocketAddr,
+    _listener: socket2::Socket,
+    _queue: Vec<socket2::Socket>,
+}
+
+impl Mute {
+    fn new() -> Self {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let queue = (0..4).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            // Under way for as long as it is kept.
+            let _ = socket.connect(&address.into());
+            socket
+        });
+        let queue = queue.collect();
+        Self { address, _listener: listener, _queue: queue }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_one_s_end_waits_for_the_second_no_longer_than_the_call_may_last() {
+    let times = "[timeouts]\nrequest = \"1s\"\nupstream_response = \"1s\"\nconnect = \"60s\"\n";
+    for by in BOTH {
+        let (slow, mute) = (Held::start(Protocol::Http1, "slow", false).await, Mute::new());
+        let trail = Scratch::new();
+        let (first, second) = ([slow.served.address], [mute.address]);
+        let services = [(&first[..], HEDGE), (&second[..], HEDGE)];
+        let gateway = before(&services, Protocol::Http1, &trail, times);
+        let get = tokio::spawn(asked(gateway.address, by, "GET"));
+        let answered = within(get).await.unwrap();
+        assert_eq!((answered.0, slow.calls()), (504, 1), "{by:?}");
+        assert_eq!(hedges(&gateway), [0, 0, 1], "{by:?}");
+        verified(gateway, trail.path());
+    }
 }
 
 /// An origin that counts its calls and answers so.
@@ -300,7 +386,7 @@ fn both(
     let own = format!("{PATIENT}\n{own}");
     let endpoints = ([one.address], [two.address]);
     let services = [(&endpoints.0[..], own.as_str()), (&endpoints.1[..], own.as_str())];
-    let gateway = before(&services, Protocol::Http1, &trail);
+    let gateway = before(&services, Protocol::Http1, &trail, "");
     let mut wire = Wire::connect(gateway.address);
     send(&mut wire, asked.0, asked.1);
     let (answered, counts) = (answer(&mut wire), hedges(&gateway));
@@ -342,7 +428,7 @@ fn a_service_that_is_slow_at_one_endpoint_is_asked_at_its_other() {
     let (quick, _) = scripted(Answer::ok);
     let trail = Scratch::new();
     let services = [(&[silent.address, quick.address][..], HEDGE)];
-    let gateway = before(&services, Protocol::Http1, &trail);
+    let gateway = before(&services, Protocol::Http1, &trail, "");
     let mut wire = Wire::connect(gateway.address);
     eventually("the silent one is chosen at times", || {
         assert_eq!(ask(&mut wire, "GET", "").0, 200);
