@@ -271,8 +271,8 @@ async fn an_endpoint_with_its_most_calls_gets_no_second_attempt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_that_refuses_the_second_leaves_the_first_its_place() {
     // `few` lets one call to the second through, `one` one call at once.
-    let quotas = "[[quotas]]\nid = \"few\"\nper = [\"service\"]\nservices = [\"b\"]\nrate = \"1/h\"\n\
-                  [[quotas]]\nid = \"one\"\nconcurrency = 1\n";
+    let quotas = "[[quotas]]\nid = \"few\"\nper = [\"service\"]\nservices = [\"b\"]\n\
+                  rate = \"1/h\"\n[[quotas]]\nid = \"one\"\nconcurrency = 1\n";
     // One repeat, if a quota that refuses one does not spend it.
     let tight = "retry = { hedge = \"20ms\", budget_percent = 0, budget_min = 2 }";
     for by in BOTH {
