@@ -69,6 +69,7 @@ const UNSEEN: &[(char, &str, &str)] = &[
     ('E', "swap", "records of different lanes have no order"),
     ('T', "swap", "records of different lanes have no order"),
     ('A', "swap", "records of different lanes have no order"),
+    ('X', "swap", "a lane whose process is gone, and records of others, have no order"),
     ('D', "swap", "records of different lanes, and an outcome beside a later decision"),
     ('O', "swap", "outcomes come in any order"),
     ('G', "swap", "records of different lanes, and outcomes beside a gap"),
@@ -423,8 +424,8 @@ fn with_the_key_only_what_the_list_says_goes_unseen() {
     let (mut unseen, mut kinds, mut attacks) = (BTreeMap::new(), BTreeSet::new(), 0);
     // One of them is handed over to another process.
     let joined = |log: &Log| log.frames.iter().flat_map(|it| &it.records).any(|it| it[0] == b'J');
-    let handed = (201..).find(|seed| joined(&tell(*seed, false))).unwrap();
-    let both = [(handed, false), (202, true)]
+    let handed = (202..302).find(|seed| joined(&tell(*seed, true))).unwrap();
+    let both = [(201, false), (handed, true)]
         .map(|(seed, gaps)| std::thread::spawn(move || with_the_key(seed, gaps)));
     for one in both {
         let (found, seen, count) = one.join().unwrap();
