@@ -154,8 +154,8 @@ impl Described {
     }
 }
 
-/// Holds what is given by itself, under a name for people, against the fingerprints of its kind, one
-/// of which it has to have where there are some.
+/// Holds what is given by itself, under a name for people, against the fingerprints of its kind,
+/// one of which it has to have where there are some.
 pub(super) fn compare_one(
     contract: &Table<'_>,
     (described, shown, bytes): (Described, &str, &[u8]),

@@ -91,8 +91,7 @@ impl Own {
         self.endpoints.as_ref().is_none_or(inside)
     }
 
-    /// What a service of its own has that is not its own: as faults name it, and the key that does not let
-    /// it.
+    /// What a service has that is not its own: as faults name it, and the key that does not let it.
     pub fn refuses(&self, service: &Service) -> Option<(String, &'static str)> {
         let elsewhere = service.endpoints.iter().find(|address| !self.reaches(**address));
         if let Some(address) = elsewhere {

@@ -343,7 +343,8 @@ impl Security {
         all
     }
 
-    /// Reads the files again of whatever is reached in this landscape and was not in the one before.
+    /// Reads the files again of whatever is reached in this landscape, and was not in the one
+    /// before.
     pub(super) fn read_anew(of: &Published, before: &Published) {
         let known: BTreeSet<u64> = Self::reached(before).map(|towards| towards.number).collect();
         for towards in Self::reached(of).filter(|towards| !known.contains(&towards.number)) {
