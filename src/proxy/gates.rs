@@ -101,7 +101,7 @@ impl Gates {
     }
 
     /// Those of other settings, with sockets for so many workers; `leaving` are sockets that stop
-    /// taking calls. Nothing changes for anybody before [`Gates::begin`]. It may wait for those
+    /// taking calls. Nothing changes for anybody before `begin`. It may wait for those
     /// that leave, so not for a worker.
     ///
     /// # Errors
