@@ -365,6 +365,9 @@ pub const DISCOVER_CAPABILITIES_MAX: usize = 64;
 pub const DISCOVERY_CONNECTIONS_MAX: usize = 8;
 /// Bytes of one question of a caller: as many needs as one may have, of some hundred letters each.
 pub const DISCOVERY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the answer to such a question that one process hands on for another: a page of a
+/// thousand services that offer some hundred capabilities each.
+pub const DISCOVERY_ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Steps of one question of a caller: for each offer that is looked at one for each rule and 16 for
 /// each need and for the offer itself. A step takes some 10 ns to 100 ns, so that the dearest
 /// question takes below a second of one thread that no call waits for.

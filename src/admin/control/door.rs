@@ -27,6 +27,7 @@ use crate::wire::limits::{DISCOVERY_BYTES_MAX, REGISTERED_BYTES_MAX};
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What somebody may ask for.
@@ -167,8 +168,8 @@ pub(super) enum Door {
     Local(Caller),
     /// Each request says it, or the connection does.
     Remote(Arrived),
-    /// The gateway itself, which says who called it.
-    Own(Pass),
+    /// The gateway itself, which says who called it, at this address.
+    Own(Pass, SocketAddr),
     /// Nobody is let in.
     Shut(Reply),
 }
@@ -179,7 +180,7 @@ impl Door {
         match self {
             Self::Local(caller) => Ok(caller.clone()),
             Self::Remote(arrived) => arrived.caller(request.authorization(), wall_ms() / 1000),
-            Self::Own(pass) => match pass.caller(request.own()) {
+            Self::Own(pass, _) => match pass.caller(request.own()) {
                 Some(principal) => {
                     let from = format!("decision {}", request.decision());
                     let who = Who { name: principal.to_owned(), from };
@@ -194,15 +195,23 @@ impl Door {
     /// Answers a request.
     pub(super) fn answer(&self, request: &Request, caller: &Caller, room: &Room) -> Answered {
         match self {
-            Self::Own(_) => discovery::answer(request, caller, room),
+            Self::Own(..) => discovery::answer(request, caller, room),
             Self::Local(_) | Self::Remote(_) | Self::Shut(_) => dispatch(request, caller, room),
+        }
+    }
+
+    /// Where another process is asked that has taken over, where whoever asks cannot be sent there.
+    pub(super) fn onward(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Own(_, address) => Some(*address),
+            Self::Local(_) | Self::Remote(_) | Self::Shut(_) => None,
         }
     }
 
     /// Bytes that the body of a request has at most.
     pub(super) fn body_bytes_max(&self) -> usize {
         match self {
-            Self::Own(_) => DISCOVERY_BYTES_MAX,
+            Self::Own(..) => DISCOVERY_BYTES_MAX,
             Self::Local(_) | Self::Remote(_) | Self::Shut(_) => REGISTERED_BYTES_MAX,
         }
     }
@@ -210,7 +219,7 @@ impl Door {
     /// Whether another request may follow on a connection: a thread that waits for one keeps others
     /// out, who are more where callers ask.
     pub(super) fn keeps(&self) -> bool {
-        !matches!(self, Self::Own(_))
+        !matches!(self, Self::Own(..))
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) fn start_own(
     inherited: Option<TcpListener>,
 ) -> io::Result<TcpListener> {
     let listener = listen(address, inherited)?;
-    let own = listener.try_clone()?;
+    let (own, address) = (listener.try_clone()?, listener.local_addr()?);
     let (pass, open) = (pass.clone(), Arc::default());
     std::thread::Builder::new().name("caio-discovery".to_owned()).spawn(move || {
         take_all(&listener, &room.desk, |stream, _| {
@@ -104,7 +104,7 @@ pub(super) fn start_own(
             let (room, pass) = (room.clone(), pass.clone());
             let answer = move || {
                 let _place = place;
-                talk(&mut Timed::new(stream), &Door::Own(pass), &room);
+                talk(&mut Timed::new(stream), &Door::Own(pass, address), &room);
             };
             let _ = std::thread::Builder::new().name("caio-discovery".to_owned()).spawn(answer);
         });

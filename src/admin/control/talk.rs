@@ -6,14 +6,16 @@ use super::answers::{Answered, Reply, problem};
 use super::door::{Caller, Door};
 use super::requests::Request;
 use super::watching::watch;
-use super::way::Way;
+use super::way::{Timed, Way};
 use crate::http1::body::{Decoder, Event};
 use crate::http1::request::{self, RequestHead};
 use crate::http1::write::{self, Persistence};
 use crate::http1::{Cursor, Framing, HeadLimits, Parsed};
 use crate::io::clock::{Clock, monotonic_ns};
-use crate::wire::limits::{CONTROL_IDLE_MS, CONTROL_REQUEST_MS};
-use std::io;
+use crate::wire::limits::{CONTROL_IDLE_MS, CONTROL_REQUEST_MS, DISCOVERY_ANSWER_BYTES_MAX};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes_max: 16 << 10,
@@ -27,7 +29,7 @@ const PART_BYTES: usize = 16 << 10;
 
 /// Answers one request after the other.
 pub(super) fn talk(way: &mut dyn Way, door: &Door, room: &Room) {
-    let mut line = Line { way, input: Vec::new() };
+    let mut line = Line { way, input: Vec::new(), whole: Vec::new() };
     // A connection that fails has nobody to be told.
     let _ = line.serve(door, room);
     line.way.end();
@@ -37,6 +39,8 @@ struct Line<'a> {
     way: &'a mut dyn Way,
     /// What was read and not used yet.
     input: Vec<u8>,
+    /// The request as it came, where it may have to be said again.
+    whole: Vec<u8>,
 }
 
 /// A request, and what is to become of it.
@@ -75,17 +79,25 @@ impl Line<'_> {
                 Ok(caller) => caller,
                 Err(reply) => return self.reply(&reply, request.method == "HEAD", false),
             };
-            // A gateway that asks itself keeps no connection: after a handover it would be the
-            // wrong one. What it asks just then is answered by what is known here.
-            let own = matches!(door, Door::Own(_));
-            if room.desk.readiness.is_handed_over() && !own {
+            let is_handed_over = || room.desk.readiness.is_handed_over();
+            let moved = || {
                 let what = "another process has taken over: ask again, on another connection";
-                let moved = problem(503, "moved", what);
-                return self.reply(&moved, request.method == "HEAD", false);
-            }
-            match door.answer(&request, &caller, room) {
+                Answered::Whole(problem(503, "moved", what))
+            };
+            let answered = match is_handed_over() {
+                true => moved(),
+                false => door.answer(&request, &caller, room),
+            };
+            match answered {
                 Answered::Whole(reply) => {
-                    let keep = keep && !own;
+                    // It may have come to be so while this one waited for its place on record.
+                    if reply.status == 503
+                        && is_handed_over()
+                        && let Some(address) = door.onward()
+                        && let Some(answer) = self.onward(address)
+                    {
+                        return self.say(&answer);
+                    }
                     self.reply(&reply, request.method == "HEAD", keep)?;
                     if !keep {
                         return Ok(());
@@ -94,7 +106,7 @@ impl Line<'_> {
                 Answered::Watch(watching) => {
                     // Whoever is let no more is told nothing more.
                     let still = || {
-                        !room.desk.readiness.is_handed_over()
+                        !is_handed_over()
                             && door.caller(&request).is_ok_and(|now| now.may == caller.may)
                     };
                     return watch(self.way, watching, room, &still);
@@ -107,13 +119,17 @@ impl Line<'_> {
         self.way.until(monotonic_ns().saturating_add(ms.saturating_mul(1_000_000)));
     }
 
-    fn read(&mut self) -> Result<(), Unread> {
+    fn read(&mut self, door: &Door) -> Result<(), Unread> {
         let mut part = [0; PART_BYTES];
         let count = self.way.read(&mut part)?;
         if count == 0 {
             return Err(Unread::Gone);
         }
-        self.input.extend_from_slice(part.get(..count).unwrap_or_default());
+        let part = part.get(..count).unwrap_or_default();
+        self.input.extend_from_slice(part);
+        if door.onward().is_some() {
+            self.whole.extend_from_slice(part);
+        }
         Ok(())
     }
 
@@ -129,7 +145,7 @@ impl Line<'_> {
                 Parsed::Incomplete => {}
             }
             let begins = self.input.is_empty();
-            self.read()?;
+            self.read(door)?;
             if begins {
                 self.wait(CONTROL_REQUEST_MS);
             }
@@ -173,7 +189,7 @@ impl Line<'_> {
                 return Err(Unread::Refused(too_large(bytes_max)));
             }
             if self.input.is_empty() && !decoder.is_done() {
-                self.read()?;
+                self.read(door)?;
             }
         }
     }
@@ -194,9 +210,27 @@ impl Line<'_> {
         if !head_only {
             out.extend_from_slice(reply.body.as_bytes());
         }
+        self.say(&out)
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.wait(CONTROL_REQUEST_MS);
-        self.way.write_all(&out)?;
+        self.way.write_all(bytes)?;
         self.way.flush()
+    }
+
+    /// What the process says that has taken over, as it says it. A call that was let through here
+    /// is answered there: what is answered is on record, and only there anything comes on record.
+    fn onward(&self, address: SocketAddr) -> Option<Vec<u8>> {
+        let within = Duration::from_millis(CONTROL_REQUEST_MS);
+        let stream = TcpStream::connect_timeout(&address, within).ok()?;
+        let mut there = Timed::new(stream);
+        there.until(monotonic_ns().saturating_add(CONTROL_REQUEST_MS * 1_000_000));
+        there.write_all(&self.whole).ok()?;
+        // It ends the connection behind its answer, as this one would.
+        let mut answer = Vec::new();
+        there.take(DISCOVERY_ANSWER_BYTES_MAX).read_to_end(&mut answer).ok()?;
+        (!answer.is_empty()).then_some(answer)
     }
 }
 
