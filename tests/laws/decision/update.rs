@@ -18,6 +18,10 @@ struct Seen {
     structural: u32,
     holes: u32,
     decisions: u32,
+    /// Landscapes in which a capability that stays has another number.
+    numbered: u32,
+    /// Requests for which there is a route.
+    routed: u32,
 }
 
 /// The numbers that services have after these changes, by the rule as it is written.
@@ -45,11 +49,21 @@ fn numbers(snapshot: &Snapshot) -> BTreeMap<String, u32> {
     snapshot.services().map(|(id, entry)| (entry.id.to_string(), id.0)).collect()
 }
 
-/// Both decide as the written meaning, about the same things.
-fn alike(rng: &mut Rng, world: &World, one: &Snapshot, other: &Snapshot) -> u32 {
+/// Whether a capability that stays has another number.
+fn renumbers(before: &Snapshot, after: &Snapshot) -> bool {
+    let mut known = before.capabilities();
+    known.any(|it| {
+        let stays = after.capability(&it.name);
+        stays.is_some() && stays != before.capability(&it.name)
+    })
+}
+
+/// Both decide as the written meaning, about the same things; how many decisions that were, and how
+/// many requests had a route.
+fn alike(rng: &mut Rng, world: &World, one: &Snapshot, other: &Snapshot) -> (u32, u32) {
     let epoch = random_epoch(rng, one);
     let leveled = epoch.clone().leveled(one);
-    let mut decided = 0;
+    let (mut decided, mut routed) = (0, 0);
     // Services without an offer are services.
     let rounds = if one.capability_count() == 0 { 0 } else { 12 };
     for _ in 0..rounds {
@@ -68,18 +82,33 @@ fn alike(rng: &mut Rng, world: &World, one: &Snapshot, other: &Snapshot) -> u32 
         decided += 1;
         let call = world.call(rng);
         assert_eq!(one.route(&call), other.route(&call), "{call:?}");
+        routed += u32::from(one.route(&call).is_ok());
         let (a, b) = (one.principal(call.address), other.principal(call.address));
         assert_eq!((&a.id, a.class), (&b.id, b.class));
     }
-    decided
+    (decided, routed)
 }
 
 #[test]
 fn an_update_is_what_compiling_all_of_it_gives() {
+    let seen = updated(World::random);
+    assert!(seen.updates > 500 && seen.decisions > 5000, "{seen:?}");
+    assert!(seen.refused > 20 && seen.structural > 20 && seen.holes > 100, "{seen:?}");
+}
+
+#[test]
+fn an_update_is_what_compiling_all_of_it_gives_where_routes_cross() {
+    let seen = updated(World::crossing);
+    assert!(seen.updates > 500 && seen.decisions > 5000, "{seen:?}");
+    assert!(seen.structural > 300 && seen.numbered > 100 && seen.routed > 1000, "{seen:?}");
+}
+
+/// Lets worlds change again and again.
+fn updated(random: fn(&mut Rng) -> World) -> Seen {
     let mut seen = Seen::default();
     for seed in rounds(60) {
         let mut rng = Rng::with_seed(seed);
-        let mut world = World::random(&mut rng);
+        let mut world = random(&mut rng);
         let mut snapshot = compile(&world.parts()).unwrap();
         let mut known = numbers(&snapshot);
         for _ in 0..25 {
@@ -108,13 +137,14 @@ fn an_update_is_what_compiling_all_of_it_gives() {
             seen.structural += u32::from(delta.contains("capability"));
             seen.holes += u32::from(updated.service_count() < updated.service_places());
             seen.updates += 1;
-            seen.decisions += alike(&mut rng, &next, &updated, &whole);
+            seen.numbered += u32::from(renumbers(&snapshot, &updated));
+            let (decided, routed) = alike(&mut rng, &next, &updated, &whole);
+            (seen.decisions, seen.routed) = (seen.decisions + decided, seen.routed + routed);
             (world, snapshot) = (next, updated);
         }
         let again = stored::snapshot(&snapshot.canonical()).unwrap();
         assert_eq!(again.digest(), snapshot.digest(), "seed {seed}");
         alike(&mut rng, &world, &again, &snapshot);
     }
-    assert!(seen.updates > 500 && seen.decisions > 5000, "{seen:?}");
-    assert!(seen.refused > 20 && seen.structural > 20 && seen.holes > 100, "{seen:?}");
+    seen
 }

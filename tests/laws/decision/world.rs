@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) quotas: Vec<Quota>,
     pub(crate) probed: BTreeSet<String>,
     pub(crate) counted: BTreeSet<String>,
+    /// What each capability can be called by besides, where capabilities come and go.
+    pub(crate) crossing: Vec<Vec<Operation>>,
 }
 
 /// A request.
@@ -285,6 +287,53 @@ impl World {
         world
     }
 
+    /// A world of few services and more capabilities, which come and go with them, and whose
+    /// operations cross each other: what one leaves another is called by.
+    pub(crate) fn crossing(rng: &mut Rng) -> Self {
+        let mut world = Self::empty();
+        let mut used = BTreeSet::new();
+        for _ in 0..rng.usize(4..8) {
+            let drawn = (0..rng.usize(1..5)).map(|_| {
+                operation(rng.choice([None, Some("GET"), Some("POST")]).unwrap(), random_path(rng))
+            });
+            let fresh = drawn.filter(|operation| used.insert(operation.clone()));
+            world.crossing.push(fresh.collect());
+        }
+        // Something that an operator may name is always there.
+        let always = (0..2).map(|at| world.offer(rng, at)).collect();
+        world.services.push(service("s".to_owned(), always, 0));
+        for number in 0..rng.usize(1..5) {
+            let service = world.another(rng);
+            world.services.push(Service { tier: number as u8 % 3, ..service });
+            let host = rng.choice([None, Some(HostPattern::Suffix(".x.org".to_owned()))]).unwrap();
+            let operation = operation(Some("PUT"), random_path(rng));
+            let id = format!("r{number}");
+            if world.routes.iter().any(|it| it.host == host && it.operation == operation) {
+                continue;
+            }
+            let needs = (0..rng.usize(..2)).map(|_| world.need(rng)).collect();
+            world.routes.push(Route {
+                id,
+                host,
+                operation,
+                headers: Vec::new(),
+                capability: format!("c{}", rng.u8(..2)),
+                needs,
+                body_bytes_max: None,
+                timeout_ms: None,
+                depth: None,
+                hooks: None,
+                policy: Stance::Enforce,
+            });
+        }
+        world.services.sort_by(|a, b| a.contract.service.cmp(&b.contract.service));
+        world.services.dedup_by(|a, b| a.contract.service == b.contract.service);
+        if rng.bool() {
+            world.random_requirements(rng);
+        }
+        world
+    }
+
     /// One capability with 600 distinct bounds, and some offers of very many clauses.
     pub(crate) fn crowded(rng: &mut Rng) -> Self {
         let mut world = Self::empty();
@@ -336,6 +385,7 @@ impl World {
             quotas: Vec::new(),
             probed: BTreeSet::new(),
             counted: BTreeSet::new(),
+            crossing: Vec::new(),
         }
     }
 
@@ -434,6 +484,9 @@ impl World {
         for _ in 0..rng.usize(1..4) {
             if rng.u8(..3) == 0 && next.services.len() > 1 {
                 let at = rng.usize(..next.services.len());
+                if !next.crossing.is_empty() && next.services[at].contract.service == "s" {
+                    continue;
+                }
                 changes.push(Changed::Removed(next.services.remove(at).contract.service));
                 continue;
             }
@@ -452,12 +505,13 @@ impl World {
     /// A service that is new or another than it was. Now and then it can be called otherwise, or
     /// offers what nobody else does.
     fn another(&self, rng: &mut Rng) -> Service {
+        let crosses = !self.crossing.is_empty();
         let id = match rng.bool() {
-            true => rng.choice(&self.services).unwrap().contract.service.clone(),
-            false => format!("s{:03}", rng.u8(..60)),
+            true if !crosses => rng.choice(&self.services).unwrap().contract.service.clone(),
+            _ => format!("s{:03}", rng.u8(..if crosses { 5 } else { 60 })),
         };
-        let strange = rng.u8(..6) == 0;
-        let most = if strange { 5 } else { 3 };
+        let strange = crosses || rng.u8(..6) == 0;
+        let most = if crosses { self.crossing.len() } else { [3, 5][usize::from(strange)] };
         let chosen: BTreeSet<usize> = (0..rng.usize(1..3)).map(|_| rng.usize(..most)).collect();
         let known = |at: &usize| {
             let name = format!("c{at}");
@@ -573,7 +627,8 @@ impl World {
 
     pub(crate) fn offer(&self, rng: &mut Rng, capability: usize) -> Offer {
         let (facts, promised) = (self.ids(false), self.ids(true));
-        let demands = (0..rng.usize(..3)).map(|_| self.condition(rng, &facts)).collect();
+        let most = if !self.crossing.is_empty() && rng.u8(..4) > 0 { 1 } else { 3 };
+        let demands = (0..rng.usize(..most)).map(|_| self.condition(rng, &facts)).collect();
         let promises = (0..rng.usize(..6)).map(|_| {
             let clauses = if rng.bool() { 0 } else { rng.usize(1..3) };
             let when = self.cnf(rng, &facts, clauses);
@@ -582,12 +637,11 @@ impl World {
             let then = said.into_iter().map(|id| (id, self.set(rng, id)));
             Mode { when, then: then.filter(|(_, set)| !set.is_empty()).collect() }
         });
+        let mut operations = vec![operation(Some("POST"), path(&format!("/c{capability}")))];
+        operations.extend(self.crossing.get(capability).into_iter().flatten().cloned());
         Offer {
             capability: format!("c{capability}"),
-            interface: Interface::Http(vec![operation(
-                Some("POST"),
-                path(&format!("/c{capability}")),
-            )]),
+            interface: Interface::Http(operations),
             demands,
             promises: promises.collect(),
         }

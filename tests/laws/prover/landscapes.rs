@@ -4,7 +4,7 @@
 use crate::world::World;
 use caio::balance::epoch::Epoch;
 use caio::compiler::{Changed, compile, touched, update};
-use caio::config::model::Condition;
+use caio::config::model::{Condition, Operation, PathPattern};
 use caio::config::prove::{Claim, Invariant};
 use caio::contract::entailment::{effective, holds};
 use caio::contract::logic::{Cnf, Facts, PromiseBox};
@@ -321,20 +321,44 @@ fn all_hold(
 
 #[test]
 fn what_changed_need_be_proved_alone_where_the_rest_was() {
-    let (mut alone, mut broken, mut routed) = (0, 0, 0);
+    let [alone, broken, routed, _] = proved_alone(World::random, |_| None);
+    assert!(alone > 500 && broken > 20 && routed > 20, "{alone} {broken} {routed}");
+}
+
+#[test]
+fn what_another_s_routes_leave_is_proved_again_where_they_come_and_go() {
+    let somewhere = |rng: &mut Rng| {
+        let path = ["/a/b", "/a/a", "/b/a/b", "/a"][rng.usize(..4)];
+        let method = rng.choice([None, Some("GET"), Some("POST")]).unwrap();
+        let (method, path) = (method.map(str::to_owned), PathPattern::Exact(path.to_owned()));
+        Some(Operation { method, path })
+    };
+    let [alone, broken, routed, elsewhere] = proved_alone(World::crossing, somewhere);
+    assert!(alone > 500 && broken > 20 && routed > 300, "{alone} {broken} {routed}");
+    assert!(elsewhere > 5, "{elsewhere}");
+}
+
+/// Lets worlds change again and again, and proves what a change touches beside everything: how many
+/// statements held before, how many of them do no more, how many changes brought or took a
+/// capability, and how many statements a capability broke none of whose services had changed.
+fn proved_alone(
+    random: fn(&mut Rng) -> World,
+    mut about: impl FnMut(&mut Rng) -> Option<Operation>,
+) -> [u32; 4] {
+    let (mut alone, mut broken, mut routed, mut elsewhere) = (0, 0, 0, 0);
     for seed in 0..40 {
         let mut rng = Rng::with_seed(seed);
-        let mut world = World::random(&mut rng);
+        let mut world = random(&mut rng);
         let mut snapshot = compile(&world.parts()).unwrap();
-        let invariants: Vec<Invariant> = (0..4)
+        let invariants: Vec<Invariant> = (0..8)
             .map(|number| {
                 let class = statement(&mut rng, &world);
                 let claim = match number {
                     0 | 1 => Claim::Never(class),
-                    2 => Claim::Covered(None),
+                    2..6 => Claim::Covered(None),
                     _ => Claim::Services(2, None),
                 };
-                let (operation, callers) = (None, None);
+                let (operation, callers) = (about(&mut rng), None);
                 Invariant { id: format!("i{number}"), claim, operation, callers, advisory: false }
             })
             .collect();
@@ -347,17 +371,39 @@ fn what_changed_need_be_proved_alone_where_the_rest_was() {
                 Changed::Removed(id) => id.as_str(),
             });
             let after = all_hold(&updated, &invariants, None);
+            let offered = offered_by(ids.clone(), &[&snapshot, &updated], &updated);
             let only = touched(&snapshot, &updated, ids);
             let looked = all_hold(&updated, &invariants, Some(&only));
-            for ((before, looked), after) in before.iter().zip(looked).zip(&after) {
+            let own = all_hold(&updated, &invariants, Some(&offered));
+            for (((before, looked), after), own) in before.iter().zip(looked).zip(&after).zip(own) {
                 if *before {
                     assert_eq!(looked, *after, "seed {seed}");
                     (alone, broken) = (alone + 1, broken + u32::from(!looked));
+                    elsewhere += u32::from(own && !looked);
                 }
             }
             routed += u32::from(updated.delta(&snapshot).contains("capability "));
             (world, snapshot, before) = (next, updated, after);
         }
     }
-    assert!(alone > 500 && broken > 20 && routed > 20, "{alone} {broken} {routed}");
+    [alone, broken, routed, elsewhere]
+}
+
+/// The capabilities that these services offer in any of these landscapes, as one numbers them.
+fn offered_by<'i>(
+    ids: impl Iterator<Item = &'i str> + Clone,
+    among: &[&Snapshot],
+    numbering: &Snapshot,
+) -> BTreeSet<CapabilityId> {
+    let mut offered = BTreeSet::new();
+    for snapshot in among {
+        for capability in snapshot.capabilities() {
+            let mut services =
+                capability.candidates.iter().filter_map(|it| snapshot.service(it.service));
+            if services.any(|service| ids.clone().any(|id| id == &*service.id)) {
+                offered.extend(numbering.capability(&capability.name));
+            }
+        }
+    }
+    offered
 }
