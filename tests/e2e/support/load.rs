@@ -48,6 +48,17 @@ pub fn http1(
     }
 }
 
+/// Whether the server had said that it ends before it took the stream: nobody has seen the request,
+/// and it may be sent again (RFC 9113 6.8). h2 tells that of streams behind the last one that was
+/// taken and of those that it does not open any more; of the latter hyper keeps no message.
+fn was_left(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let told = source.and_then(|it| it.downcast_ref::<h2::Error>());
+    told.is_some_and(|it| {
+        it.is_go_away() && it.is_remote() && it.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
 /// The same over HTTP/2. What was not sent at all, because the connection had said that it ends, is
 /// sent on the next one.
 pub async fn http2(at: &impl Fn() -> SocketAddr, over: &AtomicBool, calls: &AtomicU32) {
@@ -78,7 +89,7 @@ pub async fn http2(at: &impl Fn() -> SocketAddr, over: &AtomicBool, calls: &Atom
                 calls.fetch_add(1, Ordering::Relaxed);
             }
             Err(mut failed) => {
-                let unsent = failed.take_message().is_some();
+                let unsent = failed.take_message().is_some() || was_left(failed.error());
                 assert!(unsent, "a call failed: {:?}", failed.error());
                 caller = connect().await;
             }
