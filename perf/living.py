@@ -237,10 +237,16 @@ def churn(stack, folder, options):
     stack.callback(gateway.stop)
     rig.wait_for_port(gateway, port)
     full, _ = measure.run_wrk(f"http://127.0.0.1:{port}/1k", options.load_cores, 3, 64, folder)
-    rate = full["requests"] / full["seconds"] / 2
-    rig.say(f"  half of the full rate: {rate:.0f} requests/s")
+    rate = full["requests"] / full["seconds"] * options.share
+    rig.say(f"  {options.share} of the full rate: {rate:.0f} requests/s")
     seconds = -(-options.changes // options.rate) + 2
-    quiet = [both(port, "/1k", max(5, seconds // 3), rate, options, folder)]
+
+    def measured(seconds):
+        before, began = sum(gateway.cpu_seconds()), time.monotonic()
+        found = both(port, "/1k", seconds, rate, options, folder)
+        return found, (sum(gateway.cpu_seconds()) - before) / (time.monotonic() - began)
+
+    phases = [measured(max(5, seconds // 3))]
     checker = subprocess.Popen(
         [os.path.join(os.path.dirname(options.caio), "caio-check"), os.path.join(folder, "trail"),
          "--follow", "--until-closed", "--json"],
@@ -256,12 +262,13 @@ def churn(stack, folder, options):
     churners = [Churner(Control(control), share, options.rate, (port, ports[0]), began)
                 for share in shares]
     [one.start() for one in churners]
-    during = both(port, "/1k", seconds, rate, options, folder)
+    phases.append(measured(seconds))
     [one.join(60) for one in churners]
     took = sorted(ms for one in churners for ms in one.took_ms)
     wrong = [text for one in churners for text in one.wrong]
     lasted = time.monotonic() - began
-    quiet.append(both(port, "/1k", max(5, seconds // 3), rate, options, folder))
+    phases.append(measured(max(5, seconds // 3)))
+    (before, *_), (during, *_), (after, *_) = phases
     gateway.check()
     cpu = gateway.cpu_seconds()
     gateway.child.send_signal(signal.SIGTERM)
@@ -271,7 +278,8 @@ def churn(stack, folder, options):
     verdict = json.loads(lines[-1]) if lines else {"verdict": told[-500:]}
     return {
         "services": options.services + 2, "changes": len(took), "seconds": lasted,
-        "rate": rate, "wrong": wrong, "quiet": quiet, "during": during, "cpu_seconds": sum(cpu),
+        "rate": rate, "share": options.share, "wrong": wrong, "quiet": [before, after],
+        "during": during, "cores": [cores for _, cores in phases], "cpu_seconds": sum(cpu),
         "effective_ms": {"p50": part(took, 0.5), "p99": part(took, 0.99), "max": took[-1]},
         "checked": {key: verdict.get(key) for key in
                     ("verdict", "fault", "changes", "snapshots", "epochs", "outcomes", "lost")},
@@ -502,18 +510,20 @@ def page(result, raw_name):
     if "churn" in result:
         it = result["churn"]
         told.append(f"## Changes\n\n{raw}{it['changes']} changes in {it['seconds']:.1f} s over "
-                    f"{it['services']} services beside {it['rate']:.0f} requests/s, half of the full "
-                    f"rate. Durable and in force after {it['effective_ms']['p50']:.1f} ms (median), "
+                    f"{it['services']} services beside {it['rate']:.0f} requests/s, {it['share']} of the "
+                    f"full rate. Durable and in force after {it['effective_ms']['p50']:.1f} ms (median), "
                     f"{it['effective_ms']['p99']:.1f} ms (p99), {it['effective_ms']['max']:.1f} ms at "
                     f"most. Changes that failed, or were not seen at the listener: "
                     f"{len(it['wrong'])}. `caio-check --follow`: {it['checked']}.\n")
         rows = [[front, when, str(one[front]["requests"]), str(one[front]["errors"]),
-                 us(one[front]["p50_us"]), us(one[front]["p99_us"]), us(one[front]["p999_us"])]
+                 us(one[front]["p50_us"]), us(one[front]["p99_us"]), us(one[front]["p999_us"]),
+                 f"{100 * busy:.0f} %"]
                 for front in ("h1", "h2")
-                for when, one in (("quiet before", it["quiet"][0]), ("changes", it["during"]),
-                                  ("quiet after", it["quiet"][1]))]
-        told.append(report.table(["", "while", "requests", "failed", "p50 µs", "p99 µs", "p99.9 µs"],
-                                 rows))
+                for (when, one), busy in zip((("quiet before", it["quiet"][0]),
+                                              ("changes", it["during"]),
+                                              ("quiet after", it["quiet"][1])), it["cores"])]
+        told.append(report.table(["", "while", "requests", "failed", "p50 µs", "p99 µs", "p99.9 µs",
+                                  "of its core"], rows))
     if "faults" in result:
         told.append(f"\n## Endpoints that fail\n\n{raw.strip()}\n")
         rows = [[name, str(one["during"]["requests"]), str(one["during"]["errors"]),
@@ -545,6 +555,7 @@ def options_of(arguments):
     parser.add_argument("what", nargs="*", help="churn, faults, spread, vast; all when absent")
     parser.add_argument("--changes", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200, help="changes a second")
+    parser.add_argument("--share", type=float, default=0.5, help="of the full rate, beside changes")
     parser.add_argument("--churners", type=int, default=4, help="who ask at once")
     parser.add_argument("--services", type=int, default=1000, help="that stay as they are")
     parser.add_argument("--vast", type=int, default=100_000, help="services of that scenario")
@@ -573,7 +584,8 @@ def main(arguments):
             rig.say(f"missing: {tool}; {peers.INSTALL.get(tool, '')}")
             return 2
     result = {"machine": measure.machine(), "commit": rig.commit(), "settings": {
-        "changes": options.changes, "rate": options.rate, "calls": options.calls,
+        "changes": options.changes, "rate": options.rate, "share": options.share,
+        "calls": options.calls,
         "fault_seconds": options.fault_seconds, "proxy_core": options.proxy_core,
         "load_cores": sorted(options.load_cores)}}
     os.makedirs(options.out, exist_ok=True)

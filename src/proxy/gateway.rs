@@ -1,8 +1,10 @@
 //! The running gateway: listeners, worker threads, and their end.
 
+mod publishing;
+mod work;
+
+use self::work::work;
 use super::counters::Counters;
-use super::durable::Durability;
-use super::entrances::Entrances;
 use super::gates::{Gates, Unopened, guards};
 use super::handing::{Bound, Heir, bind_all};
 use super::landscape::Published;
@@ -11,27 +13,20 @@ use super::metrics::Metrics;
 use super::partners::{Partners, Spoken};
 use super::pass::Pass;
 use super::secure::{Guard, Security, Stamps, warnings};
-use super::trail::{Estate, LaneEnd, Notes, Standing, Trail, TrailError};
-use super::worker::Worker;
-use crate::audit::lane::Lane;
-use crate::balance::epoch::Epoch;
-use crate::balance::standing::{States, unknown};
+use super::trail::{Estate, Notes, Standing, Trail, TrailError};
+use crate::balance::standing::States;
 use crate::config::settings::{AuditMode, Listener, Settings};
-use crate::io::clock::{Clock, sleep_ms};
-use crate::io::deadline::{Idle, TICK_MS};
 use crate::io::publication::{Numbered, Publication};
 use crate::io::{process, ring};
-use crate::snapshot::{ServiceEntry, Snapshot};
-use crate::wire::limits::{HAND_OVER_IDLE_MS, RETIRED_MAX};
+use crate::snapshot::Snapshot;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -272,91 +267,6 @@ impl Gateway {
         Some(Watching { shared: Arc::clone(&self.shared), meters })
     }
 
-    /// Puts another landscape in the place of the present one, for exchanges that begin from now
-    /// on; with a trail, once the trail says so durably, and with it what the control plane has to
-    /// say of it. What is known of endpoints that are in both stays, as it was seen last where it
-    /// was `seen` since. To be called from one thread.
-    pub fn publish(&self, mut published: Published, notes: Notes, seen: Option<Epochal>) {
-        let mut now = self.published();
-        if let Some(seen) = seen {
-            now.epoch = Arc::new(Self::seen(&now, seen));
-        }
-        published.continue_from(Some(&now));
-        self.put(published, notes);
-    }
-
-    /// The same snapshot with another view of load and health. Where another snapshot is in force
-    /// by now than the one that was watched, it holds for what is in both. As
-    /// [`Gateway::publish`].
-    pub fn publish_epoch(&self, seen: Epochal) {
-        let now = self.published();
-        let epoch = Self::seen(&now, seen).leaving_as(&now.epoch).leveled(&now.snapshot);
-        self.put(Published { epoch: Arc::new(epoch), ..now }, Notes::new());
-    }
-
-    /// What was seen of services, as the next epoch of the landscape in force.
-    fn seen(now: &Published, epochal: Epochal) -> Epoch {
-        let Epochal { snapshot, states: States { services, endpoints } } = epochal;
-        let seen = Epoch::new(now.epoch.number() + 1, services);
-        let seen = seen.with_endpoints(&snapshot, endpoints);
-        if Arc::ptr_eq(&now.snapshot, &snapshot) {
-            return seen;
-        }
-        let care = |service: &ServiceEntry| unknown(now.upstreams.care(&service.id));
-        seen.carried(&snapshot, &now.snapshot, care)
-    }
-
-    fn put(&self, published: Published, notes: Notes) {
-        self.put_as(self.version() + 1, published, notes);
-    }
-
-    fn put_as(&self, version: u64, published: Published, notes: Notes) {
-        match &self.trail {
-            None => self.adopt(version, published),
-            Some(trail) => {
-                let recorded = u32::try_from(version).unwrap_or(u32::MAX);
-                let durable = trail.publish(published.clone(), recorded, notes);
-                *self.coming.borrow_mut() = Some((Some((version, published)), durable));
-            }
-        }
-    }
-
-    /// Lets workers adopt what is recorded, with its listeners.
-    fn adopt(&self, version: u64, published: Published) {
-        self.begin(&published);
-        self.retired.borrow_mut().push_back(self.published());
-        self.shared.published.publish_as(version, published);
-        self.free_retired();
-    }
-
-    /// Has the listeners hold, and whatever is reached anew, as their files are by now.
-    fn begin(&self, published: &Published) {
-        let before = self.published();
-        let listens_anew = !Arc::ptr_eq(&before.gates, &published.gates);
-        let is_new = listens_anew
-            || !Arc::ptr_eq(&before.upstreams, &published.upstreams)
-            || !Arc::ptr_eq(&before.hooks, &published.hooks)
-            || !Arc::ptr_eq(&before.companions, &published.companions);
-        // What came on its way was read before that, and what has changed since is known already.
-        let again = is_new && self.refreshed.take();
-        if again {
-            Security::read_anew(published, &before);
-        }
-        if listens_anew {
-            self.leaving.borrow_mut().extend(published.gates.begin(&before.gates, again));
-        }
-    }
-
-    /// Gives back the memory of landscapes that no worker holds any more.
-    fn free_retired(&self) {
-        let mut retired = self.retired.borrow_mut();
-        // Each has an epoch of its own.
-        retired.retain(|it| Arc::strong_count(&it.epoch) > 1);
-        while retired.len() > RETIRED_MAX {
-            retired.pop_front();
-        }
-    }
-
     /// The listeners that there are.
     pub fn gates(&self) -> Arc<Gates> {
         Arc::clone(&self.shared.published.current().value.gates)
@@ -395,39 +305,6 @@ impl Gateway {
         listeners.iter().filter_map(|it| it.tls.as_ref()).for_each(|tls| stamps.know_listener(tls));
         let leaving = self.leaving.borrow();
         before.followed_by(listeners, self.workers.len(), &leaving).map(Arc::new)
-    }
-
-    /// Has records of the control plane written where no landscape comes with them. To be waited
-    /// for as for a landscape.
-    pub fn note(&self, notes: Notes) {
-        if let Some(trail) = self.trail.as_ref().filter(|_| !notes.is_empty()) {
-            *self.coming.borrow_mut() = Some((None, trail.note(notes)));
-        }
-    }
-
-    /// Whether a landscape is still on its way to the workers, or a record to the disk, once so
-    /// long was waited for it; to be asked until it is not, before another is published.
-    pub fn is_publishing(&self, wait: Duration) -> bool {
-        self.free_retired();
-        self.leaving.borrow_mut().retain(|bound| bound.is_leaving());
-        let Some((published, durable)) = self.coming.take() else { return false };
-        match durable.recv_timeout(wait) {
-            Ok(()) => {
-                if let Some((version, published)) = published {
-                    self.adopt(version, published);
-                }
-                false
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                *self.coming.borrow_mut() = Some((published, durable));
-                true
-            }
-            // The trail's thread is gone: nothing is recorded any more, nor decided.
-            Err(RecvTimeoutError::Disconnected) => {
-                self.unrecorded.set(true);
-                false
-            }
-        }
     }
 
     /// Whether something could not be recorded because the trail's thread is gone.
@@ -612,92 +489,3 @@ impl Readiness {
 
 /// The version of the landscape that the process starts with.
 const FIRST_VERSION: u32 = 1;
-
-fn work(
-    (lane, core): (u16, Option<usize>),
-    place: (usize, usize),
-    (shared, counted): (Arc<Shared>, (Arc<Counters>, Meters)),
-    end: Option<LaneEnd>,
-) -> Result<(), ring::RingUnavailable> {
-    if let Some(core) = core {
-        // A core taken away since start: unpinned is slower, not wrong.
-        let _ = process::pin(core);
-    }
-    process::take_short_turns();
-    let (line, signals) = end.map(|end| (end.line, end.signals)).unzip();
-    let lane = Lane::new(lane, line);
-    let kept = lane.clone();
-    let ended = ring::run(async move {
-        let durability = signals.flatten().map(Durability::listen);
-        let worker = Worker::new(place, shared, counted, lane, durability);
-        Entrances::look(&worker);
-        tick(&worker).await;
-        let accepting = worker.entrances.borrow_mut().stop(worker.is_handed_over());
-        worker.begin_drain();
-        // The last accept may have taken a connection: it is served like the others.
-        for accepting in accepting {
-            accepting.await;
-        }
-        drain(&worker, &worker.clock).await;
-    });
-    // The runtime is gone and so is every exchange; what is open nevertheless was cut off.
-    kept.close();
-    ended
-}
-
-/// The worker's heartbeat: deadlines, idle connections, and the drain.
-async fn tick(worker: &Rc<Worker>) {
-    let mut beats: u64 = 0;
-    while !worker.asked_to_drain() {
-        sleep_ms(TICK_MS).await;
-        worker.clock.follow_wall();
-        // Also where nobody calls: a trail repeats every landscape that a lane may still be at.
-        Entrances::look(worker);
-        tell_lane(worker);
-        worker.deadlines.sweep(worker.clock.now_ms());
-        worker.look_at_tenures();
-        worker.pool.relieve(&worker.deadlines, worker.clock.now_ms());
-        beats += 1;
-        if beats.is_multiple_of(PRUNE_BEATS) {
-            worker.pool.prune(worker.clock.now_ms());
-            worker.hook_pool.prune(worker.clock.now_ms());
-        }
-    }
-}
-
-/// Shows what the lane counts.
-fn tell_lane(worker: &Worker) {
-    worker.counters.decisions.set(worker.lane.decisions());
-    worker.counters.audit_lost.set(worker.lane.lost());
-}
-
-/// How often idle connections to services are looked through.
-const PRUNE_BEATS: u64 = 50;
-
-async fn drain(worker: &Rc<Worker>, clock: &Clock) {
-    let drain_ms = worker.settings.timeouts.drain_ms;
-    let until = clock.now_ms().saturating_add(drain_ms);
-    // Who hands over leaves callers the time to come to the end of a connection by themselves.
-    let idle_ms = if worker.is_handed_over() { HAND_OVER_IDLE_MS.min(drain_ms / 2) } else { 0 };
-    let idle_until = clock.now_ms().saturating_add(idle_ms);
-    end_idle(worker, idle_until);
-    while worker.counters.open.get() > 0 && clock.now_ms() < until {
-        sleep_ms(DRAIN_BEAT_MS).await;
-        tell_lane(worker);
-        worker.deadlines.sweep(clock.now_ms());
-        worker.pool.relieve(&worker.deadlines, clock.now_ms());
-        end_idle(worker, idle_until);
-    }
-}
-
-fn end_idle(worker: &Worker, idle_until: u64) {
-    if worker.clock.now_ms() >= idle_until {
-        worker.end_kept();
-        worker.deadlines.end_idle(Idle::All, None);
-    } else {
-        worker.deadlines.end_idle(Idle::Told, None);
-    }
-}
-
-/// While draining the end is looked for more often than a tick.
-const DRAIN_BEAT_MS: u64 = 10;

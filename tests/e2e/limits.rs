@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use support::origin::Origin;
 use support::peers::{BOTH, Caller, Served, call, empty, full, request};
-use support::{Gateway, Protocol, Scratch, VOCABULARY, eventually, exchange};
+use support::{Gateway, Protocol, Scratch, VOCABULARY, exchange};
 
 const CONTRACT: &str = r#"contract = "caio/1"
 service = "test.echo"
@@ -60,22 +60,6 @@ protocol = "{protocol}"
     Gateway::start_on(&files)
 }
 
-/// One sample of the metrics; 0 where there is none yet.
-fn counted(gateway: &Gateway, sample: &str) -> u64 {
-    let mut admin = None;
-    eventually("it says where its probes are", || {
-        let said = gateway.said();
-        let line = said.lines().find_map(|line| line.split("probes on ").nth(1));
-        admin = line.and_then(|address| address.parse().ok());
-        admin.is_some()
-    });
-    let asked = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-    let page = exchange(admin.unwrap(), asked, usize::MAX);
-    let page = String::from_utf8(page.responses[0].body.clone()).unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(&format!("{sample} ")));
-    line.map_or(0, |value| value.parse().unwrap())
-}
-
 /// The statuses of so many calls on each of so many connections at once.
 async fn storm(gateway: &Gateway, connections: usize, calls: usize) -> (usize, usize) {
     let address = gateway.address;
@@ -114,8 +98,8 @@ async fn a_shared_quota_is_exact_over_workers_and_connections() {
     let mut gateway = gateway(origin.address, Protocol::Http1, 3, more);
     assert_eq!(storm(&gateway, 24, 12).await, (50, 24 * 12 - 50));
     assert_eq!(origin.requests().len(), 50);
-    assert_eq!(counted(&gateway, "caio_limited_total{quota=\"all\"}"), 24 * 12 - 50);
-    assert_eq!(counted(&gateway, "caio_refusals_total{reason=\"limit.rate\"}"), 24 * 12 - 50);
+    assert_eq!(gateway.counted("caio_limited_total{quota=\"all\"}"), 24 * 12 - 50);
+    assert_eq!(gateway.counted("caio_refusals_total{reason=\"limit.rate\"}"), 24 * 12 - 50);
     gateway.assert_sound();
 }
 

@@ -157,17 +157,6 @@ fn the_reader_refuses_what_the_formats_do_not_allow() {
 
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
-fn admin(gateway: &Gateway) -> SocketAddr {
-    let mut found = None;
-    eventually("the gateway says where its probes are", || {
-        let said = gateway.said();
-        let line = said.lines().find_map(|line| line.split("probes on ").nth(1));
-        found = line.and_then(|address| address.parse().ok());
-        found.is_some()
-    });
-    found.unwrap()
-}
-
 fn scrape(admin: SocketAddr, accept: &str) -> strict::Response {
     let asked = format!("GET /metrics HTTP/1.1\r\nHost: admin\r\nAccept: {accept}\r\n\r\n");
     let reply = exchange(admin, asked.as_bytes(), usize::MAX);
@@ -189,7 +178,7 @@ fn number(samples: &Samples, name: &str) -> u64 {
 fn both_formats_are_sound_and_say_the_same() {
     let origin = Origin::echo();
     let gateway = Gateway::start_with(origin.address, Protocol::Http1, ADMIN);
-    let admin = admin(&gateway);
+    let admin = gateway.probes();
     assert_serves(gateway.address);
     let plain = samples(admin);
     let page = scrape(admin, "application/openmetrics-text; version=1.0.0, */*;q=0.1");
@@ -224,7 +213,7 @@ fn what_was_done_is_what_is_counted() {
     let origin = Origin::echo();
     let more = format!("{ADMIN}[limits]\nconnections_per_worker_max = 2\n");
     let gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
-    let admin = admin(&gateway);
+    let admin = gateway.probes();
     let before = samples(admin);
     assert_eq!(number(&before, "caio_requests_total"), 0);
     assert_eq!(number(&before, "caio_config_epoch"), 1);
@@ -257,7 +246,7 @@ fn what_was_done_is_what_is_counted() {
 fn curl_reads_it_and_other_methods_are_refused() {
     let origin = Origin::echo();
     let gateway = Gateway::start_with(origin.address, Protocol::Http1, ADMIN);
-    let admin = admin(&gateway);
+    let admin = gateway.probes();
     let curl = |more: &[&str]| {
         let mut command = Command::new("curl");
         command.args(["-sS", "--max-time", "20", "-w", "%{http_code}"]).args(more);

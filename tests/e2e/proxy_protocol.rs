@@ -74,19 +74,9 @@ fn callers(origin: &Origin) -> Vec<String> {
     requests.iter().map(|request| request.field("x-forwarded-for").unwrap().to_owned()).collect()
 }
 
-fn counted(gateway: &Gateway, result: &str) -> u64 {
-    let mut admin = None;
-    eventually("it says where its probes are", || {
-        let said = gateway.said();
-        let line = said.lines().find_map(|line| line.split("probes on ").nth(1));
-        admin = line.and_then(|address| address.parse().ok());
-        admin.is_some()
-    });
-    let asked = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-    let page = exchange(admin.unwrap(), asked, usize::MAX);
-    let page = String::from_utf8(page.responses[0].body.clone()).unwrap();
-    let name = format!("caio_proxy_headers_total{{result=\"{result}\"}} ");
-    page.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+/// How many headers came to this.
+fn results(gateway: &Gateway, result: &str) -> u64 {
+    gateway.counted(&format!("caio_proxy_headers_total{{result=\"{result}\"}}"))
 }
 
 #[test]
@@ -107,7 +97,7 @@ fn the_header_says_who_calls_in_all_that_follows() {
     }
     let round = ["203.0.113.9", "127.0.0.1", "127.0.0.1"];
     assert_eq!(callers(&origin), [round, round, round].concat());
-    assert_eq!((counted(&gateway, "caller"), counted(&gateway, "proxy")), (9, 6));
+    assert_eq!((results(&gateway, "caller"), results(&gateway, "proxy")), (9, 6));
     gateway.assert_sound();
 }
 
@@ -155,7 +145,7 @@ fn from_elsewhere_nobody_is_taken() {
     let header = b"PROXY TCP4 10.0.0.1 198.51.100.1 40123 443\r\n";
     assert_eq!(ask(&gateway, header, usize::MAX), None);
     assert_eq!(ask(&gateway, b"", usize::MAX), None);
-    assert_eq!(counted(&gateway, "untrusted"), 2);
+    assert_eq!(results(&gateway, "untrusted"), 2);
     assert!(origin.records().is_empty());
 }
 
@@ -177,7 +167,7 @@ fn without_a_legal_header_nothing_is_read() {
     for header in bad {
         assert_eq!(ask(&gateway, header, usize::MAX), None, "{header:?}");
     }
-    assert_eq!(counted(&gateway, "malformed"), bad.len() as u64);
+    assert_eq!(results(&gateway, "malformed"), bad.len() as u64);
     // A second one behind the first is what the caller says, and no request.
     let twice = b"PROXY TCP4 203.0.113.9 1.1.1.1 1 2\r\nPROXY TCP4 192.0.2.7 1.1.1.1 1 2\r\n";
     assert_eq!(ask(&gateway, twice, usize::MAX), Some(400));
@@ -197,7 +187,7 @@ fn half_a_header_is_waited_for_as_long_as_a_head() {
         assert!(bytes.is_empty() && end != End::Open, "{end:?}");
     }
     assert!(began.elapsed() >= std::time::Duration::from_millis(900));
-    eventually("both are counted", || counted(&gateway, "missing") == 2);
+    eventually("both are counted", || results(&gateway, "missing") == 2);
 }
 
 #[test]

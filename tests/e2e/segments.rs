@@ -15,7 +15,7 @@ use caio::audit::frame;
 use caio::audit::record::{self, Record};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command};
 use std::time::{Duration, Instant};
 use support::origin::{Answer, Origin};
 use support::{Gateway, PATIENCE, Protocol, Scratch, Wire, eventually, exchange, strict};
@@ -78,15 +78,6 @@ fn decisions(directory: &Path) -> usize {
     segments(directory).iter().map(|segment| count(directory, segment, is)).sum()
 }
 
-fn limit_files(gateway: &Gateway, bytes: &str) {
-    let limit = format!("--fsize={bytes}");
-    let set = Command::new("prlimit")
-        .args(["--pid", &gateway.id().to_string(), &limit])
-        .stdin(Stdio::null())
-        .status();
-    assert!(set.expect("`prlimit` (util-linux) runs").success());
-}
-
 fn whole(body: &str) -> Answer {
     Answer::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
@@ -108,14 +99,14 @@ fn nothing_is_forwarded_before_it_is_durable_where_that_is_asked_for() {
     assert!(begun.elapsed() < Duration::from_secs(5), "each call would have waited a second");
 
     // What cannot be made durable is not forwarded, and the caller hears it in time.
-    limit_files(&gateway, "1:unlimited");
+    gateway.limit_files("1:unlimited");
     let begun = Instant::now();
     let refused = get(gateway.address, "/");
     assert_eq!(refused.status(), Some(503));
     assert!(refused.responses[0].field("retry-after").is_some());
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!(origin.requests().len(), 10);
-    limit_files(&gateway, "unlimited:unlimited");
+    gateway.limit_files("unlimited:unlimited");
     eventually("calls are served again", || get(gateway.address, "/").status() == Some(200));
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));
@@ -129,7 +120,7 @@ fn probes_say_when_nothing_can_be_recorded() {
     let origin = Origin::echo();
     let more = audited(kept.path(), "\n[admin]\nlisten = \"127.0.0.1:0\"");
     let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
-    let probes = probes(&gateway);
+    let probes = gateway.probes();
     for path in ["/healthz", "/livez", "/readyz"] {
         assert_eq!(get(probes, path).status(), Some(200), "{path}");
     }
@@ -140,14 +131,14 @@ fn probes_say_when_nothing_can_be_recorded() {
     // Whoever holds a connection and says nothing keeps no other from asking.
     let _silent: Vec<Wire> = (0..8).map(|_| Wire::connect(probes)).collect();
 
-    limit_files(&gateway, "1:unlimited");
+    gateway.limit_files("1:unlimited");
     get(gateway.address, "/");
     eventually("it is not ready", || get(probes, "/readyz").status() == Some(503));
     let body = get(probes, "/readyz");
     let text = String::from_utf8_lossy(&body.responses[0].body);
     assert!(text.contains("the trail cannot be written"), "{text}");
     assert_eq!(get(probes, "/healthz").status(), Some(200), "it lives");
-    limit_files(&gateway, "unlimited:unlimited");
+    gateway.limit_files("unlimited:unlimited");
     eventually("it is ready", || get(probes, "/readyz").status() == Some(200));
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));
@@ -181,17 +172,6 @@ fn another_file_in_the_place_of_a_segment_is_not_written_to() {
     assert_eq!(gateway.wait(), Some(0));
     let (code, said) = check(kept.path());
     assert_eq!(code, Some(0), "{said}");
-}
-
-/// Where its probes are answered.
-fn probes(gateway: &Gateway) -> SocketAddr {
-    let said = || {
-        let said = gateway.said();
-        let line = said.lines().find_map(|line| line.split("probes on ").nth(1))?;
-        line.parse().ok()
-    };
-    eventually("it says where it is probed", || said().is_some());
-    said().unwrap()
 }
 
 /// Calls until so many segments have begun.

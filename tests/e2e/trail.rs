@@ -459,15 +459,6 @@ fn killed_at_any_moment_under_load_the_trail_goes_on_where_it_was() {
     assert!(whole as u64 >= at_least, "{whole} of {at_least} served are on the trail");
 }
 
-fn limit_files(gateway: &Gateway, bytes: &str) {
-    let limit = format!("--fsize={bytes}");
-    let set = Command::new("prlimit")
-        .args(["--pid", &gateway.id().to_string(), &limit])
-        .stdin(Stdio::null())
-        .status();
-    assert!(set.expect("`prlimit` (util-linux) runs").success());
-}
-
 /// A file-size limit is the disk that fails: writes end with EFBIG until it is lifted.
 #[test]
 fn a_disk_that_fails_refuses_new_calls_until_it_is_back_and_loses_nothing() {
@@ -480,7 +471,7 @@ fn a_disk_that_fails_refuses_new_calls_until_it_is_back_and_loses_nothing() {
             assert_eq!(get(&gateway, "/", "").status(), Some(200));
         }
         let before = gateway.said();
-        limit_files(&gateway, "1:unlimited");
+        gateway.limit_files("1:unlimited");
         eventually("calls are refused", || {
             let reply = get(&gateway, "/", "");
             let refused = reply.status() == Some(503);
@@ -492,7 +483,7 @@ fn a_disk_that_fails_refuses_new_calls_until_it_is_back_and_loses_nothing() {
         eventually("the operator is told once", || {
             gateway.said()[before.len()..].matches("cannot be written").count() == 1
         });
-        limit_files(&gateway, "unlimited:unlimited");
+        gateway.limit_files("unlimited:unlimited");
         eventually("calls are served again", || get(&gateway, "/", "").status() == Some(200));
         eventually("and the operator knows", || {
             gateway.said()[before.len()..].matches("durable again").count() == 1
@@ -516,12 +507,12 @@ fn best_effort_forwards_and_says_how_many_are_missing() {
     let origin = Origin::echo();
     let more = audited(kept.path(), "mode = \"best-effort\"");
     let mut gateway = Gateway::start_with(origin.address, Protocol::Http1, &more);
-    limit_files(&gateway, "1:unlimited");
+    gateway.limit_files("1:unlimited");
     for _ in 0..50 {
         assert_eq!(get(&gateway, "/", "").status(), Some(200));
     }
     eventually("it fails", || gateway.said().contains("cannot be written"));
-    limit_files(&gateway, "unlimited:unlimited");
+    gateway.limit_files("unlimited:unlimited");
     eventually("it is back", || gateway.said().contains("durable again"));
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));

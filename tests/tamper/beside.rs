@@ -45,21 +45,11 @@ fn trail(steps: &[Step]) -> Log {
         match step {
             Attempt(parent) => {
                 let attempt = parent.map_or(0, |parent| parent as usize + 1);
-                let (hashed, service) = ranked[attempt];
                 let decision = Decision {
-                    ns: 1,
-                    request: [1; 16],
-                    capability: 0,
-                    route: 0,
-                    seed: 9,
-                    verdict: 0,
-                    reason: 0,
-                    rendezvous: hashed,
-                    service,
                     attempt: attempt as u8,
                     parent: parent.unwrap_or(u64::MAX),
                     tried: ranked[..attempt].iter().map(|(_, service)| *service).collect(),
-                    ..Decision::blank()
+                    ..Decision::routed(ranked[attempt])
                 };
                 records.push(log::decision(0, next, &decision));
                 next += 1;

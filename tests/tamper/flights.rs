@@ -153,19 +153,7 @@ fn two(second: &Decision, open: u64) -> Log {
 fn decided(rank: usize) -> Decision {
     let mut ranked = [0, 1].map(|service| (rendezvous(9, weight(service)), service));
     ranked.sort_unstable();
-    let (hashed, service) = ranked[rank];
-    Decision {
-        ns: 1,
-        request: [1; 16],
-        capability: 0,
-        route: 0,
-        seed: 9,
-        verdict: 0,
-        reason: 0,
-        rendezvous: hashed,
-        service,
-        ..Decision::blank()
-    }
+    Decision::routed(ranked[rank])
 }
 
 fn weight(service: u32) -> u64 {

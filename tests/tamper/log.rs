@@ -275,6 +275,22 @@ impl Decision {
         if self.verdict == 0 { weight(self.seed, self.rendezvous) } else { 0 }
     }
 
+    /// The first of the landscape's first route: it goes to a service of this rank.
+    pub(crate) fn routed((rendezvous, service): (u64, u32)) -> Self {
+        Self {
+            ns: 1,
+            request: [1; 16],
+            capability: 0,
+            route: 0,
+            seed: 9,
+            verdict: 0,
+            reason: 0,
+            rendezvous,
+            service,
+            ..Self::blank()
+        }
+    }
+
     /// One of nothing, refused.
     pub(crate) fn blank() -> Self {
         Self {

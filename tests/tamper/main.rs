@@ -166,19 +166,8 @@ fn an_epoch_of_very_many_services_is_read() {
         let id: [u8; 32] = Sha256::digest(format!("s{number:05}").as_bytes()).into();
         (rendezvous(9, u64::from_be_bytes(*id.first_chunk().unwrap())), number)
     };
-    let (lowest, service) = (0..services).map(hashed).min().unwrap();
-    let mut decision = log::Decision {
-        ns: 1,
-        request: [1; 16],
-        capability: 0,
-        route: 0,
-        seed: 9,
-        verdict: 0,
-        reason: 0,
-        rendezvous: lowest,
-        service,
-        ..log::Decision::blank()
-    };
+    let first = (0..services).map(hashed).min().unwrap();
+    let mut decision = log::Decision::routed(first);
     for right in [true, false] {
         if !right {
             decision.bucket = 1;

@@ -4,17 +4,6 @@ use crate::authorities::{Authority, Leaf, curl};
 use crate::support::origin::Origin;
 use crate::support::{Gateway, Scratch, eventually};
 use crate::verified;
-use std::process::{Command, Stdio};
-
-/// A file-size limit is the disk that fails: writes end with EFBIG until it is lifted.
-fn limit_files(gateway: &Gateway, bytes: &str) {
-    let limit = format!("--fsize={bytes}");
-    let set = Command::new("prlimit")
-        .args(["--pid", &gateway.id().to_string(), &limit])
-        .stdin(Stdio::null())
-        .status();
-    assert!(set.expect("`prlimit` (util-linux) runs").success());
-}
 
 fn asked(gateway: &Gateway, who: &str) -> (bool, String) {
     let (certificate, key) = (format!("{who}.pem"), format!("{who}.key"));
@@ -50,7 +39,7 @@ fn who_is_revoked_while_a_reload_waits_for_the_trail_stays_revoked_once_it_holds
         assert!(done && said.contains(" 200 "), "{said}");
     }
     let times = |what: &str| gateway.said().matches(what).count();
-    limit_files(&gateway, "1:unlimited");
+    gateway.limit_files("1:unlimited");
     std::fs::write(gateway.folder().join("caio.toml"), text("1.3")).unwrap();
     gateway.reload();
     let again = "its certificates were read again";
@@ -63,7 +52,7 @@ fn who_is_revoked_while_a_reload_waits_for_the_trail_stays_revoked_once_it_holds
     std::fs::copy(lists.path().join("callers.crl"), list).unwrap();
     eventually("the new list holds", || times(again) == 2);
     assert_eq!(times("from now on"), 0, "{}", gateway.said());
-    limit_files(&gateway, "unlimited:unlimited");
+    gateway.limit_files("unlimited:unlimited");
     eventually("the reload holds", || times("from now on") == 1);
     let (done, said) = asked(&gateway, "one");
     assert!(!done && !said.contains(" 200 "), "{said}");

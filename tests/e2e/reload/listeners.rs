@@ -4,7 +4,7 @@
 use crate::support::load::{call, http1, http2};
 use crate::support::origin::{Answer, Origin};
 use crate::support::{
-    End, Gateway, PATIENCE, Scratch, VOCABULARY, Wire, eventually, nowhere, strict,
+    CONTRACT, End, Gateway, PATIENCE, Scratch, VOCABULARY, Wire, eventually, nowhere, strict,
 };
 use crate::verified;
 use std::io::ErrorKind;
@@ -12,14 +12,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-
-const OFFERS: &str = r#"contract = "caio/1"
-service = "test.echo"
-version = "1.0.0"
-[[offers]]
-capability = "test.echo/1"
-interface = { http = ["* /*"] }
-"#;
 
 /// A gateway of two workers before an origin that answers `/held` when it is let, and all else at
 /// once.
@@ -60,7 +52,7 @@ impl World {
         });
         let config = text(&trail, &origin, listeners);
         let files =
-            [("caio.toml", &*config), ("vocabulary.toml", VOCABULARY), ("echo.toml", OFFERS)];
+            [("caio.toml", &*config), ("vocabulary.toml", VOCABULARY), ("echo.toml", CONTRACT)];
         Self { gateway: Gateway::start_on(&files), trail, let_go, origin }
     }
 

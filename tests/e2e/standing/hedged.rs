@@ -3,7 +3,7 @@
 
 use super::support::origin::{Answer, Origin};
 use super::support::peers::{BOTH, Content, Served, call, empty, full, request, within};
-use super::support::{Gateway, Protocol, Scratch, Wire, eventually, exchange, nowhere};
+use super::support::{Gateway, Protocol, Scratch, Wire, eventually, nowhere};
 use super::{PATIENT, answer, ask, audit, process, send, verified};
 use hyper::Response;
 use serde_json::Value as Json;
@@ -99,25 +99,9 @@ fn before(
     Gateway::start_in(Scratch::new(), &text)
 }
 
-/// One sample of the metrics; 0 where there is none yet.
-fn counted(gateway: &Gateway, sample: &str) -> u64 {
-    let mut admin = None;
-    eventually("it says where its probes are", || {
-        let said = gateway.said();
-        let line = said.lines().find_map(|line| line.split("probes on ").nth(1));
-        admin = line.and_then(|address| address.parse().ok());
-        admin.is_some()
-    });
-    let asked = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-    let page = exchange(admin.unwrap(), asked, usize::MAX);
-    let page = String::from_utf8(page.responses[0].body.clone()).unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(&format!("{sample} ")));
-    line.map_or(0, |value| value.parse().unwrap())
-}
-
 fn hedges(gateway: &Gateway) -> [u64; 3] {
     ["won", "lost", "neither"].map(|result| {
-        counted(gateway, &format!("caio_upstream_hedges_total{{result=\"{result}\"}}"))
+        gateway.counted(&format!("caio_upstream_hedges_total{{result=\"{result}\"}}"))
     })
 }
 
@@ -238,7 +222,7 @@ async fn where_it_may_not_be_the_first_is_waited_for() {
             let get = tokio::spawn(asked(gateway.address, by, "GET"));
             eventually("it is asked", || slow.calls() == before_it + 1);
             if let Some((sample, count)) = until {
-                eventually("the time is over", || counted(&gateway, sample) >= count);
+                eventually("the time is over", || gateway.counted(sample) >= count);
             }
             slow.gate.send(true).unwrap();
             assert_eq!(get.await.unwrap(), fine("slow"), "{own} {by:?}");
@@ -261,7 +245,7 @@ async fn an_endpoint_with_its_most_calls_gets_no_second_attempt() {
     eventually("it has its most", || full.calls() == 1);
     let other = tokio::spawn(asked(gateway.address, Protocol::Http1, "GET"));
     let broken = "caio_breaker_open_total{service=\"b\"}";
-    eventually("it is spared", || counted(&gateway, broken) == 1);
+    eventually("it is spared", || gateway.counted(broken) == 1);
     slow.gate.send(true).unwrap();
     assert_eq!((one.await.unwrap(), other.await.unwrap()), (fine("slow"), fine("slow")));
     assert_eq!((full.calls(), hedges(&gateway)), (1, [0, 2, 0]));
@@ -299,8 +283,8 @@ async fn a_quota_that_refuses_the_second_leaves_the_first_its_place() {
         }
         assert_eq!((quick.calls(), hedges(&gateway)), (1, [1, 0, 0]), "{by:?}");
         // Nobody heard of it, and nothing of the budget is spent.
-        assert_eq!(counted(&gateway, "caio_limited_total{quota=\"few\"}"), 0);
-        assert_eq!(counted(&gateway, "caio_retries_over_budget_total"), 0);
+        assert_eq!(gateway.counted("caio_limited_total{quota=\"few\"}"), 0);
+        assert_eq!(gateway.counted("caio_retries_over_budget_total"), 0);
         verified(gateway, trail.path());
     }
 }

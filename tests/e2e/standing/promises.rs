@@ -1,6 +1,6 @@
 //! What becomes of promises, on record.
 
-use super::support::{Gateway, Scratch, VOCABULARY, Wire, eventually, exchange};
+use super::support::{Gateway, Scratch, VOCABULARY, Wire, eventually};
 use super::{PATIENT, Service, audit, call, process, verified};
 use serde_json::Value as Json;
 use std::path::Path;
@@ -24,17 +24,6 @@ fn told(trail: &Path, verb: &str, more: &[&str]) -> String {
     let output = caio.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The value of one series.
-fn counted(gateway: &Gateway, series: &str) -> u64 {
-    let said = gateway.said();
-    let admin = said.lines().find_map(|line| line.split("probes on ").nth(1)).unwrap();
-    let asked = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-    let page = exchange(admin.parse().unwrap(), asked, usize::MAX);
-    let page = String::from_utf8(page.responses[0].body.clone()).unwrap();
-    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse().unwrap()
 }
 
 #[test]
@@ -64,7 +53,7 @@ fn each_breach_of_a_promise_is_on_record_with_its_windows_until_it_is_over() {
     for round in 0..2 {
         one.sound.store(false, Ordering::SeqCst);
         on_record(2 * round + 1, "it is broken");
-        assert_eq!(counted(&gateway, "caio_promise_breaches_total"), round as u64 + 1);
+        assert_eq!(gateway.counted("caio_promise_breaches_total"), round as u64 + 1);
         if round == 0 {
             one.sound.store(true, Ordering::SeqCst);
             on_record(2, "it is kept again");

@@ -80,7 +80,8 @@ unit = "bytes"
 source = "body-bytes"
 "#;
 
-const CONTRACT: &str = r#"contract = "caio/1"
+/// Of a service that takes everything.
+pub const CONTRACT: &str = r#"contract = "caio/1"
 service = "test.echo"
 version = "1.0.0"
 
@@ -302,6 +303,40 @@ impl Gateway {
     /// The process id, for tests that send signals or read `/proc`.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its probes are answered.
+    pub fn probes(&self) -> SocketAddr {
+        let told = || {
+            let said = self.said();
+            let line = said.lines().find_map(|line| line.split("probes on ").nth(1))?;
+            line.parse().ok()
+        };
+        eventually("it says where its probes are", || told().is_some());
+        told().unwrap()
+    }
+
+    /// The value of a series on its metrics page, if it stands there.
+    pub fn sample(&self, series: &str) -> Option<u64> {
+        let asked = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
+        let page = exchange(self.probes(), asked, usize::MAX);
+        let page = String::from_utf8(page.responses[0].body.clone()).unwrap();
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(value.parse().unwrap())
+    }
+
+    /// The same of one that stands there.
+    pub fn counted(&self, series: &str) -> u64 {
+        self.sample(series).unwrap_or_else(|| panic!("the page has no {series}"))
+    }
+
+    /// No file grows beyond this from now on: writes end with EFBIG, as on a disk that fails.
+    pub fn limit_files(&self, bytes: &str) {
+        let (process, limit) = (self.id().to_string(), format!("--fsize={bytes}"));
+        let mut set = Command::new("prlimit");
+        let set = set.args(["--pid", &process, &limit]).stdin(Stdio::null()).status();
+        assert!(set.expect("`prlimit` (util-linux) runs").success());
     }
 
     /// Resident memory in KiB.

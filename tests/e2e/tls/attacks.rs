@@ -2,7 +2,7 @@
 //! the trail.
 
 use crate::peers::{Authority, Leaf, s_client};
-use crate::record::{AUDITED, counted, told};
+use crate::record::{AUDITED, told};
 use crate::support::origin::Origin;
 use crate::support::{End, Gateway, PATIENCE, Wire, eventually};
 use crate::{GET, NAME, SHOWN, ask, client, config, open, prepared, s_console, start};
@@ -38,12 +38,12 @@ fn who_says_nothing_takes_no_place_from_who_does() {
         wire
     };
     let mut silent: Vec<Wire> = (0..SILENT).map(connect).collect();
-    eventually("all are there", || counted(&gateway, "caio_connections") == SILENT as u64);
-    assert_eq!(counted(&gateway, "caio_tls_handshakes_in_progress"), 0);
+    eventually("all are there", || gateway.counted("caio_connections") == SILENT as u64);
+    assert_eq!(gateway.counted("caio_tls_handshakes_in_progress"), 0);
     ask(&mut open(&config, gateway.address));
-    assert_eq!(counted(&gateway, "caio_tls_handshakes_total{result=\"shed\"}"), 0);
+    assert_eq!(gateway.counted("caio_tls_handshakes_total{result=\"shed\"}"), 0);
     // It did not have to wait for any of them to go.
-    assert!(counted(&gateway, "caio_connections") >= SILENT as u64);
+    assert!(gateway.counted("caio_connections") >= SILENT as u64);
     for wire in &mut silent {
         let (answer, end) = wire.read_until(Duration::from_millis(1), |_| false);
         assert!(answer.is_empty() && end == End::Open, "{answer:?} {end:?}");
@@ -59,7 +59,7 @@ fn who_says_nothing_takes_no_place_from_who_does() {
 /// How handshakes that failed are told: the series, and how many of them.
 fn results(gateway: &Gateway) -> [u64; 3] {
     let results = ["refused", "ended", "shed"];
-    results.map(|it| counted(gateway, &format!("caio_tls_handshakes_total{{result=\"{it}\"}}")))
+    results.map(|it| gateway.counted(&format!("caio_tls_handshakes_total{{result=\"{it}\"}}")))
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_renegotiation_is_refused_and_costs_no_second_handshake() {
     let gateway = start(scratch, SHOWN, &origin, AUDITED);
     let said = s_console(gateway.folder(), gateway.address, &["-tls1_2"], "R\n");
     assert!(said.contains("no renegotiation"), "{said}");
-    assert_eq!(counted(&gateway, "caio_tls_handshakes_total{result=\"full\"}"), 1);
+    assert_eq!(gateway.counted("caio_tls_handshakes_total{result=\"full\"}"), 1);
     assert_eq!(results(&gateway), [0, 0, 0]);
     let told = told(gateway);
     assert_eq!((told.undecided, told.exchanges.len()), (0, 0), "nothing was asked");
@@ -189,7 +189,7 @@ fn slow_handshakes_and_floods_of_them_are_counted_and_on_the_trail() {
         flood.send(&hello);
         let (answer, end) = flood.read_until(PATIENCE, |_| false);
         assert!(answer.is_empty() && end != End::Open, "{answer:?} {end:?}");
-        assert_eq!(counted(&gateway, "caio_tls_handshakes_total{result=\"shed\"}"), count);
+        assert_eq!(gateway.counted("caio_tls_handshakes_total{result=\"shed\"}"), count);
     }
     let (_, end) = slow.read_until(PATIENCE, |_| false);
     assert_ne!(end, End::Open, "it ends in time");

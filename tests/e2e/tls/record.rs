@@ -1,28 +1,12 @@
 //! What the trail and the counters say of what a test did, and whether the verifier agrees.
 
-use crate::support::{Gateway, eventually, exchange};
+use crate::support::Gateway;
 use serde_json::Value as Json;
 use std::process::Command;
 
 /// A trail in the gateway's folder, and its counters, as the process file names them.
 pub(crate) const AUDITED: &str =
     "[audit]\ndirectory = \"trail\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
-
-/// The value of one series.
-pub(crate) fn counted(gateway: &Gateway, series: &str) -> u64 {
-    let mut admin = None;
-    eventually("it says where its probes are", || {
-        let said = gateway.said();
-        let line = said.lines().find_map(|line| line.split("probes on ").nth(1));
-        admin = line.and_then(|address| address.parse().ok());
-        admin.is_some()
-    });
-    let asked = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-    let page = exchange(admin.unwrap(), asked, usize::MAX);
-    let page = String::from_utf8(page.responses[0].body.clone()).unwrap();
-    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse().unwrap()
-}
 
 /// What became of a trail once its process has ended in order.
 pub(crate) struct Told {

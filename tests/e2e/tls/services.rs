@@ -6,7 +6,7 @@
 mod service;
 
 use crate::peers::{Authority, Leaf, Python, curl};
-use crate::record::{AUDITED, counted, told};
+use crate::record::{AUDITED, told};
 use crate::support::origin::Origin;
 use crate::support::peers::within;
 use crate::support::{Gateway, exchange};
@@ -116,7 +116,7 @@ fn every_way_to_fail_is_refused_by_one_name_and_on_the_trail() {
             assert!(head.contains("caio-refusal: upstream.tls"), "{what}, {http}: {said}");
             assert!(head.contains(" 502"), "{what}, {http}: {said}");
         }
-        assert_eq!(counted(&gateway, "caio_upstream_tls_failed_total"), 4, "{what}");
+        assert_eq!(gateway.counted("caio_upstream_tls_failed_total"), 4, "{what}");
         let told = told(gateway);
         assert_eq!(told.count("reason", "upstream.tls"), 2, "{what}: {:#?}", told.exchanges);
         assert_eq!(told.count("status", "502"), 2, "{what}: {:#?}", told.exchanges);
