@@ -8,7 +8,7 @@ use crate::config::companion::Companion;
 use crate::config::hook::Hook;
 use crate::config::model::Configuration;
 use crate::config::remote::Client;
-use crate::config::settings::Settings;
+use crate::config::settings::{Bounds, Settings};
 use crate::proxy::gates::Gates;
 use crate::proxy::identify::Identities;
 use crate::proxy::landscape::Published;
@@ -42,12 +42,12 @@ pub(super) fn published(
 ) -> Published {
     let epoch = Arc::new(epoch.leveled(&snapshot));
     let (upstreams, quotas) = (Arc::new(upstreams), Arc::new(quotas));
-    let Opened { gates, hooks, companions } = opened;
+    let Opened { gates, hooks, companions, bounds } = opened;
     let snapshot = Arc::new(snapshot);
-    Published { snapshot, epoch, upstreams, quotas, identities, gates, hooks, companions }
+    Published { snapshot, epoch, upstreams, quotas, identities, gates, hooks, companions, bounds }
 }
 
-/// What is opened for a landscape beside what it decides by.
+/// What there is of a landscape beside what it decides by.
 #[derive(Clone, Default)]
 pub(super) struct Opened {
     /// Where callers come in.
@@ -56,13 +56,15 @@ pub(super) struct Opened {
     pub(super) hooks: Arc<Partners<Hook>>,
     /// Who is told of it afterwards.
     pub(super) companions: Arc<Partners<Companion>>,
+    /// What bounds calls.
+    pub(super) bounds: Arc<Bounds>,
 }
 
 impl Opened {
     /// What is opened for one that was published.
     pub(super) fn of(published: &Published) -> Self {
-        let Published { gates, hooks, companions, .. } = published.clone();
-        Self { gates, hooks, companions }
+        let Published { gates, hooks, companions, bounds, .. } = published.clone();
+        Self { gates, hooks, companions, bounds }
     }
 
     /// Whether these are the very same.
@@ -70,6 +72,7 @@ impl Opened {
         Arc::ptr_eq(&self.gates, &other.gates)
             && Arc::ptr_eq(&self.hooks, &other.hooks)
             && Arc::ptr_eq(&self.companions, &other.companions)
+            && Arc::ptr_eq(&self.bounds, &other.bounds)
     }
 }
 

@@ -44,11 +44,11 @@ Options:
 
 SIGTERM or SIGINT drains: no new connections, what is in flight ends, then the process does. A
 second signal ends it at once. SIGHUP reads the files again: what has changed in services, routes,
-requirements, callers, rules, quotas, identities, hooks and listeners holds for calls that begin
-from then on; a file that is wrong, or a port that is taken, is told and changes nothing. SIGUSR2
-starts the program of this path, which takes over the sockets and the trail once it is ready to
-serve; this process drains then, and no call fails. Whatever goes wrong with the other one before,
-this one goes on.
+requirements, callers, rules, quotas, identities, hooks, listeners, timeouts and limits holds for
+calls that begin from then on; a file that is wrong, or a port that is taken, is told and changes
+nothing. SIGUSR2 starts the program of this path, which takes over the sockets and the trail once
+it is ready to serve; this process drains then, and no call fails. Whatever goes wrong with the
+other one before, this one goes on.
 Exit codes: 0 ended as asked, 1 could not start or failed, 2 the command line is wrong.
 ";
 

@@ -2,7 +2,7 @@
 //! with: that cannot be adopted, and whoever wrote it is told which key it is.
 
 use super::hook::Hooks;
-use super::settings::Settings;
+use super::settings::{Bounds, Settings};
 use crate::wire::document::{Document, Item, Source, Table};
 use crate::wire::fault::{Fault, Faults};
 use std::path::Path;
@@ -14,8 +14,6 @@ const MEND: &str = "SIGUSR2 has a process take over with it, no call fails; or w
 /// a reload replaces. The reasons, by section:
 ///
 /// - `process`: threads are started once, and each has its lane of the trail and its sockets.
-/// - `timeouts`, `limits`, `forwarding`: workers size their tables, pools and codecs by them, and a
-///   call that runs has taken its bounds from there; half of it by others would be nobody's.
 /// - `audit`: the trail is opened once, and says at its beginning under which mode it is kept.
 /// - `admin`, `discovery`, `registry`: sockets and a store of threads that hold them for good.
 /// - `assertion`: the rules of policy are read against its header, and services know its key.
@@ -24,6 +22,7 @@ pub fn fixed(settings: &Settings) -> Settings {
     let (quotas, identities, listeners) = (Vec::new(), Vec::new(), Vec::new());
     let (companions, hooks) = (Vec::new(), Hooks::default());
     let (care, routing) = (Arc::default(), Settings::default().routing);
+    let Bounds { timeouts, limits, forwarding } = Bounds::default();
     let landscape = Settings {
         listeners,
         hooks,
@@ -32,6 +31,9 @@ pub fn fixed(settings: &Settings) -> Settings {
         identities,
         care,
         routing,
+        timeouts,
+        limits,
+        forwarding,
         ..settings.clone()
     };
     let mut fixed = landscape;
@@ -45,9 +47,6 @@ pub fn changes(path: &Path, before: &Settings, now: &Settings, texts: [&str; 2])
     let (one, other) = (fixed(before), fixed(now));
     let sections = [
         ("process", one.process != other.process),
-        ("timeouts", one.timeouts != other.timeouts),
-        ("limits", one.limits != other.limits),
-        ("forwarding", one.forwarding != other.forwarding),
         ("audit", one.audit != other.audit),
         ("admin", one.admin != other.admin),
         ("discovery", one.discovery != other.discovery),
@@ -135,15 +134,19 @@ mod tests {
     #[test]
     fn every_key_that_only_a_process_that_takes_over_changes_is_told_at_its_place() {
         let texts = [
-            "[timeouts]\nconnect = \"5s\"\ndrain = \"30s\"\n[[companions]]\nid = \"a\"\n",
-            "[[companions]]\nid = \"b\"\n[timeouts]\nconnect = \"3s\"\n\
-             [[listeners]]\naddress = \"b\"\n[limits]\nfields_max = 9\n",
+            "[process]\nworkers = 2\npin = false\n[[companions]]\nid = \"a\"\n",
+            "[[companions]]\nid = \"b\"\n[process]\nworkers = 3\n\
+             [[listeners]]\naddress = \"b\"\n[audit]\ncommit_bytes = 9\n",
         ];
         let before = Settings::default();
         let mut now = before.clone();
-        now.timeouts.connect_ms = 3_000;
+        now.process.workers = std::num::NonZeroU16::new(3);
+        now.audit.commit_bytes = 9;
+        // What a reload changes is no fault.
         now.listeners = Vec::new();
+        now.timeouts.connect_ms = 3_000;
         now.limits.fields_max = 9;
+        now.forwarding.via = !now.forwarding.via;
         let told: Vec<String> = changes(Path::new("caio.toml"), &before, &now, texts)
             .iter()
             .map(Fault::to_string)
@@ -153,9 +156,9 @@ mod tests {
             format!("caio.toml:{place}: `{key}` {what}; {MEND}")
         };
         let expected = [
-            line("3:1", "timeouts.drain"),
-            line("4:1", "timeouts.connect"),
-            line("8:1", "limits.fields_max"),
+            line("3:1", "process.pin"),
+            line("4:1", "process.workers"),
+            line("8:1", "audit.commit_bytes"),
         ];
         assert_eq!(told, expected);
         assert_eq!(changes(Path::new("caio.toml"), &before, &before, texts), []);

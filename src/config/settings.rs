@@ -198,6 +198,26 @@ pub struct Limits {
     pub upstream_idle_per_endpoint_max: usize,
 }
 
+/// What bounds calls and how they are forwarded: no landscape decides by it, and a reload changes
+/// it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Every time that is waited for.
+    pub timeouts: Timeouts,
+    /// Every bound of what is taken.
+    pub limits: Limits,
+    /// What services and callers are told of each other.
+    pub forwarding: Forwarding,
+}
+
+impl Settings {
+    /// What bounds calls, and how they are forwarded.
+    pub fn bounds(&self) -> Bounds {
+        let Self { timeouts, limits, forwarding, .. } = self.clone();
+        Bounds { timeouts, limits, forwarding }
+    }
+}
+
 /// What is said about the caller to the service, and whose word about callers counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {

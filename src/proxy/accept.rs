@@ -103,7 +103,7 @@ const ACCEPT_PAUSE_MS: u64 = 50;
 
 fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
     worker.counters.accepted.add(1);
-    if worker.counters.open.get() >= worker.settings.limits.connections_per_worker_max as u64 {
+    if worker.counters.open.get() >= worker.bounds().limits.connections_per_worker_max as u64 {
         // At the bound not even a refusal is worth a task; the closed connection says it.
         worker.counters.shed.add(1);
         return;
@@ -160,7 +160,7 @@ async fn arrive(
     came: (Ingress, Option<Place>),
 ) -> Option<Arrived> {
     let watch = worker.deadlines.watch(stream.fd());
-    let header_ms = worker.settings.timeouts.client_header_ms;
+    let header_ms = worker.bounds().timeouts.client_header_ms;
     watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopReceiving);
     watch.group(came.0.passage.number());
     watch.idle(true);
@@ -229,7 +229,7 @@ async fn shake_hands(
     guard: &Arc<Guard>,
 ) -> Shaken {
     let counters = &worker.counters;
-    let until_ms = worker.clock.now_ms() + worker.settings.timeouts.tls_handshake_ms;
+    let until_ms = worker.clock.now_ms() + worker.bounds().timeouts.tls_handshake_ms;
     watch.arm(until_ms, Overdue::StopBoth);
     // Whoever says nothing keeps its own connection, and no place from those who do.
     let hello = match hello(stream).await {
@@ -246,7 +246,7 @@ async fn shake_hands(
             return Shaken::Gone;
         }
     };
-    let most = worker.settings.limits.tls_handshakes_per_worker_max as u64;
+    let most = worker.bounds().limits.tls_handshakes_per_worker_max as u64;
     if counters.handshakes_open.get() >= most {
         counters.handshakes.add(Handshake::Shed, 1);
         worker.lane.refused();

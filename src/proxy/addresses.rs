@@ -1,6 +1,6 @@
 //! How many connections each address holds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Addresses {
     counts: Rc<RefCell<BTreeMap<u128, usize>>>,
-    most: usize,
+    most: Cell<usize>,
 }
 
 /// One connection's place among its address's; given back on drop.
@@ -22,7 +22,12 @@ pub struct Place {
 impl Addresses {
     /// Nobody yet; `most` connections for each.
     pub fn new(most: usize) -> Self {
-        Self { counts: Rc::default(), most }
+        Self { counts: Rc::default(), most: Cell::new(most) }
+    }
+
+    /// From now on so many for each; who is there stays.
+    pub fn take_most(&self, most: usize) {
+        self.most.set(most);
     }
 
     /// A place for one more connection, unless the address has its most.
@@ -30,7 +35,7 @@ impl Addresses {
         let key = key(address);
         let mut counts = self.counts.borrow_mut();
         let count = counts.entry(key).or_insert(0);
-        if *count >= self.most {
+        if *count >= self.most.get() {
             return None;
         }
         *count += 1;

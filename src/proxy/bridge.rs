@@ -298,7 +298,7 @@ async fn answer_http2(
             Ok(Step::CallerGone) => return End::Broken,
             Ok(Step::Interim(head)) => {
                 interim += 1;
-                if interim > worker.settings.limits.interim_responses_max {
+                if interim > worker.bounds().limits.interim_responses_max {
                     return End::Refuse(interim_flood());
                 }
                 reply.interim(shared, head.status(), head.headers()).await;
@@ -481,7 +481,7 @@ async fn receive_head(
     let mut interim = 0;
     let mut cursor = Cursor::default();
     loop {
-        let limits = &shared.worker.head_limits;
+        let limits = &shared.worker.bounds().head;
         let parsed = match buffer.is_empty() {
             true => Parsed::Incomplete,
             false => response::parse(&buffer, shared.method, limits, &mut cursor, &mut head),
@@ -493,7 +493,7 @@ async fn receive_head(
             Parsed::Complete(_) if !head.is_interim() => break,
             Parsed::Complete(len) => {
                 interim += 1;
-                if interim > shared.worker.settings.limits.interim_responses_max {
+                if interim > shared.worker.bounds().limits.interim_responses_max {
                     return Err(interim_flood());
                 }
                 let (status, fields) = headers::from_http1(&head, &buffer, shared.call);
@@ -555,7 +555,7 @@ async fn relay_http1(
         stream: &connection.stream,
         watch: &connection.watch,
         overdue: Overdue::StopBoth,
-        decoder: Decoder::behind(head.framing, shared.worker.body_limits, &buffer, &head.fields),
+        decoder: Decoder::behind(head.framing, shared.worker.bounds().body, &buffer, &head.fields),
         at: head.len,
         buffer,
     });
@@ -596,9 +596,9 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
     let known = matches!(framing, Framing::Length(_)) && !shared.grpc;
     let terms = Terms {
         clock: &worker.clock,
-        limits: worker.body_limits,
-        patience: Patience::Service(worker.settings.timeouts.stream_idle_ms),
-        send_ms: worker.settings.timeouts.client_body_idle_ms,
+        limits: worker.bounds().body,
+        patience: Patience::Service(worker.bounds().timeouts.stream_idle_ms),
+        send_ms: worker.bounds().timeouts.client_body_idle_ms,
         bytes_max: u64::MAX,
         // A stream of unknown length is bounded by silence, and by the caller's own deadline.
         until_ms: if known || shared.grpc { shared.until_ms } else { u64::MAX },
@@ -648,16 +648,16 @@ async fn deliver(shared: &Shared<'_>, answer: &mut Answer<'_>, reply: &mut Reply
 /// Moves the request's body; a failure ends the service's side, so that the answer fails too.
 async fn upload(shared: &Shared<'_>, source: &mut Source<'_>, sink: &mut Sink<'_>) {
     let worker = shared.worker;
-    let idle = worker.settings.timeouts.stream_idle_ms;
+    let idle = worker.bounds().timeouts.stream_idle_ms;
     let patience = if shared.grpc {
         // A gRPC stream may be silent for as long as any stream.
         Patience::Service(idle)
     } else {
-        Patience::Caller(Budget::new(&worker.settings, shared.now()))
+        Patience::Caller(Budget::new(&worker.bounds().timeouts, shared.now()))
     };
     let terms = Terms {
         clock: &worker.clock,
-        limits: worker.body_limits,
+        limits: worker.bounds().body,
         patience,
         send_ms: idle,
         bytes_max: shared.call.body_bytes_max(),
@@ -758,7 +758,7 @@ pub async fn from_http1(
             stream: &downstream.stream,
             watch: &watch,
             overdue: Overdue::StopReceiving,
-            decoder: Decoder::behind(framing, worker.body_limits, &input, &head.fields),
+            decoder: Decoder::behind(framing, worker.bounds().body, &input, &head.fields),
             buffer: input.clone(),
             at: head.len,
         }),

@@ -1,7 +1,7 @@
 //! How long a caller's body may keep the gateway waiting: never silent for long, and on the whole
 //! not slower than the least rate.
 
-use crate::config::settings::Settings;
+use crate::config::settings::Timeouts;
 
 /// Time in hand before the least rate bites: a slow start or a short stall is no attack.
 const GRACE_MS: u64 = 10_000;
@@ -17,11 +17,11 @@ pub struct Budget {
 
 impl Budget {
     /// A full budget at `now_ms`.
-    pub fn new(settings: &Settings, now_ms: u64) -> Self {
+    pub fn new(timeouts: &Timeouts, now_ms: u64) -> Self {
         Self {
             left_ms: GRACE_MS,
-            idle_ms: settings.timeouts.client_body_idle_ms,
-            bytes_per_second: settings.timeouts.client_body_bytes_per_second_min,
+            idle_ms: timeouts.client_body_idle_ms,
+            bytes_per_second: timeouts.client_body_bytes_per_second_min,
             waiting_since: now_ms,
         }
     }
@@ -47,9 +47,8 @@ mod tests {
     use super::*;
 
     fn drip(rate: u64, bytes: u64, every_ms: u64) -> Option<u64> {
-        let mut settings = Settings::default();
-        settings.timeouts.client_body_bytes_per_second_min = rate;
-        let mut budget = Budget::new(&settings, 0);
+        let timeouts = Timeouts { client_body_bytes_per_second_min: rate, ..Timeouts::default() };
+        let mut budget = Budget::new(&timeouts, 0);
         let mut now = 0;
         for _ in 0..10_000 {
             if budget.deadline(now) < now + every_ms {

@@ -192,9 +192,8 @@ impl Opening {
     /// A request that came so and in this version of HTTP, under the landscape of this moment.
     pub fn new(worker: &Worker, ingress: &Rc<Ingress>, version: &'static str) -> Self {
         let peer = ingress.peer.ip();
-        let trusted = &worker.settings.forwarding.trusted_proxies;
-        let sender = if trusted.is_empty() { Sender::Untrusted } else { worker.sender(peer) };
         let landscape = worker.landscape();
+        let sender = worker.bounds().sender(peer);
         Self {
             ingress: Rc::clone(ingress),
             caller: None,
@@ -282,7 +281,8 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     if opening.filled {
         return;
     }
-    let forwarding = &worker.settings.forwarding;
+    let bounds = worker.bounds();
+    let forwarding = &bounds.forwarding;
     let wanted = Wanted {
         x_forwarded: forwarding.x_forwarded,
         forwarded: forwarding.forwarded,
@@ -406,7 +406,7 @@ pub fn begin(
     }
     let asked = service.map_or("", |service| &service.id);
     super::pass::show(worker, asked, opening.caller.as_ref(), &mut amendments);
-    let wanted = worker.settings.forwarding.principal;
+    let wanted = worker.bounds().forwarding.principal;
     let caller = opening.caller.as_ref().filter(|_| wanted);
     let principal = caller.map(|caller| Arc::clone(&caller.principal.id));
     let principal = principal.as_deref();
@@ -572,9 +572,8 @@ fn choose(
         return Err(Refusal::new(Reason::Forbidden, "the override that permitted it has ended"));
     }
     let route = snapshot.route_entry(settled.route.route);
-    let settings = &worker.settings;
     let most = route.and_then(|route| route.body_bytes_max);
-    let most = most.unwrap_or(settings.limits.body_bytes_max);
+    let most = most.unwrap_or_else(|| worker.bounds().limits.body_bytes_max);
     let answer_ms = route.and_then(|route| route.timeout_ms);
     if view.body_bytes().is_some_and(|bytes| bytes > most) {
         let detail = format!("at most {most} bytes are taken here");
@@ -594,14 +593,14 @@ fn choose(
     let obliging = settled.certified.obliging();
     if obliging.clone().next().is_some() {
         let policies = snapshot.policies();
-        let anyway = depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+        let anyway = depth.as_deref().unwrap_or(worker.depth());
         depth = obliged::depth(policies, obliging.clone(), anyway).map(Arc::new).or(depth);
         amendments = obliged::amendments(policies, obliging).map(Box::new);
     }
     Ok(Chosen {
         protocol: service.protocol,
         body_bytes_max: most,
-        answer_ms: answer_ms.unwrap_or(settings.timeouts.upstream_response_ms),
+        answer_ms: answer_ms.unwrap_or_else(|| worker.bounds().timeouts.upstream_response_ms),
         depth,
         amendments,
         settled,
@@ -674,7 +673,7 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             answer_ms: answer_ms.min(reach.per_try_ms()),
-            server: worker.settings.forwarding.server,
+            server: worker.bounds().forwarding.server,
             aside: Box::new(Aside {
                 service,
                 tenure: worker.tenures.begin(opening.landscape.version),
@@ -796,7 +795,7 @@ impl Call {
 
     /// The time by which an exchange that does not stream must have ended.
     pub fn until_ms(&self, worker: &Worker) -> u64 {
-        let whole = worker.settings.timeouts.request_ms;
+        let whole = worker.bounds().timeouts.request_ms;
         whole.map_or(u64::MAX, |whole| self.begun_ms.saturating_add(whole))
     }
 
@@ -846,7 +845,7 @@ impl Call {
         self.recorded.head();
         self.aside.running.iter().for_each(Running::head);
         self.recorded.tell(|told| {
-            let depth = self.aside.depth.as_deref().unwrap_or(&worker.settings.audit.depth);
+            let depth = self.aside.depth.as_deref().unwrap_or(worker.depth());
             for name in &depth.fields {
                 each(name, &mut |value| told.response_field(name, value));
             }

@@ -60,7 +60,7 @@ pub(super) async fn answer(
     if head.path() != CHECK || head.method() != "POST" {
         return refuse(worker, respond, UNIMPLEMENTED, "only Authorization/Check is served here");
     }
-    let until_ms = worker.clock.now_ms().saturating_add(worker.settings.timeouts.client_header_ms);
+    let until_ms = worker.clock.now_ms().saturating_add(worker.bounds().timeouts.client_header_ms);
     let Some(body) = whole(source, until_ms).await else {
         return refuse(worker, respond, INVALID_ARGUMENT, "the message did not come whole");
     };
@@ -130,7 +130,7 @@ async fn judge(worker: &Rc<Worker>, ingress: &Ingress, asked: verdict::CheckRequ
     let message = match begun {
         Ok(begun) => {
             let mut amendments = begun.told(&opening);
-            let principal = opening.principal().filter(|_| worker.settings.forwarding.principal);
+            let principal = opening.principal().filter(|_| worker.bounds().forwarding.principal);
             if let Some(principal) = principal {
                 amendments.told.push((PRINCIPAL.to_owned(), principal.as_bytes().to_vec()));
             }

@@ -235,7 +235,7 @@ impl Entrances {
             until_ms: now_ms.saturating_add(LISTENER_LEAVES_MS),
             entrance,
         }));
-        let idle_ms = HAND_OVER_IDLE_MS.min(worker.settings.timeouts.drain_ms / 2);
+        let idle_ms = HAND_OVER_IDLE_MS.min(worker.bounds().timeouts.drain_ms / 2);
         let stays = |passage: &Rc<Passage>| gates.iter().any(|(it, _)| it.number == passage.number);
         for passage in std::mem::replace(&mut self.passages, passages) {
             if !stays(&passage) {

@@ -42,6 +42,8 @@ pub struct Shared {
     pub security: Security,
     /// What shows the gateway to itself, where it answers callers' questions for services.
     pub pass: Option<Pass>,
+    /// The memory that its cgroup may hold; 0 where nothing bounds it.
+    pub group_bytes_max: u64,
     /// Set while the process holds nearly all the memory it may.
     pub short_of_memory: AtomicBool,
     /// Set once, to drain.
@@ -52,6 +54,16 @@ pub struct Shared {
     pub boot: Option<u64>,
     /// How services stand, as far as they are watched.
     pub watched: Watched,
+}
+
+impl Shared {
+    /// The memory that the process may hold; 0 where nothing bounds it.
+    pub fn memory_bytes_max(&self) -> u64 {
+        match self.published.current().value.bounds.limits.memory_bytes_max {
+            0 => self.group_bytes_max,
+            bytes => bytes,
+        }
+    }
 }
 
 /// How many endpoints of services are left out, for those who look.
@@ -133,7 +145,6 @@ pub struct Gateway {
     workers: Vec<JoinHandle<Result<(), ring::RingUnavailable>>>,
     /// Sockets of listeners that are gone, until the workers have closed them.
     leaving: RefCell<Vec<Arc<Bound>>>,
-    memory_bytes_max: u64,
     trail: Option<Trail>,
     /// A landscape whose record is not durable yet; `None` for a record alone.
     coming: RefCell<Option<OnItsWay>>,
@@ -171,10 +182,7 @@ impl Gateway {
         let cores = process::cores();
         let count = settings.process.workers.map_or(cores.len(), |count| usize::from(count.get()));
         let pin = settings.process.pin;
-        let memory_bytes_max = match settings.limits.memory_bytes_max {
-            0 => process::cgroup_memory_bytes_max().unwrap_or(0),
-            bytes => bytes,
-        };
+        published.bounds = Arc::new(settings.bounds());
         published.continue_from(None);
         let lanes = u16::try_from(count).unwrap_or(u16::MAX);
         // Last of all: from here on the process before waits for this one.
@@ -203,6 +211,7 @@ impl Gateway {
             published: Publication::new(u64::from(first_version), published),
             security,
             pass: pass.transpose().map_err(GatewayError::Worker)?,
+            group_bytes_max: process::cgroup_memory_bytes_max().unwrap_or(0),
             short_of_memory: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             handed: AtomicBool::new(false),
@@ -231,7 +240,6 @@ impl Gateway {
             shared,
             workers,
             leaving: RefCell::default(),
-            memory_bytes_max,
             trail,
             coming: RefCell::default(),
             retired: RefCell::default(),
@@ -319,7 +327,7 @@ impl Gateway {
 
     /// What the workers count, and what else there is to see, for scrapers.
     pub fn metrics(&self) -> Metrics {
-        Metrics::new(Arc::clone(&self.shared), self.counters.as_slice(), self.memory_bytes_max)
+        Metrics::new(Arc::clone(&self.shared), self.counters.as_slice())
     }
 
     /// Reads certificates, keys, authorities and revocations again: those whose files changed since
@@ -354,7 +362,7 @@ impl Gateway {
 
     /// Compares the process's memory with its bound; to be called now and then, not by a worker.
     pub fn look_at_memory(&self) {
-        let bound = self.memory_bytes_max;
+        let bound = self.shared.memory_bytes_max();
         let short = bound > 0 && process::resident_bytes() > bound / 10 * 9;
         self.shared.short_of_memory.store(short, Ordering::Relaxed);
     }

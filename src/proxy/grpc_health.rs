@@ -21,7 +21,7 @@ pub(super) async fn answer(
     respond: &mut SendResponse<Bytes>,
     frames: Frames,
 ) -> bool {
-    let until_ms = worker.clock.now_ms().saturating_add(worker.settings.timeouts.client_header_ms);
+    let until_ms = worker.clock.now_ms().saturating_add(worker.bounds().timeouts.client_header_ms);
     let request = match source {
         Source::Http2(source) => request(source, until_ms).await,
         Source::Empty | Source::Here(_) | Source::Http1(_) => Vec::new(),

@@ -191,10 +191,9 @@ pub fn from_http1(head: &ResponseHead, buffer: &[u8], call: &Call) -> (StatusCod
 
 /// Takes out what an answer may not say and adds what the gateway says.
 pub fn finish_response(headers: &mut HeaderMap, call: &Call, worker: &Worker) {
-    let settings = &worker.settings;
     // The length stays where it is: it is restated, or taken out, with the framing.
     retain(headers, call.response_drops().without(KindSet::of(&[Kind::ContentLength])));
-    if settings.forwarding.server == ServerField::Replace {
+    if worker.bounds().forwarding.server == ServerField::Replace {
         headers.insert(header::SERVER, HeaderValue::from_static("caio"));
     }
     if !headers.contains_key(header::DATE)

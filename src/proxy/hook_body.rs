@@ -83,7 +83,7 @@ pub(super) async fn govern_http2(
                         // A caller that is gone shows when its body is read.
                         let _ = respond.send_informational(go_on);
                     }
-                    let mut budget = Budget::new(&worker.settings, worker.clock.now_ms());
+                    let mut budget = Budget::new(&worker.bounds().timeouts, worker.clock.now_ms());
                     let read = source.look_ahead(&worker.clock, &mut budget, bytes).await;
                     read.map_err(|fault| match bridge::refusal_of(fault) {
                         Some(refusal) => Unasked::Refuse(refusal),
@@ -134,7 +134,7 @@ async fn read_http1(
     input: &mut Vec<u8>,
     most: usize,
 ) -> Result<(Bytes, Whole), Unasked> {
-    let mut budget = Budget::new(&worker.settings, worker.clock.now_ms());
+    let mut budget = Budget::new(&worker.bounds().timeouts, worker.clock.now_ms());
     if head.expect_continue && input.len() == head.len {
         // The caller waits to be asked for it.
         let go_on = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
@@ -143,7 +143,7 @@ async fn read_http1(
         downstream.watch.disarm();
         sent.map_err(|_| Unasked::Gone)?;
     }
-    let mut seen = Seen::new(worker.body_limits, head, input);
+    let mut seen = Seen::new(worker.bounds().body, head, input);
     loop {
         if let Some(whole) = seen.follow(input, most)? {
             return Ok((cut(seen.content.into(), most), whole));

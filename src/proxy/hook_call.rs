@@ -194,7 +194,7 @@ async fn answer(
     let mut head = ResponseHead::default();
     let mut cursor = Cursor::default();
     loop {
-        match response::parse(&buffer, method, &worker.head_limits, &mut cursor, &mut head) {
+        match response::parse(&buffer, method, &worker.bounds().head, &mut cursor, &mut head) {
             Parsed::Malformed(fault) => return nonsense(fault.what()),
             Parsed::Complete(length) if head.is_interim() => {
                 buffer.drain(..length);

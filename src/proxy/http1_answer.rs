@@ -70,7 +70,7 @@ async fn answer_into(
             if bytes.is_empty() {
                 break;
             }
-            let limits = &shared.worker.head_limits;
+            let limits = &shared.worker.bounds().head;
             match response::parse(bytes, shared.head.method, limits, &mut cursor, head) {
                 Parsed::Incomplete => break,
                 Parsed::Malformed(fault) => return Answer::Malformed(fault),
@@ -84,7 +84,7 @@ async fn answer_into(
                 }
                 Parsed::Complete(len) => {
                     interim += 1;
-                    if interim > shared.worker.settings.limits.interim_responses_max {
+                    if interim > shared.worker.bounds().limits.interim_responses_max {
                         return Answer::Interim;
                     }
                     if !Box::pin(relay_interim(shared, buffer, head)).await {
@@ -145,7 +145,7 @@ async fn relay_answer(
     let (stated, persistence) = write_head(shared, keep, bytes, head, &mut out);
     let body_at = HEAD_ROOM + head.len;
     let received = buffer.get(HEAD_ROOM..).unwrap_or_default();
-    let limits = shared.worker.body_limits;
+    let limits = shared.worker.bounds().body;
     let mut decoder = Decoder::behind(head.framing, limits, received, &head.fields);
     // What a head states and what follows it differ where the answer has no body.
     let framing = if head.framing == Framing::None { Framing::None } else { stated };

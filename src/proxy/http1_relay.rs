@@ -94,7 +94,7 @@ pub async fn relay(
         call.refuse(&refusal);
         return RelayEnd::Refused { refusal, input, body_taken: false };
     };
-    let mut decoder = Decoder::behind(head.framing, worker.body_limits, &input, &head.fields);
+    let mut decoder = Decoder::behind(head.framing, worker.bounds().body, &input, &head.fields);
     let mut first = worker.buffers.small();
     let plan = RequestPlan { drops: call.request_drops(), ..RequestPlan::new(head, &[]) };
     let sent = first_send(&mut first, &input, head, &plan, &call, &mut decoder);

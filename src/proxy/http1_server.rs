@@ -50,7 +50,7 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, mut input: Vec<u8
             }
         };
         served += 1;
-        let last = served >= worker.settings.limits.requests_per_connection_max;
+        let last = served >= worker.bounds().limits.requests_per_connection_max;
         worker.counters.requests.add(1);
         worker.counters.in_flight.add(1);
         let ended = exchange(&worker, &downstream, &head, input, last).await;
@@ -98,12 +98,12 @@ async fn next_head(
     if input.is_empty() && input.capacity() != IDLE_BYTES {
         input = Vec::with_capacity(IDLE_BYTES);
     }
-    let timeouts = &worker.settings.timeouts;
+    let timeouts = &worker.bounds().timeouts;
     let mut armed_for_head = !keeping;
     loop {
         if !input.is_empty() {
             let mut head = worker.heads.take();
-            let parsed = request::parse(&input, &worker.head_limits, &mut cursor, &mut head);
+            let parsed = request::parse(&input, &worker.bounds().head, &mut cursor, &mut head);
             if let Parsed::Complete(_) = parsed {
                 downstream.watch.idle(false);
                 return NextHead::Head(input, head);

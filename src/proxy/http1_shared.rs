@@ -98,13 +98,13 @@ impl Shared<'_> {
 
     /// For the next part of either body.
     pub(super) fn idle_deadline(&self) -> u64 {
-        let idle = self.worker.settings.timeouts.stream_idle_ms;
+        let idle = self.worker.bounds().timeouts.stream_idle_ms;
         self.now().saturating_add(idle).min(self.until_ms.get())
     }
 
     /// For a send to the caller of at most one buffer: a reader slower than that is cut off.
     fn send_deadline(&self) -> u64 {
-        self.now().saturating_add(self.worker.settings.timeouts.client_body_idle_ms)
+        self.now().saturating_add(self.worker.bounds().timeouts.client_body_idle_ms)
     }
 
     /// Sends to the caller; whether it took it, and the buffer.

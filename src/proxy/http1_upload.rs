@@ -10,7 +10,7 @@ use crate::io::deadline::Overdue;
 
 /// Receives the rest of the request's body and sends it on; returns what came behind it.
 pub(super) async fn upload(shared: &Shared<'_>, mut decoder: Decoder, sent: u64) -> Vec<u8> {
-    let mut budget = Budget::new(&shared.worker.settings, shared.now());
+    let mut budget = Budget::new(&shared.worker.bounds().timeouts, shared.now());
     let mut total = sent;
     let mut buffer = shared.worker.buffers.take();
     let most = shared.call.body_bytes_max();

@@ -174,7 +174,7 @@ impl Drop for Connecting<'_> {
 fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
     let mut slot = endpoint.http2.borrow_mut();
     slot.connections.retain(|shared| !shared.state.closed.get());
-    let most = worker.settings.limits.h2_streams_max as usize;
+    let most = worker.bounds().limits.h2_streams_max as usize;
     let full = slot.connections.len() >= endpoint.connections_max();
     let free = slot
         .connections
@@ -196,7 +196,7 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
 
 async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
     let stream = Rc::new(worker.pool.open(worker, endpoint).await?);
-    let limits = &worker.settings.limits;
+    let limits = &worker.bounds().limits;
     let meter_limits =
         MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
     let frames = Frames::default();

@@ -68,7 +68,7 @@ impl Tap for Watched {
             connection.block_until_ms.set(u64::MAX);
         } else if connection.block_until_ms.get() == u64::MAX {
             // From its first byte, not from its last: a drip does not prolong it.
-            let wait = connection.worker.settings.timeouts.client_header_ms;
+            let wait = connection.worker.bounds().timeouts.client_header_ms;
             connection.block_until_ms.set(now.saturating_add(wait));
         }
         match judged {
@@ -127,7 +127,7 @@ impl Connection {
 
 /// Serves the connection to its end; `received` begins with the preface.
 pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>) {
-    let limits = &worker.settings.limits;
+    let limits = &worker.bounds().limits;
     let meter_limits =
         MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
     let connection = Rc::new(Connection {
@@ -144,7 +144,7 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         ingress: Rc::clone(&downstream.ingress),
     });
     let stream = Rc::clone(&downstream.stream);
-    let header_ms = worker.settings.timeouts.client_header_ms;
+    let header_ms = worker.bounds().timeouts.client_header_ms;
     downstream.watch.arm(worker.clock.now_ms() + header_ms, Overdue::StopBoth);
     let duplex = Duplex::new(stream, Watched(Rc::clone(&connection)), received);
     let handshake = h2::server::Builder::new()
@@ -199,14 +199,14 @@ async fn drive(
     let mut served: u64 = 0;
     let watch = &downstream.watch;
     watch.idle(true);
-    let idle_ms = worker.settings.timeouts.idle_client_ms;
+    let idle_ms = worker.bounds().timeouts.idle_client_ms;
     let mut until_ms = rearm(connection, watch, idle_ms.min(connection.ingress.left_ms(worker)));
     loop {
         match next(connection, watch, http2, until_ms).await {
             Next::Stream(request, respond) => {
                 served += 1;
                 spawn(connection, request, respond);
-                let most = worker.settings.limits.requests_per_connection_max;
+                let most = worker.bounds().limits.requests_per_connection_max;
                 // The stream itself is refused, and so is each that comes before its end is known.
                 let stays = connection.ingress.stays(worker);
                 if (served >= most || !stays) && stage == Stage::Open {
@@ -247,7 +247,7 @@ async fn drive(
                 }
                 stage = Stage::Last;
                 watch.idle(false);
-                until_ms = rearm(connection, watch, worker.settings.timeouts.drain_ms);
+                until_ms = rearm(connection, watch, worker.bounds().timeouts.drain_ms);
             }
         }
     }
@@ -322,7 +322,7 @@ impl Connection {
 
     /// Until when the connection is not idle.
     fn quiet_until_ms(&self) -> u64 {
-        let idle_ms = self.worker.settings.timeouts.idle_client_ms;
+        let idle_ms = self.worker.bounds().timeouts.idle_client_ms;
         let since = if self.streams.get() > 0 {
             self.worker.clock.now_ms()
         } else {
@@ -384,7 +384,7 @@ async fn exchange(
         && let Source::Http2(open) = &mut source
     {
         // Nothing may follow, and a service would take the message for whole: wait for its end.
-        let idle_ms = worker.settings.timeouts.client_body_idle_ms;
+        let idle_ms = worker.bounds().timeouts.client_body_idle_ms;
         match Box::pin(open.ends(worker.clock.now_ms().saturating_add(idle_ms))).await {
             Ok(true) => source = Source::Empty,
             Ok(false) => {}
@@ -469,7 +469,7 @@ struct Prepared {
 }
 
 fn prepare(worker: &Worker, parts: Parts, ended: bool, grpc: bool) -> Result<Prepared, Refusal> {
-    let head = Http2Head::new(parts, ended, &worker.head_limits)?;
+    let head = Http2Head::new(parts, ended, &worker.bounds().head)?;
     let timeout_ns = match head.headers.get("grpc-timeout") {
         Some(text) if grpc => Some(grpc::parse_timeout(text.as_bytes()).ok_or_else(|| {
             Refusal::new(Reason::GrpcInvalid, "grpc-timeout is not digits and a unit")
@@ -713,7 +713,7 @@ async fn refuse(
     }
     let Ok(stream) = respond.send_response(head, false) else { return false };
     let mut sink = Http2Sink::new(stream, worker.timer(), Rc::clone(&connection.frames));
-    let idle_ms = worker.settings.timeouts.client_body_idle_ms;
+    let idle_ms = worker.bounds().timeouts.client_body_idle_ms;
     let until_ms = worker.clock.now_ms().saturating_add(idle_ms);
     if sink.data(body.into(), true, until_ms, None).await.is_err() {
         sink.reset(Code::CANCEL);

@@ -11,6 +11,7 @@ use crate::balance::epoch::Epoch;
 use crate::balance::standing::unknown;
 use crate::config::companion::Companion;
 use crate::config::hook::Hook;
+use crate::config::settings::Bounds;
 use crate::exchange::amendments::Amendments;
 use crate::identity::Order;
 use crate::io::publication::Numbered;
@@ -38,6 +39,8 @@ pub struct Published {
     pub hooks: Arc<Partners<Hook>>,
     /// The companions, likewise.
     pub companions: Arc<Partners<Companion>>,
+    /// What bounds calls.
+    pub bounds: Arc<Bounds>,
 }
 
 /// What is a worker's own of a landscape.

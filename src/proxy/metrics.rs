@@ -15,21 +15,16 @@ use std::sync::atomic::Ordering;
 pub struct Metrics {
     shared: Arc<Shared>,
     workers: Box<[Arc<Counters>]>,
-    memory_bytes_max: u64,
     began_ms: u64,
     began_ns: u64,
 }
 
 impl Metrics {
     /// What these workers count, from now on.
-    pub fn new(
-        shared: Arc<Shared>,
-        workers: impl Into<Box<[Arc<Counters>]>>,
-        memory_bytes_max: u64,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, workers: impl Into<Box<[Arc<Counters>]>>) -> Self {
         let (began_ms, began_ns) = (wall_ms(), monotonic_ns());
         let workers = workers.into();
-        Self { shared, workers, memory_bytes_max, began_ms, began_ns }
+        Self { shared, workers, began_ms, began_ns }
     }
 
     /// The page.
@@ -50,7 +45,7 @@ impl Metrics {
         page.gauge(
             "caio_memory_max_bytes",
             "Memory that the process may hold; 0 where nothing bounds it.",
-            self.memory_bytes_max,
+            self.shared.memory_bytes_max(),
         );
         let flag = |on: bool| u64::from(on);
         page.gauge(

@@ -14,6 +14,7 @@ pub mod addresses;
 pub mod answering;
 pub mod backlog;
 pub mod both;
+mod bounds;
 pub mod bridge;
 pub mod budget;
 pub mod call;

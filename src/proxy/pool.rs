@@ -48,7 +48,7 @@ pub const HEAD_ROOM: usize = 512;
 pub struct Pool {
     /// By address and, where the connection is secured, what it is secured with.
     endpoints: RefCell<BTreeMap<(SocketAddr, u64), Rc<Endpoint>>>,
-    limits: PoolLimits,
+    limits: Cell<PoolLimits>,
 }
 
 /// Of all pools of all workers together: a worker has more than one, and one table of deadlines.
@@ -146,7 +146,15 @@ pub enum NoConnection {
 impl Pool {
     /// An empty pool.
     pub fn new(limits: PoolLimits) -> Self {
-        Self { endpoints: RefCell::default(), limits }
+        Self { endpoints: RefCell::default(), limits: Cell::new(limits) }
+    }
+
+    /// From now on these are its bounds; what is open beyond them stays as long as it is used.
+    pub fn be_bound_by(&self, limits: PoolLimits) {
+        self.limits.set(limits);
+        for endpoint in self.endpoints.borrow().values() {
+            endpoint.most.set((limits.open_max, endpoint.most.get().1));
+        }
     }
 
     /// The endpoint at `address`, reached so.
@@ -160,7 +168,7 @@ impl Pool {
                 number: Kept(NUMBERS.fetch_add(1, Ordering::Relaxed)),
                 idle: RefCell::default(),
                 open: Cell::new(0),
-                most: Cell::new((self.limits.open_max, WAITING_PER_ENDPOINT_MAX)),
+                most: Cell::new((self.limits.get().open_max, WAITING_PER_ENDPOINT_MAX)),
                 line: Line::default(),
                 relieved: Cell::default(),
                 quiet: Cell::default(),
@@ -178,7 +186,7 @@ impl Pool {
     pub fn idle(&self, endpoint: &Endpoint, now_ms: u64) -> Option<Connection> {
         loop {
             let mut idle = endpoint.idle.borrow_mut().pop()?;
-            if idle.is_good(now_ms, self.limits.idle_ms) {
+            if idle.is_good(now_ms, self.limits.get().idle_ms) {
                 return Some(idle.connection);
             }
             idle.part(now_ms);
@@ -217,14 +225,14 @@ impl Pool {
         endpoint: &Endpoint,
     ) -> Result<Stream, NoConnection> {
         worker.counters.upstream_connects.add(1);
-        let mut stream = within_ms(self.limits.connect_ms, Stream::connect(endpoint.address))
+        let mut stream = within_ms(self.limits.get().connect_ms, Stream::connect(endpoint.address))
             .await
             .ok_or(NoConnection::Timeout)?
             .map_err(NoConnection::Refused)?;
         let Some(towards) = &endpoint.towards else { return Ok(stream) };
         let name = towards.name(endpoint.address.ip()).ok_or(NoConnection::Insecure)?;
         let shaking = Box::pin(stream.secure_towards(towards.config(), name));
-        let shaken = within_ms(self.limits.connect_ms, shaking).await;
+        let shaken = within_ms(self.limits.get().connect_ms, shaking).await;
         match shaken {
             Some(Ok(secured)) if towards.accepts(&secured) => Ok(stream),
             _ => {
@@ -258,7 +266,7 @@ impl Pool {
                 }
             }
         });
-        within_ms(self.limits.connect_ms, turn).await.ok_or(NoConnection::Full)
+        within_ms(self.limits.get().connect_ms, turn).await.ok_or(NoConnection::Full)
     }
 
     /// Makes room at every endpoint that somebody waits for; called every tick.
@@ -271,13 +279,13 @@ impl Pool {
     /// Closes what has idled too long or was ended by its service, and forgets endpoints that
     /// nobody has asked for in a long time; called now and then.
     pub fn prune(&self, now_ms: u64) {
-        let idle_ms = self.limits.idle_ms;
+        let idle_ms = self.limits.get().idle_ms;
         for endpoint in self.endpoints.borrow().values() {
             let over = |idle: &mut Idle| !idle.is_good(now_ms, idle_ms);
             // Let go of outside the borrow: each gives its place to who waits for one.
             let over: Vec<Idle> = endpoint.idle.borrow_mut().extract_if(.., over).collect();
             over.into_iter().for_each(|idle| idle.part(now_ms));
-            super::http2_client::prune(endpoint, now_ms, self.limits.idle_ms);
+            super::http2_client::prune(endpoint, now_ms, self.limits.get().idle_ms);
         }
         self.endpoints.borrow_mut().retain(|_, endpoint| {
             let quiet = endpoint.quiet.get().saturating_add(1);
@@ -292,7 +300,7 @@ impl Pool {
     pub fn put_back(&self, mut connection: Connection, mut buffer: Vec<u8>, now_ms: u64) {
         let endpoint = Rc::clone(&connection.place.0);
         let mut idle = endpoint.idle.borrow_mut();
-        if idle.len() >= self.limits.idle_max || connection.watch.fired() {
+        if idle.len() >= self.limits.get().idle_max || connection.watch.fired() {
             return;
         }
         if connection.ahead.get_mut().is_none() {

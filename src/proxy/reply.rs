@@ -56,7 +56,7 @@ pub async fn http1(
     if asked.is_none_or(|(head, _)| head.method != Method::Head) {
         out.extend_from_slice(&body);
     }
-    let until = worker.clock.now_ms() + worker.settings.timeouts.client_body_idle_ms;
+    let until = worker.clock.now_ms() + worker.bounds().timeouts.client_body_idle_ms;
     downstream.watch.reset();
     downstream.watch.arm(until, Overdue::StopBoth);
     let _ = downstream.stream.write(out, 0).await;
@@ -73,7 +73,7 @@ pub async fn no_content(worker: &Worker, downstream: &Downstream, keep: bool, ol
     let mut out = Vec::with_capacity(128);
     let date = worker.clock.date();
     write::own_head(&mut out, 204, Framing::None, persistence, &[(b"Date", &date)]);
-    let until = worker.clock.now_ms() + worker.settings.timeouts.client_body_idle_ms;
+    let until = worker.clock.now_ms() + worker.bounds().timeouts.client_body_idle_ms;
     downstream.watch.arm(until, Overdue::StopBoth);
     let _ = downstream.stream.write(out, 0).await;
     downstream.watch.disarm();

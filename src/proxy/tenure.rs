@@ -181,7 +181,7 @@ impl Tenures {
 impl Tenure {
     /// Ready once the exchange is to end; judges it where that is due.
     pub fn poll_over(&self, worker: &Worker, cx: &mut Context<'_>, judge: Judge<'_>) -> Poll<()> {
-        let grace_ms = worker.settings.timeouts.revoked_stream_grace_ms;
+        let grace_ms = worker.bounds().timeouts.revoked_stream_grace_ms;
         let judge = || {
             worker.counters.judged_again.add(1);
             judge()

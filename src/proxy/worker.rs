@@ -2,6 +2,7 @@
 //! thread except the published landscape, the stop flag and the totals.
 
 use super::addresses::Addresses;
+use super::bounds::Bounds;
 use super::call::Retries;
 use super::counters::Counters;
 use super::durable::Durability;
@@ -14,26 +15,21 @@ use super::landscape::{Landscape, Own, Published};
 use super::limits::Quotas;
 use super::meters::Meters;
 use super::pass::Pass;
-use super::pool::{Pool, PoolLimits};
+use super::pool::Pool;
 use super::tenure::Tenures;
 use super::timed::Timer;
 use crate::audit::lane::{Keeping, Lane};
 use crate::audit::record::address_evidence;
 use crate::config::depth::Depth;
-use crate::config::hook::TIMEOUT_MS_MAX;
-use crate::config::settings::Settings;
+use crate::config::settings::Bounds as Written;
 use crate::exchange::additions::Additions;
 use crate::exchange::settle::Scratch;
-use crate::http1::HeadLimits;
-use crate::http1::chunked::BodyLimits;
 use crate::http1::request::RequestHead;
 use crate::http1::response::ResponseHead;
 use crate::io::buffers::Buffers;
 use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
 use crate::snapshot::Snapshot;
-use crate::wire::forwarded::Sender;
-use crate::wire::limits::HOOK_CALLS_MAX;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -42,8 +38,6 @@ use std::sync::atomic::Ordering;
 
 /// See the module's text.
 pub struct Worker {
-    /// The settings it was started with.
-    pub settings: Rc<Settings>,
     /// Its clocks.
     pub clock: Clock,
     /// Every deadline of its connections.
@@ -60,10 +54,6 @@ pub struct Worker {
     pub durability: Option<Rc<Durability>>,
     /// What a decision writes into.
     pub scratch: RefCell<Scratch>,
-    /// Bounds of one HTTP/1.1 head.
-    pub head_limits: HeadLimits,
-    /// Bounds of what a body holds besides its content.
-    pub body_limits: BodyLimits,
     /// Request heads for reuse.
     pub heads: Shelf<RequestHead>,
     /// Response heads for reuse.
@@ -84,7 +74,7 @@ pub struct Worker {
     pub tenures: Rc<Tenures>,
     /// Of the caller before: one that stays is hashed once.
     evidence: Cell<Option<(IpAddr, [u8; 16])>>,
-    trusted: Vec<(IpAddr, u8)>,
+    bounds: RefCell<Rc<Bounds>>,
     shared: Arc<Shared>,
     landscape: RefCell<Rc<Landscape>>,
     version: Cell<u64>,
@@ -102,64 +92,34 @@ impl Worker {
         lane: Lane,
         durability: Option<Rc<Durability>>,
     ) -> Rc<Self> {
-        let settings = Rc::new(shared.settings.clone());
         let clock = Clock::new();
         let newest = shared.published.current();
         let own = own(&newest.value, None, shared.workers, (&counters, &clock));
         let landscape = Rc::new(Landscape::adopt(&newest, own, shared.boot));
         lane.adopt(landscape.record_version());
         let version = landscape.version;
-        let limits = PoolLimits {
-            connect_ms: settings.timeouts.connect_ms,
-            idle_ms: settings.timeouts.idle_upstream_ms,
-            open_max: settings.limits.upstream_connections_per_endpoint_max,
-            idle_max: settings.limits.upstream_idle_per_endpoint_max,
-        };
-        let head_limits = HeadLimits {
-            head_bytes_max: settings.limits.head_bytes_max,
-            line_bytes_max: settings.limits.line_bytes_max,
-            target_bytes_max: settings.limits.target_bytes_max,
-            fields_max: settings.limits.fields_max,
-        };
-        let body_limits = BodyLimits {
-            chunk_extension_bytes_max: u16::try_from(settings.limits.chunk_extension_bytes_max)
-                .unwrap_or(u16::MAX),
-            trailer_fields_max: u16::try_from(settings.limits.trailer_fields_max)
-                .unwrap_or(u16::MAX),
-            trailer_bytes_max: u32::try_from(settings.limits.trailer_bytes_max).unwrap_or(u32::MAX),
-        };
-        let trusted = &settings.forwarding.trusted_proxies;
-        let trusted = trusted.iter().map(|net| (net.address, net.bits)).collect();
-        let addresses = Addresses::new(settings.limits.connections_per_address_max);
-        let hook_limits = PoolLimits {
-            connect_ms: TIMEOUT_MS_MAX,
-            open_max: HOOK_CALLS_MAX,
-            idle_ms: limits.idle_ms,
-            idle_max: limits.idle_max,
-        };
+        let bounds = Rc::new(Bounds::new(&newest.value.bounds));
+        let addresses = Addresses::new(bounds.limits.connections_per_address_max);
         Rc::new(Self {
-            settings,
             clock,
             deadlines: Deadlines::new(),
             buffers: Buffers::default(),
-            pool: Pool::new(limits),
+            pool: Pool::new(bounds.pool()),
             counters,
             lane,
             durability,
             scratch: RefCell::default(),
-            head_limits,
-            body_limits,
             heads: Shelf::default(),
             answers: Shelf::default(),
             additions: Shelf::default(),
             addresses,
-            hook_pool: Pool::new(hook_limits),
+            hook_pool: Pool::new(bounds.hook_pool()),
             meters,
             retries: Retries::default(),
             entrances: RefCell::new(Entrances::new(place)),
             tenures: Tenures::new(&landscape),
             evidence: Cell::new(None),
-            trusted,
+            bounds: RefCell::new(bounds),
             shared,
             landscape: RefCell::new(landscape),
             version: Cell::new(version),
@@ -180,9 +140,26 @@ impl Worker {
             let adopted = Rc::new(Landscape::adopt(&newest, own, *boot));
             self.lane.adopt(adopted.record_version());
             self.version.set(adopted.version);
+            self.be_bound_by(&newest.value.bounds);
             *self.landscape.borrow_mut() = adopted;
         }
         Rc::clone(&self.landscape.borrow())
+    }
+
+    fn be_bound_by(&self, written: &Arc<Written>) {
+        if self.bounds.borrow().are(written) {
+            return;
+        }
+        let bounds = Rc::new(Bounds::new(written));
+        self.pool.be_bound_by(bounds.pool());
+        self.hook_pool.be_bound_by(bounds.hook_pool());
+        self.addresses.take_most(bounds.limits.connections_per_address_max);
+        *self.bounds.borrow_mut() = bounds;
+    }
+
+    /// What bounds calls by now.
+    pub fn bounds(&self) -> Rc<Bounds> {
+        Rc::clone(&self.bounds.borrow())
     }
 
     /// Has what runs judged by the landscape of this moment.
@@ -192,15 +169,15 @@ impl Worker {
         }
     }
 
-    /// What a peer's word about callers is worth.
-    pub fn sender(&self, peer: IpAddr) -> Sender {
-        Sender::of(peer, &self.trusted)
-    }
-
     /// What the trail keeps of an exchange whose route keeps so much, or as much as any.
     pub fn keeping<'k>(&'k self, snapshot: &'k Snapshot, route: Option<&'k Depth>) -> Keeping<'k> {
-        let depth = route.unwrap_or(&self.settings.audit.depth);
+        let depth = route.unwrap_or(self.depth());
         Keeping { depth, sensitive: snapshot.sensitive(), asked: &[] }
+    }
+
+    /// What the trail keeps of an exchange where its route says nothing of that.
+    pub fn depth(&self) -> &Depth {
+        &self.shared.settings.audit.depth
     }
 
     /// What a caller is known by, as records have it: its address.

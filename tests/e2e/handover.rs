@@ -371,10 +371,11 @@ fn what_a_reload_cannot_change_another_process_brings_also_listeners_that_come_a
     let mut world = World::start(support::nowhere(), "");
     let (first, second) = (world.gateway.address, support::nowhere());
     let file = world.gateway.folder().join("caio.toml");
-    let more = format!("[[listeners]]\naddress = \"{second}\"\n[limits]\nfields_max = 50\n");
+    let more = format!("[[listeners]]\naddress = \"{second}\"\n");
+    let other = world.base.replace("workers = 2", "workers = 3") + &more;
     let mut kept = Wire::connect(first);
     assert_eq!(call(&mut kept, "GET"), (200, true));
-    std::fs::write(&file, world.base.clone() + &more).unwrap();
+    std::fs::write(&file, other).unwrap();
     signal("-HUP", world.serving);
     eventually("the reload is refused", || world.told("SIGUSR2 has a process take over") == 1);
     let refused = || std::net::TcpStream::connect(second).is_err();

@@ -11,6 +11,8 @@
 #[path = "tls/peers.rs"]
 #[allow(dead_code, reason = "certificates and curl are used here, and no more")]
 mod authorities;
+#[path = "reload/bounds.rs"]
+mod bounds;
 #[path = "reload/certificates.rs"]
 mod certificates;
 #[path = "reload/listeners.rs"]
@@ -116,10 +118,9 @@ fn a_file_that_is_wrong_changes_nothing_and_is_told_by_its_place() {
     std::fs::write(&file, &sound).unwrap();
     gateway.reload();
     eventually("the same again is nothing new", || gateway.said().contains("as before"));
-    std::fs::write(&file, sound + "\n[timeouts]\nconnect = \"3s\"\n").unwrap();
+    std::fs::write(&file, sound.replace("workers = 1", "workers = 2")).unwrap();
     gateway.reload();
-    let told =
-        "caio.toml:16:1: `timeouts.connect` is not what the process was started with; SIGUSR2";
+    let told = "caio.toml:5:1: `process.workers` is not what the process was started with; SIGUSR2";
     eventually("what a reload cannot change is told", || gateway.said().contains(told));
     assert_eq!(call(&mut wire), (200, b"one".to_vec()));
     gateway.assert_sound();

@@ -15,7 +15,7 @@ use caio::audit::frame;
 use caio::audit::record::{self, Record};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use support::origin::{Answer, Origin};
 use support::{Gateway, PATIENCE, Protocol, Scratch, Wire, eventually, exchange, strict};

@@ -1,4 +1,4 @@
-//! What the files say of listeners, hooks and companions: everything they need is to be had before
+//! What the files say of listeners, hooks, companions and bounds: everything they need is to be had before
 //! any of it holds.
 
 use super::Steward;
@@ -6,6 +6,7 @@ use crate::cli::reloading::Opened;
 use crate::config::fixed::of_entry;
 use crate::proxy::gateway::Gateway;
 use crate::wire::fault::Fault;
+use std::sync::Arc;
 
 impl Steward {
     /// What is opened for the landscape that is in force, or on its way.
@@ -28,7 +29,10 @@ impl Steward {
             companions.map_err(|(place, what)| fault(("companions", place, "tls"), what, ""))?;
         let gates = gateway.open(&before.gates, &settings.listeners);
         let gates = gates.map_err(|it| fault(("listeners", it.place, it.key), it.what, it.mend))?;
-        self.opened = Some(Opened { gates, hooks, companions });
+        let bounds = settings.bounds();
+        let same = *before.bounds == bounds;
+        let bounds = if same { before.bounds } else { Arc::new(bounds) };
+        self.opened = Some(Opened { gates, hooks, companions, bounds });
         Ok(())
     }
 }

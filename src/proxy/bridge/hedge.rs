@@ -393,7 +393,7 @@ async fn head_http2(
                 Ok(Step::Uploaded | Step::CallerGone) => {}
                 Ok(Step::Interim(head)) => {
                     interims.push((head.status(), head.into_parts().0.headers));
-                    if interims.len() > worker.settings.limits.interim_responses_max as usize {
+                    if interims.len() > worker.bounds().limits.interim_responses_max as usize {
                         return Err(End::Refuse(interim_flood()));
                     }
                 }

@@ -73,7 +73,7 @@ impl Begun {
         self.reach.per_try_ms = opening.per_try_ms(&care.retry).unwrap_or(u64::MAX);
         self.reach.hedge_ms = opening.hedge_ms(&care.retry);
         let endpoint = worker.pool.endpoint(address, towards);
-        let open_max = worker.settings.limits.upstream_connections_per_endpoint_max;
+        let open_max = worker.bounds().limits.upstream_connections_per_endpoint_max;
         endpoint.bound(&care.breaker, open_max);
         let running = Running::begin(&endpoint.metered(&worker.meters, &service.id));
         self.reach.beyond = running.is_beyond(care.breaker.max_requests);

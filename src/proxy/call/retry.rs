@@ -131,7 +131,7 @@ impl Opening {
 
     /// Whether attempts are left, and time.
     fn has_left(&self, worker: &Worker, retry: &Retry) -> bool {
-        let whole = worker.settings.timeouts.request_ms;
+        let whole = worker.bounds().timeouts.request_ms;
         let until_ms = whole.map_or(u64::MAX, |whole_ms| self.begun_ms.saturating_add(whole_ms));
         self.again.extra < retry.attempts && worker.clock.now_ms() < until_ms
     }

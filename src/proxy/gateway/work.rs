@@ -78,7 +78,7 @@ fn tell_lane(worker: &Worker) {
 const PRUNE_BEATS: u64 = 50;
 
 async fn drain(worker: &Rc<Worker>, clock: &Clock) {
-    let drain_ms = worker.settings.timeouts.drain_ms;
+    let drain_ms = worker.bounds().timeouts.drain_ms;
     let until = clock.now_ms().saturating_add(drain_ms);
     // Who hands over leaves callers the time to come to the end of a connection by themselves.
     let idle_ms = if worker.is_handed_over() { HAND_OVER_IDLE_MS.min(drain_ms / 2) } else { 0 };
