@@ -164,7 +164,9 @@ impl History {
                 open.iter().for_each(|sequence| {
                     lane.open.remove(sequence);
                 });
-                lane.closed = lane.open.is_empty();
+                if lane.open.is_empty() {
+                    lane.close();
+                }
                 self.forget();
             }
             Record::LaneState { landscape, refused, outcomes, closed, more, open, .. } => {
@@ -219,7 +221,8 @@ impl History {
             Record::Close { .. } if place.lane == WRITER_LANE => self.closed = true,
             Record::Close { refused, .. } => {
                 let lane = self.lanes.entry(place.lane).or_default();
-                (lane.closed, lane.refused) = (true, *refused);
+                lane.refused = *refused;
+                lane.close();
             }
             Record::Decision(_)
             | Record::Outcome(_)
@@ -367,6 +370,12 @@ impl History {
 }
 
 impl Lane {
+    /// It decides no more: what its decisions referred to is nothing that a state repeats.
+    fn close(&mut self) {
+        self.closed = true;
+        self.dictionary = Vec::new();
+    }
+
     fn state(&self, number: u16, out: &mut Vec<u8>) -> u32 {
         let open: Vec<_> =
             self.open.iter().map(|(sequence, weight)| (*sequence, *weight)).collect();
@@ -571,5 +580,30 @@ mod tests {
         boot(&mut body, 5);
         history.follow(&body).unwrap();
         assert_eq!(history.state(&mut Vec::new()), 3, "its own and two lanes");
+    }
+
+    #[test]
+    fn a_lane_that_decides_no_more_has_no_dictionary_in_a_state() {
+        let entry = |id| Record::Dictionary { id, landscape: 1, text: b"need\n"[..].into() };
+        let close = Record::Close { decisions: 0, outcomes: 0, refused: 0 };
+        let crash = Record::Crash { boot: 3, open: [][..].into() };
+        for end in [close, crash] {
+            let mut body = Vec::new();
+            boot(&mut body, 3);
+            (0..2).for_each(|lane| put(&mut body, &entry(1), lane, 0));
+            let mut history = History::default();
+            history.follow(&body).unwrap();
+            assert_eq!(history.state(&mut Vec::new()), 5, "its own, and two with an entry each");
+            let mut body = Vec::new();
+            put(&mut body, &end, 1, 0);
+            history.follow(&body).unwrap();
+            let mut state = Vec::new();
+            assert_eq!(history.state(&mut state), 4);
+            // Whoever reads on from there says the same again.
+            let mut again = History::default();
+            again.follow(&state).unwrap();
+            let mut said = Vec::new();
+            assert_eq!((again.state(&mut said), said), (4, state));
+        }
     }
 }

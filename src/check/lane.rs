@@ -300,8 +300,14 @@ impl Lane {
             return Err(format!("decision {first} has no outcome"));
         }
         must!(outcomes == decisions, "{decisions} decisions have {outcomes} outcomes");
-        self.closed = true;
+        self.end();
         Ok(())
+    }
+
+    /// It decides no more, and its dictionary is of no use.
+    pub(crate) fn end(&mut self) {
+        self.closed = true;
+        self.dictionary.clear();
     }
 
     fn payload(&mut self, sequence: u64, fields: [&[u8]; 2]) -> Result<(), String> {

@@ -362,7 +362,7 @@ impl<'a> Trail<'a> {
         self.counts.unknown += open.len() as u64;
         self.crashed.clear();
         if lane.open.is_empty() {
-            lane.closed = true;
+            lane.end();
             self.counts.left += 1;
             boot.forget();
         } else {

@@ -47,6 +47,7 @@ impl Story {
         self.put(log::close(number, next, [next, ended, refused]));
         let lane = &mut self.lanes[usize::from(number)];
         (lane.closed, lane.refused) = (true, refused);
+        lane.requirements.clear();
     }
 
     /// The process of a lane is gone: others say what it left open.
@@ -56,6 +57,7 @@ impl Story {
         lane.open.clear();
         lane.forgotten.clear();
         lane.closed = true;
+        lane.requirements.clear();
         let most = if self.rng.bool() { 2 } else { 1000 };
         let open = numbers(&open);
         let mut parts: Vec<&[u64]> = open.chunks(most).collect();

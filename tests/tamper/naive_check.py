@@ -1107,7 +1107,7 @@ class Trail:
             must(outcomes == decisions, "there are fewer outcomes than decisions")
             must(refused >= it.refused, "the close counts fewer refused messages")
             self.counts["messages"] += refused - it.refused
-            it.refused, it.closed = refused, True
+            it.refused, it.closed, it.dictionary = refused, True, []
         else:
             must(False, "a record of no kind")
 
@@ -1282,6 +1282,7 @@ class Trail:
             del it.open[one]
         self.counts["unknown"] += len(open_ones)
         it.closed = not it.open
+        it.dictionary = it.dictionary if it.open else []
         self.counts["left"] += it.closed
         if it.open:
             self.left = [[lane, sequence, []]]
