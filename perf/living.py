@@ -51,7 +51,8 @@ side = "promise"
 type = "region"
 tree = { eu = ["eu-west", "eu-north"], us = ["us-east"] }
 """
-# How much those who change and those who verify give way on the core that they share with the load.
+# How much whoever verifies gives way on the core that it shares with the load. Those who change
+# do not: a clock that waits for its turn would count that as well.
 NICE = 15
 # What every tenth change is shown by, at the listener.
 SHOWN_EVERY = 10
@@ -163,8 +164,6 @@ class Churner(threading.Thread):
         self.began, self.took_ms, self.wrong, self.late_ms = began, [], [], []
 
     def run(self):
-        # In life they are other machines, which take nothing from those that call and serve.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             for place, (verb, target, body, shown) in self.share:
                 due = self.began + place / self.rate

@@ -207,6 +207,9 @@ impl History {
             }
             Record::Dictionary { id, .. } => {
                 let lane = self.lanes.entry(place.lane).or_default();
+                if lane.closed {
+                    return;
+                }
                 let place = usize::try_from(*id).unwrap_or(usize::MAX).saturating_sub(1);
                 match lane.dictionary.get_mut(place) {
                     Some(replaced) => *replaced = bytes.to_vec(),

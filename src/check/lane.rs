@@ -105,6 +105,7 @@ impl Lane {
         let version = versions.get(&state.adopted).cloned();
         let known = state.closed || state.adopted == 0 || version.is_some();
         must!(known, "version {} has no epoch", state.adopted);
+        must!(!state.closed || state.entries == 0, "a closed lane has a dictionary");
         let mut lane = Self {
             next: said.next,
             begun: said.next,

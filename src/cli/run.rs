@@ -159,6 +159,7 @@ fn serve(args: &[String], out: &mut Output<'_>, err: &mut Output<'_>) -> io::Res
     };
     doors.open(&steward, &gateway, &asking, key_set);
     let Doors { told, shut, .. } = doors;
+    heir.iter_mut().for_each(TakeOver::close_others);
     for why in &shut {
         writeln!(err.writer, "caio run: {why}")?;
     }

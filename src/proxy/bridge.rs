@@ -481,10 +481,10 @@ async fn receive_head(
     let mut interim = 0;
     let mut cursor = Cursor::default();
     loop {
-        let limits = &shared.worker.bounds().head;
+        let limits = shared.worker.bounds().head;
         let parsed = match buffer.is_empty() {
             true => Parsed::Incomplete,
-            false => response::parse(&buffer, shared.method, limits, &mut cursor, &mut head),
+            false => response::parse(&buffer, shared.method, &limits, &mut cursor, &mut head),
         };
         match parsed {
             Parsed::Malformed(fault) => {

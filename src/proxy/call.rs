@@ -8,6 +8,7 @@
 //! Only [`Begun`] opens a connection, and only a certified and recorded decision makes one.
 
 use super::accept::Ingress;
+use super::bounds::Bounds;
 use super::identify::{Caller, identify};
 use super::landscape::Landscape;
 use super::limits::Taken;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 mod govern;
 mod hedge;
 mod limit;
+mod opening;
 mod reach;
 mod retry;
 mod still;
@@ -67,6 +69,8 @@ pub use still::judge;
 /// A request that has arrived, across its attempts.
 pub struct Opening {
     ingress: Rc<Ingress>,
+    /// What bounds it, and how it is forwarded.
+    bounds: Rc<Bounds>,
     landscape: Rc<Landscape>,
     /// `None` until it is known, and for good where it is not to be known.
     caller: Option<Caller>,
@@ -188,81 +192,6 @@ pub enum Failed {
     Refuse(Refusal),
 }
 
-impl Opening {
-    /// A request that came so and in this version of HTTP, under the landscape of this moment.
-    pub fn new(worker: &Worker, ingress: &Rc<Ingress>, version: &'static str) -> Self {
-        let peer = ingress.peer.ip();
-        let landscape = worker.landscape();
-        let sender = worker.bounds().sender(peer);
-        Self {
-            ingress: Rc::clone(ingress),
-            caller: None,
-            amendments: landscape.amendments(&ingress.passage),
-            landscape,
-            additions: worker.additions.take(),
-            arrival: Arrival {
-                peer,
-                version,
-                sender,
-                secure: ingress.secure.is_some(),
-                wall_ms: worker.clock.wall_ms(),
-                random: [worker.clock.random(), worker.clock.random()],
-            },
-            tried: Vec::new(),
-            begun_ms: worker.clock.now_ms(),
-            filled: false,
-            retried_stale: false,
-            idempotent: false,
-            before: None,
-            attempt: 0,
-            again: Again::default(),
-            governed: None,
-            taken: None,
-        }
-    }
-
-    /// The request's id; empty before the first [`begin`].
-    pub fn request_id(&self) -> &[u8] {
-        self.additions.request_id()
-    }
-
-    /// The exchange is over; its fields' buffers are kept for another.
-    pub fn end(self, worker: &Worker) {
-        worker.additions.put(self.additions);
-    }
-
-    /// Whether a stale connection ate the request before.
-    pub fn was_stale(&self) -> bool {
-        self.retried_stale
-    }
-
-    /// Notes that a stale connection ate the request once: the next one must be new.
-    pub fn stale(&mut self) {
-        self.retried_stale = true;
-    }
-
-    /// Whether it was never decided on, nor tried to be: no record tells of it.
-    pub fn is_undecided(&self) -> bool {
-        !self.filled
-    }
-
-    /// When the request arrived.
-    pub fn begun_ms(&self) -> u64 {
-        self.begun_ms
-    }
-
-    /// What hooks said, for the first decision alone: attempts that follow name it.
-    fn asked(&self) -> &[Asked] {
-        let governed = self.governed.as_ref().filter(|_| self.attempt == 0);
-        governed.map_or(&[], |governed| &governed.asked)
-    }
-
-    /// The landscape that it is decided by, as far as that is certain yet.
-    pub fn landscape(&self) -> &Landscape {
-        &self.landscape
-    }
-}
-
 /// What of a caller's fields is not passed on.
 fn request_drops(trusted: bool) -> KindSet {
     /// What a trusted proxy may say in its own words.
@@ -281,8 +210,12 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     if opening.filled {
         return;
     }
-    let bounds = worker.bounds();
-    let forwarding = &bounds.forwarding;
+    // It may have waited for room since it arrived, and from now on it keeps what it is
+    // decided by: a lane never goes back to an older landscape but for attempts that follow.
+    let landscape = worker.landscape();
+    opening.bounds = worker.bounds();
+    opening.arrival.sender = opening.bounds.sender(opening.arrival.peer);
+    let forwarding = &opening.bounds.forwarding;
     let wanted = Wanted {
         x_forwarded: forwarding.x_forwarded,
         forwarded: forwarding.forwarded,
@@ -290,9 +223,6 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     };
     fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
     opening.filled = true;
-    // It may have waited for room since it arrived, and from now on it keeps what it is
-    // decided by: a lane never goes back to an older landscape but for attempts that follow.
-    let landscape = worker.landscape();
     if landscape.version != opening.landscape.version {
         // Whom a caller stands for is said by the landscape, and so are quotas.
         opening.caller = None;
@@ -406,7 +336,7 @@ pub fn begin(
     }
     let asked = service.map_or("", |service| &service.id);
     super::pass::show(worker, asked, opening.caller.as_ref(), &mut amendments);
-    let wanted = worker.bounds().forwarding.principal;
+    let wanted = opening.bounds.forwarding.principal;
     let caller = opening.caller.as_ref().filter(|_| wanted);
     let principal = caller.map(|caller| Arc::clone(&caller.principal.id));
     let principal = principal.as_deref();
@@ -673,7 +603,7 @@ impl Begun {
             is_repeat: opening.retried_stale,
             body_bytes_max,
             answer_ms: answer_ms.min(reach.per_try_ms()),
-            server: worker.bounds().forwarding.server,
+            server: opening.bounds.forwarding.server,
             aside: Box::new(Aside {
                 service,
                 tenure: worker.tenures.begin(opening.landscape.version),
@@ -771,6 +701,11 @@ impl Call {
     pub fn passes_trailers(&self) -> bool {
         let Amendments { withheld, told, governs, .. } = self.amendments();
         !governs && withheld.is_empty() && told.is_empty()
+    }
+
+    /// Whether the gateway's own `Server` field takes the place of the service's.
+    pub fn replaces_server(&self) -> bool {
+        self.server == ServerField::Replace
     }
 
     /// What of the service's fields is not passed on.

@@ -4,7 +4,6 @@
 use super::call::{Call, Towards};
 use super::http2_view::{Http2Head, passes};
 use super::worker::Worker;
-use crate::config::settings::ServerField;
 use crate::exchange::refusal::{Reason, Refusal};
 use crate::http1::Framing;
 use crate::http1::request::RequestHead;
@@ -193,7 +192,7 @@ pub fn from_http1(head: &ResponseHead, buffer: &[u8], call: &Call) -> (StatusCod
 pub fn finish_response(headers: &mut HeaderMap, call: &Call, worker: &Worker) {
     // The length stays where it is: it is restated, or taken out, with the framing.
     retain(headers, call.response_drops().without(KindSet::of(&[Kind::ContentLength])));
-    if worker.bounds().forwarding.server == ServerField::Replace {
+    if call.replaces_server() {
         headers.insert(header::SERVER, HeaderValue::from_static("caio"));
     }
     if !headers.contains_key(header::DATE)

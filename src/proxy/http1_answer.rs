@@ -70,8 +70,8 @@ async fn answer_into(
             if bytes.is_empty() {
                 break;
             }
-            let limits = &shared.worker.bounds().head;
-            match response::parse(bytes, shared.head.method, limits, &mut cursor, head) {
+            let limits = shared.worker.bounds().head;
+            match response::parse(bytes, shared.head.method, &limits, &mut cursor, head) {
                 Parsed::Incomplete => break,
                 Parsed::Malformed(fault) => return Answer::Malformed(fault),
                 Parsed::Complete(_) if !head.is_interim() => {

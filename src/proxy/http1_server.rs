@@ -98,12 +98,14 @@ async fn next_head(
     if input.is_empty() && input.capacity() != IDLE_BYTES {
         input = Vec::with_capacity(IDLE_BYTES);
     }
-    let timeouts = &worker.bounds().timeouts;
     let mut armed_for_head = !keeping;
     loop {
         if !input.is_empty() {
+            // It is bounded by what holds as it is read.
+            worker.landscape();
             let mut head = worker.heads.take();
-            let parsed = request::parse(&input, &worker.bounds().head, &mut cursor, &mut head);
+            let limits = worker.bounds().head;
+            let parsed = request::parse(&input, &limits, &mut cursor, &mut head);
             if let Parsed::Complete(_) = parsed {
                 downstream.watch.idle(false);
                 return NextHead::Head(input, head);
@@ -119,7 +121,7 @@ async fn next_head(
             }
             if !armed_for_head {
                 // From the first byte of the head, not from the last: a drip does not prolong it.
-                let until = worker.clock.now_ms() + timeouts.client_header_ms;
+                let until = worker.clock.now_ms() + worker.bounds().timeouts.client_header_ms;
                 downstream.watch.arm(until, Overdue::StopReceiving);
                 armed_for_head = true;
             }
@@ -129,7 +131,8 @@ async fn next_head(
                 return NextHead::End;
             }
             if keeping {
-                let wait_ms = timeouts.idle_client_ms.min(downstream.ingress.left_ms(worker));
+                let idle_ms = worker.bounds().timeouts.idle_client_ms;
+                let wait_ms = idle_ms.min(downstream.ingress.left_ms(worker));
                 let until = worker.clock.now_ms() + wait_ms;
                 downstream.watch.arm(until, Overdue::StopReceiving);
             }

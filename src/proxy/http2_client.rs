@@ -38,6 +38,8 @@ struct State {
     used_ms: Cell<u64>,
     /// Exchanges begun and DATA frames sent that the meter has not been told of.
     frames: Frames,
+    /// How many streams its window was made for.
+    streams_max: usize,
 }
 
 /// Judges what a service sends, as a caller's connection judges what it sends.
@@ -180,7 +182,9 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
         .connections
         .iter()
         .filter(|shared| {
-            let most = shared.sender.current_max_send_streams().clamp(1, most.max(1));
+            // Its window is as large as those of so many streams.
+            let most = most.clamp(1, shared.state.streams_max.max(1));
+            let most = shared.sender.current_max_send_streams().clamp(1, most);
             full || shared.state.in_flight.get() < most
         })
         .min_by_key(|shared| shared.state.in_flight.get())?;
@@ -196,7 +200,8 @@ fn free_place(worker: &Worker, endpoint: &Endpoint) -> Option<Ticket> {
 
 async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConnection> {
     let stream = Rc::new(worker.pool.open(worker, endpoint).await?);
-    let limits = &worker.bounds().limits;
+    let bounds = worker.bounds();
+    let limits = &bounds.limits;
     let meter_limits =
         MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
     let frames = Frames::default();
@@ -210,18 +215,22 @@ async fn open(worker: &Rc<Worker>, endpoint: &Endpoint) -> Result<Shared, NoConn
     // together, a few callers that do not read would hold up all others.
     let streams = limits.h2_stream_window_bytes.saturating_mul(limits.h2_streams_max);
     let window = limits.h2_connection_window_bytes.max(streams).min(WINDOW_BYTES_MAX);
-    let (sender, connection) = h2::client::Builder::new()
+    let streams_max = limits.h2_streams_max as usize;
+    let handshake = h2::client::Builder::new()
         .initial_window_size(limits.h2_stream_window_bytes)
         .initial_connection_window_size(window)
         .max_header_list_size(limits.h2_header_list_bytes_max)
         .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
         .max_local_error_reset_streams(Some(limits.h2_local_resets_max as usize))
         .enable_push(false)
-        .handshake::<_, Bytes>(duplex)
-        .await
-        .map_err(|error| NoConnection::Refused(io::Error::other(error)))?;
+        .handshake::<_, Bytes>(duplex);
+    // They hold for connections that come after this one, too.
+    drop(bounds);
+    let shaken = handshake.await;
+    let (sender, connection) =
+        shaken.map_err(|error| NoConnection::Refused(io::Error::other(error)))?;
     let used_ms = Cell::new(worker.clock.now_ms());
-    let state = Rc::new(State { frames, used_ms, ..State::default() });
+    let state = Rc::new(State { frames, used_ms, streams_max, ..State::default() });
     *state.stream.borrow_mut() = Some(stream);
     let driven = Rc::clone(&state);
     let counted = Rc::clone(worker);

@@ -127,7 +127,8 @@ impl Connection {
 
 /// Serves the connection to its end; `received` begins with the preface.
 pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>) {
-    let limits = &worker.bounds().limits;
+    let bounds = worker.bounds();
+    let limits = &bounds.limits;
     let meter_limits =
         MeterLimits { useless_frames_max: limits.h2_useless_frames_max, ..MeterLimits::default() };
     let connection = Rc::new(Connection {
@@ -155,9 +156,9 @@ pub async fn serve(worker: Rc<Worker>, downstream: Downstream, received: Vec<u8>
         .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(limits.h2_resets_max as usize)
         .max_local_error_reset_streams(Some(limits.h2_local_resets_max as usize))
-        .handshake::<_, Bytes>(duplex)
-        .await;
-    if let Ok(mut http2) = handshake {
+        .handshake::<_, Bytes>(duplex);
+    drop(bounds);
+    if let Ok(mut http2) = handshake.await {
         drive(&connection, &downstream, &mut http2).await;
     }
     // h2 answers or resets by itself what it takes for malformed or too large.
@@ -206,6 +207,11 @@ async fn drive(
             Next::Stream(request, respond) => {
                 served += 1;
                 spawn(connection, request, respond);
+                if stage == Stage::Open {
+                    // A shorter wait may be configured by now; a longer one shows where this ends.
+                    let idle_ms = worker.bounds().timeouts.idle_client_ms;
+                    until_ms = until_ms.min(worker.clock.now_ms().saturating_add(idle_ms));
+                }
                 let most = worker.bounds().limits.requests_per_connection_max;
                 // The stream itself is refused, and so is each that comes before its end is known.
                 let stays = connection.ingress.stays(worker);

@@ -149,12 +149,10 @@ impl Pool {
         Self { endpoints: RefCell::default(), limits: Cell::new(limits) }
     }
 
-    /// From now on these are its bounds; what is open beyond them stays as long as it is used.
+    /// From now on these are its bounds. An endpoint gets its own with the next call that goes
+    /// there; what is open beyond them ends with the exchange that it serves.
     pub fn be_bound_by(&self, limits: PoolLimits) {
         self.limits.set(limits);
-        for endpoint in self.endpoints.borrow().values() {
-            endpoint.most.set((limits.open_max, endpoint.most.get().1));
-        }
     }
 
     /// The endpoint at `address`, reached so.
@@ -300,7 +298,8 @@ impl Pool {
     pub fn put_back(&self, mut connection: Connection, mut buffer: Vec<u8>, now_ms: u64) {
         let endpoint = Rc::clone(&connection.place.0);
         let mut idle = endpoint.idle.borrow_mut();
-        if idle.len() >= self.limits.get().idle_max || connection.watch.fired() {
+        let too_many = endpoint.open.get() > endpoint.most.get().0;
+        if too_many || idle.len() >= self.limits.get().idle_max || connection.watch.fired() {
             return;
         }
         if connection.ahead.get_mut().is_none() {
@@ -347,7 +346,11 @@ impl Endpoint {
     /// From now on it has no more connections and waiting requests than this.
     pub(super) fn bound(&self, breaker: &Breaker, open_max: usize) {
         let connections = breaker.max_connections.unwrap_or(open_max);
-        self.most.set((connections, breaker.max_pending));
+        let (before, _) = self.most.replace((connections, breaker.max_pending));
+        // Whoever is in line comes before who calls now.
+        for _ in 0..connections.saturating_sub(before).min(self.line.len()) {
+            self.line.call_next();
+        }
     }
 
     /// How many connections it may have.

@@ -1217,6 +1217,7 @@ class Trail:
             version, _, lane.refused, ended, lane.closed = fields
             lane.version = version or None
             must(lane.closed or not version or version in self.versions, "a version has no epoch")
+            must(not lane.closed or not entries, "a closed lane has a dictionary")
             must(all(one < following for one, _ in open_ones), "an open decision to come")
             blank = {"ns": None, "spent": False, "payload": False}
             lane.open = {one: dict(blank, weight=weight) for one, weight in open_ones}

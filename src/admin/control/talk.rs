@@ -94,10 +94,12 @@ impl Line<'_> {
                     if reply.status == 503
                         && is_handed_over()
                         && let Some(address) = door.onward()
-                        && let Some(answer) = self.onward(address)
+                        // The first may still come to this process, which takes nobody by then.
+                        && let Some(answer) = self.onward(address).or_else(|| self.onward(address))
                     {
                         return self.say(&answer);
                     }
+                    let keep = keep && !is_handed_over();
                     self.reply(&reply, request.method == "HEAD", keep)?;
                     if !keep {
                         return Ok(());
@@ -230,7 +232,8 @@ impl Line<'_> {
         // It ends the connection behind its answer, as this one would.
         let mut answer = Vec::new();
         there.take(DISCOVERY_ANSWER_BYTES_MAX).read_to_end(&mut answer).ok()?;
-        (!answer.is_empty()).then_some(answer)
+        let whole = !answer.is_empty() && answer.len() as u64 != DISCOVERY_ANSWER_BYTES_MAX;
+        whole.then_some(answer)
     }
 }
 

@@ -37,6 +37,11 @@ impl TakeOver {
         Ok(Self { channel, addresses, beside: Vec::new() })
     }
 
+    /// Closes what nobody asked for: who connects there is refused, and does not wait.
+    pub(in crate::cli) fn close_others(&mut self) {
+        self.beside.clear();
+    }
+
     /// The socket for this, if the other had one on this address.
     pub(in crate::cli) fn beside(
         &mut self,

@@ -137,6 +137,8 @@ impl HandOver {
         match self.step(&mut going, steward, gateway) {
             Ok(()) if gateway.is_handed_over() => {
                 let id = going.child.id();
+                // Where the other listens elsewhere now, nobody is to wait for an answer here.
+                self.beside.clear();
                 // The service manager follows the one that serves.
                 notify(&format!("MAINPID={id}"));
                 writeln!(err.writer, "caio: process {id} has taken over, draining")

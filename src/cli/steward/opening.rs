@@ -1,5 +1,5 @@
-//! What the files say of listeners, hooks, companions and bounds: everything they need is to be had before
-//! any of it holds.
+//! What the files say of listeners, hooks, companions and bounds: everything they need is to be had
+//! before any of it holds.
 
 use super::Steward;
 use crate::cli::reloading::Opened;

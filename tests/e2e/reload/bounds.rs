@@ -20,7 +20,9 @@ impl World {
     fn start(more: &str) -> Self {
         let origin = Origin::scripted(|request| {
             if request.target == "/slow" {
-                std::thread::sleep(Duration::from_millis(500));
+                let began = Instant::now();
+                let half = Duration::from_millis(500);
+                eventually("half a second is over", || began.elapsed() > half);
             }
             Answer::kept("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         });
