@@ -208,8 +208,8 @@ fn what_is_not_admitted_any_more_ends_and_never_looks_whole() {
 fn a_grace_passes_first_and_a_service_that_has_gone_is_a_reason() {
     let mut world = World::start("revoked_stream_grace = \"150ms\"", "", ALL);
     let mut stream = world.begin("/stream/chunked", "", b"begun");
-    world.reload(&world.base.replace("150ms", "151ms"), ALL);
-    let key = "`timeouts.revoked_stream_grace` is not what the process was started with; SIGUSR2";
+    world.reload(&world.base.replace("workers = 1", "workers = 2"), ALL);
+    let key = "`process.workers` is not what the process was started with; SIGUSR2";
     eventually("what a reload cannot change is told", || world.gateway.said().contains(key));
     let gone = world.base.split("[[services]]").next().unwrap().to_owned();
     world.reload(&gone, ALL);

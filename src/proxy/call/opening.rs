@@ -39,7 +39,7 @@ impl Opening {
         }
     }
 
-    /// The request's id; empty before the first [`begin`].
+    /// The request's id; empty before the first [`begin`](super::begin).
     pub fn request_id(&self) -> &[u8] {
         self.additions.request_id()
     }
