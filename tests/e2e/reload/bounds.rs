@@ -2,6 +2,7 @@
 //! on, also on connections that are open.
 
 use crate::support::origin::{Answer, Origin};
+use crate::support::peers::{Caller, empty, request, within};
 use crate::support::{End, Gateway, PATIENCE, Protocol, Wire, eventually, strict};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -116,6 +117,19 @@ fn timeouts_hold_as_they_are_written_by_now() {
     let (_, end) = kept.read_until(PATIENCE, |_| false);
     assert_eq!(end, End::Closed);
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    world.gateway.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_connection_that_is_open_idles_no_longer_than_is_written_by_now() {
+    let mut world = World::start("[timeouts]\nidle_client = \"60s\"\n");
+    let mut caller = Caller::connect(world.gateway.address, Protocol::H2c).await;
+    let ask = || request(Protocol::H2c, "GET", "/").body(empty()).unwrap();
+    assert_eq!(within(caller.send(ask())).await.unwrap().status(), 200);
+    world.reload("[timeouts]\nidle_client = \"200ms\"\n");
+    assert_eq!(within(caller.send(ask())).await.unwrap().status(), 200);
+    let Caller::Http2(sender) = caller else { panic!("another protocol") };
+    eventually("it ends", || sender.is_closed());
     world.gateway.assert_sound();
 }
 
