@@ -391,7 +391,7 @@ expires = "{expires}"
     std::fs::write(&file, ended).unwrap();
     gateway.reload();
     eventually("the override is gone", || get(&gateway, NURSE, "").status == 403);
-    assert!(gateway.said().contains("override `fire` ended at "), "{}", gateway.said());
+    gateway.tells("override `fire` ended at ");
     let (code, out, _) = caio(&["check", "-c", file.to_str().unwrap()]);
     assert!(code == 0 && out.contains("override `fire` ended at "), "{out}");
     let far = world(origin.address, trail.path(), &over(&utc(31 * 86_400)));

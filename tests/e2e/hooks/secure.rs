@@ -121,7 +121,7 @@ fn a_hook_over_http_is_asked_over_tls_and_its_authorities_are_read_again() {
     let trusted = std::fs::read(folder.join("ca.pem")).unwrap();
     std::fs::write(folder.join("trusted.pem"), trusted).unwrap();
     eventually("the authority is read again", || get(&outer).status() == Some(200));
-    assert!(outer.said().contains("hook `opa`: its certificates were read again"));
+    outer.tells("hook `opa`: its certificates were read again");
     assert_eq!(get(&outer).status(), Some(200), "on a connection that is kept");
     ends(outer);
     let heard = python.end();

@@ -262,6 +262,11 @@ impl Gateway {
         self.output.lock().unwrap().clone()
     }
 
+    /// Waits until the process has written this: what it does may be seen before what it says.
+    pub fn tells(&self, what: &str) {
+        eventually(what, || self.said().contains(what));
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
