@@ -103,6 +103,8 @@ const ACCEPT_PAUSE_MS: u64 = 50;
 
 fn admit(worker: &Rc<Worker>, stream: Stream, ingress: Ingress) {
     worker.counters.accepted.add(1);
+    // It is bounded by what holds as it comes.
+    worker.landscape();
     if worker.counters.open.get() >= worker.bounds().limits.connections_per_worker_max as u64 {
         // At the bound not even a refusal is worth a task; the closed connection says it.
         worker.counters.shed.add(1);

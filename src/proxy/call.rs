@@ -213,8 +213,11 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     // It may have waited for room since it arrived, and from now on it keeps what it is
     // decided by: a lane never goes back to an older landscape but for attempts that follow.
     let landscape = worker.landscape();
-    opening.bounds = worker.bounds();
-    opening.arrival.sender = opening.bounds.sender(opening.arrival.peer);
+    let is_another = landscape.version != opening.landscape.version;
+    if is_another {
+        opening.bounds = worker.bounds();
+        opening.arrival.sender = opening.bounds.sender(opening.arrival.peer);
+    }
     let forwarding = &opening.bounds.forwarding;
     let wanted = Wanted {
         x_forwarded: forwarding.x_forwarded,
@@ -223,7 +226,7 @@ fn fill(worker: &Worker, opening: &mut Opening, view: &impl Inbound) {
     };
     fields_of(&mut opening.additions).fill(view, &opening.arrival, wanted);
     opening.filled = true;
-    if landscape.version != opening.landscape.version {
+    if is_another {
         // Whom a caller stands for is said by the landscape, and so are quotas.
         opening.caller = None;
         opening.amendments = landscape.amendments(&opening.ingress.passage);

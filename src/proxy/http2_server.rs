@@ -206,6 +206,8 @@ async fn drive(
         match next(connection, watch, http2, until_ms).await {
             Next::Stream(request, respond) => {
                 served += 1;
+                // Adopts one that has come: streams are bound by what is written by now.
+                worker.landscape();
                 spawn(connection, request, respond);
                 if stage == Stage::Open {
                     // A shorter wait may be configured by now; a longer one shows where this ends.
