@@ -391,7 +391,7 @@ fn what_a_reload_cannot_change_another_process_brings_also_listeners_that_come_a
     let old = world.swap();
     assert_eq!(call(&mut kept, "GET").0, 200, "what is there already is served to its end");
     eventually("the process before ends", || !runs(old));
-    assert!(refused(), "nobody listens there any more");
+    eventually("nobody listens there any more", refused);
     assert_eq!(call(&mut Wire::connect(first), "GET"), (200, true));
     world.end();
     world.assert_complete();
